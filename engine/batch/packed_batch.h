@@ -1,0 +1,81 @@
+#pragma once
+
+// A batch as every operation sees it: the tokens of its sequences one after the other, no padding, and where each begins.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/embedding/embedding.h"
+
+namespace koine {
+
+/// What a head reads and what its labels are.
+///   kMaskedLm        logits over the vocabulary at the counted tokens; labels per token, kIgnoredLabel elsewhere
+///   kSequence        classifier on the raw first token (transformers' RobertaClassificationHead); one label per sequence
+///   kSequencePooled  the same classifier on the pooler's output (jiant); one label per sequence
+///   kToken           classifier on every token; labels per token, kIgnoredLabel where not counted
+///   kSpan            start and end logits per token; labels start and end token index within the sequence
+///   kChoice          one score per sequence, softmax over the consecutive sequences of an example; labels one per example
+enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice };
+
+/// One model input: a sequence of ids with its special tokens, and its label(s) as the head wants them.
+struct Example {
+  std::vector<std::int32_t> ids;
+  /// kSequence(Pooled): {class}. kToken, kMaskedLm: one per token (kMaskedLm: empty, drawn anew each epoch). kSpan: {start, end}.
+  /// kChoice: {right choice} on the first sequence of the example, empty on the others. Empty: unlabelled.
+  std::vector<std::int32_t> labels;
+  /// Number of this sequence in its data set: names it to dropout and in messages.
+  std::uint32_t number = 0;
+};
+
+/// All model inputs of one split of one task in one language.
+struct Dataset {
+  std::string name;      ///< "mnli train en": for messages
+  HeadKind head = HeadKind::kSequence;
+  std::int32_t classes = 0;
+  std::int32_t group = 1;  ///< consecutive sequences that form one example (kChoice: the number of choices), kept together
+  std::vector<Example> examples;
+
+  std::int64_t groups() const { return static_cast<std::int64_t>(examples.size()) / group; }
+};
+
+struct PackedBatch {
+  HeadKind head_kind = HeadKind::kSequence;
+  std::int32_t head = 0;  ///< which head of the model
+  std::int64_t tokens = 0;
+  std::int64_t sequences = 0;
+  std::int64_t maximum_length = 0;
+  std::int32_t group = 1;                         ///< sequences per example (kChoice)
+  std::vector<std::int32_t> ids;                  ///< [tokens]
+  std::vector<std::int32_t> positions;            ///< [tokens] place within the sequence, from 0
+  std::vector<std::uint32_t> token_examples;      ///< [tokens] Example::number of the token's sequence
+  std::vector<std::uint32_t> sequence_examples;   ///< [sequences] Example::number
+  std::vector<std::int32_t> cumulative_lengths;   ///< [sequences + 1]
+  /// kSequence(Pooled): [sequences]. kToken, kMaskedLm: [tokens]. kSpan: [2 * sequences], all starts, then all ends.
+  /// kChoice: [sequences / group]. Empty: unlabelled, for prediction.
+  std::vector<std::int32_t> labels;
+  std::int64_t counted_labels = 0;  ///< labels that count: for kSpan sequences; else labels that are not kIgnoredLabel
+
+  // Tokens grouped by word id and by position, for the ordered gradient of the embeddings (TokenOrder).
+  struct Order {
+    std::vector<std::int32_t> keys;
+    std::vector<std::int32_t> starts;
+    std::vector<std::int32_t> tokens;
+    TokenOrder view() const {
+      return {static_cast<std::int64_t>(keys.size()), keys.data(), starts.data(), tokens.data()};
+    }
+  };
+  Order by_id;
+  Order by_position;
+};
+
+/// Packs examples in the order given. Throws Error for an empty list, an empty sequence, or labels that do not fit the head.
+PackedBatch pack(std::span<const Example* const> examples, HeadKind head, std::int32_t group = 1);
+
+/// Packs rows of a padded [sequences, width] matrix, dropping every `pad_id`: the same batch as pack() of the sequences
+/// without their padding.
+PackedBatch pack_padded(std::span<const std::int32_t> ids, std::int64_t sequences, std::int64_t width, std::int32_t pad_id);
+
+}  // namespace koine

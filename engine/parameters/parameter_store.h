@@ -1,0 +1,64 @@
+#pragma once
+
+// The memory of a model's parameters: flat buffers laid out by its ParameterTable.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/parameters/parameter_table.h"
+#include "kernels/common/registry.h"
+#include "kernels/common/stack_memory.h"
+
+namespace koine {
+
+/// master      fp32 weights, what checkpoints hold and the optimizer updates
+/// working     what products read: the master itself in fp32 mode, a bf16 copy in mixed mode (fp64 for gradient checks)
+/// gradient, first_moment, second_moment   fp32; only where `training`
+class ParameterStore {
+ public:
+  /// Bytes the buffers take, by name: "master weights", "working weights", "gradients", "moments".
+  struct Footprint {
+    std::string name;
+    std::size_t bytes;
+  };
+  static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training);
+
+  ParameterStore(ParameterTable table, DType compute_type, bool training);
+
+  const ParameterTable& table() const { return table_; }
+  DType compute_type() const { return compute_type_; }
+  bool training() const { return gradient_ != nullptr; }
+
+  float* master(int index) { return master_ + table_[index].offset; }
+  const float* master(int index) const { return master_ + table_[index].offset; }
+  float* gradient(int index) { return gradient_ == nullptr ? nullptr : gradient_ + table_[index].offset; }
+  float* first_moment(int index) { return first_moment_ + table_[index].offset; }
+  float* second_moment(int index) { return second_moment_ + table_[index].offset; }
+  const void* working(int index) const;
+  /// The bf16 copy the optimizer keeps up to date, or null in fp32 mode.
+  BFloat16* working_bfloat16(int index);
+
+  /// Fills every parameter from (seed, its name) as its table row says; `standard_deviation` for kNormal. Only heads where
+  /// `heads_only`.
+  void initialise(std::uint32_t seed, double standard_deviation, bool heads_only = false);
+  /// Copies the master weights into the working copies.
+  void refresh_working(const Context& context);
+  /// Sets gradients and moments to zero.
+  void reset_training_state();
+
+ private:
+  float* allocate(const char* name);
+
+  ParameterTable table_;
+  DType compute_type_;
+  std::vector<std::unique_ptr<StackMemory>> blocks_;
+  float* master_ = nullptr;
+  float* gradient_ = nullptr;
+  float* first_moment_ = nullptr;
+  float* second_moment_ = nullptr;
+  void* working_ = nullptr;
+};
+
+}  // namespace koine

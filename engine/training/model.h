@@ -1,0 +1,83 @@
+#pragma once
+
+// What the training loop, the evaluation and the tasks know of a model.
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/batch/packed_batch.h"
+#include "engine/parameters/parameter_store.h"
+#include "kernels/common/registry.h"
+
+namespace koine {
+
+/// A head of a model: its name ("xnli"; "" for the only one), kind and number of classes (kMaskedLm: the vocabulary; kSpan: 2;
+/// kChoice: 1).
+struct HeadSpec {
+  std::string name;
+  HeadKind kind = HeadKind::kSequence;
+  std::int32_t classes = 0;
+};
+
+enum class Pooling { kMean, kMeanWithoutSpecial, kFirstToken };
+
+/// What names a training step to dropout.
+struct StepIdentity {
+  std::uint32_t seed = 0;
+  std::uint32_t step = 0;
+};
+
+/// Memory a step needs besides the parameters, from a dry run.
+struct MemoryPlan {
+  std::vector<PlannedAllocation> activations;
+  std::size_t activation_bytes = 0;
+  std::size_t scratch_bytes = 0;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  virtual ParameterStore& parameters() = 0;
+  virtual const std::vector<HeadSpec>& heads() const = 0;
+  virtual std::int64_t hidden_size() const = 0;
+  virtual std::int64_t layers() const = 0;
+  virtual std::int64_t vocabulary_size() const = 0;
+  virtual std::int64_t maximum_length() const = 0;  ///< tokens of the longest sequence it can read (512 for XLM-R)
+  virtual Context& context() = 0;
+
+  /// Makes room for batches of up to `maximum_tokens` tokens (sequences up to maximum_length()), by a dry run; nothing is allocated
+  /// while batches run. Called again, it grows if need be.
+  virtual void reserve(std::int64_t maximum_tokens, bool training) = 0;
+
+  /// Forward and backward of one labelled micro-batch with dropout. Adds the gradient of gradient_scale * (sum of the counted
+  /// labels' losses) to the parameters' gradients; returns that unscaled sum of losses. With gradient_scale = 1 / (counted labels
+  /// of the optimizer step), the accumulated gradient is that of the mean.
+  virtual double train_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) = 0;
+
+  /// Sum of the counted labels' losses, without dropout.
+  virtual double evaluate_loss(const PackedBatch& batch) = 0;
+
+  /// Logits without dropout, fp32: kSequence(Pooled) [sequences, classes], kToken and kSpan [tokens, classes],
+  /// kChoice [sequences, 1], kMaskedLm [counted tokens, vocabulary].
+  virtual std::vector<float> predict(const PackedBatch& batch) = 0;
+
+  /// One vector per sequence, [sequences, hidden], from hidden state `layer` (0 = embeddings, layers() = last); later layers
+  /// are not run.
+  virtual std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) = 0;
+
+  /// FLOPs of one batch with these sequence lengths: forward, and forward + backward (the usual 3 x forward).
+  virtual double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const = 0;
+
+  /// Whether gradients of the word embedding are confined to the rows of the batch (no head tied to them).
+  virtual bool word_gradient_is_sparse() const = 0;
+  /// Index of the word embedding in the parameter table.
+  virtual int word_embedding() const = 0;
+
+  /// Writes config.json and model.safetensors as transformers' save_pretrained does.
+  virtual void save(const std::string& directory) = 0;
+};
+
+}  // namespace koine

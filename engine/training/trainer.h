@@ -1,0 +1,87 @@
+#pragma once
+
+// The training loop: draws the task of each step, packs its batches, accumulates, updates, evaluates, stops early, logs,
+// checkpoints and resumes bit for bit.
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/batch/batcher.h"
+#include "engine/training/model.h"
+#include "engine/training/optimizer.h"
+#include "engine/training/settings.h"
+
+namespace koine {
+
+/// One task of a run. A run with one task is the rule; with several, each optimizer step belongs to one of them, drawn by
+/// Philox from (seed, step) in proportion to `weight` (task-facts 1.4).
+struct TrainingTask {
+  std::string name;
+  int head = 0;                      ///< of the model
+  const Dataset* train = nullptr;
+  double weight = 1;                 ///< of the sampler
+  const MaskingSettings* masking = nullptr;  ///< for kMaskedLm
+};
+
+/// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation.
+using EvaluateFunction = std::function<std::map<std::string, double>(Model& model)>;
+
+/// Where a run reports. Implementations: the metrics file, TensorBoard events, the progress line. All calls come from the
+/// training thread.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  struct Step {
+    std::int64_t step = 0;  ///< from 1
+    std::int64_t total = 0;
+    double epoch = 0;
+    double loss = 0;        ///< mean over the counted labels of this step
+    double gradient_norm = 0;
+    double learning_rate = 0;
+    std::int64_t tokens = 0;  ///< real tokens of this step
+    double seconds = 0;
+    std::string task;
+  };
+  virtual void on_step(const Step& step) = 0;
+  virtual void on_evaluation(std::int64_t step, const std::map<std::string, double>& metrics, bool best) = 0;
+  virtual void on_message(const std::string& text) = 0;
+};
+
+struct TrainingResult {
+  std::int64_t steps = 0;       ///< taken, all resumed parts together
+  std::int64_t total_steps = 0; ///< planned
+  double final_loss = 0;
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  double flops = 0;
+  bool interrupted = false;     ///< stopped by `stop`; a checkpoint was written
+  bool stopped_early = false;
+  std::int64_t best_step = 0;
+  std::map<std::string, double> best_metrics;
+};
+
+struct TrainingRun {
+  Model* model = nullptr;
+  std::vector<TrainingTask> tasks;
+  TrainingSettings settings;
+  EvaluateFunction evaluate;                ///< may be empty
+  std::vector<TrainingObserver*> observers;
+  std::filesystem::path directory;          ///< for checkpoints; empty: none are written
+  bool resume = false;                      ///< continue from the newest checkpoint in `directory`, where there is one
+  const std::atomic<bool>* stop = nullptr;  ///< set by a signal handler: finish the step, write a checkpoint, return
+};
+
+/// Runs it. Throws UserError for settings that cannot be (naming the setting), Error naming step and example numbers when a loss or
+/// gradient is not finite. Checkpoints: `directory`/checkpoints/step-N (see checkpoint.h).
+TrainingResult train(const TrainingRun& run);
+
+/// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))).
+std::int64_t total_steps(const TrainingRun& run);
+
+}  // namespace koine

@@ -1,0 +1,143 @@
+#pragma once
+
+// The registry of operations and their variants.
+//
+// An operation is a struct of arguments. `<op>.cpp` specialises `operation<Arguments>()` with the one place that checks the
+// shapes, counts FLOPs and bytes, and lists the variants in order of preference. `run` picks the first variant that is for
+// the context's device and supports the arguments, unless the context forces another. Tests and benchmarks walk
+// `Operation::variants`, so a variant is tested and measured by standing in that list.
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/common/check.h"
+#include "kernels/common/stack_memory.h"
+#include "kernels/common/types.h"
+
+namespace koine {
+
+/// Time and work by operation, filled by run() where a context has one.
+struct Profile {
+  struct Entry {
+    std::int64_t calls = 0;
+    double seconds = 0;
+    double flops = 0;
+    double bytes = 0;
+  };
+  std::map<std::string, Entry, std::less<>> operations;
+};
+
+/// What every operation is called with besides its arguments.
+struct Context {
+  Device device = Device::kCpu;
+  /// Scratch of the operations: what a variant's workspace_bytes asks for, taken before its launch and given back after.
+  StackMemory* scratch = nullptr;
+  /// Operation name -> variant name, where somebody wants another than the first that fits.
+  const std::map<std::string, std::string, std::less<>>* forced = nullptr;
+  /// Where to add up time and work, or null.
+  Profile* profile = nullptr;
+  /// CUDA stream; null on the CPU.
+  void* stream = nullptr;
+  /// Compute capability times ten (80, 90) on CUDA; 0 on the CPU.
+  int architecture = 0;
+  /// Plan memory only: arguments are checked, workspaces taken from the (planning) scratch, nothing is launched.
+  bool dry_run = false;
+};
+
+template <class Arguments>
+struct Variant {
+  /// "reference", "cpu", "packed", "onednn", "portable", "sm90", "vendor" ...; the reference is never picked unless forced.
+  std::string_view name;
+  Device device = Device::kCpu;
+  int minimum_architecture = 0;
+  bool (*supports)(const Arguments&) = nullptr;               ///< null: everything the operation allows
+  std::size_t (*workspace_bytes)(const Arguments&) = nullptr;  ///< null: none
+  void (*launch)(const Context&, const Arguments&, void* workspace) = nullptr;
+};
+
+template <class Arguments>
+struct Operation {
+  std::string_view name;
+  void (*validate)(const Arguments&) = nullptr;  ///< throws Error with the offending shape
+  double (*flops)(const Arguments&) = nullptr;
+  double (*bytes)(const Arguments&) = nullptr;  ///< least memory traffic: every operand read once, every result written once
+  std::vector<Variant<Arguments>> variants;     ///< in order of preference
+};
+
+inline constexpr std::string_view kReference = "reference";
+
+/// The table of one operation; specialised in `<op>.cpp`.
+template <class Arguments>
+const Operation<Arguments>& operation();
+
+template <class Arguments>
+bool usable(const Variant<Arguments>& variant, const Context& context, const Arguments& arguments) {
+  return variant.device == context.device && context.architecture >= variant.minimum_architecture &&
+         (variant.supports == nullptr || variant.supports(arguments));
+}
+
+/// The variant run() would launch. Throws Error where there is none, or where the forced one does not fit.
+template <class Arguments>
+const Variant<Arguments>& choose_variant(const Context& context, const Arguments& arguments) {
+  const Operation<Arguments>& table = operation<Arguments>();
+  std::string_view forced;
+  if (context.forced != nullptr) {
+    const auto found = context.forced->find(table.name);
+    if (found != context.forced->end()) forced = found->second;
+  }
+  for (const Variant<Arguments>& variant : table.variants) {
+    if (forced.empty() ? variant.name == kReference : variant.name != forced) continue;
+    if (usable(variant, context, arguments)) return variant;
+  }
+  throw Error(concatenate("operation ", table.name, " has no variant ", forced, forced.empty() ? "" : " ",
+                          "for these arguments on device ", name_of(context.device)));
+}
+
+/// Checks the arguments, takes the workspace, launches `variant`.
+template <class Arguments>
+void run_variant(const Context& context, const Variant<Arguments>& variant, const Arguments& arguments) {
+  const std::size_t bytes = variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(arguments);
+  const auto launch = [&](void* workspace) {
+    if (context.dry_run) return;
+    if (context.profile == nullptr) {
+      variant.launch(context, arguments, workspace);
+      return;
+    }
+    const Operation<Arguments>& table = operation<Arguments>();
+    const auto start = std::chrono::steady_clock::now();
+    variant.launch(context, arguments, workspace);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    Profile::Entry& entry = context.profile->operations[std::string(table.name)];
+    entry.calls += 1;
+    entry.seconds += taken.count();
+    entry.flops += table.flops(arguments);
+    entry.bytes += table.bytes(arguments);
+  };
+  if (bytes == 0) {
+    launch(nullptr);
+    return;
+  }
+  check(context.scratch != nullptr, "the operation needs scratch and the context has none");
+  const StackScope scope(*context.scratch);
+  launch(context.scratch->allocate(operation<Arguments>().name, bytes));
+}
+
+template <class Arguments>
+void run(const Context& context, const Arguments& arguments) {
+  operation<Arguments>().validate(arguments);
+  run_variant(context, choose_variant(context, arguments), arguments);
+}
+
+/// What `koine doctor` and the benchmarks list.
+struct OperationSummary {
+  std::string name;
+  std::vector<std::string> variants;  ///< "name (device, architecture)"
+};
+/// All operations of this build, by name. Defined in registry.cpp, which lists them.
+std::vector<OperationSummary> all_operations();
+
+}  // namespace koine
