@@ -78,4 +78,7 @@ PackedBatch pack(std::span<const Example* const> examples, HeadKind head, std::i
 /// without their padding.
 PackedBatch pack_padded(std::span<const std::int32_t> ids, std::int64_t sequences, std::int64_t width, std::int32_t pad_id);
 
+/// Rebuilds by_id and by_position after ids have changed.
+void rebuild_orders(PackedBatch& batch);
+
 }  // namespace koine

@@ -13,7 +13,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "engine/files/mapped_file.h"
 
 namespace koine {
 
@@ -26,18 +29,28 @@ struct TensorEntry {
   std::int64_t count() const;
 };
 
-/// One open file, memory-mapped.
+/// Bits of one element of a dtype of the format, 0 for a name the format does not know.
+int safetensors_bits(std::string_view dtype);
+
+/// A header that has passed every check.
+struct SafetensorsHeader {
+  std::map<std::string, TensorEntry> tensors;
+  std::map<std::string, std::string> metadata;
+  std::uint64_t data_begin = 0;  ///< where the tensors' bytes begin in the file
+};
+
+/// Reads the header of a whole file in memory; `where` names it in messages.
+SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& where);
+
+/// One open file, memory-mapped. What bytes() points to need not be aligned.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
-  ~SafetensorsFile();
-  SafetensorsFile(const SafetensorsFile&) = delete;
-  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
-  const std::map<std::string, TensorEntry>& tensors() const { return tensors_; }
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::map<std::string, TensorEntry>& tensors() const { return header_.tensors; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   const std::filesystem::path& path() const { return path_; }
-  bool contains(const std::string& name) const { return tensors_.count(name) != 0; }
+  bool contains(const std::string& name) const { return header_.tensors.count(name) != 0; }
 
   /// UserError naming file and tensor where it is missing.
   const TensorEntry& entry(const std::string& name) const;
@@ -50,11 +63,8 @@ class SafetensorsFile {
 
  private:
   std::filesystem::path path_;
-  std::byte* mapping_ = nullptr;
-  std::size_t size_ = 0;
-  const std::byte* data_ = nullptr;
-  std::map<std::string, TensorEntry> tensors_;
-  std::map<std::string, std::string> metadata_;
+  MappedFile mapping_;
+  SafetensorsHeader header_;
 };
 
 /// A tensor to be written: fp32 memory somebody else owns (or raw bytes of another dtype).

@@ -16,6 +16,8 @@ namespace koine {
 /// master      fp32 weights, what checkpoints hold and the optimizer updates
 /// working     what products read: the master itself in fp32 mode, a bf16 copy in mixed mode (fp64 for gradient checks)
 /// gradient, first_moment, second_moment   fp32; only where `training`
+/// The buffers begin at zero, also between parameters, where nothing ever writes anything else: so a run of parameters may
+/// be updated, copied or cast as one.
 class ParameterStore {
  public:
   /// Bytes the buffers take, by name: "master weights", "working weights", "gradients", "moments".
@@ -34,22 +36,25 @@ class ParameterStore {
   float* master(int index) { return master_ + table_[index].offset; }
   const float* master(int index) const { return master_ + table_[index].offset; }
   float* gradient(int index) { return gradient_ == nullptr ? nullptr : gradient_ + table_[index].offset; }
-  float* first_moment(int index) { return first_moment_ + table_[index].offset; }
-  float* second_moment(int index) { return second_moment_ + table_[index].offset; }
+  /// Null where not training.
+  float* first_moment(int index) { return first_moment_ == nullptr ? nullptr : first_moment_ + table_[index].offset; }
+  float* second_moment(int index) { return second_moment_ == nullptr ? nullptr : second_moment_ + table_[index].offset; }
   const void* working(int index) const;
-  /// The bf16 copy the optimizer keeps up to date, or null in fp32 mode.
+  /// The bf16 copy the optimizer keeps up to date, or null in every other mode.
   BFloat16* working_bfloat16(int index);
 
-  /// Fills every parameter from (seed, its name) as its table row says; `standard_deviation` for kNormal. Only heads where
-  /// `heads_only`.
+  /// Fills every parameter from (seed, its name) as its table row says, whatever else the table holds; `standard_deviation`
+  /// for kNormal. Only heads where `heads_only`. The working copies are not touched: refresh_working() afterwards.
   void initialise(std::uint32_t seed, double standard_deviation, bool heads_only = false);
+  /// The same for one parameter.
+  void initialise_one(int index, std::uint32_t seed, double standard_deviation);
   /// Copies the master weights into the working copies.
   void refresh_working(const Context& context);
   /// Sets gradients and moments to zero.
   void reset_training_state();
 
  private:
-  float* allocate(const char* name);
+  void* allocate(const char* name, DType type);
 
   ParameterTable table_;
   DType compute_type_;

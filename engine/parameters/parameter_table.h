@@ -17,18 +17,18 @@ struct ParameterSpec {
   std::vector<std::int64_t> shape;  ///< [out, in] for linear weights
   bool decay = false;               ///< in the group that AdamW's weight decay applies to
   Initialisation initialisation = Initialisation::kNormal;
-  bool head = false;                ///< belongs to a head: fresh where a checkpoint lacks it; else the checkpoint must have it
-  bool lazy_rows = false;           ///< a table of which a step touches few rows (word embeddings without a tied head)
-  bool adjoins_previous = false;    ///< lies directly behind the one before, so that both can be read as one matrix
-  std::int64_t offset = 0;          ///< in elements, in every flat buffer; set by ParameterTable
+  bool head = false;              ///< belongs to a head: fresh where a checkpoint lacks it; else the checkpoint must have it
+  bool lazy_rows = false;         ///< a table of which a step touches few rows (word embeddings without a tied head)
+  bool adjoins_previous = false;  ///< lies directly behind the one before, so that both can be read as one matrix
+  std::int64_t offset = 0;        ///< in elements, in every flat buffer; set by ParameterTable
 
   std::int64_t count() const;
   std::int64_t rows() const { return shape.empty() ? 1 : shape[0]; }
   std::int64_t width() const { return count() / (rows() == 0 ? 1 : rows()); }
 };
 
-/// The parameters of a model in reverse order of execution (heads, last block ... first block, embeddings), which is the order
-/// their gradients become ready and the order they lie in memory.
+/// The parameters of a model in reverse order of execution (heads, last block ... first block, embeddings), which is the
+/// order their gradients become ready and the order they lie in memory.
 class ParameterTable {
  public:
   /// Appends a parameter and returns its index. Names must be distinct.

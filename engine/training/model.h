@@ -68,6 +68,10 @@ class Model {
   /// are not run.
   virtual std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) = 0;
 
+  /// Hidden state `layer` of every token, [tokens, hidden_size] fp32, without dropout; numbered as in encode(). Throws Error
+  /// where a model has none to show.
+  virtual std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer);
+
   /// FLOPs of one batch with these sequence lengths: forward, and forward + backward (the usual 3 x forward).
   virtual double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const = 0;
 

@@ -10,32 +10,36 @@ namespace koine {
 enum class Schedule { kLinear, kConstant, kCosine };
 
 struct TrainingSettings {
-  double learning_rate = 1e-5;           ///< task-facts 1.2, as the other defaults here
+  double learning_rate = 1e-5;  ///< task-facts 1.2, as the other defaults here
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.01;
-  double max_grad_norm = 1.0;            ///< 0: no clipping
+  double max_grad_norm = 1.0;  ///< 0: no clipping
   Schedule lr_scheduler_type = Schedule::kLinear;
-  double warmup_ratio = 0.1;             ///< of all optimizer steps; warmup_steps, where >= 0, goes before
+  double warmup_ratio = 0.1;  ///< of all optimizer steps; warmup_steps, where >= 0, goes before
   std::int64_t warmup_steps = -1;
   double num_train_epochs = 3;
-  std::int64_t max_steps = -1;           ///< where > 0, instead of num_train_epochs
-  std::int64_t per_device_train_batch_size = 32;   ///< examples per micro-step of the recipe
-  std::int64_t gradient_accumulation_steps = 1;    ///< the product of the two is the examples of an optimizer step
-  std::int64_t max_tokens_per_batch = 4096;        ///< tokens in memory at a time; a step is cut into packed batches of at most this
-  std::int64_t eval_steps = 0;           ///< evaluate every so many optimizer steps; 0: only at the end
-  std::int64_t eval_examples = 500;      ///< first examples of dev used while training (jiant); 0: all
+  std::int64_t max_steps = -1;                    ///< where > 0, instead of num_train_epochs
+  std::int64_t per_device_train_batch_size = 32;  ///< examples per micro-step of the recipe
+  std::int64_t gradient_accumulation_steps = 1;   ///< the product of the two is the examples of an optimizer step
+  std::int64_t max_tokens_per_batch =
+      4096;                          ///< tokens in memory at a time; a step is cut into packed batches of at most this
+  std::int64_t eval_steps = 0;       ///< evaluate every so many optimizer steps; 0: only at the end
+  std::int64_t eval_examples = 500;  ///< first examples of dev used while training (jiant); 0: all
   std::int64_t early_stopping_patience = 30;  ///< evaluations without improvement; 0: never stop early
   bool load_best_model_at_end = true;
-  std::int64_t save_steps = 0;           ///< checkpoint every so many optimizer steps; 0: only when interrupted
-  std::int64_t save_total_limit = 1;     ///< older checkpoints beyond this many are deleted
+  std::int64_t save_steps = 0;        ///< checkpoint every so many optimizer steps; 0: only when interrupted
+  std::int64_t save_total_limit = 1;  ///< older checkpoints beyond this many are deleted
   std::int64_t logging_steps = 10;
   std::uint32_t seed = 1;
 };
 
-/// Rate of optimizer step `step` (from 0) of `total`, as transformers' schedules define it: warm-up k / warmup, then linear to 0,
-/// constant, or half a cosine to 0.
+/// UserError naming the setting that is out of its range, and the range.
+void check_settings(const TrainingSettings& settings);
+
+/// Rate of optimizer step `step` (from 0) of `total`, as transformers' schedules define it: warm-up k / warmup, then linear
+/// to 0, constant, or half a cosine to 0. The first step of a warm-up has rate 0, as there.
 double learning_rate_at(const TrainingSettings& settings, std::int64_t step, std::int64_t total);
 /// Warm-up steps of `total`: warmup_steps, or ceil(warmup_ratio * total).
 std::int64_t warmup_steps_of(const TrainingSettings& settings, std::int64_t total);

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,44 +24,47 @@ namespace koine {
 /// Philox from (seed, step) in proportion to `weight` (task-facts 1.4).
 struct TrainingTask {
   std::string name;
-  int head = 0;                      ///< of the model
+  int head = 0;  ///< of the model
   const Dataset* train = nullptr;
-  double weight = 1;                 ///< of the sampler
+  double weight = 1;                         ///< of the sampler
   const MaskingSettings* masking = nullptr;  ///< for kMaskedLm
 };
 
 /// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation.
 using EvaluateFunction = std::function<std::map<std::string, double>(Model& model)>;
 
-/// Where a run reports. Implementations: the metrics file, TensorBoard events, the progress line. All calls come from the
-/// training thread.
+/// Where a run reports. Implementations: observers.h. All calls come from the training thread.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
   struct Step {
     std::int64_t step = 0;  ///< from 1
     std::int64_t total = 0;
-    double epoch = 0;
-    double loss = 0;        ///< mean over the counted labels of this step
-    double gradient_norm = 0;
+    double epoch = 0;          ///< passes over the step's task so far
+    double loss = 0;           ///< mean over the counted labels of this step
+    double gradient_norm = 0;  ///< before clipping
     double learning_rate = 0;
     std::int64_t tokens = 0;  ///< real tokens of this step
-    double seconds = 0;
+    double seconds = 0;       ///< of this step
     std::string task;
   };
+  /// Before the first step of this call of train(): `step` steps were taken earlier (0: a fresh run) of `total`.
+  virtual void on_start(std::int64_t /*step*/, std::int64_t /*total*/) {}
   virtual void on_step(const Step& step) = 0;
   virtual void on_evaluation(std::int64_t step, const std::map<std::string, double>& metrics, bool best) = 0;
   virtual void on_message(const std::string& text) = 0;
+  /// When train() returns; not when it throws.
+  virtual void on_end() {}
 };
 
 struct TrainingResult {
-  std::int64_t steps = 0;       ///< taken, all resumed parts together
-  std::int64_t total_steps = 0; ///< planned
+  std::int64_t steps = 0;        ///< taken, all resumed parts together
+  std::int64_t total_steps = 0;  ///< planned
   double final_loss = 0;
   std::int64_t tokens = 0;
-  double seconds = 0;
+  double seconds = 0;  ///< of the steps, evaluations not included
   double flops = 0;
-  bool interrupted = false;     ///< stopped by `stop`; a checkpoint was written
+  bool interrupted = false;  ///< stopped by `stop`; a checkpoint was written where the run has a directory
   bool stopped_early = false;
   std::int64_t best_step = 0;
   std::map<std::string, double> best_metrics;
@@ -70,18 +74,37 @@ struct TrainingRun {
   Model* model = nullptr;
   std::vector<TrainingTask> tasks;
   TrainingSettings settings;
-  EvaluateFunction evaluate;                ///< may be empty
+  EvaluateFunction evaluate;  ///< may be empty
   std::vector<TrainingObserver*> observers;
   std::filesystem::path directory;          ///< for checkpoints; empty: none are written
   bool resume = false;                      ///< continue from the newest checkpoint in `directory`, where there is one
   const std::atomic<bool>* stop = nullptr;  ///< set by a signal handler: finish the step, write a checkpoint, return
 };
 
-/// Runs it. Throws UserError for settings that cannot be (naming the setting), Error naming step and example numbers when a loss or
+/// Runs it.
+///
+/// A step draws its task and its examples from (seed, steps before it), packs them into micro-batches of at most
+/// max_tokens_per_batch tokens, adds up their gradients scaled by 1 / (counted labels of the step), and updates. Dropout is
+/// named by the seed and the number of steps before this one. So the cut into micro-batches decides only where fp32 gradient
+/// sums are rounded: the same labels count, the same elements drop, and results agree but for that rounding.
+///
+/// Early stopping as jiant's: the score of an evaluation is the mean of its metrics; strictly greater than the best is an
+/// improvement; early_stopping_patience evaluations in a row without one end the run. The best weights are kept in memory
+/// and are the model's at the end (load_best_model_at_end).
+///
+/// An evaluation during which `stop` is set counts as not made: it is made again when the run resumes. A resumed run gives
+/// the same bits as an uninterrupted one: weights, moments, losses, evaluations.
+///
+/// Throws UserError for settings that cannot be (naming the setting), for a directory with checkpoints of an earlier run
+/// where `resume` is false, for a checkpoint made under other settings; Error naming step and example numbers when a loss or
 /// gradient is not finite. Checkpoints: `directory`/checkpoints/step-N (see checkpoint.h).
 TrainingResult train(const TrainingRun& run);
 
 /// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))).
 std::int64_t total_steps(const TrainingRun& run);
+
+/// Index of the task of step `step` (from 0), each as likely as its share of the weights. UserError when no weight is above
+/// 0.
+int draw_task(std::uint32_t seed, std::int64_t step, std::span<const TrainingTask> tasks);
 
 }  // namespace koine

@@ -1,7 +1,7 @@
 #pragma once
 
-// Scaled dot-product attention over a packed batch (Vaswani et al., arXiv 1706.03762; the recomputing backward of Dao et al.,
-// arXiv 2205.14135), bidirectional: every token sees every token of its own sequence and no other.
+// Scaled dot-product attention over a packed batch (Vaswani et al., arXiv 1706.03762; the recomputing backward of Dao et
+// al., arXiv 2205.14135), bidirectional: every token sees every token of its own sequence and no other.
 //
 // For each sequence and head, with rows i, j of that sequence:
 //   s_ij = scale * (q_i . k_j),   p_ij = exp(s_ij - L_i),   L_i = log sum_j exp(s_ij)  (log_sum_exp),
@@ -59,7 +59,11 @@ struct AttentionBackwardArguments {
   void* d_value = nullptr;
 };
 
-inline void attention_forward(const Context& context, const AttentionForwardArguments& arguments) { run(context, arguments); }
-inline void attention_backward(const Context& context, const AttentionBackwardArguments& arguments) { run(context, arguments); }
+inline void attention_forward(const Context& context, const AttentionForwardArguments& arguments) {
+  run(context, arguments);
+}
+inline void attention_backward(const Context& context, const AttentionBackwardArguments& arguments) {
+  run(context, arguments);
+}
 
 }  // namespace koine

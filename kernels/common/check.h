@@ -4,7 +4,8 @@
 //
 // `check` guards what the program itself promises (shapes, states): a violation is a failure of koine, and the message ends
 // with the place in the source. `require` and `fail_user` guard what a user hands in (files, keys, arguments): the message
-// says what was wrong, where, and what to do, and nothing else. The command exits with 1 for the first kind, 2 for the second.
+// says what was wrong, where, and what to do, and nothing else. The command exits with 1 for the first kind, 2 for the
+// second.
 
 #include <source_location>
 #include <sstream>
@@ -30,8 +31,7 @@ struct Message {
   const char* text;
   std::source_location where;
   // NOLINTNEXTLINE(google-explicit-constructor): a literal at the call site is the point.
-  Message(const char* message, std::source_location place = std::source_location::current())
-      : text(message), where(place) {}
+  Message(const char* message, std::source_location place = std::source_location::current()) : text(message), where(place) {}
 };
 
 /// All parts, streamed one after the other.

@@ -163,8 +163,7 @@ void parallel_for(std::int64_t tasks, const std::function<void(std::int64_t)>& t
   pool()->run(tasks, task);
 }
 
-void parallel_ranges(std::int64_t count, std::int64_t grain,
-                     const std::function<void(std::int64_t, std::int64_t)>& task) {
+void parallel_ranges(std::int64_t count, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& task) {
   check(grain > 0, "a range needs at least one element, got ", grain);
   parallel_for((count + grain - 1) / grain, [&](std::int64_t index) {
     const std::int64_t begin = index * grain;

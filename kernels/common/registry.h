@@ -54,7 +54,7 @@ struct Variant {
   std::string_view name;
   Device device = Device::kCpu;
   int minimum_architecture = 0;
-  bool (*supports)(const Arguments&) = nullptr;               ///< null: everything the operation allows
+  bool (*supports)(const Arguments&) = nullptr;                ///< null: everything the operation allows
   std::size_t (*workspace_bytes)(const Arguments&) = nullptr;  ///< null: none
   void (*launch)(const Context&, const Arguments&, void* workspace) = nullptr;
 };

@@ -15,9 +15,7 @@ enum class Device { kCpu, kCuda };
 /// checking gradients by finite differences: only the reference variants take it.
 enum class DType { kFloat32, kBFloat16, kFloat64 };
 
-inline constexpr std::size_t size_of(DType type) {
-  return type == DType::kFloat32 ? 4 : type == DType::kBFloat16 ? 2 : 8;
-}
+inline constexpr std::size_t size_of(DType type) { return type == DType::kFloat32 ? 4 : type == DType::kBFloat16 ? 2 : 8; }
 inline constexpr const char* name_of(DType type) {
   return type == DType::kFloat32 ? "fp32" : type == DType::kBFloat16 ? "bf16" : "fp64";
 }

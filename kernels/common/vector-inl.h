@@ -1,10 +1,12 @@
 // Vectors of fp32 for the processor at hand: what the CPU variants share. Included once per target (vector_targets.h).
 //
-// Everything stands in koine::HWY_NAMESPACE and is inlined. `d` is a Highway tag of float (hn::ScalableTag<float>), V its vector.
+// Everything stands in koine::HWY_NAMESPACE and is inlined. `d` is a Highway tag of float (hn::ScalableTag<float>), V its
+// vector.
 //   load_float, store_float       fp32 or bf16 buffers as fp32 vectors; bf16 rounds as to_bfloat16() does, bit for bit
 //   load_partial, store_partial   the same for the first `count` lanes (the others read as 0 and are not written)
+//   for_lanes                     a loop over a row, its end included
 //   sum_lanes                     horizontal sum, in an order that the target fixes
-//   exp, erf, tanh                errors beside each; NaN stays NaN
+//   exp, exp_of_negative, erf, tanh    errors beside each; NaN stays NaN
 //   gelu_erf, gelu_tanh           and their gradients (kernels/activation/activation.h has the formulas)
 //   fill_hidden_draws, fill_attention_draws, keep_multiplier    dropout (kernels/random/dropout_mask.h)
 //
@@ -25,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/common/types.h"
 #include "kernels/random/dropout_mask.h"
@@ -34,7 +37,7 @@ namespace koine {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// --- memory ----------------------------------------------------------------------------------------------------------------
+// --- memory ----------------------------------------------------------------------------------------------------------
 
 template <class D>
 HWY_INLINE hn::Vec<D> load_float(D d, const float* from) {
@@ -51,7 +54,7 @@ HWY_INLINE hn::Vec<D> load_float(D d, const BFloat16* from) {
 
 /// The bits of the nearest bf16 of each lane, in the lower half of each 32-bit lane.
 template <class D>
-HWY_INLINE hn::Vec<hn::Rebind<std::uint32_t, D>> bfloat16_bits(D d, hn::Vec<D> value) {
+HWY_INLINE hn::Vec<hn::Rebind<std::uint32_t, D>> bfloat16_bits(D, hn::Vec<D> value) {
   const hn::Rebind<std::uint32_t, D> d32;
   const auto bits = hn::BitCast(d32, value);
   const auto upper = hn::ShiftRight<16>(bits);
@@ -96,12 +99,103 @@ HWY_INLINE void store_partial(D d, hn::Vec<D> value, T* to, std::size_t count) {
   std::memcpy(to, lanes, count * sizeof(T));
 }
 
+/// A place in a loop over a row where all lanes are inside.
+struct FullLanes {
+  template <class D, class T>
+  HWY_INLINE hn::Vec<D> load(D d, const T* from) const {
+    return load_float(d, from);
+  }
+  template <class D, class T>
+  HWY_INLINE void store(D d, hn::Vec<D> value, T* to) const {
+    store_float(d, value, to);
+  }
+  template <class D>
+  HWY_INLINE hn::Vec<D> zero_outside(D, hn::Vec<D> value) const {
+    return value;
+  }
+};
+
+/// The end of a row, where only the first `count` lanes are: the others read as 0 and are not written.
+struct FirstLanes {
+  std::size_t count;
+  template <class D, class T>
+  HWY_INLINE hn::Vec<D> load(D d, const T* from) const {
+    return load_partial(d, from, count);
+  }
+  template <class D, class T>
+  HWY_INLINE void store(D d, hn::Vec<D> value, T* to) const {
+    store_partial(d, value, to, count);
+  }
+  template <class D>
+  HWY_INLINE hn::Vec<D> zero_outside(D d, hn::Vec<D> value) const {
+    return hn::IfThenElseZero(hn::FirstN(d, count), value);
+  }
+};
+
+/// What a lambda given to for_lanes is marked with: compiled for the target, and inlined, so that what it captures stays in
+/// registers.
+#undef KOINE_LANES
+#define KOINE_LANES HWY_ATTR __attribute__((always_inline))
+
+/// body(i, lanes) for i = 0, Lanes(d), ... below count, where `lanes` loads and stores what lies inside:
+///   for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES { lanes.store(d, hn::Neg(lanes.load(d, x + i)), y + i);
+///   });
+template <class D, class Body>
+HWY_INLINE void for_lanes(D d, std::int64_t count, const Body& body) {
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + step <= count; i += step) body(i, FullLanes{});
+  if (i < count) body(i, FirstLanes{static_cast<std::size_t>(count - i)});
+}
+
+/// for_lanes for sums: body(i, lanes, slot), where `slot` is one of kSlots constants, in turn, so that as many accumulators
+/// hide the latency of the additions. sum_slots adds the accumulators up.
+inline constexpr int kSlots = 4;
+template <class D, class Body>
+HWY_INLINE void for_lanes_in_slots(D d, std::int64_t count, const Body& body) {
+  const auto step = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + kSlots * step <= count; i += kSlots * step) {
+    body(i, FullLanes{}, std::integral_constant<int, 0>());
+    body(i + step, FullLanes{}, std::integral_constant<int, 1>());
+    body(i + 2 * step, FullLanes{}, std::integral_constant<int, 2>());
+    body(i + 3 * step, FullLanes{}, std::integral_constant<int, 3>());
+  }
+  for (; i + step <= count; i += step) body(i, FullLanes{}, std::integral_constant<int, 0>());
+  if (i < count) body(i, FirstLanes{static_cast<std::size_t>(count - i)}, std::integral_constant<int, 1>());
+}
+
 template <class D>
 HWY_INLINE float sum_lanes(D d, hn::Vec<D> value) {
   return hn::GetLane(hn::SumOfLanes(d, value));
 }
 
-// --- functions -------------------------------------------------------------------------------------------------------------
+template <class D>
+HWY_INLINE float sum_slots(D d, const hn::Vec<D> (&slots)[kSlots]) {
+  return sum_lanes(d, hn::Add(hn::Add(slots[0], slots[1]), hn::Add(slots[2], slots[3])));
+}
+
+// --- functions -------------------------------------------------------------------------------------------------------
+
+/// e^x for x <= 0, relative error below 1.2e-7. Below -87.33, where the result would no longer be a normal number, it stays
+/// at that of -87.33, 1.2e-38: as good as 0 where it is added to or multiplied by other things.
+template <class D>
+HWY_INLINE hn::Vec<D> exp_of_negative(D d, hn::Vec<D> x) {
+  const hn::Rebind<std::int32_t, D> di;
+  // e^x = 2^n e^r with |r| <= log(2)/2. Adding 1.5 * 2^23 leaves n, rounded, in the lowest bits; log(2) comes in two parts,
+  // the first short enough for n times it to be exact.
+  const auto magic = hn::Set(d, 12582912.0f + 127.0f);
+  const auto clamped = hn::Max(hn::Set(d, -87.33f), x);
+  const auto shifted = hn::MulAdd(clamped, hn::Set(d, 1.44269504f), magic);
+  const auto n = hn::Sub(shifted, magic);
+  const auto r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), hn::NegMulAdd(n, hn::Set(d, 0.693359375f), clamped));
+  auto tail = hn::MulAdd(hn::Set(d, 1.381453942e-03f), r, hn::Set(d, 8.368745446e-03f));
+  tail = hn::MulAdd(tail, r, hn::Set(d, 4.166838899e-02f));
+  tail = hn::MulAdd(tail, r, hn::Set(d, 1.666652113e-01f));
+  tail = hn::MulAdd(tail, r, hn::Set(d, 4.999999404e-01f));
+  const auto mantissa = hn::Add(hn::MulAdd(hn::Mul(r, r), tail, r), hn::Set(d, 1.0f));
+  return hn::Mul(mantissa, hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+}
 
 /// e^x, relative error below 1.2e-7. Below -87.33 (where the result is no longer a normal number) 0, above 88.37 infinity.
 template <class D>
@@ -109,41 +203,44 @@ HWY_INLINE hn::Vec<D> exp(D d, hn::Vec<D> x) {
   const hn::Rebind<std::int32_t, D> di;
   const auto lowest = hn::Set(d, -87.33f);
   const auto highest = hn::Set(d, 88.37f);
-  // e^x = 2^n e^r with |r| <= log(2)/2; log(2) in two parts, the first short enough for n * it to be exact.
-  const auto clamped = hn::Max(lowest, hn::Min(highest, x));
-  const auto n = hn::Round(hn::Mul(clamped, hn::Set(d, 1.44269504f)));
-  const auto r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), hn::NegMulAdd(n, hn::Set(d, 0.693359375f), clamped));
-  auto tail = hn::MulAdd(hn::Set(d, 1.381453942e-03f), r, hn::Set(d, 8.368745446e-03f));
-  tail = hn::MulAdd(tail, r, hn::Set(d, 4.166838899e-02f));
-  tail = hn::MulAdd(tail, r, hn::Set(d, 1.666652113e-01f));
-  tail = hn::MulAdd(tail, r, hn::Set(d, 4.999999404e-01f));
-  const auto mantissa = hn::Add(hn::MulAdd(hn::Mul(r, r), tail, r), hn::Set(d, 1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
-  const auto result = hn::Mul(mantissa, hn::BitCast(d, exponent));
+  const auto result = exp_of_negative(d, hn::Min(highest, x));  // right for positive x as well, as long as 2^n is finite
   const auto infinity = hn::BitCast(d, hn::Set(di, 0x7f800000));
   return hn::IfThenElse(hn::Lt(highest, x), infinity, hn::IfThenZeroElse(hn::Lt(x, lowest), result));
 }
 
-/// erf(x), error below 1.5e-7 everywhere and below 3e-7 relative; exactly +-1 from 3.92 on, where erf rounds to that.
+/// e^(x^2) (1 - erf(x)) for x >= 0, relative error below 3e-7; constant beyond 10.
+template <class D>
+HWY_INLINE hn::Vec<D> scaled_erf_complement(D d, hn::Vec<D> x) {
+  // P(x) / Q(x); all coefficients are positive, so nothing cancels.
+  const auto one = hn::Set(d, 1.0f);
+  const auto t = hn::Min(hn::Set(d, 10.0f), x);
+  auto p = hn::MulAdd(hn::Set(d, 3.234670311e-02f), t, hn::Set(d, 2.270715982e-01f));
+  auto q = hn::MulAdd(hn::Set(d, 5.733226240e-02f), t, hn::Set(d, 4.025025070e-01f));
+  p = hn::MulAdd(p, t, hn::Set(d, 7.270939350e-01f));
+  q = hn::MulAdd(q, t, hn::Set(d, 1.316950083e+00f));
+  p = hn::MulAdd(p, t, hn::Set(d, 1.234097242e+00f));
+  q = hn::MulAdd(q, t, hn::Set(d, 2.392855167e+00f));
+  p = hn::MulAdd(p, t, one);
+  q = hn::MulAdd(q, t, hn::Set(d, 2.362476826e+00f));
+  q = hn::MulAdd(q, t, one);
+  return hn::Div(p, q);
+}
+
+/// erf(x), error below 1.5e-7 and below 2e-7 relative.
 template <class D>
 HWY_INLINE hn::Vec<D> erf(D d, hn::Vec<D> x) {
-  // x P(x^2) / Q(x^2); all coefficients are positive, so nothing cancels.
   const auto one = hn::Set(d, 1.0f);
-  const auto bound = hn::Set(d, 3.92f);
-  const auto z = hn::Min(hn::Set(d, 16.0f), hn::Mul(x, x));
-  auto p = hn::MulAdd(hn::Set(d, 1.986785264e-06f), z, hn::Set(d, 2.845663985e-04f));
-  auto q = hn::MulAdd(hn::Set(d, 3.742023182e-05f), z, hn::Set(d, 1.185573637e-03f));
-  p = hn::MulAdd(p, z, hn::Set(d, 3.883351572e-03f));
-  q = hn::MulAdd(q, z, hn::Set(d, 1.520726550e-02f));
-  p = hn::MulAdd(p, z, hn::Set(d, 5.310177058e-02f));
-  q = hn::MulAdd(q, z, hn::Set(d, 1.153500602e-01f));
-  p = hn::MulAdd(p, z, hn::Set(d, 1.935451925e-01f));
-  q = hn::MulAdd(q, z, hn::Set(d, 5.048575401e-01f));
-  p = hn::MulAdd(p, z, hn::Set(d, 1.128379107e+00f));
-  q = hn::MulAdd(q, z, one);
-  const auto inside = hn::Div(hn::Mul(x, p), q);
-  const auto outside = hn::CopySign(one, x);
-  return hn::IfThenElse(hn::Lt(bound, hn::Abs(x)), outside, inside);
+  const auto magnitude = hn::Abs(x);
+  const auto z = hn::Mul(x, x);
+  auto p = hn::MulAdd(hn::Set(d, 7.853905845e-05f), z, hn::Set(d, -8.010208257e-04f));
+  p = hn::MulAdd(p, z, hn::Set(d, 5.188329611e-03f));
+  p = hn::MulAdd(p, z, hn::Set(d, -2.685381286e-02f));
+  p = hn::MulAdd(p, z, hn::Set(d, 1.128358543e-01f));
+  p = hn::MulAdd(p, z, hn::Set(d, -3.761262596e-01f));
+  const auto small = hn::Mul(x, hn::MulAdd(p, z, hn::Set(d, 1.128379107e+00f)));
+  const auto complement = hn::Mul(exp_of_negative(d, hn::Neg(z)), scaled_erf_complement(d, magnitude));
+  const auto large = hn::CopySign(hn::Sub(one, complement), x);
+  return hn::IfThenElse(hn::Lt(magnitude, one), small, large);
 }
 
 /// tanh x, relative error below 3e-7.
@@ -157,8 +254,8 @@ HWY_INLINE hn::Vec<D> tanh(D d, hn::Vec<D> x) {
   p = hn::MulAdd(p, z, hn::Set(d, 1.333133131e-01f));
   p = hn::MulAdd(p, z, hn::Set(d, -3.333327770e-01f));
   const auto small = hn::MulAdd(hn::Mul(x, z), p, x);
-  const auto grown = hn::Add(exp(d, hn::Add(magnitude, magnitude)), one);
-  const auto large = hn::CopySign(hn::Sub(one, hn::Div(hn::Set(d, 2.0f), grown)), x);
+  const auto decay = exp_of_negative(d, hn::Mul(hn::Set(d, -2.0f), magnitude));
+  const auto large = hn::CopySign(hn::Div(hn::Sub(one, decay), hn::Add(one, decay)), x);
   return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, 0.625f)), small, large);
 }
 
@@ -167,51 +264,60 @@ inline constexpr float kInverseSqrt2Pi = 0.39894228f;
 inline constexpr float kGeluTanhScale = 0.79788456f;  // sqrt(2 / pi)
 inline constexpr float kGeluTanhCube = 0.044715f;
 
-/// Standard normal distribution function, (1 + erf(x / sqrt 2)) / 2.
+/// Standard normal distribution function, (1 + erf(x / sqrt 2)) / 2, where `bell` is exp(-x^2 / 2). By way of the complement
+/// of erf, so that negative x keep their relative accuracy.
 template <class D>
-HWY_INLINE hn::Vec<D> normal_distribution(D d, hn::Vec<D> x) {
-  const auto half = hn::Set(d, 0.5f);
-  return hn::MulAdd(half, erf(d, hn::Mul(x, hn::Set(d, kSqrtHalf))), half);
+HWY_INLINE hn::Vec<D> normal_distribution(D d, hn::Vec<D> x, hn::Vec<D> bell) {
+  const auto scaled = scaled_erf_complement(d, hn::Mul(hn::Abs(x), hn::Set(d, kSqrtHalf)));
+  const auto tail = hn::Mul(hn::Mul(hn::Set(d, 0.5f), bell), scaled);
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(hn::Set(d, 1.0f), tail));
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> normal_bell(D d, hn::Vec<D> x) {
+  return exp_of_negative(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f)));
 }
 
 template <class D>
 HWY_INLINE hn::Vec<D> gelu_erf(D d, hn::Vec<D> x) {
-  return hn::Mul(x, normal_distribution(d, x));
+  return hn::Mul(x, normal_distribution(d, x, normal_bell(d, x)));
 }
 
 template <class D>
 HWY_INLINE hn::Vec<D> gelu_erf_gradient(D d, hn::Vec<D> x) {
-  const auto density = hn::Mul(hn::Set(d, kInverseSqrt2Pi), exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f))));
-  return hn::MulAdd(x, density, normal_distribution(d, x));
+  const auto bell = normal_bell(d, x);
+  return hn::MulAdd(hn::Mul(x, hn::Set(d, kInverseSqrt2Pi)), bell, normal_distribution(d, x, bell));
 }
 
-/// 1 / (1 + e^(-2u)) = (1 + tanh u) / 2 for the tanh GELU's u.
+/// e^(-2u) for the tanh GELU's u, bounded so that it and its reciprocal stay finite: (1 + tanh u) / 2 = 1 / (1 + e^(-2u)).
 template <class D>
-HWY_INLINE hn::Vec<D> gelu_tanh_gate(D d, hn::Vec<D> x) {
-  const auto one = hn::Set(d, 1.0f);
-  const auto bracket = hn::MulAdd(hn::Mul(hn::Set(d, kGeluTanhCube), hn::Mul(x, x)), x, x);
-  const auto decay = exp(d, hn::Mul(hn::Set(d, -2.0f * kGeluTanhScale), bracket));
-  return hn::Div(one, hn::Add(one, decay));
+HWY_INLINE hn::Vec<D> gelu_tanh_decay(D d, hn::Vec<D> x) {
+  const auto cubic = hn::MulAdd(hn::Mul(hn::Set(d, kGeluTanhCube), hn::Mul(x, x)), x, x);
+  const auto exponent = hn::Mul(hn::Set(d, -2.0f * kGeluTanhScale), cubic);
+  return exp_of_negative(d, hn::Min(hn::Set(d, 80.0f), exponent));  // right up to 88
 }
 
 template <class D>
 HWY_INLINE hn::Vec<D> gelu_tanh(D d, hn::Vec<D> x) {
-  return hn::Mul(x, gelu_tanh_gate(d, x));
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), gelu_tanh_decay(d, x)));
 }
 
 template <class D>
 HWY_INLINE hn::Vec<D> gelu_tanh_gradient(D d, hn::Vec<D> x) {
-  const auto gate = gelu_tanh_gate(d, x);
-  const auto slope = hn::MulAdd(hn::Set(d, 6.0f * kGeluTanhScale * kGeluTanhCube), hn::Mul(x, x),
-                                hn::Set(d, 2.0f * kGeluTanhScale));
-  const auto curve = hn::Mul(gate, hn::Sub(hn::Set(d, 1.0f), gate));
+  const auto one = hn::Set(d, 1.0f);
+  const auto decay = gelu_tanh_decay(d, x);
+  const auto gate = hn::Div(one, hn::Add(one, decay));
+  const auto slope =
+      hn::MulAdd(hn::Set(d, 6.0f * kGeluTanhScale * kGeluTanhCube), hn::Mul(x, x), hn::Set(d, 2.0f * kGeluTanhScale));
+  const auto curve = hn::Mul(gate, hn::Mul(gate, decay));
   return hn::MulAdd(hn::Mul(x, curve), slope, gate);
 }
 
-// --- dropout ---------------------------------------------------------------------------------------------------------------
+// --- dropout ---------------------------------------------------------------------------------------------------------
 
-/// Philox4x32-10 of one counter per 64-bit lane: on entry words 0..3 stand in the lower halves of x0..x3, on return the random
-/// words do. The upper halves may hold anything and do afterwards: a 32 x 32 -> 64 bit product reads lower halves only.
+/// Philox4x32-10 of one counter per 64-bit lane: on entry words 0..3 stand in the lower halves of x0..x3, on return the
+/// random words do. The upper halves may hold anything and do afterwards: a 32 x 32 -> 64 bit product reads lower halves
+/// only.
 template <class D64, class V64>
 HWY_INLINE void philox_lanes(D64 d64, V64& x0, V64& x1, V64& x2, V64& x3, std::uint32_t key0, std::uint32_t key1) {
   const hn::Repartition<std::uint32_t, D64> d32;
@@ -220,8 +326,8 @@ HWY_INLINE void philox_lanes(D64 d64, V64& x0, V64& x1, V64& x2, V64& x3, std::u
   for (int round = 0; round < 10; ++round) {
     const auto product0 = hn::MulEven(hn::BitCast(d32, x0), multiplier0);
     const auto product1 = hn::MulEven(hn::BitCast(d32, x2), multiplier1);
-    x0 = hn::Xor(hn::Xor(x1, hn::Set(d64, key0)), hn::ShiftRight<32>(product1));
-    x2 = hn::Xor(hn::Xor(x3, hn::Set(d64, key1)), hn::ShiftRight<32>(product0));
+    x0 = hn::Xor3(x1, hn::Set(d64, key0), hn::ShiftRight<32>(product1));
+    x2 = hn::Xor3(x3, hn::Set(d64, key1), hn::ShiftRight<32>(product0));
     x1 = product1;
     x3 = product0;
     key0 += kPhiloxWeyl0;
@@ -259,8 +365,8 @@ HWY_INLINE void fill_hidden_draws(const Dropout& dropout, std::uint32_t example,
 }
 
 /// The 16-bit draws of the attention weights of rows row .. row + rows - 1 (query positions) and columns column .. column +
-/// columns - 1 (key positions) of `head` of `example`: draws[i * stride + j] for (row + i, column + j). `row` and `column` are
-/// multiples of 16, and whole 16 x 16 patches are written: `draws` has room for rows and columns rounded up to 16.
+/// columns - 1 (key positions) of `head` of `example`: draws[i * stride + j] for (row + i, column + j). `row` and `column`
+/// are multiples of 16, and whole 16 x 16 patches are written: `draws` has room for rows and columns rounded up to 16.
 HWY_INLINE void fill_attention_draws(const Dropout& dropout, std::uint32_t example, std::uint32_t head, std::int64_t row,
                                      std::int64_t rows, std::int64_t column, std::int64_t columns, std::uint16_t* draws,
                                      std::int64_t stride) {

@@ -1,8 +1,8 @@
 #pragma once
 
-// Which processors the vector code is compiled for, in one place: on x86 the baseline (SSSE3, 2006), AVX2 with FMA (2013) and
-// AVX-512 (2017); elsewhere what Highway chooses. Each file is compiled once per target and the best one is chosen when the
-// program runs.
+// Which processors the vector code is compiled for, in one place: on x86 the baseline (SSSE3, 2006), AVX2 with FMA (2013)
+// and AVX-512 (2017); elsewhere what Highway chooses. Each file is compiled once per target and the best one is chosen when
+// the program runs.
 //
 // A file of vector code begins
 //

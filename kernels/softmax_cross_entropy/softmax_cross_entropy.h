@@ -5,11 +5,11 @@
 //   loss[r] = log(sum_c exp(logits[r,c])) - logits[r, label[r]]          0 where label[r] is kIgnoredLabel
 //   d_logits[r,c] = gradient_scale * (softmax(logits[r])[c] - [c = label[r]])   0 where ignored
 //
-// gradient_scale is 1 / (number of counted labels of the whole optimizer step), so that accumulation over micro-batches gives
-// the mean. logits [rows, classes] of `type` with row stride `stride`; d_logits likewise and may be logits itself (in place),
-// or null when only losses are wanted. labels [rows], loss [rows] fp32. Multiple choice is the same operation: rows =
-// examples, classes = choices. A head over a large vocabulary calls it chunk of rows by chunk of rows.
-// Sums in fp32 with the row's maximum subtracted, fixed order. Bytes: logits read once or twice, d_logits written once.
+// gradient_scale is 1 / (number of counted labels of the whole optimizer step), so that accumulation over micro-batches
+// gives the mean. logits [rows, classes] of `type` with row stride `stride`; d_logits likewise and may be logits itself (in
+// place), or null when only losses are wanted. labels [rows], loss [rows] fp32. Multiple choice is the same operation: rows
+// = examples, classes = choices. A head over a large vocabulary calls it chunk of rows by chunk of rows. Sums in fp32 with
+// the row's maximum subtracted, fixed order. Bytes: logits read once or twice, d_logits written once.
 
 #include <cstdint>
 

@@ -6,8 +6,8 @@
 //   loss[s] = (CE(start logits of sequence s, start[s]) + CE(end logits of sequence s, end[s])) / 2
 //   d_logits = gradient_scale * d(sum of loss)/d(logits)
 //
-// logits, d_logits [tokens, 2] of `type` (column 0 start, 1 end), contiguous; start_labels, end_labels [sequences], index of the
-// token within its sequence; a label outside [0, length) is not counted: its half contributes no loss and no gradient.
+// logits, d_logits [tokens, 2] of `type` (column 0 start, 1 end), contiguous; start_labels, end_labels [sequences], index of
+// the token within its sequence; a label outside [0, length) is not counted: its half contributes no loss and no gradient.
 // loss [sequences] fp32. d_logits may be logits, or null. An empty sequence has loss 0. Deterministic.
 // The mean that transformers reports divides each half's sum by its own number of counted labels; gradient_scale is
 // 1 / sequences when all are counted.

@@ -4,9 +4,10 @@
 //
 //   score(q, c) = queries[q] . candidates[c];   indices[q] = the k candidates of largest score, best first
 //
-// Equal scores: the lower index first. queries [queries_count, width], candidates [candidates_count, width] fp32, contiguous;
-// indices [queries_count, k] int32, scores [queries_count, k] fp32; 1 <= k <= candidates_count. The product is formed block by
-// block and never stored whole. Deterministic. FLOPs 2 * queries * candidates * width.
+// Equal scores: the lower index first; a score that is not a number counts as minus infinity. queries [queries_count,
+// width], candidates [candidates_count, width] fp32, contiguous; indices [queries_count, k] int32, scores [queries_count, k]
+// fp32; 1 <= k <= candidates_count. The product is formed block by block and never stored whole. Deterministic. FLOPs 2 *
+// queries * candidates * width.
 
 #include <cstdint>
 

@@ -4,15 +4,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 namespace koine {
 
-/// Two families with one block: post-norm (XLM-R base, large: layernorm after each residual addition, and after the embeddings) and
-/// pre-norm (XL, XXL: layernorm before, one more at the end, none after the embeddings).
+/// Two families with one block: post-norm (XLM-R base, large: layernorm after each residual addition, and after the
+/// embeddings) and pre-norm (XL, XXL: layernorm before, one more at the end, none after the embeddings).
 enum class NormPlacement { kPost, kPre };
 
 struct XlmrConfig {
@@ -38,9 +37,10 @@ struct XlmrConfig {
   double head_dropout() const { return classifier_dropout < 0 ? hidden_dropout_prob : classifier_dropout; }
 };
 
-/// Reads and checks a config.json. UserError naming file and key: missing, of the wrong type, out of range, an activation other than
-/// "gelu", hidden_size not divisible by num_attention_heads, a model_type that is neither xlm-roberta, roberta nor xlm-roberta-xl. A file that declares
-/// xlm-roberta with an XL architecture or XL keys is corrected by load_model, which sees the weights.
+/// Reads and checks a config.json. UserError naming file and key: missing, of the wrong type, out of range, an activation
+/// other than "gelu", hidden_size not divisible by num_attention_heads, a model_type that is neither xlm-roberta, roberta
+/// nor xlm-roberta-xl. A file that declares xlm-roberta with an XL architecture or XL keys is corrected by load_model, which
+/// sees the weights.
 XlmrConfig read_xlmr_config(const std::filesystem::path& path);
 
 /// "base", "large", "xl", "xxl": the published shapes (task-facts 5.1). UserError for another name.

@@ -1,0 +1,137 @@
+#include "engine/batch/packed_batch.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "kernels/common/check.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+namespace koine {
+namespace {
+
+/// Groups tokens by their key, keys and the tokens of a key ascending.
+PackedBatch::Order order_by(const std::vector<std::int32_t>& keys) {
+  PackedBatch::Order order;
+  order.tokens.resize(keys.size());
+  std::iota(order.tokens.begin(), order.tokens.end(), 0);
+  std::stable_sort(order.tokens.begin(), order.tokens.end(), [&](std::int32_t a, std::int32_t b) {
+    return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)];
+  });
+  for (std::size_t i = 0; i < order.tokens.size(); ++i) {
+    const std::int32_t key = keys[static_cast<std::size_t>(order.tokens[i])];
+    if (order.keys.empty() || order.keys.back() != key) {
+      order.keys.push_back(key);
+      order.starts.push_back(static_cast<std::int32_t>(i));
+    }
+  }
+  order.starts.push_back(static_cast<std::int32_t>(order.tokens.size()));
+  return order;
+}
+
+/// Labels a sequence of `head` must have when it is labelled at all; 0 for kMaskedLm in an epoch not yet masked.
+std::size_t labels_of(const Example& example, HeadKind head, bool first_of_group) {
+  switch (head) {
+    case HeadKind::kSequence:
+    case HeadKind::kSequencePooled: return 1;
+    case HeadKind::kToken:
+    case HeadKind::kMaskedLm: return example.ids.size();
+    case HeadKind::kSpan: return 2;
+    case HeadKind::kChoice: return first_of_group ? 1 : 0;
+  }
+  return 0;
+}
+
+void add_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, std::uint32_t number) {
+  check(!ids.empty(), "sequence ", number, " to be packed is empty");
+  check(batch.tokens + static_cast<std::int64_t>(ids.size()) <= std::numeric_limits<std::int32_t>::max(),
+        "a batch has too many tokens for 32-bit places");
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    batch.ids.push_back(ids[i]);
+    batch.positions.push_back(static_cast<std::int32_t>(i));
+    batch.token_examples.push_back(number);
+  }
+  batch.sequence_examples.push_back(number);
+  batch.tokens += static_cast<std::int64_t>(ids.size());
+  batch.sequences += 1;
+  batch.maximum_length = std::max(batch.maximum_length, static_cast<std::int64_t>(ids.size()));
+  batch.cumulative_lengths.push_back(static_cast<std::int32_t>(batch.tokens));
+}
+
+void check_span(const Example& example) {
+  const auto length = static_cast<std::int32_t>(example.ids.size());
+  const std::int32_t start = example.labels[0];
+  const std::int32_t end = example.labels[1];
+  check(start >= 0 && start < length && end >= 0 && end < length, "sequence ", example.number, " has the answer span [", start, ", ", end,
+        "] in ", length, " tokens");
+}
+
+/// Takes over the labels, if there are any. A labelled sequence beside one without is a mistake of whoever made them.
+void add_labels(PackedBatch& batch, std::span<const Example* const> examples) {
+  const bool labelled =
+      std::any_of(examples.begin(), examples.end(), [](const Example* example) { return !example->labels.empty(); });
+  if (!labelled) return;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const Example& example = *examples[i];
+    const std::size_t expected = labels_of(example, batch.head_kind, i % static_cast<std::size_t>(batch.group) == 0);
+    check(example.labels.size() == expected, "sequence ", example.number, " has ", example.labels.size(),
+          " labels where its head wants ", expected);
+    if (batch.head_kind == HeadKind::kSpan) {
+      check_span(example);
+      batch.labels.push_back(example.labels[0]);
+    } else {
+      batch.labels.insert(batch.labels.end(), example.labels.begin(), example.labels.end());
+    }
+  }
+  if (batch.head_kind == HeadKind::kSpan) {
+    for (const Example* example : examples) batch.labels.push_back(example->labels[1]);
+  }
+}
+
+void finish(PackedBatch& batch) {
+  rebuild_orders(batch);
+  batch.counted_labels = batch.head_kind == HeadKind::kSpan
+                             ? (batch.labels.empty() ? 0 : batch.sequences)
+                             : std::count_if(batch.labels.begin(), batch.labels.end(),
+                                             [](std::int32_t label) { return label != kIgnoredLabel; });
+}
+
+}  // namespace
+
+void rebuild_orders(PackedBatch& batch) {
+  batch.by_id = order_by(batch.ids);
+  batch.by_position = order_by(batch.positions);
+}
+
+PackedBatch pack(std::span<const Example* const> examples, HeadKind head, std::int32_t group) {
+  check(!examples.empty(), "a batch of no sequences is packed");
+  check(group >= 1 && examples.size() % static_cast<std::size_t>(group) == 0,
+        "sequences are no whole number of groups: ", examples.size(), " in groups of ", group);
+  PackedBatch batch;
+  batch.head_kind = head;
+  batch.group = group;
+  batch.cumulative_lengths.push_back(0);
+  for (const Example* example : examples) add_sequence(batch, example->ids, example->number);
+  add_labels(batch, examples);
+  finish(batch);
+  return batch;
+}
+
+PackedBatch pack_padded(std::span<const std::int32_t> ids, std::int64_t sequences, std::int64_t width, std::int32_t pad_id) {
+  check(sequences > 0 && width > 0 && static_cast<std::int64_t>(ids.size()) == sequences * width, "a padded batch of [",
+        sequences, ", ", width, "] has ", ids.size(), " ids");
+  PackedBatch batch;
+  batch.cumulative_lengths.push_back(0);
+  std::vector<std::int32_t> sequence;
+  for (std::int64_t row = 0; row < sequences; ++row) {
+    sequence.clear();
+    for (const std::int32_t id : ids.subspan(static_cast<std::size_t>(row * width), static_cast<std::size_t>(width))) {
+      if (id != pad_id) sequence.push_back(id);
+    }
+    add_sequence(batch, sequence, static_cast<std::uint32_t>(row));
+  }
+  finish(batch);
+  return batch;
+}
+
+}  // namespace koine

@@ -1,0 +1,182 @@
+#include "engine/tokenizer/tokenizer.h"
+
+#include <sentencepiece_processor.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "engine/files/text_file.h"
+#include "engine/tokenizer/model_file.h"
+#include "engine/tokenizer/normalizer.h"
+#include "engine/tokenizer/unigram.h"
+#include "kernels/common/check.h"
+
+namespace koine {
+namespace {
+
+/// fairseq's ids are SentencePiece's shifted by one, behind its own four.
+constexpr std::int32_t kIdShift = 1;
+
+std::int32_t from_sentencepiece(int id) { return id == 0 ? kUnknownId : id + kIdShift; }
+
+std::filesystem::path model_file_at(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return path;
+  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model"}) {
+    if (std::filesystem::exists(path / name)) return path / name;
+  }
+  fail_user(path.string(), ": holds no sentencepiece.bpe.model; a model directory needs its tokenizer");
+}
+
+void check_text(std::string_view text) {
+  require(invalid_utf8(text) == std::string_view::npos, "a text to be tokenized is not valid UTF-8");
+  require(text.size() < std::numeric_limits<std::int32_t>::max() / 4, "a text of ", text.size(), " bytes is too long to be tokenized");
+}
+
+/// Takes characters that are white space, or that normalisation removes, off both ends of a piece's span.
+void trim(std::string_view text, const Normalizer& normalizer, Piece& piece) {
+  const auto begin = [&] { return static_cast<std::size_t>(piece.begin); };
+  while (piece.begin < piece.end && normalizer.is_blank(text.substr(begin()))) {
+    piece.begin = std::min(piece.end, piece.begin + static_cast<std::int32_t>(character_bytes(text[begin()])));
+  }
+  while (piece.begin < piece.end) {
+    std::size_t last = static_cast<std::size_t>(piece.end) - 1;
+    while (last > begin() && (text[last] & 0xC0) == 0x80) --last;
+    if (!normalizer.is_blank(text.substr(last))) break;
+    piece.end = static_cast<std::int32_t>(last);
+  }
+}
+
+/// Trims spans, and gives pieces with an empty one that of the next piece that has one, the last ones that of the piece before.
+void tidy_spans(std::string_view text, const Normalizer& normalizer, std::vector<Piece>& pieces) {
+  for (Piece& piece : pieces) trim(text, normalizer, piece);
+  const auto take = [](Piece& piece, const Piece& other) {
+    if (piece.begin != piece.end) return;
+    piece.begin = other.begin;
+    piece.end = other.end;
+  };
+  for (std::size_t i = pieces.size(); i-- > 1;) take(pieces[i - 1], pieces[i]);
+  for (std::size_t i = 1; i < pieces.size(); ++i) take(pieces[i], pieces[i - 1]);
+}
+
+}  // namespace
+
+struct Tokenizer::Implementation {
+  std::filesystem::path file;
+  std::string bytes;
+  std::string fingerprint;
+  std::int32_t pieces = 0;
+  sentencepiece::SentencePieceProcessor processor;
+  std::optional<Normalizer> normalizer;
+  std::optional<UnigramSegmenter> segmenter;  ///< absent: a kind of model that is left to the library
+};
+
+Tokenizer::Tokenizer(const std::filesystem::path& path) : implementation_(std::make_unique<Implementation>()) {
+  Implementation& own = *implementation_;
+  own.file = model_file_at(path);
+  own.bytes = read_file(own.file);
+  own.fingerprint = xxh3_hex(own.bytes);
+  const TokenizerModel model = parse_tokenizer_model(own.bytes, own.file.string());
+  const auto status = own.processor.LoadFromSerializedProto(own.bytes);
+  require(status.ok(), own.file.string(), ": not a usable SentencePiece model: ", status.message());
+  own.pieces = own.processor.GetPieceSize();
+  check(own.pieces == static_cast<std::int32_t>(model.pieces.size()), "SentencePiece read ", own.pieces, " of ",
+        model.pieces.size(), " pieces of ", own.file.string());
+  if (UnigramSegmenter::supports(model)) own.segmenter.emplace(model.pieces);
+  own.normalizer.emplace(model.character_map);
+}
+
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
+  check_text(text);
+  std::vector<std::int32_t> ids;
+  if (implementation_->segmenter) {
+    const auto segments = implementation_->segmenter->segment(implementation_->normalizer->normalize(text));
+    ids.reserve(segments.size());
+    for (const auto& segment : segments) ids.push_back(from_sentencepiece(segment.id));
+    return ids;
+  }
+  const auto status = implementation_->processor.Encode(text, &ids);
+  check(status.ok(), "SentencePiece: ", status.message());
+  for (std::int32_t& id : ids) id = from_sentencepiece(id);
+  return ids;
+}
+
+std::vector<Piece> Tokenizer::encode_with_spans(std::string_view text) const {
+  if (!implementation_->segmenter) return encode_by_library(text);
+  check_text(text);
+  std::vector<std::int32_t> origins;
+  const std::string normal = implementation_->normalizer->normalize(text, &origins);
+  std::vector<Piece> pieces;
+  std::size_t begin = 0;
+  for (const UnigramSegmenter::Segment& segment : implementation_->segmenter->segment(normal)) {
+    const auto end = static_cast<std::size_t>(segment.end);
+    pieces.push_back({from_sentencepiece(segment.id), origins[begin], origins[end]});
+    begin = end;
+  }
+  tidy_spans(text, *implementation_->normalizer, pieces);
+  return pieces;
+}
+
+std::vector<Piece> Tokenizer::encode_by_library(std::string_view text) const {
+  check_text(text);
+  const auto encoded = implementation_->processor.EncodeAsImmutableProto(text);
+  std::vector<Piece> pieces;
+  for (const auto& piece : encoded.pieces()) {
+    pieces.push_back({from_sentencepiece(static_cast<int>(piece.id())), static_cast<std::int32_t>(piece.begin()),
+                      static_cast<std::int32_t>(piece.end())});
+  }
+  tidy_spans(text, *implementation_->normalizer, pieces);
+  return pieces;
+}
+
+std::string Tokenizer::decode(const std::vector<std::int32_t>& ids) const {
+  std::vector<int> plain;
+  for (const std::int32_t id : ids) {
+    check(id >= 0 && id < vocabulary_size(), "token id ", id, " is outside the vocabulary of ", vocabulary_size());
+    if (id > kUnknownId && id != mask_id()) plain.push_back(id - kIdShift);
+  }
+  std::string text;
+  const auto status = implementation_->processor.Decode(plain, &text);
+  check(status.ok(), "SentencePiece: ", status.message());
+  return text;
+}
+
+std::string Tokenizer::piece(std::int32_t id) const {
+  check(id >= 0 && id < vocabulary_size(), "token id ", id, " is outside the vocabulary of ", vocabulary_size());
+  constexpr const char* kSpecial[] = {"<s>", "<pad>", "</s>", "<unk>"};
+  if (id <= kUnknownId) return kSpecial[id];
+  if (id == mask_id()) return "<mask>";
+  return implementation_->processor.IdToPiece(id - kIdShift);
+}
+
+std::int32_t Tokenizer::mask_id() const { return implementation_->pieces + kIdShift; }
+std::int32_t Tokenizer::vocabulary_size() const { return mask_id() + 1; }
+const std::filesystem::path& Tokenizer::file() const { return implementation_->file; }
+const std::string& Tokenizer::fingerprint() const { return implementation_->fingerprint; }
+
+std::vector<std::int32_t> frame_single(std::vector<std::int32_t> a, std::int64_t maximum_length) {
+  check(maximum_length >= 2, "a sequence of at most ", maximum_length, " ids has no room for <s> and </s>");
+  a.resize(std::min(a.size(), static_cast<std::size_t>(maximum_length - 2)));
+  a.insert(a.begin(), kBeginId);
+  a.push_back(kEndId);
+  return a;
+}
+
+std::vector<std::int32_t> frame_pair(std::vector<std::int32_t> a, std::vector<std::int32_t> b, std::int64_t maximum_length) {
+  check(maximum_length >= 4, "a pair of at most ", maximum_length, " ids has no room for its four special ones");
+  while (static_cast<std::int64_t>(a.size() + b.size()) > maximum_length - 4) (a.size() > b.size() ? a : b).pop_back();
+  std::vector<std::int32_t> framed;
+  framed.reserve(a.size() + b.size() + 4);
+  framed.push_back(kBeginId);
+  framed.insert(framed.end(), a.begin(), a.end());
+  framed.insert(framed.end(), {kEndId, kEndId});
+  framed.insert(framed.end(), b.begin(), b.end());
+  framed.push_back(kEndId);
+  return framed;
+}
+
+}  // namespace koine

@@ -1,0 +1,429 @@
+#include "engine/training/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "engine/files/text_file.h"
+#include "engine/training/checkpoint.h"
+#include "kernels/common/check.h"
+#include "kernels/random/random.h"
+
+namespace koine {
+namespace {
+
+// The stream of random numbers that draws tasks.
+constexpr std::uint64_t kTaskStream = 0x7461736b73616d70u;
+
+std::int64_t groups_per_step(const TrainingSettings& settings) {
+  return settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+}
+
+bool reads_sequence(HeadKind kind) { return kind == HeadKind::kSequence || kind == HeadKind::kSequencePooled; }
+
+// --- what is refused before anything runs
+// ------------------------------------------------------------------------------------
+
+void check_lengths(const TrainingRun& run, const Dataset& data) {
+  std::int64_t group_tokens = 0;
+  for (std::size_t index = 0; index < data.examples.size(); ++index) {
+    const auto length = static_cast<std::int64_t>(data.examples[index].ids.size());
+    require(length <= run.model->maximum_length(), data.name, ": example ", data.examples[index].number, " has ", length,
+            " tokens, the model reads at most ", run.model->maximum_length(), "; lower max_seq_length");
+    const bool first = index % static_cast<std::size_t>(data.group) == 0;
+    group_tokens = (first ? 0 : group_tokens) + length;
+    require(group_tokens <= run.settings.max_tokens_per_batch, data.name, ": example ", data.examples[index].number, " has ",
+            group_tokens, " tokens, more than max_tokens_per_batch = ", run.settings.max_tokens_per_batch, "; raise it");
+  }
+}
+
+void check_task(const TrainingRun& run, const TrainingTask& task) {
+  check(task.train != nullptr, "task ", task.name, " has no training data");
+  const std::vector<HeadSpec>& heads = run.model->heads();
+  check(task.head >= 0 && task.head < static_cast<int>(heads.size()), "task ", task.name, " has head ", task.head,
+        ", the model has ", heads.size());
+  const HeadKind kind = heads[static_cast<std::size_t>(task.head)].kind;
+  check(kind == task.train->head || (reads_sequence(kind) && reads_sequence(task.train->head)), "task ", task.name,
+        " has labels of another kind than its head");
+  check(kind != HeadKind::kMaskedLm || task.masking != nullptr, "task ", task.name, " has no masking settings");
+  require(task.train->groups() > 0, "task ", task.name, ": ", task.train->name, " has no training examples");
+  require(std::isfinite(task.weight) && task.weight >= 0, "task ", task.name, ": weight is ", task.weight,
+          ", but must be a number, 0 or more");
+  check_lengths(run, *task.train);
+}
+
+void check_run(const TrainingRun& run) {
+  check(run.model != nullptr && !run.tasks.empty(), "a training run needs a model and a task");
+  check(run.model->parameters().training(), "the model was made without training state");
+  check_settings(run.settings);
+  for (const TrainingTask& task : run.tasks) check_task(run, task);
+}
+
+// --- what a run resumes under
+// ------------------------------------------------------------------------------------------------
+
+std::string digits(double value) {
+  std::ostringstream stream;
+  stream.precision(17);
+  stream << value;
+  return stream.str();
+}
+
+const char* name_of(Schedule schedule) {
+  switch (schedule) {
+    case Schedule::kLinear:
+      return "linear";
+    case Schedule::kConstant:
+      return "constant";
+    case Schedule::kCosine:
+      return "cosine";
+  }
+  return "unknown";
+}
+
+/// XXH3 over all ids and labels, so that other data under the same name is noticed.
+std::string fingerprint(const Dataset& data) {
+  std::vector<std::int32_t> flat;
+  for (const Example& example : data.examples) {
+    flat.push_back(static_cast<std::int32_t>(example.ids.size()));
+    flat.insert(flat.end(), example.ids.begin(), example.ids.end());
+    flat.push_back(static_cast<std::int32_t>(example.labels.size()));
+    flat.insert(flat.end(), example.labels.begin(), example.labels.end());
+    flat.push_back(static_cast<std::int32_t>(example.number));
+  }
+  return xxh3_hex({reinterpret_cast<const char*>(flat.data()), flat.size() * sizeof(std::int32_t)});
+}
+
+/// Everything that decides the bits of a run; not what only reports or saves.
+std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
+  const TrainingSettings& s = run.settings;
+  std::map<std::string, std::string> all = {
+      {"learning_rate", digits(s.learning_rate)},
+      {"adam_beta1", digits(s.adam_beta1)},
+      {"adam_beta2", digits(s.adam_beta2)},
+      {"adam_epsilon", digits(s.adam_epsilon)},
+      {"weight_decay", digits(s.weight_decay)},
+      {"max_grad_norm", digits(s.max_grad_norm)},
+      {"lr_scheduler_type", name_of(s.lr_scheduler_type)},
+      {"warmup steps", std::to_string(warmup_steps_of(s, total_steps(run)))},
+      {"steps", std::to_string(total_steps(run))},
+      {"per_device_train_batch_size * gradient_accumulation_steps", std::to_string(groups_per_step(s))},
+      {"max_tokens_per_batch", std::to_string(s.max_tokens_per_batch)},
+      {"eval_steps", std::to_string(s.eval_steps)},
+      {"eval_examples", std::to_string(s.eval_examples)},
+      {"early_stopping_patience", std::to_string(s.early_stopping_patience)},
+      {"load_best_model_at_end", s.load_best_model_at_end ? "true" : "false"},
+      {"seed", std::to_string(s.seed)},
+      {"precision", name_of(run.model->parameters().compute_type())}};
+  for (const TrainingTask& task : run.tasks) {
+    all["task " + task.name] = concatenate("weight ", digits(task.weight), ", head ", task.head, ", ", task.train->groups(),
+                                           " examples (", fingerprint(*task.train), ")");
+    if (task.masking == nullptr) continue;
+    const MaskingSettings& masking = *task.masking;
+    all["masking of " + task.name] = concatenate("probability ", digits(masking.probability), ", seed ", masking.seed);
+  }
+  return all;
+}
+
+// --- the run
+// -----------------------------------------------------------------------------------------------------------------
+
+/// The micro-batches of one optimizer step.
+struct StepBatches {
+  const TrainingTask* task = nullptr;
+  std::vector<PackedBatch> batches;
+  std::int64_t counted_labels = 0;
+  std::int64_t tokens = 0;
+  double epoch = 0;
+};
+
+/// "17, 4, 256 ..." : the examples of one or all micro-batches, for messages.
+std::string examples_of(std::span<const PackedBatch> batches) {
+  constexpr std::size_t kMost = 64;
+  std::vector<std::uint32_t> numbers;
+  for (const PackedBatch& batch : batches) {
+    numbers.insert(numbers.end(), batch.sequence_examples.begin(), batch.sequence_examples.end());
+  }
+  std::string text;
+  for (std::size_t index = 0; index < std::min(kMost, numbers.size()); ++index) {
+    text += concatenate(index == 0 ? "" : ", ", numbers[index]);
+  }
+  return numbers.size() > kMost ? text + concatenate(" and ", numbers.size() - kMost, " more") : text;
+}
+
+double batch_flops(const Model& model, const PackedBatch& batch) {
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
+    const auto i = static_cast<std::size_t>(sequence);
+    lengths.push_back(batch.cumulative_lengths[i + 1] - batch.cumulative_lengths[i]);
+  }
+  return 3 * model.forward_flops(lengths, batch.head, batch.counted_labels);
+}
+
+class Trainer {
+ public:
+  explicit Trainer(const TrainingRun& run);
+  TrainingResult run();
+
+ private:
+  void start();
+  void resume_from(const std::filesystem::path& folder);
+  bool stop_requested() const { return run_.stop != nullptr && run_.stop->load(); }
+  bool stopped_early() const;
+  bool finished() const { return state_.step >= total_ || stopped_early(); }
+  bool evaluation_due() const;
+  bool checkpoint_due() const;
+  StepBatches next_batches();
+  PackedBatch pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const;
+  void take_step();
+  double accumulate(const StepBatches& step);
+  void evaluate();
+  void save();
+  void restore_best();
+  TrainingResult result(bool interrupted) const;
+  void message(const std::string& text) const;
+
+  const TrainingRun& run_;
+  Model& model_;
+  ParameterStore& store_;
+  std::int64_t total_;
+  Optimizer optimizer_;
+  std::vector<EpochSampler> samplers_;  ///< of each task
+  std::vector<std::int64_t> visits_;    ///< steps each task has had
+  TrainingState state_;
+  std::int64_t saved_step_ = -1;
+  std::vector<float> best_;  ///< best weights so far, in the store's layout
+};
+
+Trainer::Trainer(const TrainingRun& run)
+    : run_(run),
+      model_(*run.model),
+      store_(run.model->parameters()),
+      total_(total_steps(run)),
+      optimizer_(store_, run.settings, run.model->word_gradient_is_sparse()),
+      visits_(run.tasks.size()) {
+  for (const TrainingTask& task : run.tasks) {
+    samplers_.emplace_back(task.train->groups(), groups_per_step(run.settings), run.settings.seed);
+  }
+}
+
+TrainingResult Trainer::run() {
+  start();
+  bool interrupted = false;
+  while (true) {
+    if (evaluation_due() && !stop_requested()) evaluate();
+    if (checkpoint_due()) save();
+    if (finished() && !evaluation_due()) break;
+    if (stop_requested()) {
+      if (!run_.directory.empty() && saved_step_ != state_.step) save();
+      interrupted = true;
+      break;
+    }
+    take_step();
+  }
+  optimizer_.catch_up(model_.context());
+  if (!interrupted) restore_best();
+  for (TrainingObserver* observer : run_.observers) observer->on_end();
+  return result(interrupted);
+}
+
+void Trainer::start() {
+  model_.reserve(run_.settings.max_tokens_per_batch, true);
+  store_.reset_training_state();
+  if (!run_.directory.empty()) {
+    state_.settings = deciding_settings(run_);
+    const std::optional<std::filesystem::path> newest = newest_checkpoint(run_.directory);
+    require(run_.resume || !newest, run_.directory.string(), " holds checkpoints of an earlier run (",
+            newest.value_or("").string(), "); resume it, or choose another output directory");
+    if (newest) resume_from(*newest);
+  }
+  for (TrainingObserver* observer : run_.observers) observer->on_start(state_.step, total_);
+  if (state_.step > 0) message(concatenate("resumed behind step ", state_.step));
+}
+
+void Trainer::resume_from(const std::filesystem::path& folder) {
+  const std::map<std::string, std::string> present = std::move(state_.settings);
+  state_ = load_checkpoint(folder, store_, best_);
+  require_same_settings(folder, state_.settings, present);
+  store_.refresh_working(model_.context());
+  optimizer_.restore(state_.step);
+  saved_step_ = state_.step;
+  for (std::int64_t step = 0; step < state_.step; ++step) {
+    ++visits_[static_cast<std::size_t>(draw_task(run_.settings.seed, step, run_.tasks))];
+  }
+}
+
+bool Trainer::stopped_early() const {
+  const std::int64_t patience = run_.settings.early_stopping_patience;
+  return patience > 0 && state_.evaluations_without_improvement >= patience;
+}
+
+bool Trainer::evaluation_due() const {
+  if (!run_.evaluate || state_.step == 0 || state_.evaluated_step == state_.step) return false;
+  return state_.step >= total_ || (run_.settings.eval_steps > 0 && state_.step % run_.settings.eval_steps == 0);
+}
+
+bool Trainer::checkpoint_due() const {
+  return !run_.directory.empty() && run_.settings.save_steps > 0 && state_.step > 0 && saved_step_ != state_.step &&
+         state_.step % run_.settings.save_steps == 0;
+}
+
+StepBatches Trainer::next_batches() {
+  const auto drawn = static_cast<std::size_t>(draw_task(run_.settings.seed, state_.step, run_.tasks));
+  const TrainingTask& task = run_.tasks[drawn];
+  const std::int64_t visit = visits_[drawn]++;
+  StepBatches step;
+  step.task = &task;
+  step.epoch = static_cast<double>((visit + 1) * groups_per_step(run_.settings)) / static_cast<double>(task.train->groups());
+  const std::vector<std::int64_t> groups = samplers_[drawn].step_groups(visit);
+  for (const std::vector<std::int64_t>& part :
+       plan_step(*task.train, groups, run_.settings.max_tokens_per_batch).micro_batches) {
+    step.batches.push_back(pack_one(task, part, visit));
+    step.counted_labels += step.batches.back().counted_labels;
+    step.tokens += step.batches.back().tokens;
+  }
+  return step;
+}
+
+// Masks are drawn for each visit of the task, not each pass, so that an example a step meets twice in a row, where a pass
+// ends, is masked anew too.
+PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const {
+  PackedBatch batch = pack_groups(*task.train, groups);
+  batch.head = task.head;
+  batch.head_kind = model_.heads()[static_cast<std::size_t>(task.head)].kind;
+  if (batch.head_kind == HeadKind::kMaskedLm) mask_tokens(batch, *task.masking, static_cast<std::uint32_t>(visit));
+  return batch;
+}
+
+void Trainer::take_step() {
+  const auto begin = std::chrono::steady_clock::now();
+  const StepBatches step = next_batches();
+  const double loss = accumulate(step);
+  const double rate = learning_rate_at(run_.settings, state_.step, total_);
+  const double norm = optimizer_.step(model_.context(), rate);
+  if (!std::isfinite(norm)) {
+    throw Error(concatenate("the gradient of step ", state_.step + 1, " is not finite (norm ", norm, "): task ",
+                            step.task->name, ", examples ", examples_of(step.batches), " of ", step.task->train->name));
+  }
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  ++state_.step;
+  state_.tokens += step.tokens;
+  state_.seconds += taken.count();
+  state_.last_loss = loss;
+  for (const PackedBatch& batch : step.batches) state_.flops += batch_flops(model_, batch);
+  const TrainingObserver::Step report = {state_.step, total_,      step.epoch,    loss,           norm,
+                                         rate,        step.tokens, taken.count(), step.task->name};
+  for (TrainingObserver* observer : run_.observers) observer->on_step(report);
+}
+
+/// Adds up the gradients of a step and returns its mean loss. A micro-batch without a counted label adds nothing.
+double Trainer::accumulate(const StepBatches& step) {
+  const StepIdentity identity = {run_.settings.seed, static_cast<std::uint32_t>(state_.step)};
+  double sum = 0;
+  for (const PackedBatch& batch : step.batches) {
+    if (batch.counted_labels == 0) continue;
+    optimizer_.prepare_rows(model_.context(), batch);
+    const double loss = model_.train_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity);
+    if (!std::isfinite(loss)) {
+      throw Error(concatenate("the loss of step ", state_.step + 1, " is not finite (", loss, "): task ", step.task->name,
+                              ", examples ", examples_of({&batch, 1}), " of ", step.task->train->name));
+    }
+    sum += loss;
+  }
+  return step.counted_labels == 0 ? 0.0 : sum / static_cast<double>(step.counted_labels);
+}
+
+void Trainer::evaluate() {
+  optimizer_.catch_up(model_.context());
+  const std::map<std::string, double> metrics = run_.evaluate(model_);
+  if (stop_requested()) return;  // perhaps cut short
+  state_.evaluated_step = state_.step;
+  if (metrics.empty()) return;
+  double score = 0;
+  for (const auto& [name, value] : metrics) score += value / static_cast<double>(metrics.size());
+  const bool best = std::isfinite(score) && (!state_.has_best || score > state_.best_score);
+  if (best) {
+    state_.has_best = true;
+    state_.best_score = score;
+    state_.best_step = state_.step;
+    state_.best_metrics = metrics;
+    state_.evaluations_without_improvement = 0;
+    const float* weights = store_.master(0);
+    if (run_.settings.load_best_model_at_end && state_.step < total_)
+      best_.assign(weights, weights + store_.table().elements());
+  } else {
+    ++state_.evaluations_without_improvement;
+  }
+  for (TrainingObserver* observer : run_.observers) observer->on_evaluation(state_.step, metrics, best);
+}
+
+void Trainer::save() {
+  optimizer_.catch_up(model_.context());
+  save_checkpoint(run_.directory, state_, store_, best_, run_.settings.save_total_limit);
+  saved_step_ = state_.step;
+}
+
+void Trainer::restore_best() {
+  if (stopped_early() && state_.step < total_) {
+    message(concatenate("stopped early: ", state_.evaluations_without_improvement, " evaluations without improvement"));
+  }
+  if (!run_.settings.load_best_model_at_end || !state_.has_best || state_.best_step == state_.step) return;
+  std::copy(best_.begin(), best_.end(), store_.master(0));
+  store_.refresh_working(model_.context());
+  message(concatenate("the weights are those of step ", state_.best_step, ", the best evaluation"));
+}
+
+TrainingResult Trainer::result(bool interrupted) const {
+  TrainingResult result;
+  result.steps = state_.step;
+  result.total_steps = total_;
+  result.final_loss = state_.last_loss;
+  result.tokens = state_.tokens;
+  result.seconds = state_.seconds;
+  result.flops = state_.flops;
+  result.interrupted = interrupted;
+  result.stopped_early = !interrupted && stopped_early() && state_.step < total_;
+  result.best_step = state_.best_step;
+  result.best_metrics = state_.best_metrics;
+  return result;
+}
+
+void Trainer::message(const std::string& text) const {
+  for (TrainingObserver* observer : run_.observers) observer->on_message(text);
+}
+
+}  // namespace
+
+TrainingResult train(const TrainingRun& run) {
+  check_run(run);
+  return Trainer(run).run();
+}
+
+std::int64_t total_steps(const TrainingRun& run) {
+  if (run.settings.max_steps > 0) return run.settings.max_steps;
+  const std::int64_t per_step = groups_per_step(run.settings);
+  std::int64_t steps = 0;
+  for (const TrainingTask& task : run.tasks) steps += (task.train->groups() + per_step - 1) / per_step;
+  return static_cast<std::int64_t>(std::ceil(run.settings.num_train_epochs * static_cast<double>(steps)));
+}
+
+int draw_task(std::uint32_t seed, std::int64_t step, std::span<const TrainingTask> tasks) {
+  double total = 0;
+  for (const TrainingTask& task : tasks) total += task.weight;
+  require(total > 0, "no task has a weight above 0, so none can be drawn");
+  const double uniform = random_block(seed, kTaskStream, static_cast<std::uint64_t>(step))[0] * 0x1p-32;
+  double left = uniform * total;
+  int last = 0;
+  for (int index = 0; index < static_cast<int>(tasks.size()); ++index) {
+    const double weight = tasks[static_cast<std::size_t>(index)].weight;
+    if (weight <= 0) continue;
+    if (left < weight) return index;
+    left -= weight;
+    last = index;
+  }
+  return last;
+}
+
+}  // namespace koine

@@ -1,0 +1,128 @@
+// The meaning of attention: every sum a plain loop in double. The backward works out the softmax again in double instead of
+// reading log_sum_exp, so that fp32 statistics do not stand between it and a finite difference; `output` it reads as given.
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/attention/attention.h"
+
+namespace koine {
+namespace {
+
+// One head of one sequence: where its elements lie.
+struct Head {
+  const AttentionShape& shape;
+  std::int64_t sequence;
+  std::int64_t head;
+  std::int64_t first;   // token
+  std::int64_t length;  // tokens
+
+  std::int64_t qkv_index(std::int64_t row, std::int64_t column) const {
+    return (first + row) * shape.qkv_stride + head * shape.head_size + column;
+  }
+  std::int64_t output_index(std::int64_t row, std::int64_t column) const {
+    return (first + row) * shape.output_stride + head * shape.head_size + column;
+  }
+  // What dropout multiplies weight (i, j) by.
+  double mask(std::int64_t i, std::int64_t j) const {
+    const Dropout& dropout = shape.dropout;
+    if (!dropout.active()) return 1;
+    const bool kept = keeps_attention(dropout, dropout.examples[sequence], static_cast<std::uint32_t>(head),
+                                      static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
+    return kept ? 1 / (1 - dropout.threshold() / 65536.0) : 0;
+  }
+};
+
+template <class Task>
+void for_each_head(const AttentionShape& shape, const Task& task) {
+  for (std::int64_t n = 0; n < shape.sequences; ++n) {
+    const std::int64_t first = shape.cumulative_lengths[n];
+    const std::int64_t length = shape.cumulative_lengths[n + 1] - first;
+    for (std::int64_t head = 0; head < shape.heads; ++head) task(Head{shape, n, head, first, length});
+  }
+}
+
+// Row i of the softmax, before dropout, and its log sum exp.
+double softmax_row(const Head& at, const void* query, const void* key, std::int64_t i, std::vector<double>& row) {
+  const AttentionShape& shape = at.shape;
+  row.assign(static_cast<std::size_t>(at.length), 0);
+  double maximum = -INFINITY;
+  for (std::int64_t j = 0; j < at.length; ++j) {
+    double product = 0;
+    for (std::int64_t c = 0; c < shape.head_size; ++c) {
+      product += load_element(query, shape.type, at.qkv_index(i, c)) * load_element(key, shape.type, at.qkv_index(j, c));
+    }
+    row[j] = static_cast<double>(shape.scale) * product;
+    maximum = std::fmax(maximum, row[j]);
+  }
+  double sum = 0;
+  for (double& weight : row) sum += weight = std::exp(weight - maximum);
+  for (double& weight : row) weight /= sum;
+  return maximum + std::log(sum);
+}
+
+void forward_head(const AttentionForwardArguments& arguments, const Head& at) {
+  const AttentionShape& shape = arguments.shape;
+  std::vector<double> weights;
+  for (std::int64_t i = 0; i < at.length; ++i) {
+    const double log_sum_exp = softmax_row(at, arguments.query, arguments.key, i, weights);
+    arguments.log_sum_exp[(at.first + i) * shape.heads + at.head] = static_cast<float>(log_sum_exp);
+    for (std::int64_t j = 0; j < at.length; ++j) weights[j] *= at.mask(i, j);
+    for (std::int64_t c = 0; c < shape.head_size; ++c) {
+      double sum = 0;
+      for (std::int64_t j = 0; j < at.length; ++j) {
+        sum += weights[j] * load_element(arguments.value, shape.type, at.qkv_index(j, c));
+      }
+      store_element(arguments.output, shape.type, at.output_index(i, c), sum);
+    }
+  }
+}
+
+void backward_head(const AttentionBackwardArguments& arguments, const Head& at) {
+  const AttentionShape& shape = arguments.shape;
+  const std::int64_t elements = at.length * shape.head_size;
+  std::vector<double> weights, d_query(elements), d_key(elements), d_value(elements);
+  const auto d_output = [&](std::int64_t i, std::int64_t c) {
+    return load_element(arguments.d_output, shape.type, at.output_index(i, c));
+  };
+  for (std::int64_t i = 0; i < at.length; ++i) {
+    softmax_row(at, arguments.query, arguments.key, i, weights);
+    double correction = 0;  // D_i
+    for (std::int64_t c = 0; c < shape.head_size; ++c) {
+      correction += d_output(i, c) * load_element(arguments.output, shape.type, at.output_index(i, c));
+    }
+    for (std::int64_t j = 0; j < at.length; ++j) {
+      const double mask = at.mask(i, j);
+      double d_weight = 0;
+      for (std::int64_t c = 0; c < shape.head_size; ++c) {
+        d_weight += d_output(i, c) * load_element(arguments.value, shape.type, at.qkv_index(j, c));
+        d_value[j * shape.head_size + c] += mask * weights[j] * d_output(i, c);
+      }
+      const double d_score = static_cast<double>(shape.scale) * weights[j] * (mask * d_weight - correction);
+      for (std::int64_t c = 0; c < shape.head_size; ++c) {
+        d_query[i * shape.head_size + c] += d_score * load_element(arguments.key, shape.type, at.qkv_index(j, c));
+        d_key[j * shape.head_size + c] += d_score * load_element(arguments.query, shape.type, at.qkv_index(i, c));
+      }
+    }
+  }
+  for (std::int64_t row = 0; row < at.length; ++row) {
+    for (std::int64_t c = 0; c < shape.head_size; ++c) {
+      const std::int64_t from = row * shape.head_size + c;
+      store_element(arguments.d_query, shape.type, at.qkv_index(row, c), d_query[from]);
+      store_element(arguments.d_key, shape.type, at.qkv_index(row, c), d_key[from]);
+      store_element(arguments.d_value, shape.type, at.qkv_index(row, c), d_value[from]);
+    }
+  }
+}
+
+}  // namespace
+
+void attention_forward_reference(const Context&, const AttentionForwardArguments& arguments, void*) {
+  for_each_head(arguments.shape, [&](const Head& at) { forward_head(arguments, at); });
+}
+
+void attention_backward_reference(const Context&, const AttentionBackwardArguments& arguments, void*) {
+  for_each_head(arguments.shape, [&](const Head& at) { backward_head(arguments, at); });
+}
+
+}  // namespace koine

@@ -1,0 +1,87 @@
+#include "kernels/gemm/gemm.h"
+
+#include <algorithm>
+
+#include "kernels/gemm/gemm_packed.h"
+
+namespace koine {
+
+void gemm_reference(const Context& context, const GemmArguments& arguments, void* workspace);
+
+#if defined(KOINE_HAVE_ONEDNN)
+bool gemm_onednn_supports(const GemmArguments& arguments);
+std::size_t gemm_onednn_workspace(const GemmArguments& arguments);
+void gemm_onednn(const Context& context, const GemmArguments& arguments, void* workspace);
+#endif
+
+namespace {
+
+// What the message of every failed check ends with.
+std::string shape_of(const GemmArguments& g) {
+  return concatenate("m ", g.m, ", n ", g.n, ", k ", g.k, ", lda ", g.lda, g.transpose_a ? " transposed" : "", ", ldb ",
+                     g.ldb, g.transpose_b ? " transposed" : "", ", ldc ", g.ldc, ", ", name_of(g.input_type), " -> ",
+                     name_of(g.output_type));
+}
+
+void check_types(const GemmArguments& g) {
+  // fp64 inputs with an fp32 output are what a check by finite differences of a weight gradient needs.
+  const bool fits = g.output_type == g.input_type || (g.input_type != DType::kFloat32 && g.output_type == DType::kFloat32);
+  check(fits, "gemm: no product of these types: ", shape_of(g));
+  check(!g.accumulate || g.output_type != DType::kBFloat16, "gemm: sums accumulate in fp32 only: ", shape_of(g));
+}
+
+void check_epilogue(const GemmArguments& g) {
+  const bool plain = g.epilogue == GemmEpilogue::kNone;
+  check(plain || !g.accumulate, "gemm: accumulate goes with no activation: ", shape_of(g));
+  check(plain || g.residual == nullptr, "gemm: residual goes with no activation: ", shape_of(g));
+  check(!plain || g.pre_activation == nullptr, "gemm: pre_activation is given and there is no activation: ", shape_of(g));
+  check(g.epilogue != GemmEpilogue::kGeluGradient || g.pre_activation != nullptr || g.m == 0 || g.n == 0,
+        "gemm: the GELU gradient needs pre_activation: ", shape_of(g));
+}
+
+void validate(const GemmArguments& g) {
+  check(g.m >= 0 && g.n >= 0 && g.k >= 0, "gemm: negative size: ", shape_of(g));
+  const bool empty = g.m == 0 || g.n == 0;
+  check(g.lda >= (g.transpose_a ? g.m : g.k), "gemm: lda is shorter than a row of A: ", shape_of(g));
+  check(g.ldb >= (g.transpose_b ? g.k : g.n), "gemm: ldb is shorter than a row of B: ", shape_of(g));
+  check(g.ldc >= g.n, "gemm: ldc is shorter than a row of C: ", shape_of(g));
+  check(empty || g.c != nullptr, "gemm: C is null: ", shape_of(g));
+  check(empty || g.k == 0 || (g.a != nullptr && g.b != nullptr), "gemm: A or B is null: ", shape_of(g));
+  check_types(g);
+  check_epilogue(g);
+}
+
+double flops(const GemmArguments& g) {
+  return 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k);
+}
+
+double bytes(const GemmArguments& g) {
+  const auto m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
+  const int outputs = 1 + (g.accumulate ? 1 : 0) + (g.pre_activation != nullptr ? 1 : 0) + (g.residual != nullptr ? 1 : 0);
+  return (m * k + k * n) * static_cast<double>(size_of(g.input_type)) +
+         outputs * m * n * static_cast<double>(size_of(g.output_type)) + (g.bias != nullptr ? n * sizeof(float) : 0.0);
+}
+
+Operation<GemmArguments> make_operation() {
+  Operation<GemmArguments> table;
+  table.name = "gemm";
+  table.validate = validate;
+  table.flops = flops;
+  table.bytes = bytes;
+#if defined(KOINE_HAVE_ONEDNN)
+  table.variants.push_back({"onednn", Device::kCpu, 0, gemm_onednn_supports, gemm_onednn_workspace, gemm_onednn});
+#endif
+  table.variants.push_back({"packed", Device::kCpu, 0, gemm_packed_supports, gemm_packed_workspace, gemm_packed});
+  table.variants.push_back({kReference, Device::kCpu, 0, nullptr, nullptr, gemm_reference});
+  return table;
+}
+
+}  // namespace
+
+template <>
+const Operation<GemmArguments>& operation<GemmArguments>() {
+  static const Operation<GemmArguments> table = make_operation();
+  return table;
+}
+
+}  // namespace koine

@@ -1,0 +1,93 @@
+#include "kernels/optimizer/adamw.h"
+
+#include <cmath>
+
+namespace koine {
+
+void adamw_reference(const Context&, const AdamWArguments&, void*);
+void adamw_cpu(const Context&, const AdamWArguments&, void*);
+void adamw_rows_reference(const Context&, const AdamWRowsArguments&, void*);
+void adamw_rows_cpu(const Context&, const AdamWRowsArguments&, void*);
+void clip_factor_reference(const Context&, const ClipFactorArguments&, void*);
+void clip_factor_cpu(const Context&, const ClipFactorArguments&, void*);
+
+namespace {
+
+void validate(const AdamWArguments& a) { check(a.count >= 0, "adamw: [count ", a.count, "] is not a shape"); }
+void validate_rows(const AdamWRowsArguments& a) {
+  check(a.rows >= 0 && a.width > 0 && a.listed >= 0, "adamw_rows: [rows ", a.rows, ", width ", a.width, "], ", a.listed,
+        " rows listed, is not a shape");
+  check(a.step >= 0, "adamw_rows: [rows ", a.rows, ", width ", a.width, "] cannot be brought to step ", a.step);
+}
+void validate_clip(const ClipFactorArguments&) {}
+
+// Per element and step: 4 multiplications, 3 multiply-adds, 1 subtraction and addition each, a square root, 2 divisions.
+constexpr double kFlops = 15;
+
+double flops(const AdamWArguments& a) { return kFlops * static_cast<double>(a.count); }
+double bytes(const AdamWArguments& a) {
+  return static_cast<double>(a.count) * (24.0 + (a.zero_gradient ? 4 : 0) + (a.working == nullptr ? 0 : 2));
+}
+double elements(const AdamWRowsArguments& a) {
+  return static_cast<double>(a.row_list == nullptr ? a.rows : a.listed) * static_cast<double>(a.width);
+}
+// Counts one step a row: how many were missed is the data's, not the shape's.
+double rows_flops(const AdamWRowsArguments& a) { return kFlops * elements(a); }
+double rows_bytes(const AdamWRowsArguments& a) {
+  const double gradient = a.with_gradient ? (a.zero_gradient ? 8 : 4) : 0;
+  return elements(a) * (24.0 + gradient + (a.working == nullptr ? 0 : 2));
+}
+double clip_flops(const ClipFactorArguments&) { return 3; }
+double clip_bytes(const ClipFactorArguments&) { return 16; }
+
+}  // namespace
+
+AdamWStep adamw_step(std::int64_t step, double learning_rate, double beta1, double beta2, double epsilon, double decay) {
+  check(step >= 1, "AdamW counts its steps from 1, got ", step);
+  AdamWStep result;
+  result.one_minus_rate_decay = static_cast<float>(1 - learning_rate * decay);
+  result.one_minus_beta1 = static_cast<float>(1 - beta1);
+  result.beta2 = static_cast<float>(beta2);
+  result.one_minus_beta2 = static_cast<float>(1 - beta2);
+  result.step_size = static_cast<float>(learning_rate / (1 - std::pow(beta1, static_cast<double>(step))));
+  result.sqrt_correction2 = static_cast<float>(std::sqrt(1 - std::pow(beta2, static_cast<double>(step))));
+  result.epsilon = static_cast<float>(epsilon);
+  return result;
+}
+
+template <>
+const Operation<AdamWArguments>& operation<AdamWArguments>() {
+  static const Operation<AdamWArguments> table = {"adamw",
+                                                  validate,
+                                                  flops,
+                                                  bytes,
+                                                  {{"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_cpu},
+                                                   {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_reference}}};
+  return table;
+}
+
+template <>
+const Operation<AdamWRowsArguments>& operation<AdamWRowsArguments>() {
+  static const Operation<AdamWRowsArguments> table = {
+      "adamw_rows",
+      validate_rows,
+      rows_flops,
+      rows_bytes,
+      {{"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_rows_cpu},
+       {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_rows_reference}}};
+  return table;
+}
+
+template <>
+const Operation<ClipFactorArguments>& operation<ClipFactorArguments>() {
+  static const Operation<ClipFactorArguments> table = {
+      "clip_factor",
+      validate_clip,
+      clip_flops,
+      clip_bytes,
+      {{"cpu", Device::kCpu, 0, nullptr, nullptr, clip_factor_cpu},
+       {kReference, Device::kCpu, 0, nullptr, nullptr, clip_factor_reference}}};
+  return table;
+}
+
+}  // namespace koine

@@ -1,0 +1,188 @@
+// Both forms apply one inlined function, update(), whose products that feed additions are written as multiply-adds: so the
+// dense update and the replay of missed steps compute the same bits. Dense: a task is a range of elements. Rows: a task is a
+// block of rows; each vector stays in registers from its first missed step to the last. Where both moments are zero bit for
+// bit (a row no gradient has reached) a step is the decay alone.
+
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/optimizer/adamw_cpu.cpp"
+#include "kernels/common/vector_targets.h"
+#include "kernels/common/vector-inl.h"
+// clang-format on
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/common/parallel.h"
+#include "kernels/optimizer/adamw.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace koine {
+namespace HWY_NAMESPACE {
+namespace {
+
+template <class D, class V>
+HWY_INLINE void update(D d, V& parameter, V& first_moment, V& second_moment, V gradient, const AdamWStep& step) {
+  const auto squared = hn::Mul(gradient, gradient);
+  first_moment = hn::MulAdd(hn::Set(d, step.one_minus_beta1), hn::Sub(gradient, first_moment), first_moment);
+  second_moment = hn::MulAdd(hn::Set(d, step.one_minus_beta2), squared, hn::Mul(hn::Set(d, step.beta2), second_moment));
+  const auto root = hn::Div(hn::Sqrt(second_moment), hn::Set(d, step.sqrt_correction2));
+  const auto denominator = hn::Add(root, hn::Set(d, step.epsilon));
+  const auto change = hn::Div(hn::Mul(hn::Set(d, step.step_size), first_moment), denominator);
+  parameter = hn::MulSub(parameter, hn::Set(d, step.one_minus_rate_decay), change);
+}
+
+void dense(const AdamWArguments& a, std::int64_t begin, std::int64_t end) {
+  const hn::ScalableTag<float> d;
+  const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
+  const AdamWStep step = a.step;
+  for_lanes(d, end - begin, [&](std::int64_t offset, auto lanes) KOINE_LANES {
+    const std::int64_t i = begin + offset;
+    auto parameter = lanes.load(d, a.parameter + i);
+    auto first = lanes.load(d, a.first_moment + i);
+    auto second = lanes.load(d, a.second_moment + i);
+    update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, a.gradient + i)), step);
+    lanes.store(d, parameter, a.parameter + i);
+    lanes.store(d, first, a.first_moment + i);
+    lanes.store(d, second, a.second_moment + i);
+    if (a.working != nullptr) lanes.store(d, parameter, a.working + i);
+    if (a.zero_gradient) lanes.store(d, hn::Zero(d), a.gradient + i);
+  });
+}
+
+// Whether both moments of `count` elements are zero, signs included.
+bool moments_are_zero(const float* first_moment, const float* second_moment, std::int64_t count) {
+  const hn::ScalableTag<float> d;
+  const hn::Rebind<std::int32_t, decltype(d)> di;
+  auto bits = hn::Zero(di);
+  for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES {
+    const auto first = hn::BitCast(di, lanes.load(d, first_moment + i));
+    const auto second = hn::BitCast(di, lanes.load(d, second_moment + i));
+    bits = hn::Or(bits, hn::Or(first, second));
+  });
+  return hn::AllTrue(di, hn::Eq(bits, hn::Zero(di)));
+}
+
+// parameter * the decay of each step in turn, for a row without moments. Eight vectors at a time hide the latency.
+void decay_row(const AdamWRowsArguments& a, std::int64_t row, std::int64_t first_step, std::int64_t last_step) {
+  const hn::ScalableTag<float> d;
+  constexpr std::int64_t kVectors = 8;
+  const auto lanes_of_a_vector = static_cast<std::int64_t>(hn::Lanes(d));
+  float* parameter = a.parameter + row * a.width;
+  std::int64_t i = 0;
+  for (; i + kVectors * lanes_of_a_vector <= a.width; i += kVectors * lanes_of_a_vector) {
+    hn::Vec<decltype(d)> values[kVectors];
+    for (std::int64_t k = 0; k < kVectors; ++k) values[k] = hn::LoadU(d, parameter + i + k * lanes_of_a_vector);
+    for (std::int64_t step = first_step; step <= last_step; ++step) {
+      const auto decay = hn::Set(d, a.history[step].one_minus_rate_decay);
+      for (std::int64_t k = 0; k < kVectors; ++k) values[k] = hn::Mul(values[k], decay);
+    }
+    for (std::int64_t k = 0; k < kVectors; ++k) hn::StoreU(values[k], d, parameter + i + k * lanes_of_a_vector);
+  }
+  for_lanes(d, a.width - i, [&](std::int64_t offset, auto lanes) KOINE_LANES {
+    auto value = lanes.load(d, parameter + i + offset);
+    for (std::int64_t step = first_step; step <= last_step; ++step) {
+      value = hn::Mul(value, hn::Set(d, a.history[step].one_minus_rate_decay));
+    }
+    lanes.store(d, value, parameter + i + offset);
+  });
+}
+
+// Replays steps first_step .. last_step of a row without a gradient, then, where with_gradient, applies step a.step.
+void update_row(const AdamWRowsArguments& a, std::int64_t row, std::int64_t first_step, std::int64_t last_step) {
+  const hn::ScalableTag<float> d;
+  const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
+  for_lanes(d, a.width, [&](std::int64_t offset, auto lanes) KOINE_LANES {
+    const std::int64_t i = row * a.width + offset;
+    auto parameter = lanes.load(d, a.parameter + i);
+    auto first = lanes.load(d, a.first_moment + i);
+    auto second = lanes.load(d, a.second_moment + i);
+    for (std::int64_t step = first_step; step <= last_step; ++step) {
+      update(d, parameter, first, second, hn::Zero(d), a.history[step]);
+    }
+    if (a.with_gradient) {
+      update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, a.gradient + i)), a.history[a.step]);
+      if (a.zero_gradient) lanes.store(d, hn::Zero(d), a.gradient + i);
+    }
+    lanes.store(d, parameter, a.parameter + i);
+    lanes.store(d, first, a.first_moment + i);
+    lanes.store(d, second, a.second_moment + i);
+    if (a.working != nullptr) lanes.store(d, parameter, a.working + i);
+  });
+}
+
+void copy_to_working(const AdamWRowsArguments& a, std::int64_t row) {
+  const hn::ScalableTag<float> d;
+  for_lanes(d, a.width, [&](std::int64_t i, auto lanes) KOINE_LANES {
+    lanes.store(d, lanes.load(d, a.parameter + row * a.width + i), a.working + row * a.width + i);
+  });
+}
+
+// With epsilon zero a step without moments is 0 / 0, not the decay.
+bool all_epsilons_positive(const AdamWRowsArguments& a, std::int64_t first_step, std::int64_t last_step) {
+  for (std::int64_t step = first_step; step <= last_step; ++step) {
+    if (!(a.history[step].epsilon > 0)) return false;
+  }
+  return true;
+}
+
+void rows(const AdamWRowsArguments& a, std::int64_t begin, std::int64_t end) {
+  const std::int64_t last_replayed = a.with_gradient ? a.step - 1 : a.step;
+  for (std::int64_t listed = begin; listed < end; ++listed) {
+    const std::int64_t row = a.row_list == nullptr ? listed : a.row_list[listed];
+    std::int64_t first_missed = a.last_step[row] + 1;
+    if (first_missed > a.step) continue;
+    const std::int64_t first = row * a.width;
+    if (first_missed <= last_replayed && moments_are_zero(a.first_moment + first, a.second_moment + first, a.width) &&
+        all_epsilons_positive(a, first_missed, last_replayed)) {
+      decay_row(a, row, first_missed, last_replayed);
+      first_missed = last_replayed + 1;
+    }
+    if (first_missed <= a.step) {
+      update_row(a, row, first_missed, last_replayed);
+    } else if (a.working != nullptr) {
+      copy_to_working(a, row);
+    }
+    a.last_step[row] = static_cast<std::int32_t>(a.step);
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace koine
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace koine {
+namespace {
+HWY_EXPORT(dense);
+HWY_EXPORT(rows);
+}  // namespace
+
+void adamw_cpu(const Context&, const AdamWArguments& a, void*) {
+  parallel_ranges(a.count, 16384,
+                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(dense)(a, begin, end); });
+}
+
+void adamw_rows_cpu(const Context&, const AdamWRowsArguments& a, void*) {
+  const std::int64_t count = a.row_list == nullptr ? a.rows : a.listed;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t row = a.row_list == nullptr ? i : a.row_list[i];
+    check(row >= 0 && row < a.rows, "adamw_rows: row ", row, " of the list is not one of [", a.rows, ", ", a.width, "]");
+    check(a.last_step[row] <= (a.with_gradient ? a.step - 1 : a.step), "adamw_rows: row ", row, " of [", a.rows, ", ", a.width,
+          "] already stands at step ", a.last_step[row], ", behind step ", a.step);
+  }
+  parallel_ranges(count, std::max<std::int64_t>(1, 16384 / a.width),
+                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(rows)(a, begin, end); });
+}
+
+void clip_factor_cpu(const Context&, const ClipFactorArguments& a, void*) {
+  const double norm = std::sqrt(*a.sum_of_squares);
+  const double maximum = static_cast<double>(a.maximum_norm);
+  *a.norm = static_cast<float>(norm);
+  *a.factor = maximum > 0 ? static_cast<float>(std::min(1.0, maximum / (norm + 1e-6))) : 1.0f;
+  if (!std::isfinite(*a.norm)) *a.factor = 0;
+}
+
+}  // namespace koine
+#endif

@@ -1,0 +1,62 @@
+#include <cmath>
+
+#include "kernels/optimizer/adamw.h"
+
+namespace koine {
+namespace {
+
+// One step of element i, in double; stored in fp32 after every step, as the state between two steps is.
+void update(float& parameter, float& first_moment, float& second_moment, double gradient, const AdamWStep& step) {
+  const double decayed = static_cast<double>(parameter) * static_cast<double>(step.one_minus_rate_decay);
+  const double first = static_cast<double>(first_moment);
+  const double m = first + static_cast<double>(step.one_minus_beta1) * (gradient - first);
+  const double v = static_cast<double>(step.beta2) * static_cast<double>(second_moment) +
+                   static_cast<double>(step.one_minus_beta2) * gradient * gradient;
+  const double denominator = std::sqrt(v) / static_cast<double>(step.sqrt_correction2) + static_cast<double>(step.epsilon);
+  parameter = static_cast<float>(decayed - static_cast<double>(step.step_size) * m / denominator);
+  first_moment = static_cast<float>(m);
+  second_moment = static_cast<float>(v);
+}
+
+double factor_of(const float* gradient_factor) {
+  return gradient_factor == nullptr ? 1 : static_cast<double>(*gradient_factor);
+}
+
+}  // namespace
+
+void adamw_reference(const Context&, const AdamWArguments& a, void*) {
+  for (std::int64_t i = 0; i < a.count; ++i) {
+    const double gradient = factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]);
+    update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.step);
+    if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
+    if (a.zero_gradient) a.gradient[i] = 0;
+  }
+}
+
+void adamw_rows_reference(const Context&, const AdamWRowsArguments& a, void*) {
+  const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
+  for (std::int64_t listed = 0; listed < rows; ++listed) {
+    const std::int64_t row = a.row_list == nullptr ? listed : a.row_list[listed];
+    for (std::int64_t i = row * a.width; i < (row + 1) * a.width; ++i) {
+      for (std::int64_t step = a.last_step[row] + 1; step <= a.step; ++step) {
+        const bool applied = a.with_gradient && step == a.step;
+        const double gradient = applied ? factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]) : 0;
+        update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.history[step]);
+        if (applied && a.zero_gradient) a.gradient[i] = 0;
+      }
+      if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
+    }
+    a.last_step[row] = static_cast<std::int32_t>(a.step);
+  }
+}
+
+void clip_factor_reference(const Context&, const ClipFactorArguments& a, void*) {
+  const double norm = std::sqrt(*a.sum_of_squares);
+  const double maximum = static_cast<double>(a.maximum_norm);
+  *a.norm = static_cast<float>(norm);
+  *a.factor = 1;
+  if (maximum > 0 && maximum / (norm + 1e-6) < 1) *a.factor = static_cast<float>(maximum / (norm + 1e-6));
+  if (!std::isfinite(*a.norm)) *a.factor = 0;
+}
+
+}  // namespace koine

@@ -1,0 +1,52 @@
+#include "kernels/topk/topk.h"
+
+#include <limits>
+
+namespace koine {
+
+// topk_reference.cpp
+void top_k_reference(const Context&, const TopKArguments&, void* workspace);
+// topk_cpu.cpp
+std::size_t top_k_cpu_workspace(const TopKArguments&);
+void top_k_cpu(const Context&, const TopKArguments&, void* workspace);
+
+namespace {
+
+using Arguments = TopKArguments;
+
+void validate(const Arguments& arguments) {
+  check(arguments.queries_count >= 0 && arguments.width > 0, "top_k of [", arguments.queries_count, ", ", arguments.width,
+        "] queries");
+  check(arguments.candidates_count <= std::numeric_limits<std::int32_t>::max(),
+        "top_k numbers candidates with 32 bits, got ", arguments.candidates_count);
+  check(arguments.k >= 1 && arguments.k <= arguments.candidates_count, "top_k: k is ", arguments.k, " of ",
+        arguments.candidates_count, " candidates");
+  if (arguments.queries_count == 0) return;
+  check(arguments.queries && arguments.candidates && arguments.indices && arguments.scores, "top_k of [",
+        arguments.queries_count, ", ", arguments.width, "] queries: an operand is null");
+}
+
+double flops(const Arguments& arguments) {
+  return 2.0 * static_cast<double>(arguments.queries_count) * static_cast<double>(arguments.candidates_count) *
+         static_cast<double>(arguments.width);
+}
+
+double bytes(const Arguments& arguments) {
+  return 4.0 * static_cast<double>((arguments.queries_count + arguments.candidates_count) * arguments.width) +
+         8.0 * static_cast<double>(arguments.queries_count * arguments.k);
+}
+
+}  // namespace
+
+template <>
+const Operation<Arguments>& operation<Arguments>() {
+  static const Operation<Arguments> table{"top_k",
+                                          validate,
+                                          flops,
+                                          bytes,
+                                          {{"cpu", Device::kCpu, 0, nullptr, top_k_cpu_workspace, top_k_cpu},
+                                           {kReference, Device::kCpu, 0, nullptr, nullptr, top_k_reference}}};
+  return table;
+}
+
+}  // namespace koine

@@ -1,0 +1,62 @@
+// score = classifier(dropout(pooler(first token))), one per sequence; the sequences of an example compete in a softmax.
+
+#include "kernels/common/check.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "models/heads/head.h"
+
+namespace koine {
+namespace {
+
+struct ChoiceForward {
+  SentenceVectors vectors;
+  const void* dropped = nullptr;
+  void* scores = nullptr;
+};
+
+ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
+  const std::int64_t rows = input.batch.sequences;
+  ChoiceForward state;
+  state.vectors = sentence_vectors(input, head, true);
+  state.dropped = head_dropout_forward(input, state.vectors.output, rows, false, 0);
+  state.scores = input.stack.allocate_elements("scores", logits_type(input.type), rows);
+  linear_forward(input.context, head.output,
+                 {.type = input.type,
+                  .output_type = logits_type(input.type),
+                  .rows = rows,
+                  .input = state.dropped,
+                  .output = state.scores});
+  return state;
+}
+
+}  // namespace
+
+double choice_head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+  const std::int64_t rows = input.batch.sequences;
+  check(labels.group > 0 && rows % labels.group == 0, "a batch of ", rows, " sequences does not hold whole examples of ",
+        labels.group, " choices");
+  const std::int64_t examples = rows / labels.group;
+  const ChoiceForward state = forward(input, head);
+  float* losses = input.stack.allocate_array<float>("losses", examples);
+  softmax_cross_entropy(input.context,
+                        {logits_type(input.type), examples, labels.group, labels.group, state.scores, labels.labels,
+                         labels.gradient_scale, losses, d_hidden == nullptr ? nullptr : state.scores});
+  if (d_hidden != nullptr) {
+    void* d_vectors = input.stack.allocate_elements("d_vectors", input.type, rows * input.hidden);
+    linear_backward(input.context, head.output,
+                    {.type = input.type,
+                     .rows = rows,
+                     .input = state.dropped,
+                     .d_output = as_model_type(input, state.scores, rows),
+                     .d_input = d_vectors});
+    head_dropout_backward(input, d_vectors, rows, false, 0);
+    sentence_vectors_backward(input, head, true, state.vectors, d_vectors, d_hidden);
+  }
+  return total_loss(input, losses, examples);
+}
+
+std::vector<float> choice_head_logits(const HeadInput& input, const HeadParameters& head) {
+  const ChoiceForward state = forward(input, head);
+  return to_host(input, state.scores, logits_type(input.type), input.batch.sequences);
+}
+
+}  // namespace koine

@@ -1,0 +1,124 @@
+#include "models/heads/head.h"
+
+#include "kernels/activation/activation.h"
+#include "kernels/cast/cast.h"
+#include "kernels/dropout/dropout.h"
+#include "kernels/gather/gather.h"
+#include "kernels/reduce/reduce.h"
+
+namespace koine {
+namespace {
+
+Dropout numbered_dropout(const HeadInput& input, bool by_token, int which) {
+  Dropout dropout = input.dropout;
+  dropout.site += static_cast<std::uint32_t>(which);
+  dropout.examples = by_token ? input.batch.token_examples : input.batch.sequence_examples;
+  dropout.positions = by_token ? input.batch.positions : input.batch.zero_positions;
+  return dropout;
+}
+
+}  // namespace
+
+std::vector<float> to_host(const HeadInput& input, const void* logits, DType type, std::int64_t count) {
+  if (input.context.dry_run) return {};
+  std::vector<float> result(static_cast<std::size_t>(count));
+  if (type == DType::kFloat64) {
+    for (std::int64_t i = 0; i < std::ssize(result); ++i) {
+      result[static_cast<std::size_t>(i)] = static_cast<float>(load_element(logits, type, i));
+    }
+    return result;
+  }
+  cast(input.context, {count, type, DType::kFloat32, logits, result.data()});
+  return result;
+}
+
+double total_loss(const HeadInput& input, const float* losses, std::int64_t count) {
+  double total = 0;
+  sum(input.context, {count, losses, &total});
+  return total;
+}
+
+const void* as_model_type(const HeadInput& input, const void* d_logits, std::int64_t count) {
+  if (logits_type(input.type) == input.type) return d_logits;
+  void* result = input.stack.allocate_elements("d_logits", input.type, count);
+  cast(input.context, {count, logits_type(input.type), input.type, d_logits, result});
+  return result;
+}
+
+const void* head_dropout_forward(const HeadInput& input, const void* values, std::int64_t rows, bool by_token, int which) {
+  if (!input.dropout.active()) return values;
+  void* result = input.stack.allocate_elements("dropped", input.type, rows * input.hidden);
+  dropout(input.context,
+          {input.type, rows, input.hidden, values, nullptr, numbered_dropout(input, by_token, which), result});
+  return result;
+}
+
+void head_dropout_backward(const HeadInput& input, void* gradient, std::int64_t rows, bool by_token, int which) {
+  if (!input.dropout.active()) return;
+  dropout(input.context,
+          {input.type, rows, input.hidden, gradient, nullptr, numbered_dropout(input, by_token, which), gradient});
+}
+
+SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head, bool pooled) {
+  const std::int64_t rows = input.batch.sequences;
+  void* first = input.stack.allocate_elements("first_token", input.type, rows * input.hidden);
+  gather_rows(input.context, {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths,
+                              input.hidden_states, first});
+  if (!pooled) return {first, first};
+  void* output = input.stack.allocate_elements("pooler", input.type, rows * input.hidden);
+  linear_forward(input.context, head.pooler,
+                 {.type = input.type, .output_type = input.type, .rows = rows, .input = first, .output = output});
+  activation_forward(input.context, {Activation::kTanh, input.type, rows * input.hidden, output, output});
+  return {first, output};
+}
+
+void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, bool pooled,
+                               const SentenceVectors& vectors, void* d_output, void* d_hidden) {
+  const std::int64_t rows = input.batch.sequences;
+  void* d_first = d_output;
+  if (pooled) {
+    activation_backward(input.context,
+                        {Activation::kTanh, input.type, rows * input.hidden, vectors.output, d_output, d_output});
+    d_first = input.stack.allocate_elements("d_first_token", input.type, rows * input.hidden);
+    linear_backward(input.context, head.pooler,
+                    {.type = input.type, .rows = rows, .input = vectors.first, .d_output = d_output, .d_input = d_first});
+  }
+  scatter_rows(input.context,
+               {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths, d_first, d_hidden});
+}
+
+double head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+  const StackScope scope(input.stack);
+  switch (head.spec.kind) {
+    case HeadKind::kMaskedLm:
+      return masked_lm_head_loss(input, head, labels, d_hidden);
+    case HeadKind::kSequence:
+    case HeadKind::kSequencePooled:
+      return sequence_head_loss(input, head, labels, d_hidden);
+    case HeadKind::kToken:
+    case HeadKind::kSpan:
+      return token_head_loss(input, head, labels, d_hidden);
+    case HeadKind::kChoice:
+      return choice_head_loss(input, head, labels, d_hidden);
+  }
+  throw Error("unknown kind of head");
+}
+
+std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels) {
+  const StackScope scope(input.stack);
+  switch (head.spec.kind) {
+    case HeadKind::kMaskedLm:
+      return masked_lm_head_logits(input, head, labels);
+    case HeadKind::kSequence:
+    case HeadKind::kSequencePooled:
+      return sequence_head_logits(input, head);
+    case HeadKind::kToken:
+    case HeadKind::kSpan:
+      return token_head_logits(input, head);
+    case HeadKind::kChoice:
+      return choice_head_logits(input, head);
+  }
+  throw Error("unknown kind of head");
+}
+
+}  // namespace koine

@@ -1,0 +1,92 @@
+#pragma once
+
+// What stands on the encoder: heads, their losses and gradients. A head's mathematics is in its own file:
+//
+//   sequence_head.cpp    kSequence, kSequencePooled: classifier on the first token (raw, or through the pooler)
+//   choice_head.cpp      kChoice: a score per sequence through the pooler, softmax over an example's sequences
+//   token_head.cpp       kToken, kSpan: a linear layer on every token
+//   masked_lm_head.cpp   kMaskedLm: dense, GELU, layernorm, decoder tied to the word embeddings, at the counted tokens only
+//
+// Logits are fp32 (fp64 in gradient checks) but those over a vocabulary, which have the model's type.
+
+#include <vector>
+
+#include "engine/training/model.h"
+#include "models/xlmr/block.h"
+
+namespace koine {
+
+struct HeadParameters {
+  HeadSpec spec;
+  Linear pooler;
+  Linear dense;
+  Norm norm;
+  Linear output;
+};
+
+struct HeadInput {
+  const Context& context;
+  StackMemory& stack;
+  const BatchView& batch;
+  DType type = DType::kFloat32;
+  std::int64_t hidden = 0;
+  float epsilon = 1e-5f;
+  const void* hidden_states = nullptr;  ///< [tokens, hidden], the encoder's output
+  Dropout dropout;  ///< rate, seed, step; site of the head's first dropout, its next ones follow; rate 0 outside training
+};
+
+struct HeadLabels {
+  const std::int32_t* labels = nullptr;  ///< as PackedBatch::labels
+  std::int64_t counted = 0;
+  std::int32_t group = 1;
+  float gradient_scale = 1;
+};
+
+/// Sum of the counted labels' losses. Where d_hidden is given ([tokens, hidden], overwritten) also the gradient of
+/// gradient_scale * that sum: of the head's parameters (added) and of the hidden states. 0 in a dry run.
+double head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden);
+
+/// Logits as Model::predict documents them.
+std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels);
+
+// --- shared by the heads
+// -------------------------------------------------------------------------------------------------------
+
+/// Type of a small head's logits: never bf16, so that a mixed-precision loss keeps fp32 logits.
+inline DType logits_type(DType type) { return type == DType::kBFloat16 ? DType::kFloat32 : type; }
+
+/// Copies logits of logits_type to fp32 on the host.
+std::vector<float> to_host(const HeadInput& input, const void* logits, DType type, std::int64_t count);
+
+/// Adds up per-row losses in order.
+double total_loss(const HeadInput& input, const float* losses, std::int64_t count);
+
+/// The gradient of fp32 logits in the model's type, as the products read it: cast where they differ.
+const void* as_model_type(const HeadInput& input, const void* d_logits, std::int64_t count);
+
+/// Dropout of [rows, hidden] (rows = sequences or tokens), number `which` of the head. Returns the input itself where there
+/// is no dropout.
+const void* head_dropout_forward(const HeadInput& input, const void* values, std::int64_t rows, bool by_token, int which);
+/// Its backward, in place.
+void head_dropout_backward(const HeadInput& input, void* gradient, std::int64_t rows, bool by_token, int which);
+
+/// First token of every sequence, [sequences, hidden], raw or through tanh(dense) where `pooled`.
+struct SentenceVectors {
+  const void* first = nullptr;
+  const void* output = nullptr;  ///< `first` itself, or the pooler's output
+};
+SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head, bool pooled);
+/// d_output is overwritten along the way; d_hidden [tokens, hidden] is written whole.
+void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, bool pooled,
+                               const SentenceVectors& vectors, void* d_output, void* d_hidden);
+
+double sequence_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+std::vector<float> sequence_head_logits(const HeadInput&, const HeadParameters&);
+double choice_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+std::vector<float> choice_head_logits(const HeadInput&, const HeadParameters&);
+double token_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+std::vector<float> token_head_logits(const HeadInput&, const HeadParameters&);
+double masked_lm_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+std::vector<float> masked_lm_head_logits(const HeadInput&, const HeadParameters&, const HeadLabels&);
+
+}  // namespace koine

@@ -1,0 +1,156 @@
+// logits = decoder(layer_norm(gelu(dense(h)))) + bias at the counted tokens only, the decoder being the word embeddings.
+//
+// The logits of all counted tokens over 250,002 pieces would be larger than the rest of the step, so rows go through the
+// decoder, the loss and back chunk by chunk in one buffer that holds the logits and then, in place, their gradient.
+
+#include <algorithm>
+
+#include "kernels/activation/activation.h"
+#include "kernels/gather/gather.h"
+#include "kernels/layernorm/layernorm.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "models/heads/head.h"
+
+namespace koine {
+namespace {
+
+// Elements of the logits buffer: enough rows for the decoder's product to run at full rate, 256 MB at most in fp32.
+constexpr std::int64_t kChunkElements = std::int64_t{1} << 26;
+
+struct MaskedLmForward {
+  std::int64_t rows = 0;
+  std::int32_t* indices = nullptr;  ///< the counted tokens
+  std::int32_t* labels = nullptr;
+  void* gathered = nullptr;
+  void* pre_activation = nullptr;
+  void* activation = nullptr;
+  float* mean = nullptr;
+  float* rstd = nullptr;
+  void* normalised = nullptr;
+};
+
+MaskedLmForward forward(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels) {
+  const std::int64_t elements = labels.counted * input.hidden;
+  MaskedLmForward state;
+  state.rows = labels.counted;
+  state.indices = input.stack.allocate_array<std::int32_t>("counted_tokens", state.rows);
+  state.labels = input.stack.allocate_array<std::int32_t>("counted_labels", state.rows);
+  if (!input.context.dry_run) {
+    std::int64_t row = 0;
+    for (std::int64_t token = 0; token < input.batch.tokens; ++token) {
+      if (labels.labels[token] == kIgnoredLabel) continue;
+      state.indices[row] = static_cast<std::int32_t>(token);
+      state.labels[row++] = labels.labels[token];
+    }
+  }
+  state.gathered = input.stack.allocate_elements("counted_hidden", input.type, elements);
+  gather_rows(input.context, {input.type, state.rows, input.hidden, input.batch.tokens, state.indices, input.hidden_states,
+                              state.gathered});
+  state.pre_activation = input.stack.allocate_elements("lm_pre_activation", input.type, elements);
+  state.activation = input.stack.allocate_elements("lm_activation", input.type, elements);
+  linear_forward(input.context, head.dense,
+                 {.type = input.type,
+                  .output_type = input.type,
+                  .rows = state.rows,
+                  .input = state.gathered,
+                  .output = state.activation,
+                  .epilogue = GemmEpilogue::kGelu,
+                  .pre_activation = state.pre_activation});
+  state.mean = input.stack.allocate_array<float>("lm_mean", state.rows);
+  state.rstd = input.stack.allocate_array<float>("lm_rstd", state.rows);
+  state.normalised = input.stack.allocate_elements("lm_normalised", input.type, elements);
+  LayerNormForwardArguments norm;
+  norm.type = input.type;
+  norm.rows = state.rows;
+  norm.width = input.hidden;
+  norm.epsilon = input.epsilon;
+  norm.input = state.activation;
+  norm.weight = head.norm.weight;
+  norm.bias = head.norm.bias;
+  norm.output = state.normalised;
+  norm.mean = state.mean;
+  norm.rstd = state.rstd;
+  layernorm_forward(input.context, norm);
+  return state;
+}
+
+std::int64_t chunk_rows(const HeadParameters& head, std::int64_t rows) {
+  return std::clamp<std::int64_t>(kChunkElements / head.spec.classes, 64, std::max<std::int64_t>(rows, 64));
+}
+
+void backward(const HeadInput& input, const HeadParameters& head, const MaskedLmForward& state, void* d_normalised,
+              void* d_hidden) {
+  LayerNormBackwardArguments norm;
+  norm.type = input.type;
+  norm.rows = state.rows;
+  norm.width = input.hidden;
+  norm.d_output = d_normalised;
+  norm.sum = state.activation;
+  norm.mean = state.mean;
+  norm.rstd = state.rstd;
+  norm.weight = head.norm.weight;
+  norm.d_sum = d_normalised;
+  norm.d_weight = head.norm.d_weight;
+  norm.d_bias = head.norm.d_bias;
+  layernorm_backward(input.context, norm);
+  activation_backward(input.context, {Activation::kGeluErf, input.type, state.rows * input.hidden, state.pre_activation,
+                                      d_normalised, d_normalised});
+  void* d_gathered = input.stack.allocate_elements("d_counted_hidden", input.type, state.rows * input.hidden);
+  linear_backward(
+      input.context, head.dense,
+      {.type = input.type, .rows = state.rows, .input = state.gathered, .d_output = d_normalised, .d_input = d_gathered});
+  scatter_rows(input.context,
+               {input.type, state.rows, input.hidden, input.batch.tokens, state.indices, d_gathered, d_hidden});
+}
+
+}  // namespace
+
+double masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+  const std::int64_t classes = head.spec.classes;
+  const MaskedLmForward state = forward(input, head, labels);
+  const std::int64_t chunk = chunk_rows(head, state.rows);
+  void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * classes);
+  float* losses = input.stack.allocate_array<float>("losses", state.rows);
+  void* d_normalised = d_hidden == nullptr
+                           ? nullptr
+                           : input.stack.allocate_elements("d_lm_normalised", input.type, state.rows * input.hidden);
+  for (std::int64_t begin = 0; begin < state.rows; begin += chunk) {
+    const std::int64_t rows = std::min(chunk, state.rows - begin);
+    const void* normalised = offset_by(static_cast<const void*>(state.normalised), input.type, begin * input.hidden);
+    linear_forward(input.context, head.output,
+                   {.type = input.type, .output_type = input.type, .rows = rows, .input = normalised, .output = logits});
+    softmax_cross_entropy(input.context, {input.type, rows, classes, classes, logits, state.labels + begin,
+                                          labels.gradient_scale, losses + begin, d_hidden == nullptr ? nullptr : logits});
+    if (d_hidden == nullptr) continue;
+    linear_backward(input.context, head.output,
+                    {.type = input.type,
+                     .rows = rows,
+                     .input = normalised,
+                     .d_output = logits,
+                     .d_input = offset_by(d_normalised, input.type, begin * input.hidden)});
+  }
+  if (d_hidden != nullptr) backward(input, head, state, d_normalised, d_hidden);
+  return total_loss(input, losses, state.rows);
+}
+
+std::vector<float> masked_lm_head_logits(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels) {
+  const std::int64_t classes = head.spec.classes;
+  const MaskedLmForward state = forward(input, head, labels);
+  const std::int64_t chunk = chunk_rows(head, state.rows);
+  void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * classes);
+  std::vector<float> result;
+  for (std::int64_t begin = 0; begin < state.rows; begin += chunk) {
+    const std::int64_t rows = std::min(chunk, state.rows - begin);
+    linear_forward(input.context, head.output,
+                   {.type = input.type,
+                    .output_type = input.type,
+                    .rows = rows,
+                    .input = offset_by(static_cast<const void*>(state.normalised), input.type, begin * input.hidden),
+                    .output = logits});
+    const std::vector<float> part = to_host(input, logits, input.type, rows * classes);
+    result.insert(result.end(), part.begin(), part.end());
+  }
+  return result;
+}
+
+}  // namespace koine

@@ -1,0 +1,332 @@
+#include "models/xlmr/block.h"
+
+#include <cmath>
+
+#include "kernels/attention/attention.h"
+#include "kernels/layernorm/layernorm.h"
+#include "kernels/reduce/reduce.h"
+
+namespace koine {
+namespace {
+
+AttentionShape attention_shape(const BlockShape& shape, const BatchView& batch, const Dropout& dropout) {
+  AttentionShape result;
+  result.type = shape.type;
+  result.tokens = batch.tokens;
+  result.sequences = batch.sequences;
+  result.heads = shape.heads;
+  result.head_size = shape.hidden / shape.heads;
+  result.maximum_length = batch.maximum_length;
+  result.cumulative_lengths = batch.cumulative_lengths;
+  result.qkv_stride = 3 * shape.hidden;
+  result.output_stride = shape.hidden;
+  result.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(result.head_size)));
+  result.dropout = dropout;
+  return result;
+}
+
+/// Which third of the fused [tokens, 3 * hidden] product: query, key, value.
+template <class Pointer>
+Pointer third(const BlockShape& shape, Pointer fused, int which) {
+  return offset_by(fused, shape.type, which * shape.hidden);
+}
+
+void attention_forward_of(const Context& context, const BlockShape& shape, const BlockDropout& dropout,
+                          const BatchView& batch, const BlockActivations& activations) {
+  AttentionForwardArguments attention;
+  attention.shape = attention_shape(shape, batch, dropout.attention_weights);
+  attention.query = third(shape, activations.query_key_value, 0);
+  attention.key = third(shape, activations.query_key_value, 1);
+  attention.value = third(shape, activations.query_key_value, 2);
+  attention.output = activations.attention;
+  attention.log_sum_exp = activations.log_sum_exp;
+  attention_forward(context, attention);
+}
+
+void attention_backward_of(const Context& context, const BlockShape& shape, const BlockDropout& dropout,
+                           const BatchView& batch, const BlockActivations& activations, const void* d_attention,
+                           void* d_query_key_value) {
+  AttentionBackwardArguments attention;
+  attention.shape = attention_shape(shape, batch, dropout.attention_weights);
+  attention.query = third(shape, activations.query_key_value, 0);
+  attention.key = third(shape, activations.query_key_value, 1);
+  attention.value = third(shape, activations.query_key_value, 2);
+  attention.output = activations.attention;
+  attention.log_sum_exp = activations.log_sum_exp;
+  attention.d_output = d_attention;
+  attention.d_query = third(shape, d_query_key_value, 0);
+  attention.d_key = third(shape, d_query_key_value, 1);
+  attention.d_value = third(shape, d_query_key_value, 2);
+  attention_backward(context, attention);
+}
+
+LayerNormForwardArguments norm_forward(const BlockShape& shape, const BatchView& batch, const Norm& norm) {
+  LayerNormForwardArguments call;
+  call.type = shape.type;
+  call.rows = batch.tokens;
+  call.width = shape.hidden;
+  call.epsilon = shape.epsilon;
+  call.weight = norm.weight;
+  call.bias = norm.bias;
+  return call;
+}
+
+LayerNormBackwardArguments norm_backward(const BlockShape& shape, const BatchView& batch, const Norm& norm) {
+  LayerNormBackwardArguments call;
+  call.type = shape.type;
+  call.rows = batch.tokens;
+  call.width = shape.hidden;
+  call.weight = norm.weight;
+  call.d_weight = norm.d_weight;
+  call.d_bias = norm.d_bias;
+  return call;
+}
+
+}  // namespace
+
+BlockActivations allocate_block_activations(StackMemory& stack, const std::string& name, const BlockShape& shape,
+                                            std::int64_t tokens, bool keep_pre_activation) {
+  const auto elements = [&](const char* what, std::int64_t width) {
+    return stack.allocate_elements(name + what, shape.type, tokens * width);
+  };
+  const auto statistics = [&](const char* what, std::int64_t width = 1) {
+    return stack.allocate_array<float>(name + what, tokens * width);
+  };
+  const bool post = shape.norm == NormPlacement::kPost;
+  BlockActivations activations;
+  if (!post) {
+    activations.attention_input = elements("attention_input", shape.hidden);
+    activations.input_mean = statistics("input_mean");
+    activations.input_rstd = statistics("input_rstd");
+  }
+  activations.query_key_value = elements("query_key_value", 3 * shape.hidden);
+  activations.attention = elements("attention", shape.hidden);
+  activations.log_sum_exp = statistics("log_sum_exp", shape.heads);
+  activations.attention_sum = elements("attention_sum", shape.hidden);
+  activations.middle = elements("middle", shape.hidden);
+  activations.middle_mean = statistics("middle_mean");
+  activations.middle_rstd = statistics("middle_rstd");
+  if (keep_pre_activation) activations.pre_activation = elements("pre_activation", shape.intermediate);
+  activations.activation = elements("activation", shape.intermediate);
+  if (post) {
+    activations.output_sum = elements("output_sum", shape.hidden);
+    activations.output_mean = statistics("output_mean");
+    activations.output_rstd = statistics("output_rstd");
+  }
+  activations.output = elements("output", shape.hidden);
+  return activations;
+}
+
+void linear_forward(const Context& context, const Linear& linear, const LinearForward& call) {
+  GemmArguments product;
+  product.m = call.rows;
+  product.n = linear.out;
+  product.k = linear.in;
+  product.input_type = call.type;
+  product.a = call.input;
+  product.lda = linear.in;
+  product.b = linear.weight;
+  product.ldb = linear.in;
+  product.transpose_b = true;
+  product.c = call.output;
+  product.ldc = linear.out;
+  product.output_type = call.output_type;
+  product.bias = linear.bias;
+  product.epilogue = call.epilogue;
+  product.pre_activation = call.pre_activation;
+  product.residual = call.residual;
+  gemm(context, product);
+}
+
+void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call) {
+  GemmArguments weight;
+  weight.m = linear.out;
+  weight.n = linear.in;
+  weight.k = call.rows;
+  weight.input_type = call.type;
+  weight.a = call.d_output;
+  weight.lda = linear.out;
+  weight.transpose_a = true;
+  weight.b = call.input;
+  weight.ldb = linear.in;
+  weight.c = linear.d_weight;
+  weight.ldc = linear.in;
+  weight.output_type = DType::kFloat32;
+  weight.accumulate = true;
+  gemm(context, weight);
+  column_sum(context, {call.type, call.rows, linear.out, linear.out, call.d_output, linear.d_bias});
+  if (call.d_input == nullptr) return;
+
+  GemmArguments input;
+  input.m = call.rows;
+  input.n = linear.in;
+  input.k = linear.out;
+  input.input_type = call.type;
+  input.a = call.d_output;
+  input.lda = linear.out;
+  input.b = linear.weight;
+  input.ldb = linear.in;
+  input.c = call.d_input;
+  input.ldc = linear.in;
+  input.output_type = call.type;
+  if (call.pre_activation != nullptr) {
+    input.epilogue = GemmEpilogue::kGeluGradient;
+    input.pre_activation = call.pre_activation;
+  }
+  input.residual = call.residual;
+  gemm(context, input);
+}
+
+void block_forward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
+                   const BlockDropout& dropout, const BatchView& batch, const void* input,
+                   const BlockActivations& activations) {
+  const bool post = shape.norm == NormPlacement::kPost;
+  const DType type = shape.type;
+
+  const void* attention_input = input;
+  if (!post) {
+    LayerNormForwardArguments norm = norm_forward(shape, batch, parameters.input_norm);
+    norm.input = input;
+    norm.output = activations.attention_input;
+    norm.mean = activations.input_mean;
+    norm.rstd = activations.input_rstd;
+    layernorm_forward(context, norm);
+    attention_input = activations.attention_input;
+  }
+  linear_forward(context, parameters.query_key_value,
+                 {.type = type,
+                  .output_type = type,
+                  .rows = batch.tokens,
+                  .input = attention_input,
+                  .output = activations.query_key_value});
+  attention_forward_of(context, shape, dropout, batch, activations);
+  linear_forward(context, parameters.attention_output,
+                 {.type = type,
+                  .output_type = type,
+                  .rows = batch.tokens,
+                  .input = activations.attention,
+                  .output = activations.attention_sum});
+
+  LayerNormForwardArguments middle = norm_forward(shape, batch, parameters.middle_norm);
+  middle.input = activations.attention_sum;
+  middle.residual = input;
+  middle.dropout = dropout.attention_output;
+  middle.sum = activations.attention_sum;
+  middle.output = activations.middle;
+  middle.mean = activations.middle_mean;
+  middle.rstd = activations.middle_rstd;
+  layernorm_forward(context, middle);
+
+  linear_forward(context, parameters.intermediate,
+                 {.type = type,
+                  .output_type = type,
+                  .rows = batch.tokens,
+                  .input = activations.middle,
+                  .output = activations.activation,
+                  .epilogue = GemmEpilogue::kGelu,
+                  .pre_activation = activations.pre_activation});
+  linear_forward(context, parameters.output,
+                 {.type = type,
+                  .output_type = type,
+                  .rows = batch.tokens,
+                  .input = activations.activation,
+                  .output = post ? activations.output_sum : activations.output,
+                  .residual = post ? nullptr : activations.attention_sum});
+  if (!post) return;
+
+  LayerNormForwardArguments last = norm_forward(shape, batch, parameters.output_norm);
+  last.input = activations.output_sum;
+  last.residual = activations.middle;
+  last.dropout = dropout.output;
+  last.sum = activations.output_sum;
+  last.output = activations.output;
+  last.mean = activations.output_mean;
+  last.rstd = activations.output_rstd;
+  layernorm_forward(context, last);
+}
+
+void block_backward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
+                    const BlockDropout& dropout, const BatchView& batch, const void* input,
+                    const BlockActivations& activations, void* d_output, void* d_input, StackMemory& stack) {
+  const bool post = shape.norm == NormPlacement::kPost;
+  const DType type = shape.type;
+  const StackScope scope(stack);
+  const auto temporary = [&](const char* name, std::int64_t width) {
+    return stack.allocate_elements(name, type, batch.tokens * width);
+  };
+
+  // d_output becomes the gradient of what the feed-forward's result was added to (post-norm: n + f; pre-norm: y itself).
+  const void* d_feed_forward = d_output;
+  if (post) {
+    LayerNormBackwardArguments last = norm_backward(shape, batch, parameters.output_norm);
+    last.d_output = d_output;
+    last.sum = activations.output_sum;
+    last.mean = activations.output_mean;
+    last.rstd = activations.output_rstd;
+    last.dropout = dropout.output;
+    last.d_sum = d_output;
+    if (dropout.output.active()) {
+      last.d_input = temporary("d_feed_forward", shape.hidden);
+      d_feed_forward = last.d_input;
+    }
+    layernorm_backward(context, last);
+  }
+
+  void* d_pre_activation = temporary("d_pre_activation", shape.intermediate);
+  linear_backward(context, parameters.output,
+                  {.type = type,
+                   .rows = batch.tokens,
+                   .input = activations.activation,
+                   .d_output = d_feed_forward,
+                   .d_input = d_pre_activation,
+                   .pre_activation = activations.pre_activation});
+  void* d_middle = temporary("d_middle", shape.hidden);
+  linear_backward(context, parameters.intermediate,
+                  {.type = type,
+                   .rows = batch.tokens,
+                   .input = activations.middle,
+                   .d_output = d_pre_activation,
+                   .d_input = d_middle,
+                   .residual = post ? d_output : nullptr});
+
+  LayerNormBackwardArguments middle = norm_backward(shape, batch, parameters.middle_norm);
+  middle.d_output = d_middle;
+  middle.d_residual_stream = post ? nullptr : d_output;
+  middle.sum = activations.attention_sum;
+  middle.mean = activations.middle_mean;
+  middle.rstd = activations.middle_rstd;
+  middle.dropout = dropout.attention_output;
+  middle.d_sum = d_middle;  // now the gradient of s = x + dropout(a Wo)
+  const void* d_projected = d_middle;
+  if (dropout.attention_output.active()) {
+    middle.d_input = temporary("d_projected", shape.hidden);
+    d_projected = middle.d_input;
+  }
+  layernorm_backward(context, middle);
+
+  void* d_attention = temporary("d_attention", shape.hidden);
+  linear_backward(
+      context, parameters.attention_output,
+      {.type = type, .rows = batch.tokens, .input = activations.attention, .d_output = d_projected, .d_input = d_attention});
+  void* d_query_key_value = temporary("d_query_key_value", 3 * shape.hidden);
+  attention_backward_of(context, shape, dropout, batch, activations, d_attention, d_query_key_value);
+  linear_backward(context, parameters.query_key_value,
+                  {.type = type,
+                   .rows = batch.tokens,
+                   .input = post ? input : activations.attention_input,
+                   .d_output = d_query_key_value,
+                   .d_input = post ? d_input : d_attention,
+                   .residual = post ? d_middle : nullptr});
+  if (post) return;
+
+  LayerNormBackwardArguments first = norm_backward(shape, batch, parameters.input_norm);
+  first.d_output = d_attention;
+  first.d_residual_stream = d_middle;
+  first.sum = input;
+  first.mean = activations.input_mean;
+  first.rstd = activations.input_rstd;
+  first.d_sum = d_input;
+  layernorm_backward(context, first);
+}
+
+}  // namespace koine

@@ -1,0 +1,96 @@
+#include "tasks/common/prediction.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace koine {
+namespace {
+
+std::int64_t length_of_group(const Dataset& dataset, std::int64_t group) {
+  std::int64_t length = 0;
+  for (std::int64_t i = 0; i < dataset.group; ++i) {
+    length += static_cast<std::int64_t>(dataset.examples[static_cast<std::size_t>(group * dataset.group + i)].ids.size());
+  }
+  return length;
+}
+
+/// Tokens a batch may have: what the options say, or the longest group where that is more.
+std::int64_t token_budget(const Model& model, const Dataset& dataset, const EvaluationOptions& options) {
+  std::int64_t budget = options.max_tokens_per_batch;
+  for (const Example& example : dataset.examples) {
+    require(static_cast<std::int64_t>(example.ids.size()) <= model.maximum_length(), dataset.name, ": example ", example.number,
+            " has ", example.ids.size(), " tokens, the model reads at most ", model.maximum_length(),
+            "; lower max_seq_length to that");
+  }
+  for (std::int64_t group = 0; group < dataset.groups(); ++group) budget = std::max(budget, length_of_group(dataset, group));
+  return budget;
+}
+
+}  // namespace
+
+PassCounts for_each_batch(Model& model, const Dataset& dataset, const EvaluationOptions& options,
+                          const std::function<void(PackedBatch&, const std::vector<std::int64_t>&)>& use) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::int64_t budget = token_budget(model, dataset, options);
+  model.reserve(budget, /*training=*/false);
+  PassCounts counts;
+  for (const std::vector<std::int64_t>& groups : plan_prediction(dataset, budget).micro_batches) {
+    if (options.stop != nullptr && options.stop->load()) throw Interrupted();
+    PackedBatch batch = pack_groups(dataset, groups);
+    batch.head = options.head;
+    counts.tokens += batch.tokens;
+    use(batch, groups);
+  }
+  counts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return counts;
+}
+
+Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
+  Predictions result;
+  result.logits.resize(dataset.examples.size());
+  const bool per_token = dataset.head == HeadKind::kToken || dataset.head == HeadKind::kSpan;
+  check(per_token || dataset.head != HeadKind::kMaskedLm, "masked-language logits are not kept: their loss is what counts");
+  result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
+    const std::vector<float> logits = model.predict(batch);
+    const std::int64_t rows = per_token ? batch.tokens : batch.sequences;
+    check(static_cast<std::int64_t>(logits.size()) == rows * dataset.classes, "model gave ", logits.size(), " logits for ", rows,
+          " rows of ", dataset.classes, " classes");
+    std::size_t at = 0;
+    for (const std::int64_t group : groups) {
+      for (std::int64_t i = group * dataset.group; i < (group + 1) * dataset.group; ++i) {
+        const auto example = static_cast<std::size_t>(i);
+        const std::size_t count =
+            (per_token ? dataset.examples[example].ids.size() : 1) * static_cast<std::size_t>(dataset.classes);
+        result.logits[example].assign(logits.begin() + static_cast<std::ptrdiff_t>(at),
+                                      logits.begin() + static_cast<std::ptrdiff_t>(at + count));
+        at += count;
+      }
+    }
+  });
+  return result;
+}
+
+Encodings encode_all(Model& model, const Dataset& dataset, std::int64_t layer, const EvaluationOptions& options) {
+  require(layer >= 0 && layer <= model.layers(), "layer ", layer, " does not exist: the model's hidden states are 0 (embeddings) to ",
+          model.layers());
+  check(dataset.group == 1, "only single sequences are encoded");
+  Encodings result;
+  result.width = model.hidden_size();
+  result.vectors.resize(dataset.examples.size() * static_cast<std::size_t>(result.width));
+  result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
+    const std::vector<float> vectors = model.encode(batch, layer, options.pooling);
+    check(static_cast<std::int64_t>(vectors.size()) == batch.sequences * result.width, "model gave ", vectors.size(),
+          " numbers for ", batch.sequences, " sequences");
+    for (std::size_t row = 0; row < groups.size(); ++row) {
+      std::copy_n(vectors.begin() + static_cast<std::ptrdiff_t>(row) * result.width, result.width,
+                  result.vectors.begin() + groups[row] * result.width);
+    }
+  });
+  return result;
+}
+
+std::int32_t index_of_largest(const float* values, std::int32_t count) {
+  return static_cast<std::int32_t>(std::max_element(values, values + count) - values);
+}
+
+}  // namespace koine

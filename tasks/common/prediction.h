@@ -1,0 +1,53 @@
+#pragma once
+
+// Running a model over a whole data set: batches sorted by length, results in the order of the data set. Shared by every task's
+// evaluation.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "engine/batch/batcher.h"
+#include "engine/training/model.h"
+#include "kernels/common/check.h"
+#include "tasks/common/task.h"
+
+namespace koine {
+
+/// Thrown out of an evaluation whose EvaluationOptions::stop was set. Nothing was written.
+class Interrupted : public Error {
+ public:
+  Interrupted() : Error("interrupted") {}
+};
+
+/// Work done by one pass.
+struct PassCounts {
+  std::int64_t tokens = 0;
+  double seconds = 0;
+};
+
+/// Calls use(batch, groups) for every batch of the data set, with batch.head = options.head, after making room in the model.
+/// UserError when a sequence is longer than the model reads (naming the setting to change), Interrupted when asked to stop.
+PassCounts for_each_batch(Model& model, const Dataset& dataset, const EvaluationOptions& options,
+                          const std::function<void(PackedBatch& batch, const std::vector<std::int64_t>& groups)>& use);
+
+/// Logits of every sequence, in data set order: kSequence(Pooled) [classes], kToken and kSpan [length * classes], kChoice [1].
+struct Predictions {
+  std::vector<std::vector<float>> logits;
+  PassCounts counts;
+};
+Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options);
+
+/// The vector of every sequence, [examples * hidden], in data set order.
+struct Encodings {
+  std::vector<float> vectors;
+  std::int64_t width = 0;
+  PassCounts counts;
+};
+Encodings encode_all(Model& model, const Dataset& dataset, std::int64_t layer, const EvaluationOptions& options);
+
+/// Index of the largest value; the first of equal ones.
+std::int32_t index_of_largest(const float* values, std::int32_t count);
+
+}  // namespace koine

@@ -1,0 +1,128 @@
+#include "tasks/demo/texts.h"
+
+#include <algorithm>
+
+namespace koine::demo {
+
+namespace {
+
+/// Share of the passages that tell of two events. Where there is one, what fills a gap is easy to find; so a model learns from those
+/// first, and from the others to tell whose part a word is.
+constexpr double kTwoEvents = 0.3;
+
+Asked asked_for(Modifier modifier) {
+  switch (modifier) {
+    case Modifier::kAdjective: return Asked::kObject;
+    case Modifier::kCount: return Asked::kCount;
+    case Modifier::kPlace: return Asked::kPlace;
+    case Modifier::kTime: return Asked::kTime;
+    case Modifier::kCompanion: return Asked::kCompanion;
+  }
+  return Asked::kNothing;
+}
+
+/// What can be asked about an event.
+std::vector<Asked> askable(const Event& event) {
+  std::vector<Asked> all = {Asked::kSubject, Asked::kObject};
+  for (const Modifier modifier : modifiers_of(event)) {
+    if (modifier != Modifier::kAdjective) all.push_back(asked_for(modifier));
+  }
+  return all;
+}
+
+/// The event as a question mentions it: who did what, no more.
+Event bare(Event event, Asked asked) {
+  for (const Modifier modifier : modifiers_of(event)) {
+    if (asked_for(modifier) == asked && asked != Asked::kObject) continue;
+    if (asked == Asked::kSubject && modifier == Modifier::kAdjective) continue;
+    remove_modifier(event, modifier);
+  }
+  return event;
+}
+
+/// "the dogs are big" or "the dogs are not small" of an event that said so.
+Statement about_object(const Event& event, Draws& draws) {
+  Statement statement;
+  statement.subject = {.head = event.object.head, .definite = true, .plural = event.object.count > 0};
+  statement.negated = draws.chance(0.5);
+  const int adjective = event.object.adjective;
+  statement.predicate = statement.negated ? concepts()[static_cast<std::size_t>(adjective)].opposite : adjective;
+  return statement;
+}
+
+/// One sentence (or question and answer) that follows from the event.
+std::string follow_up(const Speaker& speaker, const Event& event, Draws& draws) {
+  const int way = draws.below(10);
+  if (way < 2) return speaker.text(speaker.say(denied(event, draws)));
+  if (way < 4) {
+    const Asked asked = draws.pick(askable(event));
+    const Event mentioned = bare(event, asked);
+    return speaker.text(speaker.ask(mentioned, asked)) + " " + speaker.text(speaker.say(mentioned));
+  }
+  if (way < 6 && event.object.adjective >= 0) return speaker.text(speaker.say(about_object(event, draws)));
+  return speaker.text(speaker.say(restated(event, draws)));
+}
+
+}  // namespace
+
+std::string random_passage(const Speaker& speaker, Split split, Draws& draws) {
+  std::vector<Event> events = {random_event(split, draws)};
+  if (draws.chance(kTwoEvents)) events.push_back(random_event(split, draws));
+  std::vector<std::string> rest;
+  for (const Event& event : events) rest.push_back(follow_up(speaker, event, draws));
+  while (rest.size() < 2) rest.push_back(follow_up(speaker, draws.pick(events), draws));
+  draws.shuffle(rest);
+  std::string text;
+  for (const Event& event : events) text += speaker.text(speaker.say(event)) + " ";
+  for (const std::string& sentence : rest) text += sentence + " ";
+  text.pop_back();
+  return text;
+}
+
+ReadingPassage random_reading_passage(Split split, Draws& draws) {
+  ReadingPassage passage;
+  while (passage.events.size() < 3) {
+    const Event event = random_event(split, draws);
+    const bool new_people = std::none_of(passage.events.begin(), passage.events.end(), [&](const Event& other) {
+      return other.subject.head == event.subject.head || (other.companion >= 0 && other.companion == event.companion) ||
+             other.companion == event.subject.head || other.subject.head == event.companion;
+    });
+    const bool new_thing = std::none_of(passage.events.begin(), passage.events.end(),
+                                        [&](const Event& other) { return other.object.head == event.object.head; });
+    if (new_people && new_thing) passage.events.push_back(event);
+  }
+  std::vector<int> order = {0, 1, 2};
+  draws.shuffle(order);
+  for (int i = 0; i < 2; ++i) {
+    const Event& event = passage.events[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
+    const Asked asked = draws.pick(askable(event));
+    passage.questions.push_back({bare(event, asked), asked, order[static_cast<std::size_t>(i)]});
+  }
+  return passage;
+}
+
+std::int64_t count_code_points(std::string_view utf8) {
+  return std::count_if(utf8.begin(), utf8.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+}
+
+ReadingText say(const Speaker& speaker, const ReadingPassage& passage) {
+  ReadingText text;
+  std::vector<Sentence> sentences;
+  std::vector<std::size_t> begins;
+  for (const Event& event : passage.events) {
+    sentences.push_back(speaker.say(event));
+    if (!text.context.empty()) text.context += ' ';
+    begins.push_back(text.context.size());
+    text.context += speaker.text(sentences.back());
+  }
+  for (const Question& question : passage.questions) {
+    const std::size_t told = static_cast<std::size_t>(question.told);
+    const Speaker::Answer answer = speaker.answer(sentences[told], question.asked);
+    const std::size_t begin = begins[told] + answer.begin;
+    text.items.push_back({speaker.text(speaker.ask(question.event, question.asked)), text.context.substr(begin, answer.length),
+                          count_code_points(std::string_view(text.context).substr(0, begin))});
+  }
+  return text;
+}
+
+}  // namespace koine::demo

@@ -1,0 +1,46 @@
+#pragma once
+
+// What the demo's corpora consist of: passages for masked-language training, reading passages with questions.
+
+#include <string>
+#include <vector>
+
+#include "tasks/demo/grammar.h"
+#include "tasks/demo/world.h"
+
+namespace koine::demo {
+
+/// A passage of running text: two events, told in full, then retold in part, denied, asked for and answered in random order. What is said
+/// twice can be predicted from what was said before, which is what a small model learns the meaning of words from.
+std::string random_passage(const Speaker& speaker, Split split, Draws& draws);
+
+struct Question {
+  Event event;  ///< what the question mentions, and what it asks for
+  Asked asked = Asked::kNothing;
+  int told = 0;  ///< which event of the passage answers it
+};
+
+/// Three events of three people, and two questions about two of them.
+struct ReadingPassage {
+  std::vector<Event> events;
+  std::vector<Question> questions;
+};
+
+ReadingPassage random_reading_passage(Split split, Draws& draws);
+
+/// A reading passage in a language, with its answers.
+struct ReadingText {
+  std::string context;
+  struct Item {
+    std::string question;
+    std::string answer;
+    std::int64_t answer_start = 0;  ///< in code points, as SQuAD counts
+  };
+  std::vector<Item> items;
+};
+
+ReadingText say(const Speaker& speaker, const ReadingPassage& passage);
+
+std::int64_t count_code_points(std::string_view utf8);
+
+}  // namespace koine::demo

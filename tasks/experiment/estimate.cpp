@@ -1,0 +1,253 @@
+#include "tasks/experiment/estimate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "kernels/common/check.h"
+#include "tasks/experiment/recipes.h"
+#include "tasks/experiment/run_experiment.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder that is gone when this is.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (fs::temp_directory_path() / "koine-estimate-XXXXXX").string();
+    check(mkdtemp(pattern.data()) != nullptr, "cannot make a temporary folder");
+    path_ = pattern;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// Tokens and forward FLOPs of one pass over a data set.
+struct Pass {
+  double groups = 0;
+  double tokens = 0;
+  double flops = 0;
+
+  Pass& operator+=(const Pass& other) {
+    groups += other.groups;
+    tokens += other.tokens;
+    flops += other.flops;
+    return *this;
+  }
+};
+
+class Estimator {
+ public:
+  explicit Estimator(const Experiment& experiment)
+      : experiment_(with_data(experiment)), tokenizer_(experiment_tokenizer(experiment_, folder_.path(), false)), config_(model_config()) {}
+
+  std::vector<PhaseEstimate> estimate();
+
+ private:
+  Experiment with_data(Experiment experiment) const {
+    generate_data(experiment, folder_.path() / "data", {});
+    return experiment;
+  }
+
+  XlmrConfig model_config() const {
+    if (!experiment_.model.directory.empty()) return read_xlmr_config(experiment_.model.directory / "config.json");
+    XlmrConfig config = experiment_.model.config;
+    config.vocab_size = tokenizer_.vocabulary_size();
+    return config;
+  }
+
+  Pass pass_of(const Dataset& dataset, double mlm_probability) const {
+    std::vector<std::int64_t> lengths;
+    Pass pass;
+    for (const Example& example : dataset.examples) {
+      lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
+      pass.tokens += static_cast<double>(example.ids.size());
+    }
+    pass.groups = static_cast<double>(dataset.groups());
+    HeadSpec head{"", dataset.head, dataset.head == HeadKind::kMaskedLm ? static_cast<std::int32_t>(config_.vocab_size) : dataset.classes};
+    double counted = pass.groups;
+    if (dataset.head == HeadKind::kToken) counted = pass.tokens;
+    if (dataset.head == HeadKind::kMaskedLm) counted = pass.tokens * mlm_probability;
+    pass.flops = xlmr_forward_flops(config_, head, lengths, static_cast<std::int64_t>(counted));
+    return pass;
+  }
+
+  Pass pass_over(const Task& task, const std::string& split, const std::vector<std::string>& wanted, std::int64_t max_length,
+                 std::int64_t recipe_length, std::int64_t max_examples, double mlm_probability) const {
+    FeatureOptions features;
+    features.max_seq_length = resolve_length(max_length, recipe_length, task, config_.maximum_length(), experiment_.file.string());
+    features.max_examples = max_examples;
+    Pass total;
+    for (const std::string& language : resolve_languages(task, wanted, experiment_.data, split)) {
+      total += pass_of(task.load(experiment_.data, split, language, tokenizer_, features)->dataset(), mlm_probability);
+    }
+    return total;
+  }
+
+  /// Steps, tokens and FLOPs of a training with these settings over `passes` (one per task).
+  static void add_training(PhaseEstimate& phase, const std::vector<Pass>& passes, const TrainingSettings& settings) {
+    const auto batch = static_cast<double>(settings.per_device_train_batch_size * settings.gradient_accumulation_steps);
+    double steps_per_epoch = 0;
+    Pass all;
+    for (const Pass& pass : passes) {
+      steps_per_epoch += std::ceil(pass.groups / batch);
+      all += pass;
+    }
+    const double steps = settings.max_steps > 0 ? static_cast<double>(settings.max_steps)
+                                                : std::ceil(settings.num_train_epochs * steps_per_epoch);
+    phase.steps = static_cast<std::int64_t>(steps);
+    const double epochs = all.groups > 0 ? steps * batch / all.groups : 0;
+    phase.tokens = epochs * all.tokens;
+    phase.flops = 3 * epochs * all.flops;
+  }
+
+  template <class Fill>
+  void add(const std::string& label, std::int64_t runs, const Fill& fill) {
+    PhaseEstimate phase;
+    phase.label = label;
+    phase.runs = runs;
+    try {
+      fill(phase);
+    } catch (const UserError& error) {
+      phase.missing = error.what();
+    }
+    phases_.push_back(phase);
+  }
+
+  void add_pretraining();
+  void add_arm(const IntermediateSpec& arm);
+  void add_target(const TargetSpec& target);
+
+  TemporaryFolder folder_;
+  Experiment experiment_;
+  Tokenizer tokenizer_;
+  XlmrConfig config_;
+  std::vector<PhaseEstimate> phases_;
+};
+
+void Estimator::add_pretraining() {
+  const PretrainingSpec& spec = *experiment_.pretraining;
+  add("pretraining", 1, [&](PhaseEstimate& phase) {
+    const Task& mlm = find_task("mlm");
+    const std::int64_t recipe = pretraining_recipe().max_seq_length;
+    Pass pass;
+    if (!spec.languages.empty() || spec.files.empty()) {
+      pass = pass_over(mlm, "train", spec.languages, spec.max_seq_length, recipe, 0, spec.mlm_probability);
+    }
+    if (!spec.files.empty()) {
+      std::vector<fs::path> files;
+      for (const std::string& file : spec.files) files.push_back(experiment_.data / file);
+      pass += pass_of(read_plain_text(files, tokenizer_, resolve_length(spec.max_seq_length, recipe, mlm, config_.maximum_length(),
+                                                                        experiment_.file.string())),
+                      spec.mlm_probability);
+    }
+    add_training(phase, {pass}, spec.settings);
+  });
+}
+
+void Estimator::add_arm(const IntermediateSpec& arm) {
+  if (arm.tasks.empty()) return;
+  add("intermediate " + arm.name, static_cast<std::int64_t>(experiment_.seeds.size()), [&](PhaseEstimate& phase) {
+    std::vector<Pass> passes;
+    for (const std::string& name : arm.tasks) {
+      const Task& task = find_task(name);
+      const bool mlm = task.head() == HeadKind::kMaskedLm;
+      passes.push_back(pass_over(task, "train", mlm ? arm.mlm_languages : arm.languages, arm.features.max_seq_length,
+                                 intermediate_recipe({name}).max_seq_length, arm.features.max_examples, arm.mlm_probability));
+    }
+    add_training(phase, passes, arm.settings);
+  });
+}
+
+void Estimator::add_target(const TargetSpec& target) {
+  const std::int64_t recipe = target_recipe(target.task).max_seq_length;
+  const auto runs = static_cast<std::int64_t>(experiment_.seeds.size() * experiment_.intermediate.size());
+  if (!target.train_task.empty()) {
+    add("target " + target.task, runs, [&](PhaseEstimate& phase) {
+      add_training(phase, {pass_over(find_task(target.train_task), "train", {experiment_.source_language}, target.features.max_seq_length,
+                                     recipe, target.features.max_examples, 0)},
+                   target.settings);
+    });
+  }
+  add("evaluate " + target.task, runs, [&](PhaseEstimate& phase) {
+    const Pass pass = pass_over(find_task(target.task), target.split, target.languages, target.features.max_seq_length, recipe,
+                                target.max_eval_examples, 0);
+    phase.tokens = pass.tokens;
+    phase.flops = pass.flops;
+  });
+}
+
+std::vector<PhaseEstimate> Estimator::estimate() {
+  if (experiment_.pretraining.has_value()) add_pretraining();
+  for (const IntermediateSpec& arm : experiment_.intermediate) add_arm(arm);
+  for (const TargetSpec& target : experiment_.targets) add_target(target);
+  return phases_;
+}
+
+}  // namespace
+
+std::vector<PhaseEstimate> estimate_experiment(const Experiment& experiment) {
+  require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(), ": no data folder; give --data or the key data");
+  return Estimator(experiment).estimate();
+}
+
+XlmrConfig experiment_model_config(const Experiment& experiment) {
+  if (!experiment.model.directory.empty()) return read_xlmr_config(experiment.model.directory / "config.json");
+  XlmrConfig config = experiment.model.config;
+  config.vocab_size = experiment.tokenizer.path.empty() ? experiment.tokenizer.pieces + 2
+                                                         : Tokenizer(experiment.tokenizer.path).vocabulary_size();
+  return config;
+}
+
+std::vector<MemoryLine> estimate_memory(const XlmrConfig& config, const std::vector<HeadSpec>& heads, DType precision, bool training,
+                                        std::int64_t tokens) {
+  std::vector<MemoryLine> lines;
+  double total = 0;
+  const auto add = [&](const std::string& name, double bytes) {
+    lines.push_back({name, bytes});
+    total += bytes;
+  };
+  for (const auto& [name, bytes] : ParameterStore::footprint(xlmr_parameter_table(config, heads), precision, training)) {
+    add(name, static_cast<double>(bytes));
+  }
+  ModelOptions options;
+  options.precision = precision;
+  options.training = training;
+  options.heads = heads;
+  const MemoryPlan plan = plan_xlmr_memory(config, options, tokens);
+  // What lives at the highest point of the stack, added up by name with the layer's number left out.
+  std::map<std::string, double> by_name;
+  std::int64_t peak_event = 0;
+  std::size_t peak = 0;
+  for (const PlannedAllocation& allocation : plan.activations) {
+    if (allocation.offset + allocation.bytes > peak) {
+      peak = allocation.offset + allocation.bytes;
+      peak_event = allocation.born;
+    }
+  }
+  double named = 0;
+  for (const PlannedAllocation& allocation : plan.activations) {
+    if (allocation.born > peak_event || (allocation.died >= 0 && allocation.died < peak_event)) continue;
+    by_name[allocation.name] += static_cast<double>(allocation.bytes);
+    named += static_cast<double>(allocation.bytes);
+  }
+  for (const auto& [name, bytes] : by_name) add("activations: " + name, bytes);
+  if (static_cast<double>(plan.activation_bytes) > named) add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
+  add("scratch", static_cast<double>(plan.scratch_bytes));
+  lines.push_back({"total", total});
+  return lines;
+}
+
+}  // namespace koine

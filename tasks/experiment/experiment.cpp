@@ -1,0 +1,323 @@
+#include "tasks/experiment/experiment.h"
+
+#include <algorithm>
+#include <set>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/experiment/recipes.h"
+#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_section.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::int64_t kMany = 1'000'000'000;
+const std::vector<std::string> kPoolings = {"mean", "mean_without_special", "cls"};
+
+/// A path as written, made absolute: below the experiment's folder where it is there, else below the data folder.
+fs::path resolve(const fs::path& written, const fs::path& base, const fs::path& data) {
+  if (written.empty() || written.is_absolute()) return written;
+  std::error_code ignored;
+  if (fs::exists(base / written, ignored) || data.empty()) return base / written;
+  return data / written;
+}
+
+bool valid_name(const std::string& name) {
+  return !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
+  });
+}
+
+void require_name(TomlSection& section, const std::string& key, const std::string& name) {
+  require(valid_name(name), section.where(key), " is \"", name,
+          "\"; it names a folder, so only letters, digits and - _ . + may stand in it");
+}
+
+void require_known_task(TomlSection& section, const std::string& key, const std::string& name) {
+  std::vector<std::string> names;
+  for (const Task* task : all_tasks()) names.push_back(task->name());
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
+  const std::string near = nearest_name(name, names);
+  std::string all;
+  for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
+  fail_user(section.where(key), ": unknown task \"", name, "\"", near.empty() ? "; known are: " + all : "; did you mean \"" + near + "\"?");
+}
+
+void read_features(TomlSection& section, FeatureOptions& features) {
+  features.max_seq_length = section.integer("max_seq_length", features.max_seq_length, 0, 1 << 20);
+  features.doc_stride = section.integer("doc_stride", features.doc_stride, 1, 1 << 20);
+  features.max_query_length = section.integer("max_query_length", features.max_query_length, 1, 1 << 20);
+  features.max_examples = section.integer("max_train_examples", features.max_examples, 0, kMany);
+}
+
+struct SizeKey {
+  const char* name;
+  std::int64_t DemoSizes::*member;
+};
+constexpr SizeKey kSizes[] = {
+    {"text_passages", &DemoSizes::text_passages}, {"text_dev_passages", &DemoSizes::text_dev_passages},
+    {"nli_train", &DemoSizes::nli_train},         {"nli_dev", &DemoSizes::nli_dev},
+    {"xnli_dev", &DemoSizes::xnli_dev},           {"xnli_test", &DemoSizes::xnli_test},
+    {"squad_train", &DemoSizes::squad_train},     {"squad_dev", &DemoSizes::squad_dev},
+    {"xquad_test", &DemoSizes::xquad_test},       {"pos_train", &DemoSizes::pos_train},
+    {"pos_dev", &DemoSizes::pos_dev},             {"pos_test", &DemoSizes::pos_test},
+    {"tatoeba", &DemoSizes::tatoeba},
+};
+
+GeneratedDataSpec read_generated(TomlSection section) {
+  GeneratedDataSpec generated;
+  generated.seed = static_cast<std::uint32_t>(section.integer("seed", generated.seed, 0, 4294967295LL));
+  for (const SizeKey& key : kSizes) {
+    generated.sizes.*key.member = section.integer(key.name, generated.sizes.*key.member, 3, 10'000'000);
+  }
+  generated.sizes.low_resource_share = section.number("low_resource_share", generated.sizes.low_resource_share, 0.0001, 1);
+  section.finish();
+  return generated;
+}
+
+ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& data) {
+  ModelSpec model;
+  model.directory = resolve(section.text("directory", ""), base, data);
+  model.name = section.text("name", model.directory.empty() ? "fresh" : model.directory.filename().string());
+  require_name(section, "name", model.name);
+  XlmrConfig& config = model.config;
+  for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
+    require(model.directory.empty() || !section.has(key), section.where(key),
+            " is given together with a directory, whose config.json decides it; remove one of them");
+    require(!model.directory.empty() || section.has(key) || std::string(key) == "max_position_embeddings",
+            section.where(key), " is missing: a fresh model needs it (or give directory)");
+  }
+  config.hidden_size = section.integer("hidden_size", config.hidden_size, 1, 65536);
+  config.num_hidden_layers = section.integer("num_hidden_layers", config.num_hidden_layers, 1, 1024);
+  config.num_attention_heads = section.integer("num_attention_heads", config.num_attention_heads, 1, 1024);
+  config.intermediate_size = section.integer("intermediate_size", config.intermediate_size, 1, 1 << 20);
+  config.max_position_embeddings = section.integer("max_position_embeddings", config.max_position_embeddings, 5, 1 << 20);
+  config.hidden_dropout_prob = section.number("hidden_dropout_prob", config.hidden_dropout_prob, 0, 0.99);
+  config.attention_probs_dropout_prob = section.number("attention_probs_dropout_prob", config.attention_probs_dropout_prob, 0, 0.99);
+  config.initializer_range = section.number("initializer_range", config.initializer_range, 0, 10);
+  config.norm = section.choice("norm", "post", {"post", "pre"}) == "post" ? NormPlacement::kPost : NormPlacement::kPre;
+  require(config.hidden_size % config.num_attention_heads == 0, section.where("hidden_size"), " (", config.hidden_size,
+          ") must be a multiple of num_attention_heads (", config.num_attention_heads, ")");
+  section.finish();
+  return model;
+}
+
+TokenizerSpec read_tokenizer(TomlSection section, bool fresh, const fs::path& base, const fs::path& data) {
+  TokenizerSpec tokenizer;
+  tokenizer.path = resolve(section.text("path", ""), base, data);
+  tokenizer.inputs = section.texts("inputs", {});
+  tokenizer.pieces = static_cast<std::int32_t>(section.integer("pieces", tokenizer.pieces, 10, 1'000'000));
+  tokenizer.character_coverage = section.number("character_coverage", tokenizer.character_coverage, 0.5, 1);
+  require(tokenizer.path.empty() || tokenizer.inputs.empty(), section.where("inputs"),
+          " is given together with path; a tokenizer is either given or trained");
+  require(fresh || (tokenizer.path.empty() && tokenizer.inputs.empty()), section.where("path"),
+          ": a pretrained model directory has its own tokenizer; remove [tokenizer]");
+  section.finish();
+  return tokenizer;
+}
+
+PretrainingSpec read_pretraining(TomlSection section, const Experiment& experiment) {
+  const Recipe recipe = pretraining_recipe();
+  PretrainingSpec pretraining;
+  pretraining.settings = recipe.settings;
+  pretraining.languages = section.texts("languages", {});
+  pretraining.files = section.texts("files", {});
+  pretraining.mlm_probability = section.number("mlm_probability", pretraining.mlm_probability, 0.0001, 1);
+  pretraining.seed = static_cast<std::uint32_t>(section.integer("seed", experiment.seeds.front(), 0, 4294967295LL));
+  pretraining.max_seq_length = section.integer("max_seq_length", 0, 0, 1 << 20);
+  read_settings(section, pretraining.settings);
+  section.finish();
+  return pretraining;
+}
+
+void read_sampler(TomlSection& section, IntermediateSpec& arm) {
+  arm.sampler = section.choice("sampler", arm.sampler, {"proportional", "uniform", "temperature"});
+  arm.temperature = section.number("temperature", arm.temperature, 0.01, 1e6);
+  arm.train_examples_cap = section.integer("train_examples_cap", arm.train_examples_cap, 0, kMany);
+  arm.weights = section.numbers("weights", {}, 1e-9, 1e9);
+  require(arm.weights.empty() || arm.weights.size() == arm.tasks.size(), section.where("weights"), " has ", arm.weights.size(),
+          " entries for ", arm.tasks.size(), " tasks");
+}
+
+IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
+  IntermediateSpec arm;
+  arm.tasks = section.texts("tasks", {});
+  for (const std::string& task : arm.tasks) require_known_task(section, "tasks", task);
+  std::string joined;
+  for (const std::string& task : arm.tasks) joined += (joined.empty() ? "" : "+") + task;
+  arm.name = section.text("name", arm.tasks.empty() ? "none" : joined);
+  require_name(section, "name", arm.name);
+  const Recipe recipe = intermediate_recipe(arm.tasks);
+  arm.settings = recipe.settings;
+  arm.start_fresh = section.choice("start", "pretrained", {"pretrained", "fresh"}) == "fresh";
+  arm.languages = section.texts("languages", {experiment.source_language});
+  arm.mlm_languages = section.texts("mlm_languages", {});
+  arm.mlm_probability = section.number("mlm_probability", arm.mlm_probability, 0.0001, 1);
+  read_sampler(section, arm);
+  read_features(section, arm.features);
+  read_settings(section, arm.settings);
+  section.finish();
+  return arm;
+}
+
+TargetSpec read_target(TomlSection section) {
+  TargetSpec target;
+  target.task = section.text("task", "");
+  require(!target.task.empty(), section.where("task"), " is missing: every [[target]] names a task");
+  require_known_task(section, "task", target.task);
+  const Recipe recipe = target_recipe(target.task);
+  target.settings = recipe.settings;
+  target.train_task = section.text("train_task", find_task(target.task).train_task());
+  if (!target.train_task.empty()) require_known_task(section, "train_task", target.train_task);
+  target.languages = section.texts("languages", {});
+  target.split = section.choice("split", target.split, {"test", "dev"});
+  target.max_eval_examples = section.integer("max_eval_examples", 0, 0, kMany);
+  if (section.has("layer")) target.layer = section.integer("layer", 0, 0, 1024);
+  target.pooling = pooling_of(section.choice("pooling", name_of(target.pooling), kPoolings));
+  read_features(section, target.features);
+  read_settings(section, target.settings);
+  section.finish();
+  return target;
+}
+
+void require_distinct(const std::vector<std::string>& names, const fs::path& file, const char* what) {
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    require(seen.insert(name).second, file.string(), ": two ", what, " are called \"", name, "\"; give each its own name");
+  }
+}
+
+std::string feature_toml(const FeatureOptions& features) {
+  return concatenate("max_seq_length = ", features.max_seq_length, "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ",
+                     features.max_query_length, "\nmax_train_examples = ", features.max_examples, "\n");
+}
+
+std::string model_toml(const ModelSpec& model) {
+  std::string text = "\n[model]\nname = " + toml_text(model.name) + "\n";
+  if (!model.directory.empty()) return text + "directory = " + toml_text(model.directory.string()) + "\n";
+  const XlmrConfig& config = model.config;
+  return text + concatenate("hidden_size = ", config.hidden_size, "\nnum_hidden_layers = ", config.num_hidden_layers,
+                            "\nnum_attention_heads = ", config.num_attention_heads, "\nintermediate_size = ",
+                            config.intermediate_size, "\nmax_position_embeddings = ", config.max_position_embeddings,
+                            "\nhidden_dropout_prob = ", toml_number(config.hidden_dropout_prob),
+                            "\nattention_probs_dropout_prob = ", toml_number(config.attention_probs_dropout_prob),
+                            "\ninitializer_range = ", toml_number(config.initializer_range), "\nnorm = ",
+                            config.norm == NormPlacement::kPost ? "\"post\"" : "\"pre\"", "\n");
+}
+
+std::string tokenizer_toml(const TokenizerSpec& tokenizer) {
+  if (!tokenizer.path.empty()) return "\n[tokenizer]\npath = " + toml_text(tokenizer.path.string()) + "\n";
+  return concatenate("\n[tokenizer]\ninputs = ", toml_list(tokenizer.inputs), "\npieces = ", tokenizer.pieces,
+                     "\ncharacter_coverage = ", toml_number(tokenizer.character_coverage), "\n");
+}
+
+std::string arm_toml(const IntermediateSpec& arm) {
+  std::string text = concatenate("\n[[intermediate]]\nname = ", toml_text(arm.name), "\ntasks = ", toml_list(arm.tasks), "\nstart = ",
+                                 arm.start_fresh ? "\"fresh\"" : "\"pretrained\"", "\n");
+  if (arm.tasks.empty()) return text;
+  text += concatenate("languages = ", toml_list(arm.languages), "\nmlm_languages = ", toml_list(arm.mlm_languages),
+                      "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nsampler = ", toml_text(arm.sampler),
+                      "\ntemperature = ", toml_number(arm.temperature), "\ntrain_examples_cap = ", arm.train_examples_cap, "\n");
+  if (!arm.weights.empty()) {
+    std::string weights;
+    for (const double weight : arm.weights) weights += (weights.empty() ? "" : ", ") + toml_number(weight);
+    text += "weights = [" + weights + "]\n";
+  }
+  return text + feature_toml(arm.features) + settings_toml(arm.settings);
+}
+
+std::string target_toml(const TargetSpec& target) {
+  std::string text = concatenate("\n[[target]]\ntask = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
+                                 "\nlanguages = ", toml_list(target.languages), "\nsplit = ", toml_text(target.split),
+                                 "\nmax_eval_examples = ", target.max_eval_examples, "\n");
+  if (target.layer.has_value()) text += concatenate("layer = ", *target.layer, "\n");
+  return text + concatenate("pooling = \"", name_of(target.pooling), "\"\n") + feature_toml(target.features) + settings_toml(target.settings);
+}
+
+}  // namespace
+
+std::string generated_data_toml(const GeneratedDataSpec& generated) {
+  std::string text = concatenate("seed = ", generated.seed, "\n");
+  for (const SizeKey& key : kSizes) text += concatenate(key.name, " = ", generated.sizes.*key.member, "\n");
+  return text + "low_resource_share = " + toml_number(generated.sizes.low_resource_share) + "\n";
+}
+
+const char* name_of(Pooling pooling) { return kPoolings[static_cast<std::size_t>(pooling)].c_str(); }
+
+Pooling pooling_of(const std::string& name) {
+  const auto found = std::find(kPoolings.begin(), kPoolings.end(), name);
+  require(found != kPoolings.end(), "unknown pooling \"", name, "\"; known are mean, mean_without_special and cls");
+  return static_cast<Pooling>(found - kPoolings.begin());
+}
+
+Experiment parse_experiment(const std::string& text, const fs::path& file, const fs::path& data) {
+  TomlSection root = TomlSection::parse(text, file.string());
+  const fs::path base = fs::absolute(file).parent_path();
+  Experiment experiment;
+  experiment.file = file;
+  experiment.name = root.text("name", file.stem().string());
+  experiment.seeds.clear();
+  for (const std::int64_t seed : root.integers("seeds", {1}, 0, 4294967295LL)) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
+  require(!experiment.seeds.empty(), root.where("seeds"), " is empty; give at least one");
+  experiment.precision = root.choice("precision", "auto", {"auto", "fp32", "bf16"});
+  const fs::path written = root.text("data", "");
+  experiment.data = !data.empty() ? fs::absolute(data) : written.empty() ? written : resolve(written, base, {});
+  if (root.has("generated_data")) {
+    require(experiment.data.empty(), root.where("generated_data"), ": data are given (data or --data) and to be generated; remove one");
+    experiment.generated = read_generated(root.table("generated_data"));
+  }
+  experiment.source_language = root.text("source_language", "en");
+  experiment.save_models = root.flag("save_models", false);
+  experiment.model = read_model(root.table("model"), base, experiment.data);
+  experiment.tokenizer = read_tokenizer(root.table("tokenizer"), experiment.model.directory.empty(), base, experiment.data);
+  if (root.has("pretraining")) experiment.pretraining = read_pretraining(root.table("pretraining"), experiment);
+  for (TomlSection& section : root.tables("intermediate")) experiment.intermediate.push_back(read_arm(section, experiment));
+  for (TomlSection& section : root.tables("target")) experiment.targets.push_back(read_target(section));
+  root.finish();
+
+  if (experiment.intermediate.empty()) {
+    experiment.intermediate.emplace_back();
+    experiment.intermediate.back().name = "none";
+  }
+  require(!experiment.targets.empty(), file.string(), ": no [[target]]; an experiment evaluates at least one task");
+  std::vector<std::string> names;
+  for (const IntermediateSpec& arm : experiment.intermediate) names.push_back(arm.name);
+  require_distinct(names, file, "[[intermediate]] arms");
+  names.clear();
+  for (const TargetSpec& target : experiment.targets) names.push_back(target.task);
+  require_distinct(names, file, "[[target]] entries");
+  names.clear();
+  for (const std::uint32_t seed : experiment.seeds) names.push_back(std::to_string(seed));
+  require_distinct(names, file, "seeds");
+  return experiment;
+}
+
+Experiment read_experiment(const fs::path& file, const fs::path& data) { return parse_experiment(read_file(file), file, data); }
+
+std::string experiment_toml(const Experiment& experiment) {
+  std::string seeds;
+  for (const std::uint32_t seed : experiment.seeds) seeds += (seeds.empty() ? "" : ", ") + std::to_string(seed);
+  std::string text = concatenate("name = ", toml_text(experiment.name), "\nseeds = [", seeds, "]\nprecision = ",
+                                 toml_text(experiment.precision), "\ndata = ",
+                                 toml_text(experiment.generated.has_value() ? "" : experiment.data.string()),
+                                 "\nsource_language = ", toml_text(experiment.source_language), "\nsave_models = ",
+                                 experiment.save_models ? "true" : "false", "\n");
+  if (experiment.generated.has_value()) text += "\n[generated_data]\n" + generated_data_toml(*experiment.generated);
+  text += model_toml(experiment.model);
+  if (experiment.model.directory.empty()) text += tokenizer_toml(experiment.tokenizer);
+  if (experiment.pretraining.has_value()) {
+    const PretrainingSpec& pretraining = *experiment.pretraining;
+    text += concatenate("\n[pretraining]\nlanguages = ", toml_list(pretraining.languages), "\nfiles = ", toml_list(pretraining.files),
+                        "\nmlm_probability = ", toml_number(pretraining.mlm_probability), "\nseed = ", pretraining.seed,
+                        "\nmax_seq_length = ", pretraining.max_seq_length, "\n", settings_toml(pretraining.settings));
+  }
+  for (const IntermediateSpec& arm : experiment.intermediate) text += arm_toml(arm);
+  for (const TargetSpec& target : experiment.targets) text += target_toml(target);
+  return text;
+}
+
+}  // namespace koine

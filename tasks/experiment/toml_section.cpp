@@ -1,0 +1,177 @@
+#include "tasks/experiment/toml_section.h"
+
+#include <algorithm>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+
+namespace koine {
+
+namespace {
+
+std::string number_text(double value) {
+  const std::string text = concatenate(value);
+  return text;
+}
+
+}  // namespace
+
+TomlSection::TomlSection(std::shared_ptr<const toml::table> root, const toml::table* table, std::string file, std::string name)
+    : root_(std::move(root)), table_(table), file_(std::move(file)), name_(std::move(name)) {}
+
+TomlSection TomlSection::parse(std::string_view text, const std::string& file) {
+  try {
+    auto root = std::make_shared<const toml::table>(toml::parse(text, file));
+    const toml::table* table = root.get();
+    return TomlSection(std::move(root), table, file, "");
+  } catch (const toml::parse_error& error) {
+    fail_user(file, ":", error.source().begin.line, ": not valid TOML: ", error.description());
+  }
+}
+
+const toml::node* TomlSection::find(const std::string& key) {
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
+  return table_->get(key);
+}
+
+bool TomlSection::has(const std::string& key) { return find(key) != nullptr; }
+
+std::int64_t TomlSection::line(const std::string& key) const {
+  const toml::node* node = table_->get(key);
+  return node != nullptr ? node->source().begin.line : table_->source().begin.line;
+}
+
+std::string TomlSection::where(const std::string& key) const {
+  return concatenate(file_, ":", std::max<std::int64_t>(line(key), 1), ": ", name_.empty() ? "" : name_ + ".", key);
+}
+
+void TomlSection::wrong_type(const std::string& key, const char* wanted) const {
+  fail_user(where(key), " must be ", wanted);
+}
+
+std::string TomlSection::text(const std::string& key, const std::string& otherwise) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_string()) wrong_type(key, "a text in quotes");
+  return node->as_string()->get();
+}
+
+double TomlSection::number(const std::string& key, double otherwise, double minimum, double maximum) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_floating_point() && !node->is_integer()) wrong_type(key, "a number");
+  const double value = node->is_integer() ? static_cast<double>(node->as_integer()->get()) : node->as_floating_point()->get();
+  require(value >= minimum && value <= maximum, where(key), " is ", number_text(value), "; it must lie between ",
+          number_text(minimum), " and ", number_text(maximum));
+  return value;
+}
+
+std::int64_t TomlSection::integer(const std::string& key, std::int64_t otherwise, std::int64_t minimum, std::int64_t maximum) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_integer()) wrong_type(key, "a whole number");
+  const std::int64_t value = node->as_integer()->get();
+  require(value >= minimum && value <= maximum, where(key), " is ", value, "; it must lie between ", minimum, " and ", maximum);
+  return value;
+}
+
+bool TomlSection::flag(const std::string& key, bool otherwise) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_boolean()) wrong_type(key, "true or false");
+  return node->as_boolean()->get();
+}
+
+std::vector<std::string> TomlSection::texts(const std::string& key, const std::vector<std::string>& otherwise) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_array()) wrong_type(key, "a list of texts");
+  std::vector<std::string> result;
+  for (const toml::node& element : *node->as_array()) {
+    if (!element.is_string()) wrong_type(key, "a list of texts");
+    result.push_back(element.as_string()->get());
+  }
+  return result;
+}
+
+std::vector<double> TomlSection::numbers(const std::string& key, const std::vector<double>& otherwise, double minimum,
+                                         double maximum) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_array()) wrong_type(key, "a list of numbers");
+  std::vector<double> result;
+  for (const toml::node& element : *node->as_array()) {
+    const auto value = element.value<double>();
+    if (!value.has_value() || element.is_boolean()) wrong_type(key, "a list of numbers");
+    require(*value >= minimum && *value <= maximum, where(key), " holds ", number_text(*value), "; each must lie between ",
+            number_text(minimum), " and ", number_text(maximum));
+    result.push_back(*value);
+  }
+  return result;
+}
+
+std::vector<std::int64_t> TomlSection::integers(const std::string& key, const std::vector<std::int64_t>& otherwise,
+                                                std::int64_t minimum, std::int64_t maximum) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return otherwise;
+  if (!node->is_array()) wrong_type(key, "a list of whole numbers");
+  std::vector<std::int64_t> result;
+  for (const toml::node& element : *node->as_array()) {
+    if (!element.is_integer()) wrong_type(key, "a list of whole numbers");
+    const std::int64_t value = element.as_integer()->get();
+    require(value >= minimum && value <= maximum, where(key), " holds ", value, "; each must lie between ", minimum, " and ", maximum);
+    result.push_back(value);
+  }
+  return result;
+}
+
+std::string TomlSection::choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& choices) {
+  const std::string value = text(key, otherwise);
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "\"" : ", \"") + choice + "\"";
+  fail_user(where(key), " is \"", value, "\"; it must be one of ", list);
+}
+
+TomlSection TomlSection::table(const std::string& key) {
+  static const toml::table empty;
+  const toml::node* node = find(key);
+  if (node != nullptr && !node->is_table()) wrong_type(key, concatenate("a table: [", key, "]").c_str());
+  return TomlSection(root_, node == nullptr ? &empty : node->as_table(), file_, name_.empty() ? key : name_ + "." + key);
+}
+
+std::vector<TomlSection> TomlSection::tables(const std::string& key) {
+  std::vector<TomlSection> result;
+  const toml::node* node = find(key);
+  if (node == nullptr) return result;
+  const std::string wanted = concatenate("a list of tables: [[", key, "]]");
+  if (!node->is_array()) wrong_type(key, wanted.c_str());
+  for (const toml::node& element : *node->as_array()) {
+    if (!element.is_table()) wrong_type(key, wanted.c_str());
+    result.push_back(TomlSection(root_, element.as_table(), file_, concatenate(key, "[", result.size() + 1, "]")));
+  }
+  return result;
+}
+
+void TomlSection::finish() const {
+  std::int64_t first_line = 0;
+  std::string first;
+  for (const auto& [key, node] : *table_) {
+    const std::string name(std::string_view{key});
+    if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+    const std::int64_t at = node.source().begin.line;
+    if (first.empty() || at < first_line) {
+      first = name;
+      first_line = at;
+    }
+  }
+  if (first.empty()) return;
+  const std::string near = nearest_name(first, known_);
+  std::string known;
+  for (const std::string& key : known_) known += (known.empty() ? "" : ", ") + key;
+  const std::string place = name_.empty() ? "here" : "in [" + name_ + "]";
+  fail_user(file_, ":", first_line, ": unknown key \"", first, "\" ", place,
+            near.empty() ? "; known are: " + known : "; did you mean \"" + near + "\"?");
+}
+
+}  // namespace koine

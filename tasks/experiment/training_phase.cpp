@@ -1,0 +1,177 @@
+#include "tasks/experiment/training_phase.h"
+
+#include <algorithm>
+
+#include "engine/files/text_file.h"
+#include "engine/training/observers.h"
+#include "kernels/common/check.h"
+#include "tasks/experiment/settings_keys.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool starts_with(const std::string& text, std::string_view prefix) { return text.rfind(prefix, 0) == 0; }
+
+/// Whether a parameter belongs to what a task puts on top of the published model.
+bool is_task_head(const std::string& name) {
+  return starts_with(name, "classifier") || starts_with(name, "qa_outputs") || starts_with(name, "heads.");
+}
+
+MaskingSettings masking_of(const PhaseTask& task, const Tokenizer& tokenizer, std::uint32_t seed) {
+  MaskingSettings masking;
+  masking.probability = task.mlm_probability;
+  masking.mask_id = tokenizer.mask_id();
+  masking.vocabulary = tokenizer.vocabulary_size();
+  masking.special_ids = {kBeginId, kPadId, kEndId, kUnknownId, tokenizer.mask_id()};
+  masking.seed = seed;
+  return masking;
+}
+
+EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const TrainingSettings& settings) {
+  if (std::none_of(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return task.dev != nullptr; })) return {};
+  return [&tasks, tokens = settings.max_tokens_per_batch](Model& model) {
+    std::map<std::string, double> scores;
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      if (tasks[i].dev == nullptr) continue;
+      EvaluationOptions options;
+      options.max_tokens_per_batch = tokens;
+      options.head = static_cast<int>(i);
+      options.want_predictions = false;
+      scores[tasks[i].name] = tasks[i].dev->evaluate(model, options).value;
+    }
+    return scores;
+  };
+}
+
+/// data.json: what the phase was trained on, for whoever compares runs. (A run continued with other data is refused by train.)
+void record_data(const TrainingPhase& phase) {
+  nlohmann::json record = nlohmann::json::object();
+  for (const PhaseTask& task : phase.tasks) {
+    record[task.name] = {{"train", {{"name", task.train->name}, {"examples", task.train->groups()}, {"xxh3", fingerprint_of(*task.train)}}}};
+    if (task.dev == nullptr) continue;
+    const Dataset& dev = task.dev->dataset();
+    record[task.name]["dev"] = {{"name", dev.name}, {"examples", dev.groups()}, {"xxh3", fingerprint_of(dev)}};
+  }
+  write_file_atomically(phase.directory / "data.json", record.dump(2) + "\n");
+}
+
+ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options) {
+  ModelOptions result;
+  result.precision = options.precision;
+  result.training = true;
+  for (const PhaseTask& task : phase.tasks) result.heads.push_back(task.head);
+  result.seed = phase.settings.seed;
+  result.labels = phase.labels;
+  result.forced_variants = options.forced_variants;
+  return result;
+}
+
+}  // namespace
+
+void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, double standard_deviation) {
+  ParameterStore& store = model.parameters();
+  std::vector<std::pair<int, std::vector<float>>> kept;
+  for (int index = 0; index < store.table().size(); ++index) {
+    const ParameterSpec& spec = store.table()[index];
+    const bool was_there = std::find(report.fresh.begin(), report.fresh.end(), spec.name) == report.fresh.end();
+    if (!spec.head || is_task_head(spec.name) || !was_there) continue;
+    kept.emplace_back(index, std::vector<float>(store.master(index), store.master(index) + spec.count()));
+  }
+  store.initialise(seed, standard_deviation, true);
+  for (const auto& [index, values] : kept) std::copy(values.begin(), values.end(), store.master(index));
+  store.refresh_working(model.context());
+}
+
+std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads) {
+  if (start.directory.empty()) return make_xlmr(start.config, options);
+  LoadReport report;
+  std::unique_ptr<Model> model = load_xlmr(start.directory, options, &report);
+  if (fresh_heads && !options.heads.empty()) {
+    renew_heads(*model, report, options.seed, read_xlmr_config(start.directory / "config.json").initializer_range);
+  }
+  return model;
+}
+
+TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options) {
+  record_data(phase);
+  std::unique_ptr<Model> model = make_model(phase.start, model_options(phase, options), phase.fresh_heads);
+
+  std::vector<MaskingSettings> masking;
+  for (const PhaseTask& task : phase.tasks) masking.push_back(masking_of(task, tokenizer, phase.settings.seed));
+  TrainingRun run;
+  run.model = model.get();
+  for (std::size_t i = 0; i < phase.tasks.size(); ++i) {
+    const PhaseTask& task = phase.tasks[i];
+    run.tasks.push_back({task.name, static_cast<int>(i), task.train, task.weight,
+                         task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr});
+  }
+  run.settings = phase.settings;
+  run.evaluate = dev_evaluation(phase.tasks, phase.settings);
+  MetricsFile metrics(phase.directory / "metrics.jsonl", phase.settings.logging_steps);
+  TensorBoardObserver events(phase.directory, phase.settings.logging_steps);
+  const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
+  run.observers = {&metrics, &events};
+  if (progress != nullptr) run.observers.push_back(progress.get());
+  run.directory = phase.directory;
+  run.resume = true;
+  run.stop = options.stop;
+
+  const TrainingResult result = train(run);
+  if (result.interrupted) return result;
+  const fs::path target = phase.directory / "model";
+  make_directory(target);
+  model->save(target.string());
+  write_file_atomically(target / "sentencepiece.bpe.model", read_file(tokenizer.file()));
+  return result;
+}
+
+void remove_checkpoints(const fs::path& directory) { fs::remove_all(directory / "checkpoints"); }
+
+void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, const fs::path& model) {
+  const std::int64_t spare = config.vocab_size - tokenizer.vocabulary_size();
+  require(spare >= 0 && spare < 1024, "the tokenizer ", tokenizer.file().string(), " has ", tokenizer.vocabulary_size(),
+          " ids, but the model ", model.string(), " has ", config.vocab_size, " embedding rows: they do not belong together");
+}
+
+Tokenizer matching_tokenizer(const fs::path& model_directory, const XlmrConfig& config, const fs::path& file) {
+  Tokenizer tokenizer(file.empty() ? model_directory : file);
+  require_matching(tokenizer, config, model_directory);
+  return tokenizer;
+}
+
+std::string fingerprint_of(const Dataset& dataset) {
+  std::string bytes;
+  const auto append = [&bytes](const std::vector<std::int32_t>& values) {
+    const auto count = static_cast<std::int64_t>(values.size());
+    bytes.append(reinterpret_cast<const char*>(&count), sizeof count);
+    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(std::int32_t));
+  };
+  for (const Example& example : dataset.examples) {
+    append(example.ids);
+    append(example.labels);
+  }
+  return xxh3_hex(bytes);
+}
+
+Dataset read_plain_text(const std::vector<fs::path>& files, const Tokenizer& tokenizer, std::int64_t max_seq_length) {
+  Dataset dataset;
+  dataset.name = "text";
+  dataset.head = HeadKind::kMaskedLm;
+  dataset.classes = tokenizer.vocabulary_size();
+  for (const fs::path& file : files) {
+    const std::size_t before = dataset.examples.size();
+    for_each_line(file, [&](std::string_view text, std::int64_t) {
+      std::vector<std::int32_t> ids = tokenizer.encode(text);
+      if (ids.empty()) return;
+      const auto number = static_cast<std::uint32_t>(dataset.examples.size());
+      dataset.examples.push_back({frame_single(std::move(ids), max_seq_length), {}, number});
+    });
+    require(dataset.examples.size() > before, file.string(), " holds no text");
+  }
+  return dataset;
+}
+
+}  // namespace koine

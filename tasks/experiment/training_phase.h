@@ -1,0 +1,88 @@
+#pragma once
+
+// One training of an experiment, from a start to a saved model: pretraining, intermediate training and fine-tuning are all this.
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/tokenizer/tokenizer.h"
+#include "engine/training/trainer.h"
+#include "models/xlmr/xlmr.h"
+#include "tasks/common/task.h"
+
+namespace koine {
+
+/// How a run is carried out: everything that must not change its result, and the numeric mode.
+struct RunOptions {
+  std::filesystem::path output;
+  DType precision = DType::kFloat32;
+  std::map<std::string, std::string, std::less<>> forced_variants;
+  const std::atomic<bool>* stop = nullptr;  ///< finish the step, write a checkpoint, return
+  bool redo = false;                        ///< make phases again whose settings changed, instead of refusing
+  std::string program = "koine";            ///< program and version, for done.json
+  std::function<void(const std::string& text)> message = [](const std::string&) {};
+  /// Makes the progress line of one training; empty: none.
+  std::function<std::unique_ptr<TrainingObserver>()> progress;
+};
+
+/// Where parameters come from: a transformers directory, or fresh ones from `config` and `seed`.
+struct StartPoint {
+  std::filesystem::path directory;
+  XlmrConfig config;
+  std::uint32_t seed = 1;
+  std::string fingerprint;  ///< of the phase that made the directory; of the files' names and sizes otherwise
+};
+
+/// A task of a training phase with its data.
+struct PhaseTask {
+  std::string name;
+  HeadSpec head;
+  const Dataset* train = nullptr;
+  const TaskData* dev = nullptr;  ///< may be null
+  double weight = 1;
+  double mlm_probability = 0;  ///< of kMaskedLm heads
+};
+
+struct TrainingPhase {
+  std::string label;  ///< "xnli after mnli, seed 2": for people
+  std::filesystem::path directory;
+  StartPoint start;
+  bool fresh_heads = true;  ///< a head that the start happens to hold under the same name is not taken over
+  std::vector<PhaseTask> tasks;
+  std::vector<std::string> labels;  ///< of a single classification head
+  TrainingSettings settings;
+};
+
+/// The heads of a model drawn anew from `seed`: classifier and span parameters. The pooler, part of the published encoders, stays where
+/// the checkpoint had it.
+void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, double standard_deviation);
+
+/// A model from its start point.
+std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads);
+
+/// Trains, resuming from `directory`/checkpoints where there is one, and writes `directory`/model with the tokenizer beside it.
+/// Where it was interrupted the result says so and there is no model. Whoever called it puts an end mark and then calls
+/// remove_checkpoints.
+TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
+
+void remove_checkpoints(const std::filesystem::path& directory);
+
+/// The tokenizer beside a model (or `file`, where not empty). UserError where its ids and the rows of the embedding table do not
+/// belong together: fewer rows than ids, or 1024 and more to spare (the published models have at most 878).
+Tokenizer matching_tokenizer(const std::filesystem::path& model_directory, const XlmrConfig& config,
+                             const std::filesystem::path& file = {});
+void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, const std::filesystem::path& model);
+
+/// XXH3 of what a data set teaches: ids, labels, order.
+std::string fingerprint_of(const Dataset& dataset);
+
+/// Plain text as masked-language examples, one line each, cut to `max_seq_length`; blank lines are left out. UserError naming the
+/// file where it holds none.
+Dataset read_plain_text(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer, std::int64_t max_seq_length);
+
+}  // namespace koine

@@ -1,0 +1,29 @@
+#pragma once
+
+// Label names and their numbers.
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/common/check.h"
+
+namespace koine {
+
+/// "a, b, c"
+inline std::string join_names(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+/// Number of `label` among `known`; UserError "where: unknown label ..." with the known ones.
+inline std::int32_t label_number(std::string_view label, const std::vector<std::string>& known, const std::string& where) {
+  const auto found = std::find(known.begin(), known.end(), label);
+  require(found != known.end(), where, ": unknown label \"", label, "\"; known labels: ", join_names(known));
+  return static_cast<std::int32_t>(found - known.begin());
+}
+
+}  // namespace koine

@@ -1,0 +1,135 @@
+#include "tasks/formats/squad.h"
+
+#include <functional>
+#include <unordered_set>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+
+namespace koine {
+namespace {
+
+using nlohmann::json;
+
+const json& member(const json& object, const char* name, json::value_t type, const std::string& where) {
+  require(object.is_object(), where, ": not a JSON object");
+  const auto found = object.find(name);
+  require(found != object.end(), where, ": \"", name, "\" is missing");
+  const char* wanted = type == json::value_t::array ? "an array" : "a text";
+  require(found->type() == type, where, ": \"", name, "\" must be ", wanted);
+  return *found;
+}
+
+const std::string& text_member(const json& object, const char* name, const std::string& where) {
+  return member(object, name, json::value_t::string, where).get_ref<const std::string&>();
+}
+
+std::int64_t answer_start(const json& answer, const std::string& where) {
+  const auto found = answer.find("answer_start");
+  require(found != answer.end() && found->is_number_integer() && *found >= 0, where,
+          ": \"answer_start\" must be there and a whole number, 0 or more");
+  return found->get<std::int64_t>();
+}
+
+/// The answer with its offset in bytes; the context must hold it there.
+SquadAnswer located_answer(const json& answer, const std::string& context, const std::vector<std::int32_t>& offsets,
+                           const std::string& where) {
+  const std::string& text = text_member(answer, "text", where);
+  const std::int64_t start = answer_start(answer, where);
+  require(!text.empty(), where, ": the answer is empty, while other questions of the file have answers");
+  const auto points = static_cast<std::int64_t>(offsets.size()) - 1;
+  require(start < points, where, ": answer_start ", start, " is beyond the context of ", points, " characters");
+  const std::int32_t begin = offsets[static_cast<std::size_t>(start)];
+  require(context.compare(static_cast<std::size_t>(begin), text.size(), text) == 0, where, ": at character ", start,
+          " the context has \"", context.substr(static_cast<std::size_t>(begin), std::min<std::size_t>(text.size(), 40)),
+          "\", not the answer \"", text.substr(0, 80), "\"; answer_start counts Unicode characters from 0");
+  return {text, begin};
+}
+
+/// Calls use(paragraph, qa, where) for every question, where = "file: question <id>".
+void each_question(const json& root, const std::filesystem::path& path,
+                   const std::function<void(const json& paragraph, const json& qa, const std::string& where)>& use) {
+  const std::string file = path.string();
+  std::unordered_set<std::string> ids;
+  std::size_t article_number = 0;
+  for (const json& article : member(root, "data", json::value_t::array, file)) {
+    const std::string in_article = concatenate(file, ": data[", article_number++, "]");
+    std::size_t paragraph_number = 0;
+    for (const json& paragraph : member(article, "paragraphs", json::value_t::array, in_article)) {
+      const std::string in_paragraph = concatenate(in_article, ".paragraphs[", paragraph_number++, "]");
+      for (const json& qa : member(paragraph, "qas", json::value_t::array, in_paragraph)) {
+        const std::string& id = text_member(qa, "id", in_paragraph);
+        const std::string where = concatenate(file, ": question ", id);
+        require(ids.insert(id).second, where, ": the id stands twice; ids must differ");
+        use(paragraph, qa, where);
+      }
+    }
+  }
+  require(!ids.empty(), file, ": no questions; is the file complete?");
+}
+
+/// SQuAD 2.0 asks questions without an answer; this task has no way to say so.
+const json& answers_of(const json& qa, const std::string& where) {
+  const auto impossible = qa.find("is_impossible");
+  require(impossible == qa.end() || *impossible == false, where,
+          ": is_impossible is set: this is a file of SQuAD 2.0; use train-v1.1.json and dev-v1.1.json");
+  const json& answers = member(qa, "answers", json::value_t::array, where);
+  require(!answers.empty(), where, ": no answers; every question of SQuAD 1.1 has one");
+  return answers;
+}
+
+bool blanked(const json& qa) {
+  const auto answers = qa.find("answers");
+  if (answers == qa.end() || !answers->is_array() || answers->empty()) return false;
+  for (const json& answer : *answers) {
+    if (!answer.is_object() || answer.value("text", json()) != "" || answer.value("answer_start", json()) != 0) return false;
+  }
+  return true;
+}
+
+bool all_blanked(const json& root, const std::filesystem::path& path) {
+  bool all = true;
+  each_question(root, path, [&](const json&, const json& qa, const std::string&) { all = all && blanked(qa); });
+  return all;
+}
+
+}  // namespace
+
+SquadFile parse_squad(std::string_view text, const std::filesystem::path& path) {
+  const json root = parse_json(text, path.string());
+  SquadFile file;
+  file.path = path;
+  file.labelled = !all_blanked(root, path);
+  const json* current = nullptr;
+  std::vector<std::int32_t> offsets;
+  each_question(root, path, [&](const json& paragraph, const json& qa, const std::string& where) {
+    if (&paragraph != current) {
+      current = &paragraph;
+      file.contexts.push_back(text_member(paragraph, "context", where));
+      offsets = code_point_offsets(file.contexts.back());
+    }
+    SquadQuestion question{text_member(qa, "id", where), text_member(qa, "question", where), file.contexts.size() - 1, {}};
+    for (const json& answer : answers_of(qa, where)) {
+      if (file.labelled) question.answers.push_back(located_answer(answer, file.contexts.back(), offsets, where));
+    }
+    file.questions.push_back(std::move(question));
+  });
+  return file;
+}
+
+SquadFile read_squad(const std::filesystem::path& path) { return parse_squad(read_file(path), path); }
+
+std::vector<SquadGold> read_squad_gold(const std::filesystem::path& path) {
+  const json root = read_json(path);
+  require(!all_blanked(root, path), path.string(),
+          ": every answer is blank (text \"\", answer_start 0): the benchmark keeps its gold hidden; give the original file");
+  std::vector<SquadGold> gold;
+  each_question(root, path, [&](const json&, const json& qa, const std::string& where) {
+    SquadGold entry{text_member(qa, "id", where), {}};
+    for (const json& answer : answers_of(qa, where)) entry.texts.push_back(text_member(answer, "text", where));
+    gold.push_back(std::move(entry));
+  });
+  return gold;
+}
+
+}  // namespace koine

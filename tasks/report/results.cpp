@@ -1,0 +1,123 @@
+#include "tasks/report/results.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+
+namespace koine {
+
+namespace {
+
+using nlohmann::json;
+
+const std::vector<std::string> kKeys = {"model", "intermediate", "target", "language", "metric", "value",
+                                        "seed",  "examples",     "tokens", "seconds",  "flops"};
+
+/// One row of the file, with its place for messages.
+class RowReader {
+ public:
+  RowReader(const json& row, std::string where) : row_(row), where_(std::move(where)) {
+    require(row.is_object(), where_, ": expected an object");
+    for (const auto& [key, value] : row.items()) {
+      if (std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end()) continue;
+      const std::string near = nearest_name(key, kKeys);
+      fail_user(where_, ": unknown key \"", key, "\"", near.empty() ? "" : "; did you mean \"" + near + "\"?");
+    }
+  }
+
+  std::string text(const char* key) const {
+    require(at(key).is_string(), where_, ": \"", key, "\" is not a text");
+    return at(key).get<std::string>();
+  }
+  double number(const char* key) const {
+    require(at(key).is_number(), where_, ": \"", key, "\" is not a number");
+    const double value = at(key).get<double>();
+    require(std::isfinite(value), where_, ": \"", key, "\" is not finite");
+    return value;
+  }
+  double amount(const char* key) const {
+    const double value = number(key);
+    require(value >= 0, where_, ": \"", key, "\" is negative");
+    return value;
+  }
+  std::int64_t count(const char* key, std::int64_t maximum) const {
+    const json& value = at(key);
+    require(value.is_number_integer(), where_, ": \"", key, "\" is not a whole number");
+    const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(maximum)
+                                                 : value.get<std::int64_t>() >= 0 && value.get<std::int64_t>() <= maximum;
+    require(fits, where_, ": \"", key, "\" is not between 0 and ", maximum);
+    return value.get<std::int64_t>();
+  }
+
+ private:
+  const json& at(const char* key) const {
+    const auto found = row_.find(key);
+    require(found != row_.end(), where_, ": \"", key, "\" is missing");
+    return *found;
+  }
+
+  const json& row_;
+  std::string where_;
+};
+
+}  // namespace
+
+std::vector<ResultRow> read_results(const std::filesystem::path& path) {
+  const json all = read_json(path);
+  require(all.is_array(), path.string(), ": expected an array of rows");
+  std::vector<ResultRow> rows;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const RowReader reader(all[i], concatenate(path.string(), ", row ", i + 1));
+    constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::max();
+    ResultRow row{.model = reader.text("model"),
+                  .intermediate = reader.text("intermediate"),
+                  .target = reader.text("target"),
+                  .language = reader.text("language"),
+                  .metric = reader.text("metric"),
+                  .value = reader.number("value"),
+                  .seed = static_cast<std::uint32_t>(reader.count("seed", std::numeric_limits<std::uint32_t>::max())),
+                  .examples = reader.count("examples", kAny),
+                  .tokens = reader.count("tokens", kAny),
+                  .seconds = reader.amount("seconds")};
+    if (all[i].contains("flops")) row.flops = reader.amount("flops");
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void write_results(const std::filesystem::path& path, const std::vector<ResultRow>& rows) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const ResultRow& row = rows[i];
+    require(std::isfinite(row.value) && std::isfinite(row.seconds) && std::isfinite(row.flops.value_or(0)), path.string(), ", row ",
+            i + 1, " (", row.target, " ", row.language, " ", row.metric, "): a figure is not finite");
+    nlohmann::ordered_json object = {{"model", row.model},     {"intermediate", row.intermediate}, {"target", row.target},
+                                     {"language", row.language}, {"metric", row.metric},             {"value", row.value},
+                                     {"seed", row.seed},         {"examples", row.examples},         {"tokens", row.tokens},
+                                     {"seconds", row.seconds}};
+    if (row.flops.has_value()) object["flops"] = *row.flops;
+    text += (i == 0 ? "\n" : ",\n") + object.dump();
+  }
+  write_file_atomically(path, text + "\n]\n");
+}
+
+Spread spread_of(const std::vector<double>& values) {
+  Spread spread;
+  spread.count = static_cast<std::int64_t>(values.size());
+  if (values.empty()) return spread;
+  double sum = 0;
+  for (const double value : values) sum += value;
+  spread.mean = sum / static_cast<double>(values.size());
+  if (values.size() < 2) return spread;
+  double squares = 0;
+  for (const double value : values) squares += (value - spread.mean) * (value - spread.mean);
+  spread.deviation = std::sqrt(squares / static_cast<double>(values.size() - 1));
+  return spread;
+}
+
+}  // namespace koine

@@ -1,0 +1,49 @@
+#pragma once
+
+// The figures of an experiment: one row each. The file results.json is a JSON array of objects
+//
+//   {"model": "small", "intermediate": "mnli", "target": "xquad", "language": "fi", "metric": "f1", "value": 61.25, "seed": 2,
+//    "examples": 1190, "tokens": 210034, "seconds": 12.5, "flops": 3.1e13}
+//
+// "intermediate" is the name of the arm ("none" for the baseline by custom), "language" the code of the test set, "value" in the metric's own
+// unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that gave the figure. "flops" may be
+// absent: unknown. Unknown keys are an error, so that a misspelt one is seen.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace koine {
+
+struct ResultRow {
+  std::string model;
+  std::string intermediate;
+  std::string target;
+  std::string language;
+  std::string metric;
+  double value = 0;
+  std::uint32_t seed = 0;
+  std::int64_t examples = 0;
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  std::optional<double> flops = std::nullopt;
+  bool operator==(const ResultRow&) const = default;
+};
+
+/// UserError naming file and row (from 1) when something is missing, of the wrong kind, negative where it cannot be, or not finite.
+std::vector<ResultRow> read_results(const std::filesystem::path& path);
+
+/// One row a line; a value that is not finite is a UserError naming the row, and nothing is written.
+void write_results(const std::filesystem::path& path, const std::vector<ResultRow>& rows);
+
+/// Mean and sample standard deviation (n - 1 below the line) of values; the deviation of fewer than two values is unknown.
+struct Spread {
+  std::int64_t count = 0;
+  double mean = 0;
+  std::optional<double> deviation = std::nullopt;
+};
+Spread spread_of(const std::vector<double>& values);
+
+}  // namespace koine

@@ -1,0 +1,199 @@
+#include "tasks/report/summary.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "kernels/common/check.h"
+
+namespace koine {
+
+namespace {
+
+template <class T>
+void add_new(std::vector<T>& list, const T& item) {
+  if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
+}
+
+std::string baseline_of(const std::vector<std::string>& intermediates, const std::string& wanted) {
+  for (const std::string& name : {wanted, std::string("none"), std::string("baseline")}) {
+    if (!name.empty() && std::find(intermediates.begin(), intermediates.end(), name) != intermediates.end()) return name;
+  }
+  return intermediates.front();
+}
+
+class Arranger {
+ public:
+  Arranger(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source)
+      : rows_(rows), baseline_(baseline), source_(source) {}
+
+  Summary arrange() {
+    require(!rows_.empty(), "there are no results to report");
+    add_arms();
+    for (const ResultRow& row : rows_) add_value(row);
+    std::stable_sort(summary_.targets.begin(), summary_.targets.end(),
+                     [&](const TargetSummary& a, const TargetSummary& b) { return place(a) < place(b); });
+    for (TargetSummary& target : summary_.targets) {
+      target.headline = target.metric == headline(target.target);
+      std::stable_partition(target.languages.begin(), target.languages.end(),
+                            [&](const std::string& language) { return language == source_; });
+    }
+    std::stable_sort(summary_.targets.begin(), summary_.targets.end(), [&](const TargetSummary& a, const TargetSummary& b) {
+      return a.target == b.target && a.headline && !b.headline;
+    });
+    add_costs();
+    return std::move(summary_);
+  }
+
+ private:
+  std::string label(const ResultRow& row) const {
+    return models_.size() > 1 ? row.model + " / " + row.intermediate : row.intermediate;
+  }
+
+  void add_arms() {
+    std::map<std::string, std::vector<std::string>> intermediates;
+    for (const ResultRow& row : rows_) {
+      add_new(models_, row.model);
+      add_new(intermediates[row.model], row.intermediate);
+    }
+    for (const std::string& model : models_) {
+      ResultRow row{.model = model, .intermediate = baseline_of(intermediates[model], baseline_), .target = {}, .language = {},
+                    .metric = {}};
+      const std::string baseline = label(row);
+      for (const std::string& intermediate : intermediates[model]) {
+        row.intermediate = intermediate;
+        summary_.arms.push_back({label(row), baseline});
+      }
+    }
+  }
+
+  void add_value(const ResultRow& row) {
+    add_new(target_order_, row.target);
+    add_new(metrics_[row.target], row.metric);
+    auto found = std::find_if(summary_.targets.begin(), summary_.targets.end(),
+                              [&](const TargetSummary& target) { return target.target == row.target && target.metric == row.metric; });
+    if (found == summary_.targets.end()) {
+      found = summary_.targets.emplace(found);
+      found->target = row.target;
+      found->metric = row.metric;
+      found->source_language = source_;
+    }
+    add_new(found->languages, row.language);
+    const auto [place, fresh] = found->values[label(row)][row.language].emplace(row.seed, row.value);
+    require(fresh || place->second == row.value, "two results for model ", row.model, ", intermediate ", row.intermediate, ", target ",
+            row.target, ", language ", row.language, ", metric ", row.metric, ", seed ", row.seed, ": ", place->second, " and ",
+            row.value, "; report one run at a time, or give the models different names");
+  }
+
+  std::size_t place(const TargetSummary& target) const {
+    return static_cast<std::size_t>(std::find(target_order_.begin(), target_order_.end(), target.target) - target_order_.begin());
+  }
+
+  const std::string& headline(const std::string& target) const {
+    const std::vector<std::string>& metrics = metrics_.at(target);
+    for (const char* name : {"accuracy", "f1"}) {
+      const auto found = std::find(metrics.begin(), metrics.end(), name);
+      if (found != metrics.end()) return *found;
+    }
+    return metrics.front();
+  }
+
+  void add_costs() {
+    std::set<std::tuple<std::string, std::string, std::string, std::uint32_t>> seen;
+    for (const ResultRow& row : rows_) {
+      const std::string arm = label(row);
+      if (!seen.emplace(row.target, arm, row.language, row.seed).second) continue;
+      auto found = std::find_if(summary_.costs.begin(), summary_.costs.end(),
+                                [&](const CostSummary& cost) { return cost.target == row.target && cost.arm == arm; });
+      if (found == summary_.costs.end()) {
+        found = summary_.costs.insert(found, {.target = row.target, .arm = arm, .flops = 0.0});
+      }
+      ++found->evaluations;
+      found->examples += row.examples;
+      found->tokens += row.tokens;
+      found->seconds += row.seconds;
+      if (row.flops.has_value() && found->flops.has_value()) *found->flops += *row.flops;
+      else found->flops.reset();
+    }
+    std::stable_sort(summary_.costs.begin(), summary_.costs.end(),
+                     [&](const CostSummary& a, const CostSummary& b) { return target_place(a) < target_place(b); });
+  }
+
+  std::size_t target_place(const CostSummary& cost) const {
+    return static_cast<std::size_t>(std::find(target_order_.begin(), target_order_.end(), cost.target) - target_order_.begin());
+  }
+
+  const std::vector<ResultRow>& rows_;
+  const std::string& baseline_;
+  const std::string& source_;
+  Summary summary_;
+  std::vector<std::string> models_;
+  std::vector<std::string> target_order_;
+  std::map<std::string, std::vector<std::string>> metrics_;
+};
+
+}  // namespace
+
+const SeedValues* TargetSummary::find(const std::string& arm, const std::string& language) const {
+  const auto by_arm = values.find(arm);
+  if (by_arm == values.end()) return nullptr;
+  const auto by_language = by_arm->second.find(language);
+  return by_language == by_arm->second.end() ? nullptr : &by_language->second;
+}
+
+Spread TargetSummary::spread(const std::string& arm, const std::string& language) const {
+  const SeedValues* found = find(arm, language);
+  return found == nullptr ? Spread{} : spread_of(*found);
+}
+
+std::vector<std::string> TargetSummary::common_languages(bool with_source) const {
+  std::vector<std::string> common;
+  for (const std::string& language : languages) {
+    if (language == source_language && !with_source) continue;
+    const bool everywhere = std::all_of(values.begin(), values.end(), [&](const auto& arm) { return arm.second.contains(language); });
+    if (everywhere) common.push_back(language);
+  }
+  return common;
+}
+
+SeedValues TargetSummary::mean_by_seed(const std::string& arm, bool with_source) const {
+  const std::vector<std::string> common = common_languages(with_source);
+  if (common.empty() || !values.contains(arm)) return {};
+  SeedValues means;
+  for (const auto& [seed, ignored] : *find(arm, common.front())) {
+    double sum = 0;
+    std::size_t present = 0;
+    for (const std::string& language : common) {
+      const SeedValues& by_seed = *find(arm, language);
+      const auto value = by_seed.find(seed);
+      if (value == by_seed.end()) continue;
+      sum += value->second;
+      ++present;
+    }
+    if (present == common.size()) means[seed] = sum / static_cast<double>(present);
+  }
+  return means;
+}
+
+Summary summarise(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source_language) {
+  return Arranger(rows, baseline, source_language).arrange();
+}
+
+Spread spread_of(const SeedValues& values) {
+  std::vector<double> list;
+  for (const auto& [seed, value] : values) list.push_back(value);
+  return spread_of(list);
+}
+
+Spread difference(const SeedValues& values, const SeedValues& baseline) {
+  if (values.empty() || baseline.empty()) return {};
+  std::vector<double> paired;
+  for (const auto& [seed, value] : values) {
+    const auto other = baseline.find(seed);
+    if (other != baseline.end()) paired.push_back(value - other->second);
+  }
+  if (!paired.empty()) return spread_of(paired);
+  return {.count = 1, .mean = spread_of(values).mean - spread_of(baseline).mean};
+}
+
+}  // namespace koine

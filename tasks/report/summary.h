@@ -1,0 +1,63 @@
+#pragma once
+
+// Rows of results, arranged: targets, arms, languages, and statistics over seeds.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tasks/report/results.h"
+
+namespace koine {
+
+/// Figures of one arm in one language by seed.
+using SeedValues = std::map<std::uint32_t, double>;
+
+/// One metric of one target.
+struct TargetSummary {
+  std::string target;
+  std::string metric;
+  bool headline = false;  ///< the metric tables and plots lead with: accuracy, else f1, else the first
+  std::vector<std::string> languages;  ///< the source first, then in order of appearance
+  std::map<std::string, std::map<std::string, SeedValues>> values;  ///< arm -> language -> seed -> value
+
+  const SeedValues* find(const std::string& arm, const std::string& language) const;
+  Spread spread(const std::string& arm, const std::string& language) const;
+  /// Mean over the languages all arms have (the source left out unless asked for) by seed: the seeds for which all of them are there.
+  SeedValues mean_by_seed(const std::string& arm, bool with_source) const;
+  std::vector<std::string> common_languages(bool with_source) const;
+  std::string source_language;
+};
+
+struct Arm {
+  std::string label;      ///< intermediate, or "model / intermediate" where there are several models
+  std::string baseline;   ///< label of its model's baseline arm; its own for the baseline
+};
+
+/// Cost of the evaluations of one arm and target, each counted once.
+struct CostSummary {
+  std::string target;
+  std::string arm;
+  std::int64_t evaluations = 0;
+  std::int64_t examples = 0;
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  std::optional<double> flops;  ///< of all of them; unknown if one is
+};
+
+struct Summary {
+  std::vector<Arm> arms;               ///< in order of appearance
+  std::vector<TargetSummary> targets;  ///< in order of appearance, headline metric first
+  std::vector<CostSummary> costs;
+};
+
+/// UserErrors as write_report says.
+Summary summarise(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source_language);
+
+/// `values - baseline`, seed by seed where they share seeds; else of the means, without spread. Count 0 where one is empty.
+Spread difference(const SeedValues& values, const SeedValues& baseline);
+
+Spread spread_of(const SeedValues& values);
+
+}  // namespace koine

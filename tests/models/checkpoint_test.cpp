@@ -1,0 +1,225 @@
+// Model directories: what koine saves is what transformers saved, and what is refused.
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "engine/files/safetensors.h"
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "models/xlmr/config.h"
+#include "tests/models/tiny.h"
+
+namespace koine {
+namespace {
+
+namespace fs = std::filesystem;
+
+class CheckpointTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) /
+              ("koine_checkpoint_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  static fs::path fixture(const std::string& family, const std::string& head) {
+    return fs::path(KOINE_SOURCE_DIR) / "tests" / "fixtures" / family / head;
+  }
+  fs::path copy_of(const fs::path& directory) const {
+    fs::copy(directory / "config.json", folder_ / "config.json", fs::copy_options::overwrite_existing);
+    fs::copy(directory / "model.safetensors", folder_ / "model.safetensors", fs::copy_options::overwrite_existing);
+    return folder_;
+  }
+  static ModelOptions options_for(HeadKind kind, std::int32_t classes) {
+    ModelOptions options;
+    options.heads = {{"", kind, classes}};
+    return options;
+  }
+
+  fs::path folder_;
+};
+
+struct Saved {
+  const char* head;
+  HeadKind kind;
+  std::int32_t classes;
+};
+
+TEST_F(CheckpointTest, SavesWhatTransformersSaved) {
+  const Saved cases[] = {{"masked_lm", HeadKind::kMaskedLm, 50},
+                         {"sequence", HeadKind::kSequence, 3},
+                         {"token", HeadKind::kToken, 5},
+                         {"span", HeadKind::kSpan, 2},
+                         {"choice", HeadKind::kChoice, 1}};
+  for (const char* family : {"xlm_roberta", "xlm_roberta_xl"}) {
+    for (const Saved& saved : cases) {
+      const fs::path source = fixture(family, saved.head);
+      LoadReport report;
+      const std::unique_ptr<Model> model = load_xlmr(source, options_for(saved.kind, saved.classes), &report);
+      EXPECT_TRUE(report.fresh.empty() && report.unused.empty());
+      const fs::path output = folder_ / family / saved.head;
+      model->save(output.string());
+      const SafetensorsFile before(source / "model.safetensors");
+      const SafetensorsFile after(output / "model.safetensors");
+      ASSERT_EQ(before.tensors().size(), after.tensors().size()) << family << " " << saved.head;
+      for (const auto& [name, entry] : before.tensors()) {
+        ASSERT_TRUE(after.contains(name)) << name;
+        EXPECT_EQ(after.entry(name).shape, entry.shape) << name;
+        EXPECT_EQ(std::memcmp(before.bytes(name), after.bytes(name), entry.end - entry.begin), 0) << name;
+      }
+      EXPECT_EQ(after.metadata().at("format"), "pt");
+      const nlohmann::json expected = read_json(source / "config.json");
+      const nlohmann::json written = read_json(output / "config.json");
+      EXPECT_EQ(written["architectures"], expected["architectures"]);
+      EXPECT_EQ(written["model_type"], expected["model_type"]);
+      EXPECT_EQ(written["hidden_size"], expected["hidden_size"]);
+      if (expected.contains("id2label") && saved.kind != HeadKind::kChoice && saved.kind != HeadKind::kSpan) {
+        EXPECT_EQ(written["id2label"].size(), expected["id2label"].size());
+      }
+    }
+  }
+}
+
+TEST_F(CheckpointTest, ReadsOldSpellings) {
+  const fs::path source = fixture("xlm_roberta", "masked_lm");
+  const SafetensorsFile original(source / "model.safetensors");
+  std::vector<TensorSource> tensors;
+  for (const auto& [name, entry] : original.tensors()) {
+    TensorSource tensor;
+    tensor.name = name;
+    tensor.shape = entry.shape;
+    tensor.data = original.bytes(name);
+    if (const std::size_t at = tensor.name.find("LayerNorm.weight"); at != std::string::npos)
+      tensor.name.replace(at, 16, "LayerNorm.gamma");
+    if (const std::size_t at = tensor.name.find("LayerNorm.bias"); at != std::string::npos)
+      tensor.name.replace(at, 14, "LayerNorm.beta");
+    if (tensor.name.starts_with("roberta.")) tensor.name = tensor.name.substr(8);
+    tensors.push_back(tensor);
+  }
+  const std::vector<std::int64_t> positions(40);
+  tensors.push_back({"embeddings.position_ids", "I64", {1, 40}, positions.data()});
+  fs::copy(source / "config.json", folder_ / "config.json");
+  write_safetensors(folder_ / "model.safetensors", tensors);
+  LoadReport report;
+  const std::unique_ptr<Model> old = load_xlmr(folder_, options_for(HeadKind::kMaskedLm, 50), &report);
+  const std::unique_ptr<Model> model = load_xlmr(source, options_for(HeadKind::kMaskedLm, 50));
+  EXPECT_TRUE(report.fresh.empty());
+  EXPECT_TRUE(report.unused.empty());
+  const ParameterTable& table = model->parameters().table();
+  for (int index = 0; index < table.size(); ++index) {
+    EXPECT_EQ(std::memcmp(old->parameters().master(index), model->parameters().master(index),
+                          static_cast<std::size_t>(table[index].count()) * sizeof(float)),
+              0)
+        << table[index].name;
+  }
+}
+
+TEST_F(CheckpointTest, WrongDeclaredFamilyIsCorrectedByTheTensors) {
+  copy_of(fixture("xlm_roberta_xl", "sequence"));
+  nlohmann::json config = read_json(folder_ / "config.json");
+  config["model_type"] = "xlm-roberta";
+  config["architectures"] = {"XLMRobertaForSequenceClassification"};
+  write_file_atomically(folder_ / "config.json", config.dump());
+  LoadReport report;
+  load_xlmr(folder_, options_for(HeadKind::kSequence, 3), &report);
+  EXPECT_TRUE(report.fresh.empty());
+}
+
+TEST_F(CheckpointTest, HeadsOfAnotherTaskAreFresh) {
+  LoadReport report;
+  load_xlmr(fixture("xlm_roberta", "sequence"), options_for(HeadKind::kSequence, 7), &report);
+  EXPECT_EQ(report.fresh, (std::vector<std::string>{"classifier.out_proj.weight", "classifier.out_proj.bias"}));
+  load_xlmr(fixture("xlm_roberta", "masked_lm"), options_for(HeadKind::kSpan, 2), &report);
+  EXPECT_EQ(report.fresh, (std::vector<std::string>{"qa_outputs.weight", "qa_outputs.bias"}));
+  EXPECT_EQ(report.unused.size(), 5u);  // lm_head.{dense.weight, dense.bias, layer_norm.weight, layer_norm.bias, bias}
+}
+
+void expect_refused(const fs::path& folder, const std::vector<std::string>& words) {
+  ModelOptions options;
+  options.heads = {{"", HeadKind::kSequence, 3}};
+  try {
+    load_xlmr(folder, options);
+    FAIL() << "accepted";
+  } catch (const UserError& error) {
+    for (const std::string& word : words) {
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << "no \"" << word << "\" in: " << error.what();
+    }
+  }
+}
+
+TEST_F(CheckpointTest, WrongDirectoriesAreRefusedByName) {
+  expect_refused(folder_, {"config.json"});
+  copy_of(fixture("xlm_roberta", "sequence"));
+  nlohmann::json config = read_json(folder_ / "config.json");
+  const auto write = [&](const nlohmann::json& json) { write_file_atomically(folder_ / "config.json", json.dump()); };
+
+  nlohmann::json changed = config;
+  changed.erase("hidden_size");
+  write(changed);
+  expect_refused(folder_, {"config.json", "hidden_size", "missing"});
+  changed = config;
+  changed["num_attention_heads"] = 5;
+  write(changed);
+  expect_refused(folder_, {"config.json", "num_attention_heads"});
+  changed = config;
+  changed["model_type"] = "bert";
+  write(changed);
+  expect_refused(folder_, {"config.json", "model_type", "bert"});
+  changed = config;
+  changed["vocab_size"] = 51;
+  write(changed);
+  expect_refused(folder_, {"model.safetensors", "word_embeddings.weight", "[50, 32]", "[51, 32]"});
+  changed = config;
+  changed["num_hidden_layers"] = 3;
+  write(changed);
+  expect_refused(folder_, {"roberta.encoder.layer.2.", "missing"});
+  changed = config;
+  changed["hidden_size"] = -8;
+  write(changed);
+  expect_refused(folder_, {"hidden_size", "-8"});
+  changed = config;
+  changed["hidden_dropout_prob"] = 1.5;
+  write(changed);
+  expect_refused(folder_, {"hidden_dropout_prob", "1.5"});
+
+  write(config);
+  fs::resize_file(folder_ / "model.safetensors", 5000);
+  expect_refused(folder_, {"model.safetensors"});
+}
+
+TEST(PublishedShapes, HaveThePublishedParameterCounts) {
+  // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once (task-facts 5.1).
+  const std::vector<std::tuple<const char*, std::int64_t, std::int64_t>> expected = {{"base", 277453056, 278295186},
+                                                                                     {"large", 558840832, 560142482},
+                                                                                     {"xl", 3475929600, 3482741760},
+                                                                                     {"xxl", 10695954432, 10712994816}};
+  for (const auto& [size, encoder, with_head] : expected) {
+    const XlmrConfig config = published_xlmr_config(size);
+    const std::int64_t pooler = config.hidden_size * config.hidden_size + config.hidden_size;
+    EXPECT_EQ(xlmr_parameter_table(config, {}).parameters() - pooler, encoder) << size;
+    const HeadSpec head = {"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)};
+    EXPECT_EQ(xlmr_parameter_table(config, {head}).parameters(), with_head) << size;
+  }
+}
+
+TEST(PublishedShapes, MemoryIsPlannedWithoutTakingIt) {
+  ModelOptions options;
+  options.precision = DType::kBFloat16;
+  options.training = true;
+  options.heads = {{"", HeadKind::kSequence, 3}};
+  const MemoryPlan plan = plan_xlmr_memory(published_xlmr_config("xxl"), options, 4096);
+  // 48 blocks keep 16 values of width 4096 and two of width 16384 a token, in bf16, besides statistics.
+  const double least = 48.0 * 4096 * (8.0 * 4096 + 2.0 * 16384) * 2;
+  EXPECT_GT(static_cast<double>(plan.activation_bytes), least);
+  EXPECT_LT(static_cast<double>(plan.activation_bytes), 1.2 * least);
+  EXPECT_FALSE(plan.activations.empty());
+}
+
+}  // namespace
+}  // namespace koine

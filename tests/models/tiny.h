@@ -1,0 +1,103 @@
+#pragma once
+
+// Small models and batches for the tests of models/.
+
+#include <memory>
+#include <vector>
+
+#include "kernels/random/philox.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "models/xlmr/xlmr.h"
+
+namespace koine::tiny {
+
+inline constexpr std::int64_t kVocabulary = 37;
+
+inline XlmrConfig config(NormPlacement norm) {
+  XlmrConfig config;
+  config.norm = norm;
+  config.vocab_size = kVocabulary;
+  config.hidden_size = 24;
+  config.num_hidden_layers = 2;
+  config.num_attention_heads = 3;
+  config.intermediate_size = 40;
+  config.max_position_embeddings = 34;
+  config.initializer_range = 0.2;
+  return config;
+}
+
+inline HeadSpec head(HeadKind kind) {
+  switch (kind) {
+    case HeadKind::kMaskedLm:
+      return {"", kind, static_cast<std::int32_t>(kVocabulary)};
+    case HeadKind::kSpan:
+      return {"", kind, 2};
+    case HeadKind::kChoice:
+      return {"", kind, 1};
+    case HeadKind::kToken:
+      return {"", kind, 5};
+    default:
+      return {"", kind, 3};
+  }
+}
+
+inline const std::vector<HeadKind>& all_heads() {
+  static const std::vector<HeadKind> kHeads = {HeadKind::kMaskedLm, HeadKind::kSequence, HeadKind::kSequencePooled,
+                                               HeadKind::kToken,    HeadKind::kSpan,     HeadKind::kChoice};
+  return kHeads;
+}
+
+/// Labelled sequences of the given lengths; ids and labels drawn from `seed`.
+inline std::vector<Example> examples(HeadKind kind, const std::vector<std::int64_t>& lengths, std::uint32_t seed) {
+  std::uint32_t drawn = 0;
+  const auto below = [&](std::uint32_t n) {
+    return static_cast<std::int32_t>(philox({drawn++, 0, 0, 0}, {seed, 7})[0] % n);
+  };
+  std::vector<Example> result;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    Example example;
+    example.number = static_cast<std::uint32_t>(100 + 3 * i);
+    const auto length = static_cast<std::uint32_t>(lengths[i]);
+    for (std::uint32_t t = 0; t < length; ++t) example.ids.push_back(t == 0 ? 0 : 3 + below(kVocabulary - 3));
+    switch (kind) {
+      case HeadKind::kMaskedLm:
+      case HeadKind::kToken:
+        for (std::uint32_t t = 0; t < length; ++t) example.labels.push_back((t + i) % 3 == 1 ? kIgnoredLabel : below(5));
+        break;
+      case HeadKind::kSequence:
+      case HeadKind::kSequencePooled:
+        example.labels = {below(3)};
+        break;
+      case HeadKind::kSpan:
+        example.labels = {below(length), below(length)};
+        break;
+      case HeadKind::kChoice:
+        if (i % 2 == 0) example.labels = {below(2)};
+        break;
+    }
+    result.push_back(std::move(example));
+  }
+  return result;
+}
+
+inline PackedBatch packed(const std::vector<Example>& examples, HeadKind kind) {
+  std::vector<const Example*> pointers;
+  for (const Example& example : examples) pointers.push_back(&example);
+  return pack(pointers, kind, kind == HeadKind::kChoice ? 2 : 1);
+}
+
+inline std::unique_ptr<Model> model(const XlmrConfig& config, HeadKind kind, DType precision, bool reference = false) {
+  ModelOptions options;
+  options.precision = precision;
+  options.training = true;
+  options.heads = {head(kind)};
+  options.seed = 5;
+  if (reference) {
+    for (const OperationSummary& operation : all_operations()) options.forced_variants[operation.name] = "reference";
+  }
+  std::unique_ptr<Model> model = make_xlmr(config, options);
+  model->reserve(256, true);
+  return model;
+}
+
+}  // namespace koine::tiny
