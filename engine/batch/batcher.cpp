@@ -62,11 +62,13 @@ StepPlan plan(const Dataset& dataset, std::vector<std::int64_t> groups, std::int
 std::int32_t masked_id(std::int32_t id, const MaskingSettings& settings, const PhiloxCounter& bits) {
   const double share = bits[1] * 0x1p-32;
   if (share < 0.8) return settings.mask_id;
-  if (share < 0.9) return static_cast<std::int32_t>(below(static_cast<std::uint64_t>(settings.vocabulary), bits[2], bits[3]));
+  if (share < 0.9)
+    return static_cast<std::int32_t>(below(static_cast<std::uint64_t>(settings.vocabulary), bits[2], bits[3]));
   return id;
 }
 
-PhiloxCounter masking_bits(const PackedBatch& batch, std::size_t token, const MaskingSettings& settings, std::uint32_t epoch) {
+PhiloxCounter masking_bits(const PackedBatch& batch, std::size_t token, const MaskingSettings& settings,
+                           std::uint32_t epoch) {
   return philox({static_cast<std::uint32_t>(batch.positions[token]), batch.token_examples[token], 0, kMaskingStream},
                 {settings.seed, epoch});
 }
@@ -97,8 +99,9 @@ const std::vector<std::int64_t>& EpochSampler::epoch_order(std::int64_t epoch) {
   std::iota(order_.begin(), order_.end(), 0);
   // Fisher and Yates' shuffle, from the last place down.
   for (std::uint64_t i = order_.size() - 1; i > 0; --i) {
-    const PhiloxCounter bits = philox({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32), 0, kShuffleStream},
-                                      {seed_, static_cast<std::uint32_t>(epoch)});
+    const PhiloxCounter bits =
+        philox({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32), 0, kShuffleStream},
+               {seed_, static_cast<std::uint32_t>(epoch)});
     std::swap(order_[i], order_[below(i + 1, bits[0], bits[1])]);
   }
   cached_epoch_ = epoch;

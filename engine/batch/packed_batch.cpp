@@ -33,11 +33,15 @@ PackedBatch::Order order_by(const std::vector<std::int32_t>& keys) {
 std::size_t labels_of(const Example& example, HeadKind head, bool first_of_group) {
   switch (head) {
     case HeadKind::kSequence:
-    case HeadKind::kSequencePooled: return 1;
+    case HeadKind::kSequencePooled:
+      return 1;
     case HeadKind::kToken:
-    case HeadKind::kMaskedLm: return example.ids.size();
-    case HeadKind::kSpan: return 2;
-    case HeadKind::kChoice: return first_of_group ? 1 : 0;
+    case HeadKind::kMaskedLm:
+      return example.ids.size();
+    case HeadKind::kSpan:
+      return 2;
+    case HeadKind::kChoice:
+      return first_of_group ? 1 : 0;
   }
   return 0;
 }
@@ -62,8 +66,8 @@ void check_span(const Example& example) {
   const auto length = static_cast<std::int32_t>(example.ids.size());
   const std::int32_t start = example.labels[0];
   const std::int32_t end = example.labels[1];
-  check(start >= 0 && start < length && end >= 0 && end < length, "sequence ", example.number, " has the answer span [", start, ", ", end,
-        "] in ", length, " tokens");
+  check(start >= 0 && start < length && end >= 0 && end < length, "sequence ", example.number, " has the answer span [",
+        start, ", ", end, "] in ", length, " tokens");
 }
 
 /// Takes over the labels, if there are any. A labelled sequence beside one without is a mistake of whoever made them.

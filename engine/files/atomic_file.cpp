@@ -26,7 +26,8 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
          concatenate(".", path.filename().string(), ".", static_cast<long>(getpid()), "-", counter.fetch_add(1), ".tmp");
 }
 
-/// Makes the rename itself survive a power failure. Some file systems cannot sync a folder; the file is in place all the same.
+/// Makes the rename itself survive a power failure. Some file systems cannot sync a folder; the file is in place all the
+/// same.
 void sync_folder(const std::filesystem::path& folder) {
   const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;

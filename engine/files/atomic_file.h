@@ -2,9 +2,9 @@
 
 // A file that appears whole or not at all.
 //
-// Bytes go to a temporary file in the target's folder. commit() syncs it, renames it over the target and syncs the folder; a writer
-// destroyed without commit() removes the temporary file, and an older file of that name is as it was. A target that exists and is
-// not a regular file (a pipe, /dev/stdout) is written directly.
+// Bytes go to a temporary file in the target's folder. commit() syncs it, renames it over the target and syncs the folder; a
+// writer destroyed without commit() removes the temporary file, and an older file of that name is as it was. A target that
+// exists and is not a regular file (a pipe, /dev/stdout) is written directly.
 
 #include <cstddef>
 #include <filesystem>

@@ -10,7 +10,8 @@ namespace {
 
 using nlohmann::json;
 
-/// Deeper nesting than any file of this field has; bounds what recursive users of the value (dump, comparison) need of the stack.
+/// Deeper nesting than any file of this field has; bounds what recursive users of the value (dump, comparison) need of the
+/// stack.
 constexpr std::size_t kMaximumDepth = 128;
 
 /// Where the parser has read to. Its iterators are copied; all copies report here.
@@ -47,8 +48,8 @@ class TrackedByte {
   Progress* progress_;
 };
 
-/// Builds the value from the parser's events and refuses what a lenient reader lets pass: a repeated key (which one counts is
-/// anybody's guess), bottomless nesting.
+/// Builds the value from the parser's events and refuses what a lenient reader lets pass: a repeated key (which one counts
+/// is anybody's guess), bottomless nesting.
 class StrictBuilder : public nlohmann::json_sax<json> {
  public:
   StrictBuilder(const std::string& where, const Progress& progress) : where_(where), progress_(progress) {}

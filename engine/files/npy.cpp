@@ -60,7 +60,8 @@ void write_npy(const std::filesystem::path& path, const float* values, std::int6
 
 NpyMatrix parse_npy(std::string_view bytes, const std::string& where) {
   std::uint16_t length = 0;
-  require(bytes.size() >= kMagic.size() + sizeof length && bytes.starts_with(kMagic), where, ": is no .npy file of version 1.0");
+  require(bytes.size() >= kMagic.size() + sizeof length && bytes.starts_with(kMagic), where,
+          ": is no .npy file of version 1.0");
   std::memcpy(&length, bytes.data() + kMagic.size(), sizeof length);
   bytes.remove_prefix(kMagic.size() + sizeof length);
   require(length <= bytes.size(), where, ": truncated");
@@ -77,7 +78,8 @@ NpyMatrix parse_npy(std::string_view bytes, const std::string& where) {
   std::int64_t count = 0;
   require(!__builtin_mul_overflow(matrix.rows, matrix.columns, &count) && bytes.size() % sizeof(float) == 0 &&
               static_cast<std::uint64_t>(count) == bytes.size() / sizeof(float),
-          where, ": has ", bytes.size(), " bytes of data, which a shape of (", matrix.rows, ", ", matrix.columns, ") does not fill");
+          where, ": has ", bytes.size(), " bytes of data, which a shape of (", matrix.rows, ", ", matrix.columns,
+          ") does not fill");
   matrix.values.resize(static_cast<std::size_t>(count));
   if (count > 0) std::memcpy(matrix.values.data(), bytes.data(), bytes.size());
   return matrix;

@@ -1,8 +1,8 @@
 #pragma once
 
 // NumPy's file of one array (numpy.lib.format, version 1.0): "\x93NUMPY", 1, 0, the header's length (u16), a header like
-// {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } padded with spaces to a multiple of 64 and ended by a line break, then
-// the elements, row-major, little-endian.
+// {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } padded with spaces to a multiple of 64 and ended by a line
+// break, then the elements, row-major, little-endian.
 
 #include <cstdint>
 #include <filesystem>

@@ -65,37 +65,97 @@ class Pickle::Machine {
     opcode_at_ = at_;
     const auto opcode = static_cast<unsigned char>(take(1)[0]);
     switch (opcode) {
-      case 0x80: check_protocol(number<std::uint8_t>()); break;
-      case 'N': make(Kind::kNone); break;
-      case 0x88: make(Kind::kBool).integer = 1; break;
-      case 0x89: make(Kind::kBool).integer = 0; break;
-      case 'J': make(Kind::kInteger).integer = number<std::int32_t>(); break;
-      case 'K': make(Kind::kInteger).integer = number<std::uint8_t>(); break;
-      case 'M': make(Kind::kInteger).integer = number<std::uint16_t>(); break;
-      case 0x8a: make_long(take(number<std::uint8_t>())); break;
-      case 'X': make_string(take(number<std::uint32_t>())); break;
-      case ']': make(Kind::kList); break;
-      case '}': make(Kind::kDictionary); break;
-      case ')': make(Kind::kTuple); break;
-      case 0x85: make_tuple(1); break;
-      case 0x86: make_tuple(2); break;
-      case 0x87: make_tuple(3); break;
-      case '(': marks_.push_back(stack_.size()); break;
-      case 't': make_tuple(close_mark()); break;
-      case 'a': append(1); break;
-      case 'e': append(close_mark()); break;
-      case 's': set_items(2); break;
-      case 'u': set_items(close_mark()); break;
-      case 'q': memo_[number<std::uint8_t>()] = top(); break;
-      case 'r': memo_[number<std::uint32_t>()] = top(); break;
-      case 'h': recall(number<std::uint8_t>()); break;
-      case 'j': recall(number<std::uint32_t>()); break;
-      case 'c': find_global(); break;
-      case 'R': reduce(); break;
-      case 'b': build(); break;
-      case 'Q': make_storage(); break;
-      case '.': return true;
-      default: fail("uses the opcode ", static_cast<int>(opcode), ", which a file of tensors does not need; it is refused");
+      case 0x80:
+        check_protocol(number<std::uint8_t>());
+        break;
+      case 'N':
+        make(Kind::kNone);
+        break;
+      case 0x88:
+        make(Kind::kBool).integer = 1;
+        break;
+      case 0x89:
+        make(Kind::kBool).integer = 0;
+        break;
+      case 'J':
+        make(Kind::kInteger).integer = number<std::int32_t>();
+        break;
+      case 'K':
+        make(Kind::kInteger).integer = number<std::uint8_t>();
+        break;
+      case 'M':
+        make(Kind::kInteger).integer = number<std::uint16_t>();
+        break;
+      case 0x8a:
+        make_long(take(number<std::uint8_t>()));
+        break;
+      case 'X':
+        make_string(take(number<std::uint32_t>()));
+        break;
+      case ']':
+        make(Kind::kList);
+        break;
+      case '}':
+        make(Kind::kDictionary);
+        break;
+      case ')':
+        make(Kind::kTuple);
+        break;
+      case 0x85:
+        make_tuple(1);
+        break;
+      case 0x86:
+        make_tuple(2);
+        break;
+      case 0x87:
+        make_tuple(3);
+        break;
+      case '(':
+        marks_.push_back(stack_.size());
+        break;
+      case 't':
+        make_tuple(close_mark());
+        break;
+      case 'a':
+        append(1);
+        break;
+      case 'e':
+        append(close_mark());
+        break;
+      case 's':
+        set_items(2);
+        break;
+      case 'u':
+        set_items(close_mark());
+        break;
+      case 'q':
+        memo_[number<std::uint8_t>()] = top();
+        break;
+      case 'r':
+        memo_[number<std::uint32_t>()] = top();
+        break;
+      case 'h':
+        recall(number<std::uint8_t>());
+        break;
+      case 'j':
+        recall(number<std::uint32_t>());
+        break;
+      case 'c':
+        find_global();
+        break;
+      case 'R':
+        reduce();
+        break;
+      case 'b':
+        build();
+        break;
+      case 'Q':
+        make_storage();
+        break;
+      case '.':
+        return true;
+      default:
+        fail("uses the opcode ", static_cast<int>(opcode), ", which a file of tensors does not need; it is refused");
     }
     return false;
   }
@@ -237,20 +297,25 @@ class Pickle::Machine {
         if (!arguments.empty()) fail("fills an OrderedDict in an unknown way");
         make(Kind::kDictionary);
         break;
-      case GlobalKind::kRebuildTensor: make_tensor(arguments); break;
+      case GlobalKind::kRebuildTensor:
+        make_tensor(arguments);
+        break;
       case GlobalKind::kRebuildParameter:
-        if (arguments.empty() || arguments[0]->kind != Kind::kTensor) fail("makes a parameter of something that is no tensor");
+        if (arguments.empty() || arguments[0]->kind != Kind::kTensor)
+          fail("makes a parameter of something that is no tensor");
         objects_.push_back(*arguments[0]);
         stack_.push_back(&objects_.back());
         break;
-      case GlobalKind::kStorageType: fail("makes a ", function.name, " by itself");
+      case GlobalKind::kStorageType:
+        fail("makes a ", function.name, " by itself");
     }
   }
 
   /// _rebuild_tensor_v2(storage, offset, sizes, strides, requires_grad, hooks): the last two say nothing about the data.
   void make_tensor(const std::vector<const PickleObject*>& arguments) {
     const auto is = [&](std::size_t i, Kind kind) { return arguments[i]->kind == kind; };
-    if (arguments.size() < 4 || !is(0, Kind::kStorage) || !is(1, Kind::kInteger) || !is(2, Kind::kTuple) || !is(3, Kind::kTuple)) {
+    if (arguments.size() < 4 || !is(0, Kind::kStorage) || !is(1, Kind::kInteger) || !is(2, Kind::kTuple) ||
+        !is(3, Kind::kTuple)) {
       fail("makes a tensor of something other than storage, offset, sizes and strides");
     }
     for (const std::size_t list : {2, 3}) {
@@ -274,10 +339,12 @@ class Pickle::Machine {
   void make_storage() {
     const PickleObject* id = pop();
     const auto& parts = id->items;
-    const bool sound = id->kind == Kind::kTuple && (parts.size() == 5 || (parts.size() == 6 && parts[5]->kind == Kind::kNone)) &&
+    const bool sound = id->kind == Kind::kTuple &&
+                       (parts.size() == 5 || (parts.size() == 6 && parts[5]->kind == Kind::kNone)) &&
                        parts[0]->kind == Kind::kString && parts[0]->text == "storage" && parts[1]->kind == Kind::kGlobal &&
                        parts[2]->kind == Kind::kString && parts[4]->kind == Kind::kInteger;
-    if (!sound || global_of(*parts[1]).kind != GlobalKind::kStorageType) fail("refers to something that is no storage of a tensor");
+    if (!sound || global_of(*parts[1]).kind != GlobalKind::kStorageType)
+      fail("refers to something that is no storage of a tensor");
     if (parts[4]->integer < 0) fail("has a storage of ", parts[4]->integer, " elements");
     PickleObject& storage = make(Kind::kStorage);
     storage.text = parts[2]->text;

@@ -23,9 +23,10 @@ struct DtypeBits {
   int bits;
 };
 constexpr DtypeBits kDtypes[] = {
-    {"BOOL", 8},        {"F4", 4},  {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8},
-    {"F8_E8M0", 8},     {"I16", 16}, {"U16", 16},    {"F16", 16},    {"BF16", 16}, {"I32", 32}, {"U32", 32},    {"F32", 32},
-    {"F8_E4M3FNUZ", 8}, {"C64", 64}, {"F64", 64},    {"I64", 64},    {"U64", 64}, {"F8_E5M2FNUZ", 8},
+    {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},          {"I8", 8},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},        {"U16", 16},        {"F16", 16},
+    {"BF16", 16},   {"I32", 32},    {"U32", 32},    {"F32", 32},        {"F8_E4M3FNUZ", 8}, {"C64", 64},
+    {"F64", 64},    {"I64", 64},    {"U64", 64},    {"F8_E5M2FNUZ", 8},
 };
 
 /// Bytes a tensor of `shape` takes; UserError (`where`: file and tensor) when they overflow or are not whole.
@@ -90,8 +91,8 @@ void check_cover(const std::map<std::string, TensorEntry>& tensors, std::uint64_
   });
   std::uint64_t end = 0;
   for (const auto& [entry, name] : order) {
-    require(entry->begin >= end, where, ": tensor ", *name, " overlaps the one before it (begins at ", entry->begin, ", not ",
-            end, ")");
+    require(entry->begin >= end, where, ": tensor ", *name, " overlaps the one before it (begins at ", entry->begin,
+            ", not ", end, ")");
     require(entry->begin == end, where, ": a hole of ", entry->begin - end, " bytes before tensor ", *name);
     end = entry->end;
   }

@@ -2,11 +2,11 @@
 
 // The safetensors format (huggingface/safetensors, README "Format"), read strictly and written as transformers expects it.
 //
-//   8 bytes little-endian N; N bytes of JSON header; the tensors' bytes. Entries: dtype, shape, data_offsets [begin, end) from the
-//   end of the header; "__metadata__" maps strings to strings.
+//   8 bytes little-endian N; N bytes of JSON header; the tensors' bytes. Entries: dtype, shape, data_offsets [begin, end)
+//   from the end of the header; "__metadata__" maps strings to strings.
 // Refused, by UserError naming file and tensor: a truncated file, N beyond 100,000,000 or the file, a header that is not an
-// object or repeats a key, an unknown dtype, sizes that overflow or disagree with shape and dtype, tensors that overlap, leave a
-// hole or do not end with the file.
+// object or repeats a key, an unknown dtype, sizes that overflow or disagree with shape and dtype, tensors that overlap,
+// leave a hole or do not end with the file.
 
 #include <cstdint>
 #include <filesystem>
@@ -75,12 +75,13 @@ struct TensorSource {
   const void* data = nullptr;
 };
 
-/// Writes atomically (temporary name beside it, synced, renamed). Tensors are ordered by name, the header padded to a multiple of 8.
-/// A full disk leaves the old file as it was: UserError.
+/// Writes atomically (temporary name beside it, synced, renamed). Tensors are ordered by name, the header padded to a
+/// multiple of 8. A full disk leaves the old file as it was: UserError.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorSource>& tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-/// The weights of a model directory: model.safetensors, or the shards that model.safetensors.index.json names. A shard name with a
+/// The weights of a model directory: model.safetensors, or the shards that model.safetensors.index.json names. A shard name
+/// with a
 /// '/' or "..", a shard that lacks a tensor the index gives it, or a tensor in no shard is a UserError.
 class ModelWeights {
  public:

@@ -49,7 +49,9 @@ std::string tensorboard_record(std::string_view payload) {
   return length + raw(masked(crc32c(length))) + std::string(payload) + raw(masked(crc32c(payload)));
 }
 
-std::string tensorboard_version(double wall_time) { return field(1, kFixed64, raw(wall_time)) + field(3, kBytes, "brain.Event:2"); }
+std::string tensorboard_version(double wall_time) {
+  return field(1, kFixed64, raw(wall_time)) + field(3, kBytes, "brain.Event:2");
+}
 
 std::string tensorboard_scalar(std::string_view tag, float value, std::int64_t step, double wall_time) {
   const std::string summary_value = field(1, kBytes, tag) + field(2, kFixed32, raw(value));
@@ -62,7 +64,8 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder) {
   // TensorBoard reads the files of a folder in the order of their names: by time first.
   const auto started = static_cast<std::int64_t>(now());
   for (int attempt = 0; descriptor_ < 0; ++attempt) {
-    path_ = folder / concatenate("events.out.tfevents.", started, ".", host(), ".", static_cast<long>(getpid()), ".", attempt);
+    path_ =
+        folder / concatenate("events.out.tfevents.", started, ".", host(), ".", static_cast<long>(getpid()), ".", attempt);
     descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     require(descriptor_ >= 0 || errno == EEXIST, path_.string(), ": cannot be created: ", std::strerror(errno));
   }
@@ -78,8 +81,8 @@ void TensorBoardWriter::scalar(std::string_view tag, float value, std::int64_t s
 void TensorBoardWriter::append(const std::string& record) {
   // One write for a record: a reader that follows the file meets whole ones.
   const ssize_t written = write(descriptor_, record.data(), record.size());
-  require(written == static_cast<ssize_t>(record.size()), path_.string(), ": cannot be written: ",
-          written < 0 ? std::strerror(errno) : "the disk is full");
+  require(written == static_cast<ssize_t>(record.size()), path_.string(),
+          ": cannot be written: ", written < 0 ? std::strerror(errno) : "the disk is full");
 }
 
 }  // namespace koine

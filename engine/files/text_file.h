@@ -5,20 +5,20 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 namespace koine {
 
 /// The whole file; UserError naming it when it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-/// Lines without their end ("\n" or "\r\n"; a byte order mark at the start is dropped). `line` counts from 1. Lines that are not
-/// valid UTF-8 are a UserError with file and line.
-void for_each_line(const std::filesystem::path& path, const std::function<void(std::string_view text, std::int64_t line)>& use);
+/// Lines without their end ("\n" or "\r\n"; a byte order mark at the start is dropped). `line` counts from 1. Lines that are
+/// not valid UTF-8 are a UserError with file and line.
+void for_each_line(const std::filesystem::path& path,
+                   const std::function<void(std::string_view text, std::int64_t line)>& use);
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// Columns between tabs; no quoting.
@@ -27,16 +27,16 @@ std::vector<std::string_view> split_tabs(std::string_view line);
 /// Byte offset of the first invalid UTF-8 sequence, or npos.
 std::size_t invalid_utf8(std::string_view text);
 
-/// Code point offset -> byte offset table of valid UTF-8: result[i] is the byte at which code point i begins; its last entry is the
-/// size in bytes.
+/// Code point offset -> byte offset table of valid UTF-8: result[i] is the byte at which code point i begins; its last entry
+/// is the size in bytes.
 std::vector<std::int32_t> code_point_offsets(std::string_view text);
 
 /// Strict JSON (no duplicate keys); UserError naming file, line and what was expected.
 nlohmann::json read_json(const std::filesystem::path& path);
 nlohmann::json parse_json(std::string_view text, const std::string& where);
 
-/// Writes under a temporary name in the same folder, syncs, renames. UserError when the disk is full or the folder cannot be written;
-/// then an older file of that name is as it was.
+/// Writes under a temporary name in the same folder, syncs, renames. UserError when the disk is full or the folder cannot be
+/// written; then an older file of that name is as it was.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// Makes the folder and its parents; UserError naming it.

@@ -32,7 +32,8 @@ std::int64_t count_of(const std::vector<std::int64_t>& shape, const std::string&
   for (const std::int64_t extent : shape) {
     require(extent >= 0, where, ": has a negative size");
     empty = empty || extent == 0;
-    require(!__builtin_mul_overflow(count, std::max<std::int64_t>(extent, 1), &count), where, ": its sizes overflow 64 bits");
+    require(!__builtin_mul_overflow(count, std::max<std::int64_t>(extent, 1), &count), where,
+            ": its sizes overflow 64 bits");
   }
   return empty ? 0 : count;
 }
@@ -65,7 +66,8 @@ std::vector<std::byte> gather(const std::byte* first, const std::vector<std::int
   std::vector<std::int64_t> index(shape.size(), 0);
   std::int64_t source = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    std::memcpy(copy.data() + static_cast<std::uint64_t>(i) * bytes, first + static_cast<std::uint64_t>(source) * bytes, bytes);
+    std::memcpy(copy.data() + static_cast<std::uint64_t>(i) * bytes, first + static_cast<std::uint64_t>(source) * bytes,
+                bytes);
     for (std::size_t axis = shape.size(); axis-- > 0;) {
       source += strides[axis];
       if (++index[axis] < shape[axis]) break;
@@ -92,7 +94,8 @@ void check_state_dictionary(const PickleObject& root, const std::string& where) 
   }
 }
 
-TorchTensor resolve(const PickleObject& object, std::string_view name, const StorageBytes& storages, const std::string& file) {
+TorchTensor resolve(const PickleObject& object, std::string_view name, const StorageBytes& storages,
+                    const std::string& file) {
   TorchTensor tensor;
   tensor.name = name;
   const std::string where = file + ": tensor " + tensor.name;
@@ -103,14 +106,16 @@ TorchTensor resolve(const PickleObject& object, std::string_view name, const Sto
   const auto found = storages.find(std::string(storage.text));
   require(found != storages.end(), where, ": its storage is not in the file");
   const std::uint64_t bytes = element_bytes(storage.dtype);
-  require(found->second.size() / bytes == static_cast<std::uint64_t>(storage.integer) && found->second.size() % bytes == 0, where,
-          ": its storage should have ", storage.integer, " elements, but has ", found->second.size(), " bytes");
-  require(strides.size() == tensor.shape.size(), where, ": has ", tensor.shape.size(), " sizes, but ", strides.size(), " strides");
+  require(found->second.size() / bytes == static_cast<std::uint64_t>(storage.integer) && found->second.size() % bytes == 0,
+          where, ": its storage should have ", storage.integer, " elements, but has ", found->second.size(), " bytes");
+  require(strides.size() == tensor.shape.size(), where, ": has ", tensor.shape.size(), " sizes, but ", strides.size(),
+          " strides");
   const std::int64_t count = count_of(tensor.shape, where);
   if (count == 0) return tensor;
   require(count <= storage.integer, where, ": has more elements than its storage");
   check_reach(tensor.shape, strides, object.integer, storage.integer, where);
-  tensor.data = reinterpret_cast<const std::byte*>(found->second.data()) + static_cast<std::uint64_t>(object.integer) * bytes;
+  tensor.data =
+      reinterpret_cast<const std::byte*>(found->second.data()) + static_cast<std::uint64_t>(object.integer) * bytes;
   if (!is_row_major(tensor.shape, strides)) {
     tensor.copy = gather(tensor.data, tensor.shape, strides, count, bytes);
     tensor.data = tensor.copy.data();
@@ -166,7 +171,8 @@ std::map<std::string, StorageSize> storage_sizes(const PickleObject& root, const
     const PickleObject& storage = *root.items[i]->items[0];
     const std::uint64_t bytes = element_bytes(storage.dtype);
     const auto elements = static_cast<std::uint64_t>(storage.integer);
-    require(elements <= std::numeric_limits<std::int64_t>::max() / bytes, where, ": a storage claims ", elements, " elements");
+    require(elements <= std::numeric_limits<std::int64_t>::max() / bytes, where, ": a storage claims ", elements,
+            " elements");
     sizes.emplace(storage.text, StorageSize{elements, elements * bytes});
   }
   return sizes;
@@ -204,7 +210,8 @@ std::vector<TorchTensor> parse_legacy(std::string_view bytes, const std::string&
     require(bytes.size() - at >= sizeof elements && bytes.size() - at - sizeof elements >= size->second.bytes, where,
             ": truncated within the tensors' data");
     std::memcpy(&elements, bytes.data() + at, sizeof elements);
-    require(elements == size->second.elements, where, ": storage ", size->first, " has ", elements, " elements, not ", size->second.elements);
+    require(elements == size->second.elements, where, ": storage ", size->first, " has ", elements, " elements, not ",
+            size->second.elements);
     at += sizeof elements;
     storages.emplace(size->first, bytes.substr(at, size->second.bytes));
     at += size->second.bytes;
@@ -218,7 +225,8 @@ std::vector<std::filesystem::path> files_of(const std::filesystem::path& input) 
   if (std::filesystem::is_directory(input)) {
     file = input / "pytorch_model.bin";
     if (!std::filesystem::exists(file)) file = input / "pytorch_model.bin.index.json";
-    require(std::filesystem::exists(file), input.string(), ": holds neither pytorch_model.bin nor pytorch_model.bin.index.json");
+    require(std::filesystem::exists(file), input.string(),
+            ": holds neither pytorch_model.bin nor pytorch_model.bin.index.json");
   }
   if (file.extension() != ".json") return {file};
   const nlohmann::json index = read_json(file);
@@ -242,8 +250,9 @@ std::string modern_name(std::string name) {
 }
 
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const char* name : {"config.json", "sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "tokenizer.json",
-                           "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"}) {
+  for (const char* name :
+       {"config.json", "sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "tokenizer.json",
+        "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"}) {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(from / name) || std::filesystem::equivalent(from, to, ignored)) continue;
     write_file_atomically(to / name, read_file(from / name));

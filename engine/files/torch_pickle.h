@@ -3,11 +3,12 @@
 // PyTorch's `pytorch_model.bin`, without Python: a state dictionary of tensors in either container torch.save has written.
 //
 //   zip (torch 1.6 and later)  <stem>/data.pkl, the pickle; <stem>/data/<key>, the bytes of each storage
-//   legacy                     five pickles (magic number, 1001, system, the dictionary, the storages' keys), then for each key the
+//   legacy                     five pickles (magic number, 1001, system, the dictionary, the storages' keys), then for each
+//   key the
 //                              number of its elements (int64) and their bytes
 //
-// Files are not trusted: see pickle.h; every size, offset and stride is checked against the storage before it is used. Anything wrong is a
-// UserError naming the file and the tensor.
+// Files are not trusted: see pickle.h; every size, offset and stride is checked against the storage before it is used.
+// Anything wrong is a UserError naming the file and the tensor.
 
 #include <cstddef>
 #include <cstdint>
@@ -43,10 +44,11 @@ class TorchCheckpoint {
   std::vector<TorchTensor> tensors_;
 };
 
-/// Writes `output`/model.safetensors with the tensors of `input`: a .bin file, an index file (pytorch_model.bin.index.json), or a
-/// directory that holds pytorch_model.bin or the index; and copies config.json and the tokenizer's files that lie beside it.
-/// Of names that share the same memory (tied weights) the first is written, as `save_pretrained` does; position_ids, which a loader
-/// makes itself, are left out; the names gamma and beta of old checkpoints become weight and bias. Returns the tensors written.
+/// Writes `output`/model.safetensors with the tensors of `input`: a .bin file, an index file (pytorch_model.bin.index.json),
+/// or a directory that holds pytorch_model.bin or the index; and copies config.json and the tokenizer's files that lie
+/// beside it. Of names that share the same memory (tied weights) the first is written, as `save_pretrained` does;
+/// position_ids, which a loader makes itself, are left out; the names gamma and beta of old checkpoints become weight and
+/// bias. Returns the tensors written.
 std::int64_t convert_torch_checkpoint(const std::filesystem::path& input, const std::filesystem::path& output);
 
 }  // namespace koine

@@ -138,7 +138,8 @@ std::map<std::string, std::string_view> read_zip_archive(std::string_view archiv
     const Entry entry = read_entry(reader, at);
     at += entry.bytes;
     const std::string_view data = entry_data(reader, entry);
-    require(crc32(data) == entry.checksum, where, ": entry ", entry.name, " does not match its checksum; the file is damaged");
+    require(crc32(data) == entry.checksum, where, ": entry ", entry.name,
+            " does not match its checksum; the file is damaged");
     require(entries.emplace(entry.name, data).second, where, ": two entries are called ", entry.name);
   }
   return entries;

@@ -1,6 +1,7 @@
 #include "engine/tokenizer/model_file.h"
 
 #include <cstring>
+#include <unordered_set>
 
 #include "kernels/common/check.h"
 
@@ -27,11 +28,20 @@ class MessageReader {
     const std::uint64_t tag = varint();
     field = {tag >> 3, static_cast<int>(tag & 7), 0, {}};
     switch (field.wire_type) {
-      case 0: field.value = varint(); break;
-      case 1: field.value = fixed<std::uint64_t>(); break;
-      case 2: field.bytes = take(varint()); break;
-      case 5: field.value = fixed<std::uint32_t>(); break;
-      default: damaged();
+      case 0:
+        field.value = varint();
+        break;
+      case 1:
+        field.value = fixed<std::uint64_t>();
+        break;
+      case 2:
+        field.bytes = take(varint());
+        break;
+      case 5:
+        field.value = fixed<std::uint32_t>();
+        break;
+      default:
+        damaged();
     }
     if (field.number == 0) damaged();
     return true;
@@ -98,7 +108,8 @@ void parse_trainer_spec(std::string_view message, const std::string& where, Toke
   }
 }
 
-/// The unit of the double array that node `at` leads to by the byte 0 (its value) or another; see darts-clone's DoubleArrayUnit.
+/// The unit of the double array that node `at` leads to by the byte 0 (its value) or another; see darts-clone's
+/// DoubleArrayUnit.
 std::uint32_t unit_offset(std::uint32_t unit) { return (unit >> 10) << ((unit & 0x200u) >> 6); }
 
 /// The trie's bytes, the length of which the first four give, then the replacements. Every step that a walk through the trie
@@ -120,7 +131,7 @@ CharacterMap parse_character_map(std::string_view blob, const std::string& where
   sound(map.replacements.back() == '\0');
   for (std::uint32_t i = 0; i < map.units.size(); ++i) {
     const std::uint32_t unit = map.units[i];
-    if ((unit & 0x80000000u) != 0) continue;  // a value
+    if ((unit & 0x80000000u) != 0 && i != 0) continue;  // a value, which no walk goes through; walks begin at unit 0
     const std::uint32_t child = i ^ unit_offset(unit);
     sound(child < map.units.size());
     if ((unit & 0x100u) != 0) sound((map.units[child] & 0x7fffffffu) < map.replacements.size());
@@ -157,6 +168,10 @@ TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& 
   require(model.pieces.size() > 3 && model.pieces[0].text == "<unk>" && model.pieces[1].text == "<s>" &&
               model.pieces[2].text == "</s>",
           where, ": its first pieces are not <unk> <s> </s>: not an XLM-R tokenizer");
+  std::unordered_set<std::string_view> texts;
+  for (const ModelPiece& piece : model.pieces) {
+    require(texts.insert(piece.text).second, where, ": damaged: two of its pieces have the same text");
+  }
   return model;
 }
 

@@ -2,9 +2,9 @@
 
 // The SentencePiece model file, read far enough to know what is in it before the library is trusted with it.
 //
-// The file is a protocol buffer message (sentencepiece_model.proto): pieces (field 1), trainer_spec (2), normalizer_spec (3). The
-// library loads some truncated files without a word and follows a damaged character map out of its memory; here the framing, the
-// pieces and the character map are checked.
+// The file is a protocol buffer message (sentencepiece_model.proto): pieces (field 1), trainer_spec (2), normalizer_spec
+// (3). The library loads some truncated files without a word and follows a damaged character map out of its memory; here the
+// framing, the pieces and the character map are checked.
 
 #include <cstdint>
 #include <string>
@@ -20,8 +20,8 @@ struct ModelPiece {
   Type type = Type::kNormal;
 };
 
-/// The model's precompiled normalisation rules (nmt_nfkc for XLM-R): a double-array trie of the byte strings to be replaced, in
-/// darts-clone's layout, whose values are places in `replacements`, a sequence of NUL-terminated strings.
+/// The model's precompiled normalisation rules (nmt_nfkc for XLM-R): a double-array trie of the byte strings to be replaced,
+/// in darts-clone's layout, whose values are places in `replacements`, a sequence of NUL-terminated strings.
 struct CharacterMap {
   std::vector<std::uint32_t> units;  ///< empty: no rules
   std::string_view replacements;

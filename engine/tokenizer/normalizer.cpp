@@ -8,8 +8,8 @@
 namespace koine {
 namespace {
 
-// A unit of darts-clone's double array: bits 0-7 label, bit 8 "has a value", bits 10-30 (with bit 9: times 256) the distance to the
-// children; a unit that holds a value has bit 31 set.
+// A unit of darts-clone's double array: bits 0-7 label, bit 8 "has a value", bits 10-30 (with bit 9: times 256) the distance
+// to the children; a unit that holds a value has bit 31 set.
 bool has_value(std::uint32_t unit) { return (unit & 0x100u) != 0; }
 std::uint32_t label_of(std::uint32_t unit) { return unit & 0x800000ffu; }
 std::uint32_t value_of(std::uint32_t unit) { return unit & 0x7fffffffu; }
@@ -123,7 +123,8 @@ std::string Normalizer::normalize(std::string_view text, std::vector<std::int32_
       continue;
     }
     Match match = prefix(text.substr(at));
-    if (normal.back() == ' ') match.replacement.remove_prefix(std::min(match.replacement.find_first_not_of(' '), match.replacement.size()));
+    if (normal.back() == ' ')
+      match.replacement.remove_prefix(std::min(match.replacement.find_first_not_of(' '), match.replacement.size()));
     append(match.replacement, at);
     at += match.consumed;
   }

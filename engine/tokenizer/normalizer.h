@@ -1,7 +1,7 @@
 #pragma once
 
-// The rewriting of text that a SentencePiece model carries with it (nmt_nfkc for XLM-R): Unicode's NFKC, white space and zero-width
-// characters to a space, control characters to nothing, as a table of byte strings and what replaces them.
+// The rewriting of text that a SentencePiece model carries with it (nmt_nfkc for XLM-R): Unicode's NFKC, white space and
+// zero-width characters to a space, control characters to nothing, as a table of byte strings and what replaces them.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +25,8 @@ class Normalizer {
   explicit Normalizer(CharacterMap map);
 
   /// The normalised text: a space in front, runs of spaces made one, none at the end; empty when nothing but spaces is left.
-  /// (SentencePiece spells its spaces ▁; here they stay spaces.) With `origins` also, for each byte and for the end, the place in
-  /// `text` (valid UTF-8) of what it came from.
+  /// (SentencePiece spells its spaces ▁; here they stay spaces.) With `origins` also, for each byte and for the end, the
+  /// place in `text` (valid UTF-8) of what it came from.
   std::string normalize(std::string_view text, std::vector<std::int32_t>* origins = nullptr) const;
 
   /// Whether the character at the start of `text` (not empty) becomes white space or nothing.
@@ -48,8 +48,8 @@ class Normalizer {
   bool is_plain(std::string_view text, std::size_t at) const;
 
   CharacterMap map_;
-  bool plain_before_ascii_[128] = {};      // characters no rule changes when ASCII or nothing follows
-  std::vector<bool> plain_;                // [65536] characters no rule begins with
+  bool plain_before_ascii_[128] = {};  // characters no rule changes when ASCII or nothing follows
+  std::vector<bool> plain_;            // [65536] characters no rule begins with
 };
 
 }  // namespace koine

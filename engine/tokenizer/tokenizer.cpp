@@ -30,7 +30,8 @@ std::filesystem::path model_file_at(const std::filesystem::path& path) {
 
 void check_text(std::string_view text) {
   require(invalid_utf8(text) == std::string_view::npos, "a text to be tokenized is not valid UTF-8");
-  require(text.size() < std::numeric_limits<std::int32_t>::max() / 4, "a text of ", text.size(), " bytes is too long to be tokenized");
+  require(text.size() < std::numeric_limits<std::int32_t>::max() / 4, "a text of ", text.size(),
+          " bytes is too long to be tokenized");
 }
 
 /// Takes characters that are white space, or that normalisation removes, off both ends of a piece's span.
@@ -47,7 +48,8 @@ void trim(std::string_view text, const Normalizer& normalizer, Piece& piece) {
   }
 }
 
-/// Trims spans, and gives pieces with an empty one that of the next piece that has one, the last ones that of the piece before.
+/// Trims spans, and gives pieces with an empty one that of the next piece that has one, the last ones that of the piece
+/// before.
 void tidy_spans(std::string_view text, const Normalizer& normalizer, std::vector<Piece>& pieces) {
   for (Piece& piece : pieces) trim(text, normalizer, piece);
   const auto take = [](Piece& piece, const Piece& other) {

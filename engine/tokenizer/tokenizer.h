@@ -2,9 +2,9 @@
 
 // SentencePiece with XLM-R's numbering.
 //
-// The file `sentencepiece.bpe.model` is a unigram SentencePiece model (Kudo, Richardson, arXiv 1808.06226). Its ids are shifted as
-// fairseq does: <s> 0, <pad> 1, </s> 2, <unk> 3, every other piece SentencePiece id + 1, <mask> behind the last piece
-// (250001 for XLM-R). One sequence is <s> a </s>, a pair <s> a </s></s> b </s>. "<s>" and the like in a text are text.
+// The file `sentencepiece.bpe.model` is a unigram SentencePiece model (Kudo, Richardson, arXiv 1808.06226). Its ids are
+// shifted as fairseq does: <s> 0, <pad> 1, </s> 2, <unk> 3, every other piece SentencePiece id + 1, <mask> behind the last
+// piece (250001 for XLM-R). One sequence is <s> a </s>, a pair <s> a </s></s> b </s>. "<s>" and the like in a text are text.
 
 #include <cstdint>
 #include <filesystem>
@@ -20,9 +20,9 @@ inline constexpr std::int32_t kPadId = 1;
 inline constexpr std::int32_t kEndId = 2;
 inline constexpr std::int32_t kUnknownId = 3;
 
-/// A piece and the bytes [begin, end) of the original text it came from, white space (and characters that normalisation removes) at
-/// both ends left out. A piece that covers no byte of its own (a character that became several pieces) has the span of the next
-/// piece that does, at the end of the text that of the last one.
+/// A piece and the bytes [begin, end) of the original text it came from, white space (and characters that normalisation
+/// removes) at both ends left out. A piece that covers no byte of its own (a character that became several pieces) has the
+/// span of the next piece that does, at the end of the text that of the last one.
 struct Piece {
   std::int32_t id = kUnknownId;
   std::int32_t begin = 0;
@@ -48,8 +48,8 @@ class Tokenizer {
   /// Ids without special tokens. Invalid UTF-8 is a UserError: readers check it with the line at hand.
   std::vector<std::int32_t> encode(std::string_view text) const;
   std::vector<Piece> encode_with_spans(std::string_view text) const;
-  /// The same by SentencePiece's library, which is several times slower: what the tests hold encode_with_spans to, and what it does
-  /// itself for models our segmenter does not cover (byte fallback, user-defined symbols, BPE).
+  /// The same by SentencePiece's library, which is several times slower: what the tests hold encode_with_spans to, and what
+  /// it does itself for models our segmenter does not cover (byte fallback, user-defined symbols, BPE).
   std::vector<Piece> encode_by_library(std::string_view text) const;
   /// The text of ids, special ones left out.
   std::string decode(const std::vector<std::int32_t>& ids) const;

@@ -11,8 +11,8 @@
 namespace koine {
 namespace {
 
-/// The trainer splits its sums by threads, so their number decides the last bits of the scores: it is part of the recipe, not of
-/// the machine.
+/// The trainer splits its sums by threads, so their number decides the last bits of the scores: it is part of the recipe,
+/// not of the machine.
 constexpr int kTrainerThreads = 4;
 
 /// The library's view of our lines.

@@ -66,10 +66,12 @@ class UnigramSegmenter::Builder {
       if (block == free_.size()) add_block();
       for (std::uint32_t word = 0; word < 4; ++word) {
         for (std::uint64_t bits = free_[block][word]; bits != 0; bits &= bits - 1) {
-          const auto unit = static_cast<std::uint32_t>(block * kBlock + word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+          const auto unit =
+              static_cast<std::uint32_t>(block * kBlock + word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
           const std::uint32_t base = unit ^ labels.front();
           if (base_taken_[base]) continue;
-          if (std::all_of(labels.begin(), labels.end(), [&](unsigned char label) { return is_free(base ^ label); })) return base;
+          if (std::all_of(labels.begin(), labels.end(), [&](unsigned char label) { return is_free(base ^ label); }))
+            return base;
         }
       }
     }
@@ -109,6 +111,10 @@ bool UnigramSegmenter::supports(const TokenizerModel& model) {
       !model.remove_extra_whitespaces || !model.escape_whitespaces) {
     return false;
   }
+  const auto matches = [](const ModelPiece& piece) {
+    return piece.type == ModelPiece::Type::kNormal && piece.text.find(' ') == std::string_view::npos;
+  };
+  if (std::none_of(model.pieces.begin(), model.pieces.end(), matches)) return false;
   return std::all_of(model.pieces.begin(), model.pieces.end(), [&](const ModelPiece& piece) {
     return piece.type != ModelPiece::Type::kUserDefined && piece.type != ModelPiece::Type::kByte &&
            (piece.type == ModelPiece::Type::kUnknown) == (&piece == &model.pieces.front()) &&
@@ -129,7 +135,8 @@ UnigramSegmenter::UnigramSegmenter(const std::vector<ModelPiece>& pieces) {
   }
   unknown_score_ = least - kUnknownPenalty;
   std::sort(keys.begin(), keys.end());
-  if (!keys.empty()) Builder(keys, units_);
+  check(!keys.empty(), "a vocabulary without pieces");
+  Builder(keys, units_);
 }
 
 std::vector<UnigramSegmenter::Segment> UnigramSegmenter::segment(std::string_view normal) const {
@@ -157,7 +164,8 @@ std::vector<UnigramSegmenter::Segment> UnigramSegmenter::segment(std::string_vie
       base = unit.word >> kBaseShift;
       if (unit.id < 0) continue;
       // In double as SentencePiece adds them, rounded when stored: what decides ties.
-      offer(start, at, unit.id, static_cast<double>(scores_[static_cast<std::size_t>(unit.id)]) + static_cast<double>(before));
+      offer(start, at, unit.id,
+            static_cast<double>(scores_[static_cast<std::size_t>(unit.id)]) + static_cast<double>(before));
       single = single || at == character_end;
     }
     if (!single) offer(start, character_end, 0, static_cast<double>(unknown_score_ + before));

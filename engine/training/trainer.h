@@ -103,8 +103,7 @@ TrainingResult train(const TrainingRun& run);
 /// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))).
 std::int64_t total_steps(const TrainingRun& run);
 
-/// Index of the task of step `step` (from 0), each as likely as its share of the weights. UserError when no weight is above
-/// 0.
+/// Index of the task of step `step` (from 0), each as likely as its share of the weights. UserError when all weights are 0.
 int draw_task(std::uint32_t seed, std::int64_t step, std::span<const TrainingTask> tasks);
 
 }  // namespace koine

@@ -52,18 +52,24 @@ void backward_range(const ActivationBackwardArguments& a, std::int64_t begin, st
 template <class T>
 void forward_of(const ActivationForwardArguments& a, std::int64_t begin, std::int64_t end) {
   switch (a.activation) {
-    case Activation::kGeluErf: return forward_range<Activation::kGeluErf, T>(a, begin, end);
-    case Activation::kGeluTanh: return forward_range<Activation::kGeluTanh, T>(a, begin, end);
-    case Activation::kTanh: return forward_range<Activation::kTanh, T>(a, begin, end);
+    case Activation::kGeluErf:
+      return forward_range<Activation::kGeluErf, T>(a, begin, end);
+    case Activation::kGeluTanh:
+      return forward_range<Activation::kGeluTanh, T>(a, begin, end);
+    case Activation::kTanh:
+      return forward_range<Activation::kTanh, T>(a, begin, end);
   }
 }
 
 template <class T>
 void backward_of(const ActivationBackwardArguments& a, std::int64_t begin, std::int64_t end) {
   switch (a.activation) {
-    case Activation::kGeluErf: return backward_range<Activation::kGeluErf, T>(a, begin, end);
-    case Activation::kGeluTanh: return backward_range<Activation::kGeluTanh, T>(a, begin, end);
-    case Activation::kTanh: return backward_range<Activation::kTanh, T>(a, begin, end);
+    case Activation::kGeluErf:
+      return backward_range<Activation::kGeluErf, T>(a, begin, end);
+    case Activation::kGeluTanh:
+      return backward_range<Activation::kGeluTanh, T>(a, begin, end);
+    case Activation::kTanh:
+      return backward_range<Activation::kTanh, T>(a, begin, end);
   }
 }
 
@@ -88,13 +94,15 @@ constexpr std::int64_t kElementsOfATask = 16384;
 }  // namespace
 
 void activation_forward_cpu(const Context&, const ActivationForwardArguments& a, void*) {
-  parallel_ranges(a.count, kElementsOfATask,
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(forward)(a, begin, end); });
+  parallel_ranges(a.count, kElementsOfATask, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(forward)(a, begin, end);
+  });
 }
 
 void activation_backward_cpu(const Context&, const ActivationBackwardArguments& a, void*) {
-  parallel_ranges(a.count, kElementsOfATask,
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(backward)(a, begin, end); });
+  parallel_ranges(a.count, kElementsOfATask, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(backward)(a, begin, end);
+  });
 }
 
 }  // namespace koine

@@ -6,8 +6,8 @@
 // of them, and 24 independent FMAs hide the latency; with 16 registers 4 x 3. Rows and vectors are shared out evenly among
 // the tiles, so that none is left with a single row.
 //
-// Every element is one chain of FMAs over the depth in ascending order, whatever tile it falls into: its bits depend on its
-// own row of A and column of B alone.
+// Every element is a chain of FMAs over kTileDepth steps of the depth, the chains added in ascending order, whatever tile it
+// falls into: its bits depend on its own row of A, its own column of B and the depth alone.
 
 #if defined(KOINE_KERNELS_ATTENTION_BLOCK_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KOINE_KERNELS_ATTENTION_BLOCK_PRODUCT_INL_H_
@@ -43,6 +43,7 @@ struct Block {
   float* row(std::int64_t index) const { return data + index * stride; }
 };
 
+/// The loops over the tile are unrolled by order: only then does the compiler keep `sum` in registers throughout.
 template <bool kTransposeA, int kRows, int kVectors>
 void multiply_tile(std::int64_t depth, const float* HWY_RESTRICT a, std::int64_t a_stride, const float* HWY_RESTRICT b,
                    std::int64_t b_stride, float* HWY_RESTRICT c, std::int64_t c_stride, bool accumulate) {

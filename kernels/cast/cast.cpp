@@ -8,7 +8,8 @@ void cast_cpu(const Context&, const CastArguments&, void*);
 namespace {
 
 void validate(const CastArguments& a) {
-  check(a.count >= 0, "cast: [count ", a.count, "] ", name_of(a.input_type), " to ", name_of(a.output_type), " is not a shape");
+  check(a.count >= 0, "cast: [count ", a.count, "] ", name_of(a.input_type), " to ", name_of(a.output_type),
+        " is not a shape");
 }
 
 double flops(const CastArguments&) { return 0; }

@@ -20,9 +20,8 @@ void convert_range(const CastArguments& a, std::int64_t begin, std::int64_t end)
   const hn::ScalableTag<float> d;
   const From* input = static_cast<const From*>(a.input) + begin;
   To* output = static_cast<To*>(a.output) + begin;
-  for_lanes(d, end - begin, [&](std::int64_t i, auto lanes) KOINE_LANES {
-    lanes.store(d, lanes.load(d, input + i), output + i);
-  });
+  for_lanes(d, end - begin,
+            [&](std::int64_t i, auto lanes) KOINE_LANES { lanes.store(d, lanes.load(d, input + i), output + i); });
 }
 
 void convert(const CastArguments& a, std::int64_t begin, std::int64_t end) {

@@ -40,8 +40,8 @@ void drop_rows(const DropoutArguments& a, std::int64_t begin, std::int64_t end) 
       for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES {
         const auto multiplier = drops ? keep_multiplier(d, draws + i, threshold, scale) : hn::Set(d, 1.0f);
         const auto value = lanes.load(d, input + i);
-        const auto result = residual == nullptr ? hn::Mul(value, multiplier)
-                                                : hn::MulAdd(value, multiplier, lanes.load(d, residual + i));
+        const auto result =
+            residual == nullptr ? hn::Mul(value, multiplier) : hn::MulAdd(value, multiplier, lanes.load(d, residual + i));
         lanes.store(d, result, output + i);
       });
     }
@@ -65,8 +65,7 @@ HWY_EXPORT(drop);
 
 void dropout_cpu(const Context&, const DropoutArguments& a, void*) {
   const std::int64_t rows = std::max<std::int64_t>(1, 16384 / a.width);
-  parallel_ranges(a.rows, rows,
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(drop)(a, begin, end); });
+  parallel_ranges(a.rows, rows, [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(drop)(a, begin, end); });
 }
 
 }  // namespace koine

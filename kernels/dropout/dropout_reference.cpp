@@ -8,8 +8,8 @@ void dropout_reference(const Context&, const DropoutArguments& a, void*) {
       const std::int64_t index = row * a.width + c;
       double value = load_element(a.input, a.type, index);
       if (a.dropout.active()) {
-        const bool kept = keeps_hidden(a.dropout, a.dropout.examples[row], static_cast<std::uint32_t>(a.dropout.positions[row]),
-                                       static_cast<std::uint32_t>(c));
+        const bool kept = keeps_hidden(a.dropout, a.dropout.examples[row],
+                                       static_cast<std::uint32_t>(a.dropout.positions[row]), static_cast<std::uint32_t>(c));
         value = kept ? value * static_cast<double>(a.dropout.scale()) : 0;
       }
       if (a.residual != nullptr) value += load_element(a.residual, a.type, index);

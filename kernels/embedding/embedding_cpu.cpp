@@ -1,6 +1,6 @@
-// Forward: a task is a block of tokens. Backward: a task is a block of distinct ids (or positions) and a range of columns, so
-// that a frequent id does not keep one thread busy alone; within it each row's tokens are added up in order, then added to the
-// row. The token-type row is a column_sum.
+// Forward: a task is a block of tokens. Backward: a task is a block of distinct ids (or positions) and a range of columns,
+// so that a frequent id does not keep one thread busy alone; within it each row's tokens are added up in order, then added
+// to the row. The token-type row is a column_sum.
 
 // clang-format off
 #undef HWY_TARGET_INCLUDE
@@ -118,8 +118,9 @@ void embedding_forward_cpu(const Context&, const EmbeddingForwardArguments& a, v
     check(a.position_ids[token] >= 0 && a.position_ids[token] < a.positions, "embedding_forward: position ",
           a.position_ids[token], " of token ", token, " is not one of ", a.positions, " positions");
   }
-  parallel_ranges(a.tokens, std::max<std::int64_t>(1, 16384 / a.width),
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(forward)(a, begin, end); });
+  parallel_ranges(a.tokens, std::max<std::int64_t>(1, 16384 / a.width), [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(forward)(a, begin, end);
+  });
 }
 
 std::size_t embedding_backward_cpu_workspace(const EmbeddingBackwardArguments& a) {

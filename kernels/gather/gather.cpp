@@ -10,8 +10,8 @@ void scatter_rows_cpu(const Context&, const ScatterRowsArguments&, void*);
 namespace {
 
 void validate_gather(const GatherRowsArguments& a) {
-  check(a.count >= 0 && a.width > 0 && a.rows >= 0 && (a.rows > 0 || a.count == 0), "gather_rows: ", a.count, " rows out of [",
-        a.rows, ", ", a.width, "]");
+  check(a.count >= 0 && a.width > 0 && a.rows >= 0 && (a.rows > 0 || a.count == 0), "gather_rows: ", a.count,
+        " rows out of [", a.rows, ", ", a.width, "]");
 }
 void validate_scatter(const ScatterRowsArguments& a) {
   check(a.count >= 0 && a.width > 0 && a.rows >= a.count, "scatter_rows: ", a.count, " distinct rows into [", a.rows, ", ",

@@ -24,14 +24,14 @@ void validate_shape(const Arguments& a, const char* name) {
 void validate_forward(const LayerNormForwardArguments& a) {
   validate_shape(a, "layernorm_forward");
   check(a.epsilon >= 0, "layernorm_forward: epsilon ", a.epsilon, " is negative");
-  check(a.sum != nullptr || a.rows == 0 || (a.residual == nullptr && !a.dropout.active()), "layernorm_forward: [rows ", a.rows,
-        ", width ", a.width, "] with dropout or residual needs memory for their sum");
+  check(a.sum != nullptr || a.rows == 0 || (a.residual == nullptr && !a.dropout.active()), "layernorm_forward: [rows ",
+        a.rows, ", width ", a.width, "] with dropout or residual needs memory for their sum");
 }
 
 void validate_backward(const LayerNormBackwardArguments& a) {
   validate_shape(a, "layernorm_backward");
-  check(a.rows == 0 || a.dropout.active() == (a.d_input != nullptr), "layernorm_backward: [rows ", a.rows, ", width ", a.width,
-        "]: d_input is for active dropout, and needed then");
+  check(a.rows == 0 || a.dropout.active() == (a.d_input != nullptr), "layernorm_backward: [rows ", a.rows, ", width ",
+        a.width, "]: d_input is for active dropout, and needed then");
 }
 
 template <class Arguments>

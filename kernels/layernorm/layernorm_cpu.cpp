@@ -1,6 +1,6 @@
 // A task is a block of rows; a row is read from memory once and stays in the first-level cache for the later passes over it.
-// Forward: sum and mean; centred squares; output. Backward: the two averages and this block's share of the parameter gradients;
-// the row's gradient. The blocks' shares lie in the workspace and are added in order of the blocks.
+// Forward: sum and mean; centred squares; output. Backward: the two averages and this block's share of the parameter
+// gradients; the row's gradient. The blocks' shares lie in the workspace and are added in order of the blocks.
 
 // clang-format off
 #undef HWY_TARGET_INCLUDE
@@ -36,8 +36,8 @@ float sum_row(const LayerNormForwardArguments& a, std::int64_t row, std::uint32_
   for (std::int64_t begin = 0; begin < a.width; begin += kSegment) {
     const std::int64_t count = std::min(kSegment, a.width - begin);
     if (drops) {
-      fill_hidden_draws(a.dropout, a.dropout.examples[row], static_cast<std::uint32_t>(a.dropout.positions[row]), begin, count,
-                        draws);
+      fill_hidden_draws(a.dropout, a.dropout.examples[row], static_cast<std::uint32_t>(a.dropout.positions[row]), begin,
+                        count, draws);
     }
     for_lanes_in_slots(d, count, [&](std::int64_t i, auto lanes, auto slot) KOINE_LANES {
       auto value = lanes.load(d, input + begin + i);
@@ -134,8 +134,8 @@ void gradient_row(const LayerNormBackwardArguments& a, std::int64_t row, Average
   for (std::int64_t begin = 0; begin < a.width; begin += kSegment) {
     const std::int64_t count = std::min(kSegment, a.width - begin);
     if (d_input != nullptr) {
-      fill_hidden_draws(a.dropout, a.dropout.examples[row], static_cast<std::uint32_t>(a.dropout.positions[row]), begin, count,
-                        draws);
+      fill_hidden_draws(a.dropout, a.dropout.examples[row], static_cast<std::uint32_t>(a.dropout.positions[row]), begin,
+                        count, draws);
     }
     for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES {
       const std::int64_t c = begin + i;
@@ -153,7 +153,8 @@ void gradient_row(const LayerNormBackwardArguments& a, std::int64_t row, Average
 }
 
 template <class T>
-void backward_rows(const LayerNormBackwardArguments& a, std::int64_t begin, std::int64_t end, float* d_weight, float* d_bias) {
+void backward_rows(const LayerNormBackwardArguments& a, std::int64_t begin, std::int64_t end, float* d_weight,
+                   float* d_bias) {
   const std::uint32_t threshold = a.dropout.threshold();
   const float scale = a.dropout.scale();
   std::fill(d_weight, d_weight + a.width, 0.0f);
@@ -192,8 +193,9 @@ std::int64_t blocks_of(const LayerNormBackwardArguments& a) {
 }  // namespace
 
 void layernorm_forward_cpu(const Context&, const LayerNormForwardArguments& a, void*) {
-  parallel_ranges(a.rows, rows_of_a_task(a.width),
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(forward)(a, begin, end); });
+  parallel_ranges(a.rows, rows_of_a_task(a.width), [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(forward)(a, begin, end);
+  });
 }
 
 std::size_t layernorm_backward_cpu_workspace(const LayerNormBackwardArguments& a) {

@@ -160,8 +160,7 @@ HWY_EXPORT(rows);
 }  // namespace
 
 void adamw_cpu(const Context&, const AdamWArguments& a, void*) {
-  parallel_ranges(a.count, 16384,
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(dense)(a, begin, end); });
+  parallel_ranges(a.count, 16384, [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(dense)(a, begin, end); });
 }
 
 void adamw_rows_cpu(const Context&, const AdamWRowsArguments& a, void*) {
@@ -169,11 +168,12 @@ void adamw_rows_cpu(const Context&, const AdamWRowsArguments& a, void*) {
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t row = a.row_list == nullptr ? i : a.row_list[i];
     check(row >= 0 && row < a.rows, "adamw_rows: row ", row, " of the list is not one of [", a.rows, ", ", a.width, "]");
-    check(a.last_step[row] <= (a.with_gradient ? a.step - 1 : a.step), "adamw_rows: row ", row, " of [", a.rows, ", ", a.width,
-          "] already stands at step ", a.last_step[row], ", behind step ", a.step);
+    check(a.last_step[row] <= (a.with_gradient ? a.step - 1 : a.step), "adamw_rows: row ", row, " of [", a.rows, ", ",
+          a.width, "] already stands at step ", a.last_step[row], ", behind step ", a.step);
   }
-  parallel_ranges(count, std::max<std::int64_t>(1, 16384 / a.width),
-                  [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(rows)(a, begin, end); });
+  parallel_ranges(count, std::max<std::int64_t>(1, 16384 / a.width), [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(rows)(a, begin, end);
+  });
 }
 
 void clip_factor_cpu(const Context&, const ClipFactorArguments& a, void*) {

@@ -23,8 +23,8 @@ std::pair<double, double> box_muller(std::uint32_t first, std::uint32_t second) 
 }  // namespace
 
 PhiloxCounter random_block(std::uint64_t seed, std::uint64_t stream, std::uint64_t block) {
-  return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32), static_cast<std::uint32_t>(stream),
-                 static_cast<std::uint32_t>(stream >> 32)},
+  return philox({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                 static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
                 {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32) ^ kHostKey});
 }
 
@@ -46,7 +46,8 @@ double RandomStream::uniform() { return static_cast<double>(next_uint64() >> 11)
 std::int64_t RandomStream::below(std::int64_t bound) {
   check(bound > 0, "nothing is below ", bound);
   const auto n = static_cast<std::uint64_t>(bound);
-  const std::uint64_t excess = (UINT64_MAX % n + 1) % n;  // 2^64 mod n: draws among the last so many would favour small results
+  const std::uint64_t excess =
+      (UINT64_MAX % n + 1) % n;  // 2^64 mod n: draws among the last so many would favour small results
   std::uint64_t draw = next_uint64();
   while (draw > UINT64_MAX - excess) draw = next_uint64();
   return static_cast<std::int64_t>(draw % n);

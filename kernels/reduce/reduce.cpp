@@ -65,12 +65,12 @@ const Operation<SumOfSquaresArguments>& operation<SumOfSquaresArguments>() {
 
 template <>
 const Operation<SumArguments>& operation<SumArguments>() {
-  static const Operation<SumArguments> table = {"sum",
-                                                validate_sum,
-                                                sum_flops,
-                                                sum_bytes,
-                                                {{"cpu", Device::kCpu, 0, nullptr, nullptr, sum_cpu},
-                                                 {kReference, Device::kCpu, 0, nullptr, nullptr, sum_reference}}};
+  static const Operation<SumArguments> table = {
+      "sum",
+      validate_sum,
+      sum_flops,
+      sum_bytes,
+      {{"cpu", Device::kCpu, 0, nullptr, nullptr, sum_cpu}, {kReference, Device::kCpu, 0, nullptr, nullptr, sum_reference}}};
   return table;
 }
 

@@ -1,7 +1,7 @@
 // column_sum: a task is a block of rows, summed four rows at a time into its share of the workspace; the shares are added in
 // order of the blocks.
-// sum_of_squares: each row is cut into pieces of 8,192 elements; a task sums the pieces of a block of rows, in double with the
-// vector's lanes in a fixed order; the pieces of a row, then the rows, are added in order.
+// sum_of_squares: each row is cut into pieces of 8,192 elements; a task sums the pieces of a block of rows, in double with
+// the vector's lanes in a fixed order; the pieces of a row, then the rows, are added in order.
 
 // clang-format off
 #undef HWY_TARGET_INCLUDE

@@ -6,8 +6,15 @@
 
 namespace koine {
 
-std::vector<std::string> DescribedTask::available_languages(const std::filesystem::path& data, const std::string& split) const {
-  return in_official_order(languages_with_files(data, description_.files, split), description_.languages);
+std::vector<std::string> DescribedTask::available_languages(const std::filesystem::path& data,
+                                                            const std::string& split) const {
+  std::set<std::string> languages = languages_with_files(data, description_.files, split);
+  // A task of one language need not say so in its files' names.
+  if (description_.languages.size() == 1 &&
+      find_task_file(data, description_.files, split, description_.languages.front())) {
+    languages.insert(description_.languages.front());
+  }
+  return in_official_order(languages, description_.languages);
 }
 
 std::vector<Task::FileStatus> DescribedTask::check_files(const std::filesystem::path& data) const {
@@ -29,7 +36,8 @@ Task::FileStatus DescribedTask::check_language(const std::filesystem::path& data
   const auto first = std::find_if(description_.files.begin(), description_.files.end(),
                                   [&](const FileCandidate& candidate) { return candidate.split == split; });
   check(first != description_.files.end(), "task ", description_.name, " has no files for its split ", split);
-  return file_status(split, language, find_task_file(data, description_.files, split, language), fill_pattern(first->path, language),
+  return file_status(split, language, find_task_file(data, description_.files, split, language),
+                     fill_pattern(first->path, language),
                      [&](const FoundFile& file) { return count_examples(file, language); });
 }
 

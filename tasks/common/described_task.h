@@ -1,7 +1,7 @@
 #pragma once
 
-// What most tasks share: everything of Task that is a fact (name, labels, languages, where files lie) comes from a description, so that a
-// task's own code is reading, converting, scoring.
+// What most tasks share: everything of Task that is a fact (name, labels, languages, where files lie) comes from a
+// description, so that a task's own code is reading, converting, scoring.
 
 #include <optional>
 #include <span>
@@ -39,7 +39,8 @@ class DescribedTask : public Task {
   std::vector<std::string> languages() const override { return description_.languages; }
   std::vector<std::string> splits() const override { return description_.splits; }
 
-  /// Languages whose {lg} or {l3} files exist; overridden where a file holds several languages.
+  /// Languages whose {lg} or {l3} files exist, and the language of a task that has but one where any file exists; overridden
+  /// where a file holds several languages.
   std::vector<std::string> available_languages(const std::filesystem::path& data, const std::string& split) const override;
   /// One line per split and language that is official or there.
   std::vector<FileStatus> check_files(const std::filesystem::path& data) const override;
@@ -51,7 +52,8 @@ class DescribedTask : public Task {
   /// Reads a file for check_files: number of examples; UserError with what is wrong, missing gold included.
   virtual std::int64_t count_examples(const FoundFile& file, const std::string& language) const = 0;
   /// One language's line of check_files.
-  virtual FileStatus check_language(const std::filesystem::path& data, const std::string& split, const std::string& language) const;
+  virtual FileStatus check_language(const std::filesystem::path& data, const std::string& split,
+                                    const std::string& language) const;
 
   /// "mnli train en"
   std::string dataset_name(const std::string& split, const std::string& language) const;

@@ -8,12 +8,12 @@ namespace {
 
 /// The languages of XTREME and XTREME-R's Tatoeba, by the codes its files carry.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 42> kCodes = {{
-    {"af", "afr"}, {"ar", "ara"}, {"az", "aze"}, {"bg", "bul"}, {"bn", "ben"}, {"de", "deu"}, {"el", "ell"}, {"en", "eng"},
-    {"es", "spa"}, {"et", "est"}, {"eu", "eus"}, {"fa", "pes"}, {"fi", "fin"}, {"fr", "fra"}, {"he", "heb"}, {"hi", "hin"},
-    {"hu", "hun"}, {"id", "ind"}, {"it", "ita"}, {"ja", "jpn"}, {"jv", "jav"}, {"ka", "kat"}, {"kk", "kaz"}, {"ko", "kor"},
-    {"lt", "lit"}, {"ml", "mal"}, {"mr", "mar"}, {"nl", "nld"}, {"pl", "pol"}, {"pt", "por"}, {"ro", "ron"}, {"ru", "rus"},
-    {"sw", "swh"}, {"ta", "tam"}, {"te", "tel"}, {"th", "tha"}, {"tl", "tgl"}, {"tr", "tur"}, {"uk", "ukr"}, {"ur", "urd"},
-    {"vi", "vie"}, {"zh", "cmn"},
+    {"af", "afr"}, {"ar", "ara"}, {"az", "aze"}, {"bg", "bul"}, {"bn", "ben"}, {"de", "deu"}, {"el", "ell"},
+    {"en", "eng"}, {"es", "spa"}, {"et", "est"}, {"eu", "eus"}, {"fa", "pes"}, {"fi", "fin"}, {"fr", "fra"},
+    {"he", "heb"}, {"hi", "hin"}, {"hu", "hun"}, {"id", "ind"}, {"it", "ita"}, {"ja", "jpn"}, {"jv", "jav"},
+    {"ka", "kat"}, {"kk", "kaz"}, {"ko", "kor"}, {"lt", "lit"}, {"ml", "mal"}, {"mr", "mar"}, {"nl", "nld"},
+    {"pl", "pol"}, {"pt", "por"}, {"ro", "ron"}, {"ru", "rus"}, {"sw", "swh"}, {"ta", "tam"}, {"te", "tel"},
+    {"th", "tha"}, {"tl", "tgl"}, {"tr", "tur"}, {"uk", "ukr"}, {"ur", "urd"}, {"vi", "vie"}, {"zh", "cmn"},
 }};
 
 }  // namespace

@@ -18,8 +18,8 @@ std::int64_t length_of_group(const Dataset& dataset, std::int64_t group) {
 std::int64_t token_budget(const Model& model, const Dataset& dataset, const EvaluationOptions& options) {
   std::int64_t budget = options.max_tokens_per_batch;
   for (const Example& example : dataset.examples) {
-    require(static_cast<std::int64_t>(example.ids.size()) <= model.maximum_length(), dataset.name, ": example ", example.number,
-            " has ", example.ids.size(), " tokens, the model reads at most ", model.maximum_length(),
+    require(static_cast<std::int64_t>(example.ids.size()) <= model.maximum_length(), dataset.name, ": example ",
+            example.number, " has ", example.ids.size(), " tokens, the model reads at most ", model.maximum_length(),
             "; lower max_seq_length to that");
   }
   for (std::int64_t group = 0; group < dataset.groups(); ++group) budget = std::max(budget, length_of_group(dataset, group));
@@ -53,8 +53,8 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
   result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
     const std::vector<float> logits = model.predict(batch);
     const std::int64_t rows = per_token ? batch.tokens : batch.sequences;
-    check(static_cast<std::int64_t>(logits.size()) == rows * dataset.classes, "model gave ", logits.size(), " logits for ", rows,
-          " rows of ", dataset.classes, " classes");
+    check(static_cast<std::int64_t>(logits.size()) == rows * dataset.classes, "model gave ", logits.size(), " logits for ",
+          rows, " rows of ", dataset.classes, " classes");
     std::size_t at = 0;
     for (const std::int64_t group : groups) {
       for (std::int64_t i = group * dataset.group; i < (group + 1) * dataset.group; ++i) {
@@ -71,8 +71,8 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
 }
 
 Encodings encode_all(Model& model, const Dataset& dataset, std::int64_t layer, const EvaluationOptions& options) {
-  require(layer >= 0 && layer <= model.layers(), "layer ", layer, " does not exist: the model's hidden states are 0 (embeddings) to ",
-          model.layers());
+  require(layer >= 0 && layer <= model.layers(), "layer ", layer,
+          " does not exist: the model's hidden states are 0 (embeddings) to ", model.layers());
   check(dataset.group == 1, "only single sequences are encoded");
   Encodings result;
   result.width = model.hidden_size();

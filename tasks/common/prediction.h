@@ -1,7 +1,7 @@
 #pragma once
 
-// Running a model over a whole data set: batches sorted by length, results in the order of the data set. Shared by every task's
-// evaluation.
+// Running a model over a whole data set: batches sorted by length, results in the order of the data set. Shared by every
+// task's evaluation.
 
 #include <atomic>
 #include <cstdint>
@@ -32,7 +32,8 @@ struct PassCounts {
 PassCounts for_each_batch(Model& model, const Dataset& dataset, const EvaluationOptions& options,
                           const std::function<void(PackedBatch& batch, const std::vector<std::int64_t>& groups)>& use);
 
-/// Logits of every sequence, in data set order: kSequence(Pooled) [classes], kToken and kSpan [length * classes], kChoice [1].
+/// Logits of every sequence, in data set order: kSequence(Pooled) [classes], kToken and kSpan [length * classes], kChoice
+/// [1].
 struct Predictions {
   std::vector<std::vector<float>> logits;
   PassCounts counts;

@@ -29,7 +29,7 @@ struct FeatureOptions {
 /// What a task's evaluation gives.
 struct Evaluation {
   std::string metric;                     ///< the headline figure's name: "accuracy", "f1" ...
-  double value = 0;                       ///< in percent, as XTREME reports
+  double value = 0;                       ///< in percent, as XTREME reports; more is better (mlm: minus the loss)
   std::map<std::string, double> metrics;  ///< all of them ("exact_match", "f1", ...), in percent
   std::int64_t examples = 0;
   std::int64_t tokens = 0;
@@ -52,7 +52,8 @@ class TaskData {
  public:
   virtual ~TaskData() = default;
   virtual const Dataset& dataset() const = 0;
-  /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming the file.
+  /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming the file;
+  /// Interrupted (prediction.h) when options.stop was set.
   virtual Evaluation evaluate(Model& model, const EvaluationOptions& options) const = 0;
 };
 
@@ -73,7 +74,7 @@ class Task {
   virtual std::vector<std::string> available_languages(const std::filesystem::path& data, const std::string& split) const = 0;
   /// Splits this task has files for: "train", "dev", "test".
   virtual std::vector<std::string> splits() const = 0;
-  /// Reads and converts. UserErrors name file and line.
+  /// Reads and converts. UserErrors name file and line. The tokenizer must outlive what is returned.
   virtual std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                          const Tokenizer& tokenizer, const FeatureOptions& options) const = 0;
   /// Scores a predictions file of this task against gold data (`koine score`): metrics in percent.

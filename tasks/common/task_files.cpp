@@ -19,7 +19,8 @@ bool is_file(const fs::path& path) {
 }
 
 std::string replace_all(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
   return text;
 }
 
@@ -29,8 +30,8 @@ bool plausible_code(std::string_view code) {
   });
 }
 
-/// Adds the languages for which one pattern's file exists. The first placeholder stands in a file's name or a folder's name; the
-/// rest of the pattern is then checked with the language filled in.
+/// Adds the languages for which one pattern's file exists. The first placeholder stands in a file's name or a folder's name;
+/// the rest of the pattern is then checked with the language filled in.
 void add_languages(const fs::path& data, std::string_view pattern, std::set<std::string>& languages) {
   const std::size_t at = std::min(pattern.find(kTwo), pattern.find(kThree));
   if (at == std::string_view::npos) return;
@@ -57,8 +58,8 @@ std::string fill_pattern(std::string_view pattern, std::string_view language) {
   return replace_all(replace_all(std::string(pattern), kTwo, language), kThree, three_letter_code(language));
 }
 
-std::optional<FoundFile> find_task_file(const fs::path& data, std::span<const FileCandidate> candidates, std::string_view split,
-                                        std::string_view language) {
+std::optional<FoundFile> find_task_file(const fs::path& data, std::span<const FileCandidate> candidates,
+                                        std::string_view split, std::string_view language) {
   for (const FileCandidate& candidate : candidates) {
     if (candidate.split != split) continue;
     const fs::path path = data / fill_pattern(candidate.path, language);
@@ -79,7 +80,8 @@ FoundFile require_task_file(const std::string& task, const fs::path& data, std::
   fail_user("no file for ", task, " ", split, " in language ", language, " below ", data.string(), "; looked for ", looked);
 }
 
-std::set<std::string> languages_with_files(const fs::path& data, std::span<const FileCandidate> candidates, std::string_view split) {
+std::set<std::string> languages_with_files(const fs::path& data, std::span<const FileCandidate> candidates,
+                                           std::string_view split) {
   std::set<std::string> languages;
   for (const FileCandidate& candidate : candidates) {
     if (candidate.split == split) add_languages(data, candidate.path, languages);

@@ -8,7 +8,8 @@ namespace {
 
 /// Share of the passages that tell of two events. Where there is one, what fills a gap is easy to find; so a model learns from those
 /// first, and from the others to tell whose part a word is.
-constexpr double kTwoEvents = 0.3;
+constexpr double kTwoEvents = 0.25;
+constexpr double kThirdFollowUp = 0.3;
 
 Asked asked_for(Modifier modifier) {
   switch (modifier) {
@@ -70,7 +71,7 @@ std::string random_passage(const Speaker& speaker, Split split, Draws& draws) {
   if (draws.chance(kTwoEvents)) events.push_back(random_event(split, draws));
   std::vector<std::string> rest;
   for (const Event& event : events) rest.push_back(follow_up(speaker, event, draws));
-  while (rest.size() < 2) rest.push_back(follow_up(speaker, draws.pick(events), draws));
+  if (draws.chance(kThirdFollowUp)) rest.push_back(follow_up(speaker, draws.pick(events), draws));
   draws.shuffle(rest);
   std::string text;
   for (const Event& event : events) text += speaker.text(speaker.say(event)) + " ";

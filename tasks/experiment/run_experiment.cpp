@@ -34,15 +34,16 @@ json to_json(const Evaluation& evaluation) {
           {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
 }
 
-Evaluation evaluation_of(const json& record) {
-  Evaluation evaluation;
-  evaluation.metric = record.at("metric");
-  evaluation.value = record.at("value");
-  evaluation.metrics = record.at("metrics").get<std::map<std::string, double>>();
-  evaluation.examples = record.at("examples");
-  evaluation.tokens = record.at("tokens");
-  evaluation.seconds = record.at("seconds");
-  return evaluation;
+/// FLOPs of one pass over a data set; unknown where the model has no head to count.
+std::optional<double> forward_flops(const Model& model, const Dataset& dataset) {
+  if (model.heads().empty()) return std::nullopt;
+  std::vector<std::int64_t> lengths;
+  std::int64_t tokens = 0;
+  for (const Example& example : dataset.examples) {
+    lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
+    tokens += lengths.back();
+  }
+  return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
 }
 
 /// What a pretrained directory holds, by names and sizes: enough to notice another model under the same name.
@@ -87,10 +88,11 @@ class Runner {
   bool run_arm(const IntermediateSpec& arm, std::uint32_t seed);
   bool run_target(const IntermediateSpec& arm, const TargetSpec& target, std::uint32_t seed);
   bool evaluate_target(const TargetSpec& target, const StartPoint& model_at, const EvaluationPlan& plan, PhaseFolder& folder,
-                       std::map<std::string, Evaluation>& evaluations);
+                       json& evaluations);
   bool train_target(const IntermediateSpec& arm, const TargetSpec& target, std::uint32_t seed, const StartPoint& start,
                     PhaseFolder& folder, json& training);
   void add_rows(const IntermediateSpec& arm, const TargetSpec& target, std::uint32_t seed, const json& result);
+  void add_cost(const PhaseFolder& folder);
   bool seed_matters(const IntermediateSpec& arm, const TargetSpec& target) const;
 
   std::string common_config(const StartPoint& start) const;
@@ -110,7 +112,7 @@ class Runner {
   std::map<std::pair<std::string, std::uint32_t>, StartPoint> starts_;  ///< of arm and seed
   std::map<std::string, std::unique_ptr<TaskData>> data_;               ///< read once, by task, split, language, options
   std::map<std::string, std::unique_ptr<Dataset>> merged_;              ///< training sets of several languages
-  std::vector<ResultRow> rows_;
+  RunOutcome outcome_;
 };
 
 FeatureOptions Runner::features_for(FeatureOptions features, std::int64_t recipe, const Task& task, const std::string& where) const {
@@ -222,6 +224,7 @@ bool Runner::run_pretraining() {
     folder.finish({{"program", options_.program}, {"training", to_json(result)}});
     remove_checkpoints(folder.path());
   }
+  add_cost(folder);
   pretrained_.directory = folder.path() / "model";
   pretrained_.fingerprint = folder.fingerprint();
   return true;
@@ -292,6 +295,7 @@ bool Runner::run_arm(const IntermediateSpec& arm, std::uint32_t seed) {
     folder.finish({{"program", options_.program}, {"training", to_json(result)}});
     remove_checkpoints(folder.path());
   }
+  add_cost(folder);
   result_point.directory = folder.path() / "model";
   result_point.fingerprint = folder.fingerprint();
   return true;
@@ -328,7 +332,7 @@ bool Runner::train_target(const IntermediateSpec& arm, const TargetSpec& target,
 }
 
 bool Runner::evaluate_target(const TargetSpec& target, const StartPoint& model_at, const EvaluationPlan& plan, PhaseFolder& folder,
-                             std::map<std::string, Evaluation>& evaluations) {
+                             json& evaluations) {
   ModelOptions model_options;
   model_options.precision = options_.precision;
   model_options.forced_variants = options_.forced_variants;
@@ -373,35 +377,47 @@ bool Runner::run_target(const IntermediateSpec& arm, const TargetSpec& target, s
       if (!train_target(arm, target, seed, start, folder, training)) return false;
       model_at.directory = folder.path() / "model";
     }
-    std::map<std::string, Evaluation> evaluations;
-    if (!evaluate_target(target, model_at, plan, folder, evaluations)) return false;
     json languages = json::object();
-    for (const auto& [language, evaluation] : evaluations) languages[language] = to_json(evaluation);
+    if (!evaluate_target(target, model_at, plan, folder, languages)) return false;
     folder.finish({{"program", options_.program}, {"training", training}, {"languages", languages}, {"order", plan.languages}});
     if (!experiment_.save_models) fs::remove_all(folder.path() / "model");
   }
   add_rows(arm, target, seed, folder.result());
+  add_cost(folder);
   return true;
 }
 
 void Runner::add_rows(const IntermediateSpec& arm, const TargetSpec& target, std::uint32_t seed, const json& result) {
   for (const std::string& language : result.at("order").get<std::vector<std::string>>()) {
-    const Evaluation evaluation = evaluation_of(result.at("languages").at(language));
-    for (const auto& [metric, value] : evaluation.metrics) {
+    const json& record = result.at("languages").at(language);
+    for (const auto& [metric, value] : record.at("metrics").items()) {
       ResultRow row;
       row.model = experiment_.model.name;
       row.intermediate = arm.name;
       row.target = target.task;
       row.language = language;
       row.metric = metric;
-      row.value = value;
+      row.value = value.get<double>();
       row.seed = seed;
-      row.examples = evaluation.examples;
-      row.tokens = evaluation.tokens;
-      row.seconds = evaluation.seconds;
-      rows_.push_back(row);
+      row.examples = record.at("examples");
+      row.tokens = record.at("tokens");
+      row.seconds = record.at("seconds");
+      if (record.contains("flops")) row.flops = record.at("flops").get<double>();
+      outcome_.rows.push_back(row);
     }
   }
+}
+
+void Runner::add_cost(const PhaseFolder& folder) {
+  const json& training = folder.result().value("training", json::object());
+  if (!training.contains("tokens")) return;
+  PhaseCost cost;
+  cost.phase = fs::relative(folder.path(), options_.output).string();
+  cost.steps = training.at("steps");
+  cost.tokens = training.at("tokens");
+  cost.seconds = training.at("seconds");
+  cost.flops = training.at("flops");
+  outcome_.costs.push_back(cost);
 }
 
 bool Runner::seed_matters(const IntermediateSpec& arm, const TargetSpec& target) const {
@@ -410,24 +426,19 @@ bool Runner::seed_matters(const IntermediateSpec& arm, const TargetSpec& target)
 }
 
 RunOutcome Runner::run() {
-  RunOutcome outcome;
-  const auto interrupted = [&] {
-    outcome.interrupted = true;
-    outcome.rows = rows_;
-    return outcome;
-  };
-  if (experiment_.pretraining.has_value() && !run_pretraining()) return interrupted();
+  outcome_.interrupted = true;  // until the end is reached
+  if (experiment_.pretraining.has_value() && !run_pretraining()) return outcome_;
   for (const IntermediateSpec& arm : experiment_.intermediate) {
     for (const std::uint32_t seed : experiment_.seeds) {
-      if (!run_arm(arm, seed)) return interrupted();
+      if (!run_arm(arm, seed)) return outcome_;
       for (const TargetSpec& target : experiment_.targets) {
         if (seed != experiment_.seeds.front() && !seed_matters(arm, target)) continue;
-        if (!run_target(arm, target, seed)) return interrupted();
+        if (!run_target(arm, target, seed)) return outcome_;
       }
     }
   }
-  outcome.rows = rows_;
-  return outcome;
+  outcome_.interrupted = false;
+  return outcome_;
 }
 
 }  // namespace
@@ -482,7 +493,7 @@ std::int64_t resolve_length(std::int64_t wanted, std::int64_t recipe, const Task
 }
 
 bool evaluate_languages(Model& model, const EvaluationPlan& plan, const fs::path& data, const Tokenizer& tokenizer,
-                        const fs::path& folder, const RunOptions& options, std::map<std::string, Evaluation>& evaluations) {
+                        const fs::path& folder, const RunOptions& options, json& evaluations) {
   const fs::path file = folder / "evaluations.json";
   json records = fs::exists(file) ? read_json(file) : json::object();
   for (const std::string& language : plan.languages) {
@@ -502,12 +513,56 @@ bool evaluate_languages(Model& model, const EvaluationPlan& plan, const fs::path
         write_file_atomically(predictions, evaluation.prediction_content);
       }
       records[language] = to_json(evaluation);
+      if (const auto flops = forward_flops(model, examples->dataset())) records[language]["flops"] = *flops;
       write_file_atomically(file, records.dump(2) + "\n");
       options.message(concatenate("  ", plan.task->name(), " ", language, " ", evaluation.metric, " ", evaluation.value));
     }
-    evaluations[language] = evaluation_of(records[language]);
+    evaluations[language] = records[language];
   }
   return true;
+}
+
+ReportDetails report_details(const Experiment& experiment, const RunOptions& options, const RunOutcome& outcome) {
+  ReportDetails details;
+  details.source_language = experiment.source_language;
+  for (const IntermediateSpec& arm : experiment.intermediate) {
+    if (details.baseline.empty() && arm.tasks.empty() && !arm.start_fresh) details.baseline = arm.name;
+  }
+  for (const TargetSpec& target : experiment.targets) {
+    const Task& task = find_task(target.task);
+    const bool classifies = task.head() == HeadKind::kSequence || task.head() == HeadKind::kSequencePooled;
+    if (classifies && !task.labels().empty()) details.chance[target.task] = 100.0 / static_cast<double>(task.labels().size());
+  }
+  if (experiment.generated.has_value()) {
+    for (const DemoLanguage& language : demo_languages()) details.language_names[language.code] = language.name;
+    details.introduction = "The languages are artificial, made by the program; \"" + experiment.source_language +
+                           "\" is the one all training sets are in. Scores say what the method does, not how well it works on real languages.";
+  }
+  PhaseCost all;
+  for (const PhaseCost& cost : outcome.costs) {
+    all.tokens += cost.tokens;
+    all.seconds += cost.seconds;
+    all.flops += cost.flops;
+  }
+  details.provenance = {{"experiment", experiment.name},
+                        {"program", options.program},
+                        {"precision", name_of(options.precision)},
+                        {"trainings", std::to_string(outcome.costs.size())},
+                        {"training tokens", std::to_string(all.tokens)},
+                        {"training seconds", std::to_string(static_cast<std::int64_t>(all.seconds))},
+                        {"training TFLOPs", std::to_string(static_cast<std::int64_t>(all.flops * 1e-12))}};
+  return details;
+}
+
+void write_outcome(const Experiment& experiment, const RunOptions& options, const RunOutcome& outcome) {
+  write_results(options.output / "results.json", outcome.rows);
+  json costs = json::array();
+  for (const PhaseCost& cost : outcome.costs) {
+    costs.push_back({{"phase", cost.phase}, {"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"flops", cost.flops}});
+  }
+  write_file_atomically(options.output / "costs.json", costs.dump(1) + "\n");
+  if (outcome.rows.empty()) return;
+  write_report(options.output / "report.html", experiment.name, outcome.rows, report_details(experiment, options, outcome));
 }
 
 void generate_data(Experiment& experiment, const fs::path& folder, const RunOptions& options) {

@@ -9,25 +9,43 @@
 //   data/  tokenizer/  pretraining/           phases (phase.h)
 //   intermediate/<arm>/seed-<n>/              phases; each model is trained once and used by every target
 //   target/<arm>/<task>/seed-<n>/             phases; predictions/<task>/... in XTREME's layout, evaluations.json
-//   results.json  report.html                 all figures so far (tasks/report)
+//   results.json  costs.json  report.html     all figures so far (tasks/report), and what each training took
 // The same call again skips what is done and continues what was interrupted, bit for bit. The seed of an arm's run is the seed of the
 // target runs that build on it. Where nothing random separates two seeds (retrieval with a shared encoder), one seed is run.
 
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "tasks/experiment/experiment.h"
 #include "tasks/experiment/training_phase.h"
-#include "tasks/report/results.h"
+#include "tasks/report/report.h"
 
 namespace koine {
+
+/// What one training took.
+struct PhaseCost {
+  std::string phase;  ///< its folder below the output
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  double flops = 0;
+};
 
 struct RunOutcome {
   bool interrupted = false;
   std::vector<ResultRow> rows;
+  std::vector<PhaseCost> costs;
 };
 
 /// UserErrors for data that is missing or wrong; all data of a phase is read before the phase begins.
 RunOutcome run_experiment(Experiment experiment, const RunOptions& options);
+
+/// results.json, costs.json and report.html in the output.
+void write_outcome(const Experiment& experiment, const RunOptions& options, const RunOutcome& outcome);
+
+/// What the report of an experiment says besides the figures.
+ReportDetails report_details(const Experiment& experiment, const RunOptions& options, const RunOutcome& outcome);
 
 /// Where the data are to be generated: makes them in `folder` (once) and points the experiment there.
 void generate_data(Experiment& experiment, const std::filesystem::path& folder, const RunOptions& options);
@@ -47,7 +65,7 @@ std::int64_t resolve_length(std::int64_t wanted, std::int64_t recipe, const Task
 
 /// Evaluates a loaded model on one split in several languages, one after the other: predictions in XTREME's layout below
 /// `folder`/predictions, and `folder`/evaluations.json, rewritten after each language. Languages that stand there already are not
-/// evaluated again. False where `options.stop` was set in between.
+/// evaluated again. `evaluations`: by language, {metric, value, metrics, examples, tokens, seconds, flops}. False where `options.stop` was set in between.
 struct EvaluationPlan {
   const Task* task = nullptr;
   std::string split;
@@ -56,6 +74,6 @@ struct EvaluationPlan {
   EvaluationOptions options;
 };
 bool evaluate_languages(Model& model, const EvaluationPlan& plan, const std::filesystem::path& data, const Tokenizer& tokenizer,
-                        const std::filesystem::path& folder, const RunOptions& options, std::map<std::string, Evaluation>& evaluations);
+                        const std::filesystem::path& folder, const RunOptions& options, nlohmann::json& evaluations);
 
 }  // namespace koine

@@ -19,8 +19,9 @@ constexpr std::int64_t kMaximumWords = 100'000;  // of a sentence; far beyond an
 constexpr std::string_view kZeroWidthNonJoiner = "\xE2\x80\x8C";
 
 // XTREME's ud-conversion-tools, conllu_to_conll.py.
-constexpr std::array<std::string_view, 16> kDefaultOrder = {"VERB", "NOUN", "PROPN", "PRON", "ADJ",   "NUM",   "ADV", "INTJ",
-                                                            "AUX",  "ADP",  "DET",   "PART", "CCONJ", "SCONJ", "X",   "PUNCT"};
+constexpr std::array<std::string_view, 16> kDefaultOrder = {"VERB",  "NOUN",  "PROPN", "PRON", "ADJ", "NUM",
+                                                            "ADV",   "INTJ",  "AUX",   "ADP",  "DET", "PART",
+                                                            "CCONJ", "SCONJ", "X",     "PUNCT"};
 constexpr std::array<std::string_view, 5> kSpanishOrder = {"VERB", "AUX", "PRON", "ADP", "DET"};
 constexpr std::array<std::string_view, 11> kFrenchOrder = {"VERB", "AUX", "PRON", "NOUN",  "ADJ", "ADV",
                                                            "ADP",  "DET", "PART", "SCONJ", "CONJ"};
@@ -135,7 +136,8 @@ class Reader {
     require(first && last && *first >= 1 && *first <= *last, place(line), "\"", fields[0], "\" is not a range of words");
     require(*first == static_cast<std::int64_t>(words_.size()) + 1, place(line), "the range ", fields[0],
             " must stand before its first word");
-    require(ranges_.empty() || ranges_.back().last < *first, place(line), "the range ", fields[0], " overlaps the one before");
+    require(ranges_.empty() || ranges_.back().last < *first, place(line), "the range ", fields[0],
+            " overlaps the one before");
     ranges_.push_back({*first, *last, strip(fields[1]), line});
   }
 
@@ -147,8 +149,8 @@ class Reader {
       }
     }
     for (const Range& range : ranges_) {
-      require(range.last <= count, place(range.line), "the range ", range.first, "-", range.last, " goes beyond the sentence of ",
-              count, " words");
+      require(range.last <= count, place(range.line), "the range ", range.first, "-", range.last,
+              " goes beyond the sentence of ", count, " words");
     }
   }
 
@@ -214,8 +216,8 @@ class Reader {
     TaggedSentence sentence;
     for (const Word& word : words) {
       const std::string tag = word.tag == "_" ? "X" : word.tag;
-      sentence.push_back({bare_form(word.form),
-                          label_number(tag, universal_parts_of_speech(), concatenate(name_, ":", word.line))});
+      sentence.push_back(
+          {bare_form(word.form), label_number(tag, universal_parts_of_speech(), concatenate(name_, ":", word.line))});
     }
     sentences_.push_back(std::move(sentence));
   }

@@ -50,7 +50,8 @@ Columns read_header(const std::filesystem::path& path, std::string_view line) {
   const auto hypothesis = find_column(header, {"sentence2", "hypothesis", "hypo"});
   const auto label = find_column(header, {"gold_label", "label"});
   require(premise && hypothesis && label, place(path, 1),
-          ": the first line must name the columns sentence1, sentence2 and gold_label (or premise, hypo and label) between tabs");
+          ": the first line must name the columns sentence1, sentence2 and gold_label (or premise, hypo and label) between "
+          "tabs");
   return {header.size(), *premise, *hypothesis, *label, find_column(header, {"language"})};
 }
 
@@ -63,17 +64,18 @@ void each_header_row(const std::filesystem::path& path, const UseRow& use) {
     }
     if (text.empty()) return;
     const std::vector<std::string_view> fields = split_tabs(text);
-    require(fields.size() == columns->count, place(path, line), ": ", fields.size(), " columns, the header has ", columns->count,
-            "; mend or remove the row");
-    Row row{std::string(fields[columns->premise]), std::string(fields[columns->hypothesis]), std::string(fields[columns->label]),
-            columns->language ? std::string(fields[*columns->language]) : "", line};
+    require(fields.size() == columns->count, place(path, line), ": ", fields.size(), " columns, the header has ",
+            columns->count, "; mend or remove the row");
+    Row row{std::string(fields[columns->premise]), std::string(fields[columns->hypothesis]),
+            std::string(fields[columns->label]), columns->language ? std::string(fields[*columns->language]) : "", line};
     require(!row.label.empty(), place(path, line), ": the label is empty; known labels: ", join_names(nli_labels()));
     use(std::move(row));
   });
 }
 
 /// The text of one of `names`; empty where none is there and `required` is not set.
-std::string text_of(const nlohmann::json& row, std::initializer_list<const char*> names, bool required, const std::string& where) {
+std::string text_of(const nlohmann::json& row, std::initializer_list<const char*> names, bool required,
+                    const std::string& where) {
   for (const char* name : names) {
     const auto found = row.find(name);
     if (found == row.end()) continue;
@@ -118,7 +120,8 @@ void each_xtreme_row(const std::filesystem::path& path, const UseRow& use) {
     require(fields.size() == columns && (columns == 2 || columns == 3), place(path, line), ": ", fields.size(),
             " columns; every row must be premise, hypothesis, label (or none has a label)");
     Row row{unquote(fields[0]), unquote(fields[1]), columns == 3 ? unquote(fields[2]) : "", "", line};
-    require(columns == 2 || !row.label.empty(), place(path, line), ": the label is empty; known labels: ", join_names(nli_labels()));
+    require(columns == 2 || !row.label.empty(), place(path, line),
+            ": the label is empty; known labels: ", join_names(nli_labels()));
     use(std::move(row));
   });
 }

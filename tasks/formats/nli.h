@@ -4,9 +4,11 @@
 //
 //   kJsonLines   multinli_1.0_*.jsonl, xnli.*.jsonl: gold_label, sentence1, sentence2, language where there are several
 //                (also premise, hypothesis, label)
-//   kHeaderTsv   multinli_1.0_*.txt, GLUE's MNLI/*.tsv, xnli.*.tsv, XNLI-MT's multinli.train.<lg>.tsv: columns found by their names in
+//   kHeaderTsv   multinli_1.0_*.txt, GLUE's MNLI/*.tsv, xnli.*.tsv, XNLI-MT's multinli.train.<lg>.tsv: columns found by
+//   their names in
 //                the first line, no quoting
-//   kXtreme      {train,dev,test}-<lg>.tsv: premise, hypothesis, label (test: no label) without a header. XTREME writes them with Python's
+//   kXtreme      {train,dev,test}-<lg>.tsv: premise, hypothesis, label (test: no label) without a header. XTREME writes them
+//   with Python's
 //                csv module, so a field with quotation marks stands in quotation marks, its own doubled; that is undone here
 //
 // Rows whose gold label is "-" (no agreement) are skipped; "contradictory" (XNLI-MT) is contradiction.
@@ -36,8 +38,8 @@ struct NliFile {
   std::int64_t skipped = 0;  ///< rows without an agreed label
 };
 
-/// Rows of `language` (all rows of a file without a language column). UserError: file, line, what was wrong, what to do; also for a file
-/// without any example of that language.
+/// Rows of `language` (all rows of a file without a language column). UserError: file, line, what was wrong, what to do;
+/// also for a file without any example of that language.
 NliFile read_nli(const FoundFile& file, const std::string& language);
 
 /// Languages in the file's language column; empty where it has none.

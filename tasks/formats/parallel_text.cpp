@@ -49,7 +49,8 @@ ParallelText read_parallel_text(const FoundFile& foreign, std::int64_t maximum_p
     return text.english[static_cast<std::size_t>(a)] < text.english[static_cast<std::size_t>(b)];
   });
   std::vector<std::string> sorted;
-  for (const std::int32_t line : text.translations) sorted.push_back(std::move(text.english[static_cast<std::size_t>(line)]));
+  for (const std::int32_t line : text.translations)
+    sorted.push_back(std::move(text.english[static_cast<std::size_t>(line)]));
   text.english = std::move(sorted);
   return text;
 }
@@ -60,8 +61,8 @@ std::vector<std::int32_t> read_indices(const std::filesystem::path& path) {
     while (text.ends_with(' ')) text.remove_suffix(1);
     std::int32_t value = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    require(error == std::errc() && end == text.data() + text.size() && value >= 0, path.string(), ":", line,
-            ": \"", text, "\" is not a line number (0, 1, 2 ...)");
+    require(error == std::errc() && end == text.data() + text.size() && value >= 0, path.string(), ":", line, ": \"", text,
+            "\" is not a line number (0, 1, 2 ...)");
     indices.push_back(value);
   });
   return indices;

@@ -3,11 +3,12 @@
 // Sentence pairs for retrieval: Tatoeba as LASER distributes it, and as XTREME rearranges it.
 //
 // kOfficial  tatoeba.<l3>-eng.<l3> and tatoeba.<l3>-eng.eng: line i of one translates line i of the other.
-// kXtreme    <lg>-en.<lg> and <lg>-en.en: the English side sorted, so that its order gives nothing away. The right answer for an English
+// kXtreme    <lg>-en.<lg> and <lg>-en.en: the English side sorted, so that its order gives nothing away. The right answer
+// for an English
 //            line is then the number of its translation's line, which the files do not tell: unlabelled.
 //
-// Both become the same thing: the foreign lines in file order, the English lines sorted by their bytes (equal ones in file order), and for
-// each English line the number, from 0, of its translation. That is XTREME's hidden label file.
+// Both become the same thing: the foreign lines in file order, the English lines sorted by their bytes (equal ones in file
+// order), and for each English line the number, from 0, of its translation. That is XTREME's hidden label file.
 
 #include <cstdint>
 #include <filesystem>
@@ -22,14 +23,15 @@ struct ParallelText {
   std::filesystem::path foreign_path;
   std::filesystem::path english_path;
   std::vector<std::string> foreign;
-  std::vector<std::string> english;         ///< sorted
-  std::vector<std::int32_t> translations;   ///< [english] number of the foreign line; empty where unknown
+  std::vector<std::string> english;        ///< sorted
+  std::vector<std::int32_t> translations;  ///< [english] number of the foreign line; empty where unknown
 };
 
 /// The English file beside a foreign one: the same name with the other ending.
 std::filesystem::path english_side(const FoundFile& foreign);
 
-/// The first `maximum_pairs` pairs (0: all). UserError: a missing side, sides of different length, an empty line (file and line), no lines.
+/// The first `maximum_pairs` pairs (0: all). UserError: a missing side, sides of different length, an empty line (file and
+/// line), no lines.
 ParallelText read_parallel_text(const FoundFile& foreign, std::int64_t maximum_pairs);
 
 /// One number a line: predictions and labels. UserError with file and line for what is not a number from 0 on.

@@ -1,5 +1,6 @@
 #include "tasks/formats/squad.h"
 
+#include <algorithm>
 #include <functional>
 #include <unordered_set>
 
@@ -31,6 +32,16 @@ std::int64_t answer_start(const json& answer, const std::string& where) {
   return found->get<std::int64_t>();
 }
 
+/// The first bytes of a text, whole characters only, on one line: for messages.
+std::string excerpt(std::string_view text, std::size_t bytes) {
+  std::size_t end = std::min(bytes, text.size());
+  while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0u) == 0x80u) ++end;
+  std::string result(text.substr(0, end));
+  std::replace_if(
+      result.begin(), result.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+  return result;
+}
+
 /// The answer with its offset in bytes; the context must hold it there.
 SquadAnswer located_answer(const json& answer, const std::string& context, const std::vector<std::int32_t>& offsets,
                            const std::string& where) {
@@ -41,8 +52,9 @@ SquadAnswer located_answer(const json& answer, const std::string& context, const
   require(start < points, where, ": answer_start ", start, " is beyond the context of ", points, " characters");
   const std::int32_t begin = offsets[static_cast<std::size_t>(start)];
   require(context.compare(static_cast<std::size_t>(begin), text.size(), text) == 0, where, ": at character ", start,
-          " the context has \"", context.substr(static_cast<std::size_t>(begin), std::min<std::size_t>(text.size(), 40)),
-          "\", not the answer \"", text.substr(0, 80), "\"; answer_start counts Unicode characters from 0");
+          " the context has \"",
+          excerpt(std::string_view(context).substr(static_cast<std::size_t>(begin)), std::min<std::size_t>(text.size(), 60)),
+          "\", not the answer \"", excerpt(text, 60), "\"; answer_start counts Unicode characters from 0");
   return {text, begin};
 }
 
@@ -121,8 +133,9 @@ SquadFile read_squad(const std::filesystem::path& path) { return parse_squad(rea
 
 std::vector<SquadGold> read_squad_gold(const std::filesystem::path& path) {
   const json root = read_json(path);
-  require(!all_blanked(root, path), path.string(),
-          ": every answer is blank (text \"\", answer_start 0): the benchmark keeps its gold hidden; give the original file");
+  require(
+      !all_blanked(root, path), path.string(),
+      ": every answer is blank (text \"\", answer_start 0): the benchmark keeps its gold hidden; give the original file");
   std::vector<SquadGold> gold;
   each_question(root, path, [&](const json&, const json& qa, const std::string& where) {
     SquadGold entry{text_member(qa, "id", where), {}};

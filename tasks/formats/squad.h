@@ -4,8 +4,9 @@
 //
 //   {"data": [{"paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}
 //
-// answer_start counts Unicode code points of the context; here it becomes a byte offset, and the context must hold the answer's text there.
-// Benchmarks that keep their gold hidden blank every answer (text "", answer_start 0): such a file is read as unlabelled.
+// answer_start counts Unicode code points of the context; here it becomes a byte offset, and the context must hold the
+// answer's text there. Benchmarks that keep their gold hidden blank every answer (text "", answer_start 0): such a file is
+// read as unlabelled.
 
 #include <cstdint>
 #include <filesystem>
@@ -34,8 +35,8 @@ struct SquadFile {
   bool labelled = true;
 };
 
-/// UserError with file and question id (where there is one yet, else the place in the structure): missing keys, an answer that is not
-/// where it should be, a question without an answer (SQuAD 2.0), an id twice, no question at all.
+/// UserError with file and question id (where there is one yet, else the place in the structure): missing keys, an answer
+/// that is not where it should be, a question without an answer (SQuAD 2.0), an id twice, no question at all.
 SquadFile read_squad(const std::filesystem::path& path);
 /// The same from memory; `path` is what messages call it.
 SquadFile parse_squad(std::string_view text, const std::filesystem::path& path);

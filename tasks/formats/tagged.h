@@ -26,12 +26,12 @@ struct TaggedFile {
   std::string unlabelled_file;  ///< which file has no tags, where labelled is false
 };
 
-/// XTREME's {train,dev,test}-<lg>.tsv: "form<TAB>TAG" a line (test: the form alone), empty line between sentences; empty sentences, which
-/// its scripts write between the others, are dropped. "_" counts as X. UserError with file and line.
+/// XTREME's {train,dev,test}-<lg>.tsv: "form<TAB>TAG" a line (test: the form alone), empty line between sentences; empty
+/// sentences, which its scripts write between the others, are dropped. "_" counts as X. UserError with file and line.
 TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector<std::string>& tags);
 
-/// One tag a line, empty line between sentences: predictions and labels. Read as XTREME's evaluate.py does (lines stripped; the last
-/// sentence needs no empty line behind it), but empty sentences are dropped: they hold no tag and change no score.
+/// One tag a line, empty line between sentences: predictions and labels. Read as XTREME's evaluate.py does (lines stripped;
+/// the last sentence needs no empty line behind it), but empty sentences are dropped: they hold no tag and change no score.
 std::vector<std::vector<std::string>> read_tag_lines(const std::filesystem::path& path);
 
 }  // namespace koine

@@ -13,8 +13,9 @@ namespace koine {
 namespace {
 
 constexpr std::array kFiles = {
-    FileCandidate{"train", "mlm/{lg}.train.txt"}, FileCandidate{"train", "mlm/train-{lg}.txt"}, FileCandidate{"train", "mlm/{lg}.txt"},
-    FileCandidate{"dev", "mlm/{lg}.dev.txt"},     FileCandidate{"dev", "mlm/dev-{lg}.txt"},
+    FileCandidate{"train", "mlm/{lg}.train.txt"}, FileCandidate{"train", "mlm/train-{lg}.txt"},
+    FileCandidate{"train", "mlm/{lg}.txt"},       FileCandidate{"dev", "mlm/{lg}.dev.txt"},
+    FileCandidate{"dev", "mlm/dev-{lg}.txt"},
 };
 
 constexpr std::uint32_t kEvaluationSeed = 1;
@@ -39,12 +40,13 @@ class MlmData : public TaskData {
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     double loss = 0;
     std::int64_t masked = 0;
-    const PassCounts counts = for_each_batch(model, dataset_, options, [&](PackedBatch& batch, const std::vector<std::int64_t>&) {
-      mask_tokens(batch, masking_, /*epoch=*/0);
-      if (batch.counted_labels == 0) return;
-      loss += model.evaluate_loss(batch);
-      masked += batch.counted_labels;
-    });
+    const PassCounts counts =
+        for_each_batch(model, dataset_, options, [&](PackedBatch& batch, const std::vector<std::int64_t>&) {
+          mask_tokens(batch, masking_, /*epoch=*/0);
+          if (batch.counted_labels == 0) return;
+          loss += model.evaluate_loss(batch);
+          masked += batch.counted_labels;
+        });
     require(masked > 0, dataset_.name, ": no token to mask; is the text in a script the tokenizer knows?");
     const double mean = loss / static_cast<double>(masked);
     Evaluation result;

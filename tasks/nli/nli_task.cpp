@@ -35,11 +35,16 @@ constexpr std::array kMnliFiles = {
 };
 
 constexpr std::array kXnliFiles = {
-    FileCandidate{"dev", "xnli/XNLI-1.0/xnli.dev.tsv", kTable},    FileCandidate{"dev", "xnli/XNLI-1.0/xnli.dev.jsonl", kJson},
-    FileCandidate{"dev", "XNLI-1.0/xnli.dev.tsv", kTable},         FileCandidate{"dev", "XNLI-1.0/xnli.dev.jsonl", kJson},
-    FileCandidate{"dev", "xnli/dev-{lg}.tsv", kXtreme},            FileCandidate{"test", "xnli/XNLI-1.0/xnli.test.tsv", kTable},
-    FileCandidate{"test", "xnli/XNLI-1.0/xnli.test.jsonl", kJson}, FileCandidate{"test", "XNLI-1.0/xnli.test.tsv", kTable},
-    FileCandidate{"test", "XNLI-1.0/xnli.test.jsonl", kJson},      FileCandidate{"test", "xnli/test-{lg}.tsv", kXtreme},
+    FileCandidate{"dev", "xnli/XNLI-1.0/xnli.dev.tsv", kTable},
+    FileCandidate{"dev", "xnli/XNLI-1.0/xnli.dev.jsonl", kJson},
+    FileCandidate{"dev", "XNLI-1.0/xnli.dev.tsv", kTable},
+    FileCandidate{"dev", "XNLI-1.0/xnli.dev.jsonl", kJson},
+    FileCandidate{"dev", "xnli/dev-{lg}.tsv", kXtreme},
+    FileCandidate{"test", "xnli/XNLI-1.0/xnli.test.tsv", kTable},
+    FileCandidate{"test", "xnli/XNLI-1.0/xnli.test.jsonl", kJson},
+    FileCandidate{"test", "XNLI-1.0/xnli.test.tsv", kTable},
+    FileCandidate{"test", "XNLI-1.0/xnli.test.jsonl", kJson},
+    FileCandidate{"test", "xnli/test-{lg}.tsv", kXtreme},
 };
 
 const std::vector<std::string> kXnliLanguages = {"en", "ar", "bg", "de", "el", "es", "fr", "hi",
@@ -62,7 +67,8 @@ class NliData : public TaskData {
   const Dataset& dataset() const override { return dataset_; }
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
-    require(file_.labelled, file_.path.string(), ": has no labels to score against; give the original XNLI-1.0 files");
+    require(file_.labelled, file_.path.string(),
+            ": has no labels, so it cannot be scored; give the original XNLI-1.0 files");
     const Predictions predictions = predict_all(model, dataset_, options);
     std::vector<std::int32_t> gold;
     std::vector<std::int32_t> answers;
@@ -125,8 +131,8 @@ class NliTask : public DescribedTask {
     const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
     const std::vector<std::int32_t> answers = read_nli_labels(file);
     const std::vector<std::int32_t> labels = gold_labels(gold, language);
-    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ", labels.size(),
-            " examples");
+    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
+            labels.size(), " examples");
     return score_labels(labels, answers);
   }
 
@@ -154,7 +160,8 @@ class NliTask : public DescribedTask {
       if (!lines.empty() && lines.front().find_first_of("\t{") == std::string::npos) return read_nli_labels(*file);
     }
     const NliFile content = read_nli(gold_file(gold, language), language);
-    require(content.labelled, content.path.string(), ": has no labels to score against; give the original XNLI-1.0 files");
+    require(content.labelled, content.path.string(),
+            ": has no labels, so it cannot be scored; give the original XNLI-1.0 files");
     std::vector<std::int32_t> labels;
     for (const NliExample& example : content.examples) labels.push_back(example.label);
     return labels;
@@ -164,7 +171,8 @@ class NliTask : public DescribedTask {
 }  // namespace
 
 const Task& mnli_task() {
-  static const NliTask task({"mnli", HeadKind::kSequence, nli_labels(), 256, "accuracy", "mnli", {"en"}, {"train", "dev"}, kMnliFiles});
+  static const NliTask task(
+      {"mnli", HeadKind::kSequence, nli_labels(), 256, "accuracy", "mnli", {"en"}, {"train", "dev"}, kMnliFiles});
   return task;
 }
 

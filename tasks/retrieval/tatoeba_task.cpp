@@ -32,7 +32,8 @@ Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std
 
 void require_translations(const ParallelText& text) {
   require(!text.translations.empty(), text.english_path.string(),
-          ": is sorted (XTREME keeps hidden which line translates which), so it cannot be scored; give tatoeba.<lg>-eng.* of LASER");
+          ": is sorted (XTREME keeps hidden which line translates which), so it cannot be scored; give tatoeba.<lg>-eng.* "
+          "of LASER");
 }
 
 void normalise_rows(std::vector<float>& rows, std::int64_t width) {
@@ -93,7 +94,8 @@ class TatoebaTask : public DescribedTask {
                                     static_cast<std::uint32_t>(dataset.examples.size())});
       }
     }
-    return std::make_unique<TatoebaData>(std::move(text), std::move(dataset), submission_name(name(), split, language, "tsv"));
+    return std::make_unique<TatoebaData>(std::move(text), std::move(dataset),
+                                         submission_name(name(), split, language, "tsv"));
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
@@ -126,17 +128,17 @@ class TatoebaTask : public DescribedTask {
 }  // namespace
 
 const Task& tatoeba_task() {
-  static const TatoebaTask task({"tatoeba",
-                                 HeadKind::kSequence,
-                                 {},
-                                 512,
-                                 "accuracy",
-                                 "",
-                                 {"ar", "he", "vi", "id", "jv", "tl", "eu", "ml", "ta", "te", "af", "nl",
-                                  "de", "el", "bn", "hi", "mr", "ur", "fa", "fr", "it", "pt", "es", "bg",
-                                  "ru", "ja", "ka", "ko", "th", "sw", "zh", "kk", "tr", "et", "fi", "hu"},
-                                 {"test"},
-                                 kFiles});
+  static const TatoebaTask task(
+      {"tatoeba",
+       HeadKind::kSequence,
+       {},
+       512,
+       "accuracy",
+       "",
+       {"ar", "he", "vi", "id", "jv", "tl", "eu", "ml", "ta", "te", "af", "nl", "de", "el", "bn", "hi", "mr", "ur",
+        "fa", "fr", "it", "pt", "es", "bg", "ru", "ja", "ka", "ko", "th", "sw", "zh", "kk", "tr", "et", "fi", "hu"},
+       {"test"},
+       kFiles});
   return task;
 }
 
@@ -144,7 +146,8 @@ std::int64_t default_retrieval_layer(std::int64_t layers) {
   return static_cast<std::int64_t>(std::llround(14.0 / 24.0 * static_cast<double>(layers)));
 }
 
-std::vector<std::int32_t> nearest_by_cosine(std::vector<float>& queries, std::vector<float>& candidates, std::int64_t width) {
+std::vector<std::int32_t> nearest_by_cosine(std::vector<float>& queries, std::vector<float>& candidates,
+                                            std::int64_t width) {
   normalise_rows(queries, width);
   normalise_rows(candidates, width);
   TopKArguments arguments;

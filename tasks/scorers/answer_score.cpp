@@ -11,8 +11,8 @@ namespace {
 
 using Words = std::vector<std::u32string>;
 
-/// re.sub(r"\b(a|an|the)\b", " ", text): between a character of a word and one that is none. After "a" the expression tries "an", so the
-/// longest article that ends at such a border is taken; only one can.
+/// re.sub(r"\b(a|an|the)\b", " ", text): between a character of a word and one that is none. After "a" the expression tries
+/// "an", so the longest article that ends at such a border is taken; only one can.
 std::u32string without_articles(std::u32string_view text) {
   constexpr std::u32string_view kArticles[] = {U"a", U"an", U"the"};
   std::u32string result;
@@ -21,7 +21,8 @@ std::u32string without_articles(std::u32string_view text) {
     if (i == 0 || !python_is_word(text[i - 1])) {
       for (const std::u32string_view article : kArticles) {
         const std::size_t end = i + article.size();
-        if (text.substr(i).starts_with(article) && (end == text.size() || !python_is_word(text[end]))) length = article.size();
+        if (text.substr(i).starts_with(article) && (end == text.size() || !python_is_word(text[end])))
+          length = article.size();
       }
     }
     result += length > 0 ? U' ' : text[i];

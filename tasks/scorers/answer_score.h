@@ -1,10 +1,12 @@
 #pragma once
 
-// Exact match and F1 of extracted answers, as the official evaluation of SQuAD 1.1 (XTREME's third_party/evaluate_squad.py) defines them.
+// Exact match and F1 of extracted answers, as the official evaluation of SQuAD 1.1 (XTREME's third_party/evaluate_squad.py)
+// defines them.
 //
-// An answer is normalised: lower case, ASCII punctuation out, the words a, an, the out, white space split. Exact match: the normalised texts
-// are equal. F1: of their bags of words; 0 where they share none, so two answers that both normalise to nothing match exactly with F1 0.
-// A question's scores are the best over its gold answers; a question without prediction scores 0.
+// An answer is normalised: lower case, ASCII punctuation out, the words a, an, the out, white space split. Exact match: the
+// normalised texts are equal. F1: of their bags of words; 0 where they share none, so two answers that both normalise to
+// nothing match exactly with F1 0. A question's scores are the best over its gold answers; a question without prediction
+// scores 0.
 
 #include <string>
 #include <string_view>

@@ -1,7 +1,7 @@
 #pragma once
 
-// The handful of Python's text functions that official scorers are written with, with the same results on any Unicode text. Character
-// properties come from ICU.
+// The handful of Python's text functions that official scorers are written with, with the same results on any Unicode text.
+// Character properties come from ICU.
 
 #include <string>
 #include <string_view>

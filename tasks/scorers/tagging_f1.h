@@ -2,14 +2,14 @@
 
 // Micro-averaged F1 over chunks as seqeval 0.0.12 computes it, which is XTREME's score of POS and NER.
 //
-// A tag's prefix is its first character, its type what follows its last "-" (the whole tag where there is none). All sentences are one long
-// list with "O" between and behind them. A chunk ends
-// where the prefix before was E or S, or was B or I and is now B, S or O, or where the tag before is neither O nor "." and the type
-// changes; it begins at prefix B or S, at E or I after E, S or O, or where the tag is neither O nor "." and the type changes. An entity is
-// (type, first, last); precision, recall and F1 are over the sets of entities.
+// A tag's prefix is its first character, its type what follows its last "-" (the whole tag where there is none). All
+// sentences are one long list with "O" between and behind them. A chunk ends where the prefix before was E or S, or was B or
+// I and is now B, S or O, or where the tag before is neither O nor "." and the type changes; it begins at prefix B or S, at
+// E or I after E, S or O, or where the tag is neither O nor "." and the type changes. An entity is (type, first, last);
+// precision, recall and F1 are over the sets of entities.
 //
-// On parts of speech this means: a run of equal tags is one entity, except tags that begin with B or S (SCONJ, SYM), each of which is its
-// own. Later versions of seqeval take the type from the second character on, and give other figures.
+// On parts of speech this means: a run of equal tags is one entity, except tags that begin with B or S (SCONJ, SYM), each of
+// which is its own. Later versions of seqeval take the type from the second character on, and give other figures.
 
 #include <string>
 #include <vector>

@@ -11,7 +11,7 @@ namespace koine {
 namespace {
 
 constexpr std::string_view kNoAnswer = "empty";
-constexpr std::string_view kWordBegin = "\xE2\x96\x81";  // U+2581
+constexpr char32_t kWordBegin = 0x2581;
 
 bool is_chinese_character(char32_t c) {
   return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
@@ -57,9 +57,8 @@ std::vector<std::int32_t> best_positions(const std::vector<float>& logits, std::
   std::iota(order.begin(), order.end(), 0);
   const auto value = [&](std::int32_t position) { return logits[2 * static_cast<std::size_t>(position) + column]; };
   const auto kept = std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(count), std::ssize(order));
-  std::partial_sort(order.begin(), order.begin() + kept, order.end(), [&](std::int32_t a, std::int32_t b) {
-    return value(a) != value(b) ? value(a) > value(b) : a < b;
-  });
+  std::partial_sort(order.begin(), order.begin() + kept, order.end(),
+                    [&](std::int32_t a, std::int32_t b) { return value(a) != value(b) ? value(a) > value(b) : a < b; });
   order.resize(static_cast<std::size_t>(kept));
   return order;
 }
@@ -91,9 +90,11 @@ void add_pairs(const std::vector<SquadWindow>& windows, std::size_t number, cons
 /// What transformers' convert_tokens_to_string makes of the pieces, white space tidied.
 std::string text_of_pieces(const TokenizedContext& tokens, const PieceSpan& span, const Tokenizer& tokenizer) {
   std::string text;
-  for (std::int32_t i = span.first; i <= span.last; ++i) text += tokenizer.piece(tokens.pieces[static_cast<std::size_t>(i)].id);
-  for (std::size_t at = 0; (at = text.find(kWordBegin, at)) != std::string::npos;) text.replace(at, kWordBegin.size(), " ");
-  return encode_utf8(join_with_blanks(python_split(decode_utf8(text))));
+  for (std::int32_t i = span.first; i <= span.last; ++i)
+    text += tokenizer.piece(tokens.pieces[static_cast<std::size_t>(i)].id);
+  std::u32string characters = decode_utf8(text);
+  std::replace(characters.begin(), characters.end(), kWordBegin, U' ');
+  return encode_utf8(join_with_blanks(python_split(characters)));
 }
 
 std::string text_of_words(std::string_view context, const TokenizedContext& tokens, const PieceSpan& span) {
@@ -135,8 +136,9 @@ std::string get_final_text(std::string_view pieces, std::string_view words) {
   return encode_utf8(std::u32string_view(original).substr(first, last + 1 - first));
 }
 
-std::vector<AnswerCandidate> find_answers(const std::vector<SquadWindow>& windows, const std::vector<const std::vector<float>*>& logits,
-                                          std::string_view context, const TokenizedContext& tokens, const Tokenizer& tokenizer,
+std::vector<AnswerCandidate> find_answers(const std::vector<SquadWindow>& windows,
+                                          const std::vector<const std::vector<float>*>& logits, std::string_view context,
+                                          const TokenizedContext& tokens, const Tokenizer& tokenizer,
                                           const AnswerSearch& search) {
   check(windows.size() == logits.size(), "as many logits as windows are needed: ", logits.size(), " for ", windows.size());
   std::vector<Pair> pairs;
@@ -146,9 +148,9 @@ std::vector<AnswerCandidate> find_answers(const std::vector<SquadWindow>& window
   std::unordered_set<std::string> seen;
   for (const Pair& pair : pairs) {
     if (answers.size() >= search.answers) break;
-    std::string text = search.words_have_blanks
-                           ? get_final_text(text_of_pieces(tokens, pair.pieces, tokenizer), text_of_words(context, tokens, pair.pieces))
-                           : text_of_bytes(context, tokens, pair.pieces);
+    std::string text = search.words_have_blanks ? get_final_text(text_of_pieces(tokens, pair.pieces, tokenizer),
+                                                                 text_of_words(context, tokens, pair.pieces))
+                                                : text_of_bytes(context, tokens, pair.pieces);
     if (seen.insert(text).second) answers.push_back({std::move(text), pair.logit, pair.pieces});
   }
   if (answers.empty()) answers.push_back({std::string(kNoAnswer), 0, {}});

@@ -37,7 +37,8 @@ bool words_hold_answer(std::string_view context, const TokenizedContext& tokens,
   return text.find(encode_utf8(join_with_blanks(python_split(decode_utf8(answer))))) != std::string::npos;
 }
 
-/// The first span within [first, last] whose pieces are those of the answer tokenised by itself, longer ones first; else all of it.
+/// The first span within [first, last] whose pieces are those of the answer tokenised by itself, longer ones first; else all
+/// of it.
 PieceSpan improve_answer_span(const TokenizedContext& tokens, PieceSpan span, const std::vector<std::int32_t>& answer) {
   const auto length = static_cast<std::int32_t>(answer.size());
   for (std::int32_t begin = span.first; length > 0 && begin + length - 1 <= span.last; ++begin) {
@@ -56,7 +57,8 @@ Example window_example(const std::vector<std::int32_t>& query, const TokenizedCo
   ids.insert(ids.end(), query.begin(), query.end());
   ids.push_back(kEndId);
   ids.push_back(kEndId);
-  for (std::int32_t i = 0; i < window.length; ++i) ids.push_back(tokens.pieces[static_cast<std::size_t>(window.start + i)].id);
+  for (std::int32_t i = 0; i < window.length; ++i)
+    ids.push_back(tokens.pieces[static_cast<std::size_t>(window.start + i)].id);
   ids.push_back(kEndId);
   return {std::move(ids), {}, 0};
 }
@@ -144,7 +146,8 @@ std::size_t maximum_context_window(const std::vector<SquadWindow>& windows, std:
   return best;
 }
 
-SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options, bool training) {
+SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
+                                  bool training) {
   SquadFeatures features;
   for (const std::string& context : file.contexts) features.contexts.push_back(tokenize_context(context, tokenizer));
   for (std::size_t number = 0; number < file.questions.size(); ++number) {
@@ -160,8 +163,9 @@ SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokeni
     }
     std::vector<std::int32_t> query = tokenizer.encode(question.question);
     query.resize(std::min(query.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, options.max_query_length))));
-    for (SquadWindow window : make_windows(static_cast<std::int64_t>(tokens.pieces.size()), static_cast<std::int64_t>(query.size()),
-                                           options.max_seq_length, options.doc_stride)) {
+    for (SquadWindow window :
+         make_windows(static_cast<std::int64_t>(tokens.pieces.size()), static_cast<std::int64_t>(query.size()),
+                      options.max_seq_length, options.doc_stride)) {
       window.question = number;
       Example example = window_example(query, tokens, window);
       if (!question.answers.empty()) example.labels = span_labels(window, answer);

@@ -1,17 +1,22 @@
 #pragma once
 
-// Question and context to model inputs, as the reference implementations do (transformers' data/processors/squad.py, XTREME's and jiant's
-// copies of it).
+// Question and context to model inputs, as the reference implementations do (transformers' data/processors/squad.py,
+// XTREME's and jiant's copies of it).
 //
 //   * The context is cut into words at space, tab, CR, LF and U+202F; each word is tokenised alone.
-//   * Question: its first max_query_length pieces. Sequence: <s> question </s></s> window </s>, so the window's first piece stands at position
+//   * Question: its first max_query_length pieces. Sequence: <s> question </s></s> window </s>, so the window's first piece
+//   stands at position
 //     (pieces of the question) + 3. (transformers from version 4 on computes 2 for XLM-R, which moves every answer by one.)
-//   * Window k begins at piece k * doc_stride of the context and holds what fits into max_seq_length; the last one reaches the context's end.
+//   * Window k begins at piece k * doc_stride of the context and holds what fits into max_seq_length; the last one reaches
+//   the context's end.
 //     Where a window would hold fewer than doc_stride pieces, it advances by what it holds, so that none is skipped.
-//   * A piece in several windows belongs to the one in which min(pieces left of it, pieces right of it) + 0.01 * window length is
+//   * A piece in several windows belongs to the one in which min(pieces left of it, pieces right of it) + 0.01 * window
+//   length is
 //     largest (its maximum context), the first of equals.
-//   * Training: the first answer's words, narrowed to the first span of pieces equal to the tokenised answer ("improve answer span"). In a
-//     window without the whole answer, start and end are position 0. A question whose answer is not found in its words is left out.
+//   * Training: the first answer's words, narrowed to the first span of pieces equal to the tokenised answer ("improve
+//   answer span"). In a
+//     window without the whole answer, start and end are position 0. A question whose answer is not found in its words is
+//     left out.
 
 #include <cstdint>
 #include <string>
@@ -63,7 +68,8 @@ struct SquadWindow {
 };
 
 /// The windows over `pieces` pieces for a question of `query` pieces. UserError when max_seq_length leaves no room.
-std::vector<SquadWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length, std::int64_t doc_stride);
+std::vector<SquadWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
+                                      std::int64_t doc_stride);
 
 /// Which of `windows` (of one question) holds the maximum context of a piece.
 std::size_t maximum_context_window(const std::vector<SquadWindow>& windows, std::int32_t piece);
@@ -75,8 +81,9 @@ struct SquadFeatures {
   std::int64_t left_out = 0;               ///< training questions whose answer was not found
 };
 
-/// `training`: only questions whose answer is found, with start and end positions as labels. Else every question, for prediction; windows of a
-/// labelled file then carry labels too (for the loss on dev), where the answer is found.
-SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options, bool training);
+/// `training`: only questions whose answer is found, with start and end positions as labels. Else every question, for
+/// prediction; windows of a labelled file then carry labels too (for the loss on dev), where the answer is found.
+SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
+                                  bool training);
 
 }  // namespace koine

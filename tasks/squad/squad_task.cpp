@@ -28,7 +28,8 @@ constexpr std::array kXquadFiles = {
     FileCandidate{"test", "xquad/test-{lg}.json"},
 };
 
-constexpr const char* kBlanked = ": every answer is blank (the benchmark keeps its gold hidden), so it cannot be scored; give the original file";
+constexpr const char* kBlanked =
+    ": every answer is blank (the benchmark keeps its gold hidden), so it cannot be scored; give the original file";
 
 /// XTREME's metric is the mean of the two; both are reported, F1 is the headline.
 Evaluation answer_evaluation(const AnswerScores& scores) {
@@ -36,7 +37,8 @@ Evaluation answer_evaluation(const AnswerScores& scores) {
   Evaluation result;
   result.metric = "f1";
   result.value = percent.f1;
-  result.metrics = {{"exact_match", percent.exact_match}, {"f1", percent.f1}, {"average", (percent.exact_match + percent.f1) / 2}};
+  result.metrics = {
+      {"exact_match", percent.exact_match}, {"f1", percent.f1}, {"average", (percent.exact_match + percent.f1) / 2}};
   result.examples = scores.questions();
   return result;
 }
@@ -95,7 +97,9 @@ class SquadData : public TaskData {
       }
       const std::size_t paragraph = file_.questions[question].paragraph;
       answers.push_back(
-          find_answers(windows, logits, file_.contexts[paragraph], features_.contexts[paragraph], tokenizer_, search_).front().text);
+          find_answers(windows, logits, file_.contexts[paragraph], features_.contexts[paragraph], tokenizer_, search_)
+              .front()
+              .text);
     }
     return answers;
   }
@@ -141,7 +145,8 @@ class SquadTask : public DescribedTask {
     AnswerScores scores;
     for (const SquadGold& question : read_squad_gold(gold_file(gold, language))) {
       const auto answer = answers.find(question.id);
-      scores.add(answer == answers.end() ? AnswerScore{} : score_answer(answer->second, question.texts, normalise_squad_answer));
+      scores.add(answer == answers.end() ? AnswerScore{}
+                                         : score_answer(answer->second, question.texts, normalise_squad_answer));
     }
     return answer_evaluation(scores);
   }

@@ -2,10 +2,11 @@
 
 // Tagged sentences to model inputs and back.
 //
-// Each word is tokenised alone; its label stands on its first piece, the others are not counted. A word that tokenises to nothing, or to more
-// pieces than a row holds, becomes <unk>. A sentence of more pieces than fit becomes several rows, cut between words, whose predictions are
-// joined again. A row is <s> pieces </s>, and holds at most max_seq_length - 3 pieces: XTREME and jiant reserve three positions (the former
-// writes a second </s>), and with the same number the rows are the same.
+// Each word is tokenised alone; its label stands on its first piece, the others are not counted. A word that tokenises to
+// nothing, or to more pieces than a row holds, becomes <unk>. A sentence of more pieces than fit becomes several rows, cut
+// between words, whose predictions are joined again. A row is <s> pieces </s>, and holds at most max_seq_length - 3 pieces:
+// XTREME and jiant reserve three positions (the former writes a second </s>), and with the same number the rows are the
+// same.
 
 #include <cstdint>
 #include <vector>

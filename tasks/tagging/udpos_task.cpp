@@ -80,7 +80,8 @@ TagSequences names_of(const std::vector<TaggedSentence>& sentences) {
   TagSequences names;
   for (const TaggedSentence& sentence : sentences) {
     names.emplace_back();
-    for (const TaggedWord& word : sentence) names.back().push_back(universal_parts_of_speech()[static_cast<std::size_t>(word.tag)]);
+    for (const TaggedWord& word : sentence)
+      names.back().push_back(universal_parts_of_speech()[static_cast<std::size_t>(word.tag)]);
   }
   return names;
 }
@@ -90,14 +91,16 @@ Evaluation tagging_evaluation(const TagSequences& gold, const TagSequences& pred
   Evaluation result;
   result.metric = "f1";
   result.value = score.f1;
-  result.metrics = {{"f1", score.f1}, {"precision", score.precision}, {"recall", score.recall}, {"accuracy", score.accuracy}};
+  result.metrics = {
+      {"f1", score.f1}, {"precision", score.precision}, {"recall", score.recall}, {"accuracy", score.accuracy}};
   result.examples = static_cast<std::int64_t>(gold.size());
   return result;
 }
 
 void require_tags(const TaggedFile& file) {
   require(file.labelled, file.unlabelled_file,
-          ": has no tags to score against (XTREME keeps those of its test files hidden); give the treebanks (ud-treebanks-v2.5)");
+          ": has no tags (XTREME keeps those of its test files hidden), so it cannot be scored; give the treebanks "
+          "(ud-treebanks-v2.5)");
 }
 
 class TaggingData : public TaskData {
@@ -176,7 +179,8 @@ class UdposTask : public DescribedTask {
     const fs::path path = require_submission_file(predictions, name(), language, "tsv");
     const TagSequences answers = read_tag_lines(path);
     const TagSequences tags = gold_tags(gold, language);
-    require(answers.size() == tags.size(), path.string(), ": ", answers.size(), " sentences, the gold data have ", tags.size());
+    require(answers.size() == tags.size(), path.string(), ": ", answers.size(), " sentences, the gold data have ",
+            tags.size());
     for (std::size_t i = 0; i < tags.size(); ++i) {
       require(answers[i].size() == tags[i].size(), path.string(), ": sentence ", i + 1, " has ", answers[i].size(),
               " tags, the gold data have ", tags[i].size());
@@ -219,7 +223,8 @@ class UdposTask : public DescribedTask {
       return read_xtreme_tags(file->path, universal_parts_of_speech());
     }
     fail_user("no file for ", name(), " ", split, " in language ", language, " below ", data.string(), "; looked for ",
-              kTreebankFolders.front(), "/UD_*/", language, "_*-ud-", split, ".conllu and udpos/", split, "-", language, ".tsv");
+              kTreebankFolders.front(), "/UD_*/", language, "_*-ud-", split, ".conllu and udpos/", split, "-", language,
+              ".tsv");
   }
 
   /// From a file of tags (XTREME's label layout: known tags, one a line), from one CoNLL-U file, or from the data folder.

@@ -1,6 +1,7 @@
 #pragma once
 
-// Universal parts of speech: English training, 33 languages; micro F1 over chunks as XTREME scores it, and plain token accuracy beside it.
+// Universal parts of speech: English training, 33 languages; micro F1 over chunks as XTREME scores it, and plain token
+// accuracy beside it.
 
 #include "tasks/common/task.h"
 

@@ -1,0 +1,162 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "engine/parameters/parameter_store.h"
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+
+namespace koine {
+namespace {
+
+ParameterTable small_table() {
+  ParameterTable table;
+  table.add({"head.weight", {3, 24}, true, Initialisation::kNormal, true});
+  table.add({"head.bias", {3}, false, Initialisation::kZero, true});
+  table.add({"query.weight", {10, 7}, true});
+  ParameterSpec key{"key.weight", {10, 7}, true};
+  key.adjoins_previous = true;
+  table.add(key);
+  table.add({"norm.weight", {24}, false, Initialisation::kOne});
+  return table;
+}
+
+TEST(ParameterTable, OffsetsAreAlignedUnlessAParameterAdjoins) {
+  const ParameterTable table = small_table();
+  EXPECT_EQ(table[0].offset, 0);
+  EXPECT_EQ(table[1].offset, 128);  // 72 elements, up to a multiple of 64
+  EXPECT_EQ(table[2].offset, 192);
+  EXPECT_EQ(table[3].offset, 192 + 70);  // directly behind
+  EXPECT_EQ(table[4].offset, 384);       // 192 + 140, up
+  EXPECT_EQ(table.elements(), 448);
+  EXPECT_EQ(table.parameters(), 72 + 3 + 70 + 70 + 24);
+  EXPECT_EQ(table.find("key.weight"), 3);
+  EXPECT_EQ(table.find("value.weight"), -1);
+  EXPECT_EQ(table[2].rows(), 10);
+  EXPECT_EQ(table[2].width(), 7);
+}
+
+TEST(ParameterTable, RefusesWhatCannotBe) {
+  ParameterTable table = small_table();
+  EXPECT_THROW(table.add({"head.bias", {3}}), Error);
+  EXPECT_THROW(table.add({"", {3}}), Error);
+  EXPECT_THROW(table.add({"empty", {3, 0}}), Error);
+  ParameterTable empty;
+  ParameterSpec first{"first", {3}};
+  first.adjoins_previous = true;
+  EXPECT_THROW(empty.add(first), Error);
+}
+
+TEST(ParameterStore, InitialValuesFollowTheTableAndDependOnTheNameAlone) {
+  ParameterStore store(small_table(), DType::kFloat32, false);
+  store.initialise(5, 0.02);
+  ParameterTable other_table;
+  other_table.add({"something.else", {1000}});
+  other_table.add({"query.weight", {10, 7}, true});
+  ParameterStore other(other_table, DType::kFloat32, false);
+  other.initialise(5, 0.02);
+  EXPECT_EQ(std::memcmp(store.master(2), other.master(1), 70 * sizeof(float)), 0);
+  EXPECT_NE(std::memcmp(store.master(2), store.master(3), 70 * sizeof(float)), 0);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(store.master(1)[i], 0.0f);
+  for (int i = 0; i < 24; ++i) EXPECT_EQ(store.master(4)[i], 1.0f);
+  ParameterStore reseeded(small_table(), DType::kFloat32, false);
+  reseeded.initialise(6, 0.02);
+  EXPECT_NE(std::memcmp(store.master(2), reseeded.master(2), 70 * sizeof(float)), 0);
+}
+
+TEST(ParameterStore, NormalValuesHaveTheirMomentsOnAnyNumberOfThreads) {
+  constexpr std::int64_t kCount = 1 << 20;
+  ParameterTable table;
+  table.add({"large", {1024, 1024}});
+  const int threads = thread_count();
+  std::vector<float> first(kCount);
+  for (const int count : {1, 2}) {
+    set_thread_count(count);
+    ParameterStore store(table, DType::kFloat32, false);
+    store.initialise(1, 0.5);
+    if (count == 1) std::copy(store.master(0), store.master(0) + kCount, first.begin());
+    EXPECT_EQ(std::memcmp(first.data(), store.master(0), kCount * sizeof(float)), 0);
+  }
+  set_thread_count(threads);
+  double mean = 0, square = 0, fourth = 0;
+  for (const float value : first) {
+    mean += value / kCount;
+    square += double{value} * value / kCount;
+    fourth += std::pow(double{value}, 4) / kCount;
+  }
+  // Five standard errors of each moment of 2^20 normal numbers of deviation 0.5: 0.5 / 1024, 0.25 sqrt(2) / 1024 and
+  // 0.0625 sqrt(96) / 1024.
+  EXPECT_NEAR(mean, 0, 5 * 0.5 / 1024);
+  EXPECT_NEAR(square, 0.25, 5 * 0.25 * std::sqrt(2.0) / 1024);
+  EXPECT_NEAR(fourth, 3 * 0.0625, 5 * 0.0625 * std::sqrt(96.0) / 1024);
+}
+
+TEST(ParameterStore, HeadsOnlyLeavesTheEncoder) {
+  ParameterStore store(small_table(), DType::kFloat32, false);
+  store.initialise(5, 0.02, true);
+  EXPECT_NE(store.master(0)[0], 0.0f);
+  for (int i = 0; i < 70; ++i) EXPECT_EQ(store.master(2)[i], 0.0f);
+  EXPECT_EQ(store.master(4)[0], 0.0f);
+}
+
+TEST(ParameterStore, WorkingCopiesFollowThePrecision) {
+  const Context context;
+  ParameterStore single(small_table(), DType::kFloat32, false);
+  EXPECT_EQ(single.working(2), single.master(2));
+  EXPECT_EQ(single.working_bfloat16(2), nullptr);
+  ParameterStore mixed(small_table(), DType::kBFloat16, false);
+  mixed.initialise(5, 0.02);
+  mixed.refresh_working(context);
+  ParameterStore wide(small_table(), DType::kFloat64, false);
+  wide.initialise(5, 0.02);
+  wide.refresh_working(context);
+  EXPECT_EQ(wide.working_bfloat16(2), nullptr);
+  for (int index = 0; index < mixed.table().size(); ++index) {
+    EXPECT_EQ(mixed.working(index), mixed.working_bfloat16(index));
+    for (std::int64_t i = 0; i < mixed.table()[index].count(); ++i) {
+      EXPECT_EQ(mixed.working_bfloat16(index)[i].bits, to_bfloat16(mixed.master(index)[i]).bits);
+      EXPECT_EQ(static_cast<const double*>(wide.working(index))[i], double{wide.master(index)[i]});
+    }
+  }
+}
+
+TEST(ParameterStore, TrainingStateBeginsAtZeroAndIsAbsentWithoutTraining) {
+  ParameterStore plain(small_table(), DType::kFloat32, false);
+  EXPECT_EQ(plain.gradient(0), nullptr);
+  EXPECT_EQ(plain.first_moment(0), nullptr);
+  EXPECT_THROW(plain.reset_training_state(), Error);
+  ParameterStore store(small_table(), DType::kFloat32, true);
+  const auto all_zero = [&] {
+    for (const float* buffer : {store.gradient(0), store.first_moment(0), store.second_moment(0)}) {
+      for (std::int64_t i = 0; i < store.table().elements(); ++i) {
+        if (buffer[i] != 0.0f) return false;
+      }
+    }
+    return true;
+  };
+  EXPECT_TRUE(all_zero());
+  store.gradient(2)[5] = 1;
+  store.second_moment(4)[23] = 1;
+  EXPECT_FALSE(all_zero());
+  store.reset_training_state();
+  EXPECT_TRUE(all_zero());
+}
+
+TEST(ParameterStore, FootprintNamesEveryBuffer) {
+  const ParameterTable table = small_table();
+  const auto elements = static_cast<std::size_t>(table.elements());
+  const auto total = [&](DType type, bool training) {
+    std::size_t sum = 0;
+    for (const ParameterStore::Footprint& part : ParameterStore::footprint(table, type, training)) sum += part.bytes;
+    return sum;
+  };
+  EXPECT_EQ(total(DType::kFloat32, false), 4 * elements);
+  EXPECT_EQ(total(DType::kBFloat16, false), 6 * elements);
+  EXPECT_EQ(total(DType::kFloat32, true), 16 * elements);
+  EXPECT_EQ(total(DType::kBFloat16, true), 18 * elements);
+}
+
+}  // namespace
+}  // namespace koine

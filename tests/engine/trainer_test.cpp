@@ -1,0 +1,525 @@
+#include "engine/training/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/training/checkpoint.h"
+#include "kernels/common/parallel.h"
+#include "tests/engine/bag_model.h"
+#include "tests/engine/temporary_folder.h"
+
+namespace koine {
+namespace {
+
+/// Keeps what a run reports; may set a stop flag when a step is done.
+class Recorder : public TrainingObserver {
+ public:
+  std::vector<Step> steps;
+  std::vector<std::int64_t> evaluations;
+  std::vector<std::int64_t> best;
+  std::vector<std::string> messages;
+  std::int64_t started_at = -1;
+  int ended = 0;
+  std::int64_t stop_at = -1;
+  std::atomic<bool> stop = false;
+
+  void on_start(std::int64_t step, std::int64_t) override { started_at = step; }
+  void on_step(const Step& step) override {
+    steps.push_back(step);
+    if (step.step == stop_at) stop = true;
+  }
+  void on_evaluation(std::int64_t step, const std::map<std::string, double>&, bool is_best) override {
+    evaluations.push_back(step);
+    if (is_best) best.push_back(step);
+  }
+  void on_message(const std::string& text) override { messages.push_back(text); }
+  void on_end() override { ++ended; }
+};
+
+const Dataset& bags() {
+  static const Dataset kData = bag_dataset(150);
+  return kData;
+}
+
+TrainingSettings quick_settings() {
+  TrainingSettings settings;
+  settings.learning_rate = 2e-2;
+  settings.per_device_train_batch_size = 16;
+  settings.max_tokens_per_batch = 64;  // two to four micro-batches a step
+  settings.max_steps = 30;
+  settings.early_stopping_patience = 0;
+  settings.load_best_model_at_end = false;
+  return settings;
+}
+
+TrainingRun run_of(BagModel& model, Recorder& recorder, const TrainingSettings& settings = quick_settings()) {
+  TrainingRun run;
+  run.model = &model;
+  TrainingTask task;
+  task.name = "bags";
+  task.train = &bags();
+  run.tasks = {task};
+  run.settings = settings;
+  run.observers = {&recorder};
+  run.stop = &recorder.stop;
+  return run;
+}
+
+bool same_training_state(Model& a, Model& b) {
+  const std::int64_t elements = a.parameters().table().elements();
+  return same_bits(a.parameters().master(0), b.parameters().master(0), elements) &&
+         same_bits(a.parameters().first_moment(0), b.parameters().first_moment(0), elements) &&
+         same_bits(a.parameters().second_moment(0), b.parameters().second_moment(0), elements) &&
+         std::memcmp(a.parameters().working(0), b.parameters().working(0),
+                     static_cast<std::size_t>(elements) * size_of(a.parameters().compute_type())) == 0;
+}
+
+void expect_same_steps(const std::vector<TrainingObserver::Step>& a, const std::vector<TrainingObserver::Step>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].step, b[i].step);
+    EXPECT_EQ(a[i].loss, b[i].loss) << "step " << a[i].step;
+    EXPECT_EQ(a[i].gradient_norm, b[i].gradient_norm) << "step " << a[i].step;
+    EXPECT_EQ(a[i].learning_rate, b[i].learning_rate);
+    EXPECT_EQ(a[i].tokens, b[i].tokens);
+    EXPECT_EQ(a[i].task, b[i].task);
+    EXPECT_EQ(a[i].epoch, b[i].epoch);
+  }
+}
+
+/// Minus the mean loss, and something that is not a function of it: a score that goes up and down.
+std::map<std::string, double> evaluate_bags(Model& model) {
+  const std::vector<std::int64_t> groups = {0, 1, 2, 3};
+  return {{"minus_loss", -model.evaluate_loss(pack_groups(bags(), groups)) / 4}};
+}
+
+/// Scores handed out one by one, kept outside so that they go on behind an interruption.
+EvaluateFunction scripted(std::vector<double> scores, std::size_t* next) {
+  return [scores, next](Model&) -> std::map<std::string, double> {
+    const double score = scores.at((*next)++);
+    return {{"a", score - 1}, {"b", score + 1}};
+  };
+}
+
+TEST(Train, LearnsAndReportsEveryStep) {
+  BagModel model;
+  Recorder recorder;
+  const TrainingResult result = train(run_of(model, recorder));
+  ASSERT_EQ(recorder.steps.size(), 30u);
+  // The classes are told apart by seven tokens in ten; log 3 is the loss of knowing nothing.
+  EXPECT_NEAR(recorder.steps.front().loss, std::log(3.0), 0.1);
+  EXPECT_LT(recorder.steps.back().loss, 0.7);
+  EXPECT_EQ(recorder.started_at, 0);
+  EXPECT_EQ(recorder.ended, 1);
+  EXPECT_EQ(recorder.steps.front().learning_rate, 0.0);  // linear warm-up begins there
+  EXPECT_EQ(recorder.steps[3].learning_rate, 2e-2);      // 10 % of 30 steps later
+  EXPECT_EQ(result.steps, 30);
+  EXPECT_EQ(result.total_steps, 30);
+  EXPECT_EQ(result.final_loss, recorder.steps.back().loss);
+  EXPECT_FALSE(result.interrupted);
+  std::int64_t tokens = 0;
+  for (const TrainingObserver::Step& step : recorder.steps) tokens += step.tokens;
+  EXPECT_EQ(result.tokens, tokens);
+  EXPECT_DOUBLE_EQ(result.flops, 3.0 * static_cast<double>(tokens) * BagModel::kWidth);
+  EXPECT_EQ(model.identities.front().step, 0u);
+  EXPECT_EQ(model.identities.front().seed, 1u);
+  EXPECT_EQ(model.identities.back().step, 29u);
+  EXPECT_GT(model.identities.size(), 60u);  // several micro-batches a step
+}
+
+TEST(Train, TwoRunsAreOneBitForBitOnAnyNumberOfThreads) {
+  const int threads = thread_count();
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    set_thread_count(1);
+    BagModel one({{"", HeadKind::kSequence, 3}}, type);
+    Recorder first;
+    train(run_of(one, first));
+    set_thread_count(2);
+    BagModel two({{"", HeadKind::kSequence, 3}}, type);
+    Recorder second;
+    train(run_of(two, second));
+    expect_same_steps(first.steps, second.steps);
+    EXPECT_TRUE(same_training_state(one, two)) << name_of(type);
+  }
+  set_thread_count(threads);
+}
+
+TEST(Train, LazyRowsAreDenseBitForBit) {
+  BagModel lazy;
+  BagModel dense;
+  dense.sparse = false;
+  Recorder first, second;
+  train(run_of(lazy, first));
+  train(run_of(dense, second));
+  expect_same_steps(first.steps, second.steps);
+  EXPECT_TRUE(same_training_state(lazy, dense));
+}
+
+// Which labels count and which elements drop does not depend on the cut; fp32 gradient sums are rounded in another order.
+TEST(Train, TheCutIntoMicroBatchesChangesRoundingOnly) {
+  TrainingSettings whole = quick_settings();
+  whole.max_tokens_per_batch = 4096;
+  TrainingSettings accumulated = quick_settings();
+  accumulated.per_device_train_batch_size = 4;
+  accumulated.gradient_accumulation_steps = 4;
+  BagModel one, many;
+  Recorder first, second;
+  train(run_of(one, first, whole));
+  train(run_of(many, second, accumulated));
+  EXPECT_EQ(one.identities.size(), 30u);
+  ASSERT_EQ(first.steps.size(), second.steps.size());
+  for (std::size_t i = 0; i < first.steps.size(); ++i) {
+    EXPECT_EQ(first.steps[i].tokens, second.steps[i].tokens);
+    // Rounding of the gradients (2^-24) times the steps it passes through; AdamW magnifies it where a moment is near zero.
+    EXPECT_NEAR(first.steps[i].loss, second.steps[i].loss, 1e-4) << "step " << i + 1;
+  }
+  // Before any update: sums of 16 sequences' gradients in another order, a few roundings of 2^-24 each.
+  EXPECT_NEAR(first.steps[0].gradient_norm, second.steps[0].gradient_norm, first.steps[0].gradient_norm * 16 * 0x1p-24);
+}
+
+struct ResumeCase {
+  DType type;
+  std::int64_t stop_at;
+};
+
+class Resume : public testing::TestWithParam<ResumeCase> {};
+
+// An uninterrupted run against one that stops, is saved, and goes on in a new model that begins with other weights.
+TEST_P(Resume, IsTheUninterruptedRunBitForBit) {
+  TrainingSettings settings = quick_settings();
+  settings.eval_steps = 4;
+  settings.load_best_model_at_end = true;
+  const std::vector<HeadSpec> heads = {{"", HeadKind::kSequence, 3}};
+  BagModel whole(heads, GetParam().type);
+  Recorder whole_recorder;
+  TrainingRun whole_run = run_of(whole, whole_recorder, settings);
+  whole_run.evaluate = evaluate_bags;
+  const TrainingResult expected = train(whole_run);
+
+  const TemporaryFolder folder;
+  BagModel first(heads, GetParam().type);
+  Recorder recorder;
+  recorder.stop_at = GetParam().stop_at;
+  TrainingRun first_run = run_of(first, recorder, settings);
+  first_run.evaluate = evaluate_bags;
+  first_run.directory = folder.path();
+  const TrainingResult interrupted = train(first_run);
+  EXPECT_TRUE(interrupted.interrupted);
+  EXPECT_EQ(interrupted.steps, GetParam().stop_at);
+
+  recorder.stop = false;
+  BagModel second(heads, GetParam().type, 12345);
+  TrainingRun second_run = run_of(second, recorder, settings);
+  second_run.evaluate = evaluate_bags;
+  second_run.directory = folder.path();
+  second_run.resume = true;
+  const TrainingResult result = train(second_run);
+  EXPECT_EQ(recorder.started_at, GetParam().stop_at);
+  expect_same_steps(whole_recorder.steps, recorder.steps);
+  EXPECT_EQ(whole_recorder.evaluations, recorder.evaluations);
+  EXPECT_EQ(whole_recorder.best, recorder.best);
+  EXPECT_TRUE(same_training_state(whole, second));
+  EXPECT_FALSE(result.interrupted);
+  EXPECT_EQ(result.steps, expected.steps);
+  EXPECT_EQ(result.tokens, expected.tokens);
+  EXPECT_EQ(result.flops, expected.flops);
+  EXPECT_EQ(result.final_loss, expected.final_loss);
+  EXPECT_EQ(result.best_step, expected.best_step);
+  EXPECT_EQ(result.best_metrics, expected.best_metrics);
+}
+
+// In the first steps, between evaluations, where an evaluation is due, behind the last step.
+INSTANTIATE_TEST_SUITE_P(Places, Resume,
+                         testing::Values(ResumeCase{DType::kFloat32, 1}, ResumeCase{DType::kFloat32, 14},
+                                         ResumeCase{DType::kFloat32, 16}, ResumeCase{DType::kFloat32, 30},
+                                         ResumeCase{DType::kBFloat16, 14}),
+                         [](const auto& info) {
+                           return std::string(name_of(info.param.type)) + "_" + std::to_string(info.param.stop_at);
+                         });
+
+TEST(Train, CheckpointsAreWrittenAsTheRunGoesAndTheNewestIsTaken) {
+  const TemporaryFolder folder;
+  TrainingSettings settings = quick_settings();
+  settings.save_steps = 8;
+  settings.save_total_limit = 2;
+  BagModel model;
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder, settings);
+  run.directory = folder.path();
+  train(run);
+  EXPECT_FALSE(std::filesystem::exists(folder / "checkpoints/step-8"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "checkpoints/step-16"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "checkpoints/step-24"));
+  // As after a crash in step 30: the rest is taken again.
+  BagModel again({{"", HeadKind::kSequence, 3}}, DType::kFloat32, 99);
+  Recorder rest;
+  TrainingRun resumed = run_of(again, rest, settings);
+  resumed.directory = folder.path();
+  resumed.resume = true;
+  train(resumed);
+  EXPECT_EQ(rest.steps.size(), 6u);
+  EXPECT_TRUE(same_training_state(model, again));
+  // Without resume the run would mix with the old one's checkpoints.
+  resumed.resume = false;
+  expect_user_error([&] { train(resumed); }, {"earlier run", "step-24"});
+}
+
+TEST(Train, ResumesOnlyUnderTheSameSettingsAndData) {
+  const TemporaryFolder folder;
+  BagModel model;
+  Recorder recorder;
+  recorder.stop_at = 5;
+  TrainingRun run = run_of(model, recorder);
+  run.directory = folder.path();
+  run.resume = true;
+  train(run);
+  recorder.stop = false;
+  run.settings.learning_rate = 3e-2;
+  expect_user_error([&] { train(run); }, {"step-5", "learning_rate = 0.02", "0.029999999999999999"});
+  run.settings = quick_settings();
+  run.settings.logging_steps = 77;  // decides nothing
+  Dataset other = bags();
+  other.examples[17].ids[0] ^= 1;
+  run.tasks[0].train = &other;
+  expect_user_error([&] { train(run); }, {"step-5", "task bags"});
+  run.tasks[0].train = &bags();
+  EXPECT_EQ(train(run).steps, 30);
+}
+
+TEST(Train, StopsEarlyAsJiantAndBringsTheBestWeightsBack) {
+  TrainingSettings settings = quick_settings();
+  settings.eval_steps = 3;
+  settings.early_stopping_patience = 3;
+  settings.load_best_model_at_end = true;
+  BagModel model;
+  Recorder recorder;
+  std::size_t next = 0;
+  TrainingRun run = run_of(model, recorder, settings);
+  // An equal score is no improvement, nor is one that is not a number.
+  run.evaluate = scripted({50, 60, 60, std::nan(""), 59, 99}, &next);
+  const TrainingResult result = train(run);
+  EXPECT_EQ(next, 5u);
+  EXPECT_TRUE(result.stopped_early);
+  EXPECT_EQ(result.steps, 15);
+  EXPECT_EQ(result.best_step, 6);
+  EXPECT_EQ(result.best_metrics.at("a"), 59);
+  EXPECT_EQ(recorder.best, (std::vector<std::int64_t>{3, 6}));
+  // The same run, cut off behind step 6 by hand.
+  BagModel short_model;
+  Recorder short_recorder;
+  short_recorder.stop_at = 6;
+  TrainingRun short_run = run_of(short_model, short_recorder, settings);
+  train(short_run);
+  EXPECT_TRUE(
+      same_bits(model.parameters().master(0), short_model.parameters().master(0), model.parameters().table().elements()));
+}
+
+TEST(Train, AScoreThatIsNotANumberIsNeverTheBest) {
+  TrainingSettings settings = quick_settings();
+  settings.eval_steps = 10;
+  BagModel model;
+  Recorder recorder;
+  std::size_t next = 0;
+  TrainingRun run = run_of(model, recorder, settings);
+  run.evaluate = scripted({std::nan(""), 50, 40}, &next);
+  EXPECT_EQ(train(run).best_step, 20);
+}
+
+TEST(Train, PatienceAndBestWeightsSurviveAnInterruption) {
+  TrainingSettings settings = quick_settings();
+  settings.eval_steps = 3;
+  settings.early_stopping_patience = 3;
+  settings.load_best_model_at_end = true;
+  const std::vector<double> scores = {50, 60, 60, 58, 59, 99};
+  BagModel whole;
+  Recorder whole_recorder;
+  std::size_t next = 0;
+  TrainingRun run = run_of(whole, whole_recorder, settings);
+  run.evaluate = scripted(scores, &next);
+  train(run);
+  const TemporaryFolder folder;
+  std::size_t next_in_parts = 0;
+  std::optional<BagModel> model;
+  Recorder recorder;
+  TrainingResult result;
+  for (const std::int64_t stop_at : {7, 13, -1}) {
+    model.emplace();
+    recorder.stop = false;
+    recorder.stop_at = stop_at;
+    TrainingRun part = run_of(*model, recorder, settings);
+    part.evaluate = scripted(scores, &next_in_parts);
+    part.directory = folder.path();
+    part.resume = true;
+    result = train(part);
+  }
+  EXPECT_TRUE(result.stopped_early);
+  EXPECT_EQ(result.steps, 15);
+  EXPECT_EQ(result.best_step, 6);
+  EXPECT_EQ(recorder.evaluations, whole_recorder.evaluations);
+  EXPECT_TRUE(same_training_state(whole, *model));
+}
+
+TEST(Train, AnEvaluationCutShortIsMadeAgain) {
+  TrainingSettings settings = quick_settings();
+  settings.eval_steps = 10;
+  const TemporaryFolder folder;
+  BagModel model;
+  Recorder recorder;
+  int calls = 0;
+  TrainingRun run = run_of(model, recorder, settings);
+  run.directory = folder.path();
+  run.resume = true;
+  run.evaluate = [&](Model&) -> std::map<std::string, double> {
+    if (++calls == 2) recorder.stop = true;
+    return {{"calls", calls}};
+  };
+  EXPECT_TRUE(train(run).interrupted);
+  EXPECT_EQ(recorder.evaluations, (std::vector<std::int64_t>{10}));
+  recorder.stop = false;
+  EXPECT_FALSE(train(run).interrupted);
+  EXPECT_EQ(recorder.evaluations, (std::vector<std::int64_t>{10, 20, 30}));
+  EXPECT_EQ(recorder.steps.size(), 30u);
+}
+
+TEST(Train, TasksAreDrawnByWeightAndResumeWithTheirOwnPlaces) {
+  const Dataset tokens = bag_dataset(40, HeadKind::kToken, 8);
+  const Dataset text = bag_dataset(60, HeadKind::kMaskedLm, 9);
+  const MaskingSettings masking = {0.15, 96, static_cast<std::int32_t>(BagModel::kVocabulary), {}, 5};
+  const std::vector<HeadSpec> heads = {{"bags", HeadKind::kSequence, 3},
+                                       {"tokens", HeadKind::kToken, 3},
+                                       {"text", HeadKind::kMaskedLm, static_cast<std::int32_t>(BagModel::kVocabulary)}};
+  const auto multi = [&](BagModel& model, Recorder& recorder) {
+    TrainingRun run = run_of(model, recorder);
+    run.tasks[0].weight = 2;
+    run.tasks.push_back({"tokens", 1, &tokens, 1, nullptr});
+    run.tasks.push_back({"text", 2, &text, 1, &masking});
+    return run;
+  };
+  BagModel whole(heads);
+  Recorder expected;
+  train(multi(whole, expected));
+  std::map<std::string, int> drawn;
+  for (const TrainingObserver::Step& step : expected.steps) ++drawn[step.task];
+  EXPECT_EQ(drawn.size(), 3u);
+  const TemporaryFolder folder;
+  BagModel first(heads), second(heads, DType::kFloat32, 77);
+  Recorder recorder;
+  recorder.stop_at = 11;
+  TrainingRun part = multi(first, recorder);
+  part.directory = folder.path();
+  train(part);
+  recorder.stop = false;
+  TrainingRun rest = multi(second, recorder);
+  rest.directory = folder.path();
+  rest.resume = true;
+  train(rest);
+  expect_same_steps(expected.steps, recorder.steps);
+  EXPECT_TRUE(same_training_state(whole, second));
+}
+
+TEST(DrawTask, FollowsTheWeights) {
+  std::vector<TrainingTask> tasks(4);
+  const double weights[] = {1, 0, 2, 5};
+  for (std::size_t i = 0; i < 4; ++i) tasks[i].weight = weights[i];
+  constexpr int kDraws = 20000;
+  double counts[4] = {};
+  for (int step = 0; step < kDraws; ++step) counts[draw_task(3, step, tasks)] += 1;
+  EXPECT_EQ(counts[1], 0);
+  for (const int i : {0, 2, 3}) {
+    const double share = weights[i] / 8;
+    EXPECT_NEAR(counts[i] / kDraws, share, 5 * std::sqrt(share * (1 - share) / kDraws));  // five standard errors
+  }
+  for (TrainingTask& task : tasks) task.weight = 0;
+  EXPECT_THROW(draw_task(3, 0, tasks), UserError);
+}
+
+TEST(Train, StepsAreCountedFromEpochsOrGiven) {
+  BagModel model;
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder);
+  run.settings.max_steps = -1;
+  run.settings.num_train_epochs = 2;
+  EXPECT_EQ(total_steps(run), 20);  // 2 * ceil(150 / 16)
+  run.settings.gradient_accumulation_steps = 2;
+  EXPECT_EQ(total_steps(run), 10);
+  run.settings.num_train_epochs = 0.25;
+  EXPECT_EQ(total_steps(run), 2);
+  run.settings.max_steps = 7;
+  EXPECT_EQ(total_steps(run), 7);
+}
+
+std::string failure_of(const TrainingRun& run) {
+  try {
+    train(run);
+  } catch (const UserError& error) {
+    return std::string("user error: ") + error.what();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Train, ALossThatIsNotFiniteNamesStepAndExamples) {
+  BagModel model;
+  Recorder recorder;
+  model.nan_loss_example = 1042;
+  const std::string message = failure_of(run_of(model, recorder));
+  EXPECT_NE(message.find("loss of step " + std::to_string(recorder.steps.size() + 1)), std::string::npos) << message;
+  EXPECT_NE(message.find("1042"), std::string::npos) << message;
+  EXPECT_NE(message.find("task bags"), std::string::npos) << message;
+}
+
+TEST(Train, AGradientThatIsNotFiniteNamesStepAndExamplesAndUpdatesNothing) {
+  BagModel model, reference;
+  Recorder recorder, reference_recorder;
+  model.infinite_gradient_step = 6;
+  const std::string message = failure_of(run_of(model, recorder));
+  EXPECT_EQ(recorder.steps.size(), 6u);
+  EXPECT_NE(message.find("gradient of step 7"), std::string::npos) << message;
+  EXPECT_NE(message.find("examples 1"), std::string::npos) << message;
+  reference_recorder.stop_at = 6;
+  train(run_of(reference, reference_recorder));
+  const int head = 0;
+  EXPECT_TRUE(same_bits(model.parameters().master(head), reference.parameters().master(head), 3 * BagModel::kWidth));
+}
+
+TEST(Train, StepsWithoutACountedLabelAreTaken) {
+  Dataset ignored = bag_dataset(10, HeadKind::kToken);
+  for (Example& example : ignored.examples) example.labels.assign(example.ids.size(), kIgnoredLabel);
+  BagModel model({{"", HeadKind::kToken, 3}});
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder);
+  run.tasks[0].train = &ignored;
+  EXPECT_EQ(train(run).steps, 30);
+  EXPECT_EQ(recorder.steps.back().loss, 0.0);
+  EXPECT_TRUE(model.identities.empty());
+}
+
+TEST(Train, RefusesWhatCannotBeTrainedBeforeAnythingRuns) {
+  BagModel model;
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder);
+  run.settings.max_tokens_per_batch = 10;
+  expect_user_error([&] { train(run); }, {"bags", "max_tokens_per_batch = 10"});
+  run.settings = quick_settings();
+  Dataset data = bags();
+  data.examples[3].ids.assign(33, 5);
+  run.tasks[0].train = &data;
+  expect_user_error([&] { train(run); }, {"example 1003", "33 tokens", "32"});
+  data.examples.clear();
+  expect_user_error([&] { train(run); }, {"bags", "no training examples"});
+  run.tasks[0].train = &bags();
+  run.settings.adam_beta2 = 1;
+  expect_user_error([&] { train(run); }, {"adam_beta2 is 1"});
+  EXPECT_EQ(recorder.started_at, -1);
+}
+
+}  // namespace
+}  // namespace koine

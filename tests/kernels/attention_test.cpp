@@ -1,0 +1,332 @@
+#include "kernels/attention/attention.h"
+
+#include <numeric>
+
+#include "tests/kernels/suite.h"
+
+namespace koine::testing {
+namespace {
+
+// A packed batch: what arguments point to besides the operands.
+struct Batch {
+  std::vector<std::int32_t> cumulative_lengths = {0};
+  std::vector<std::uint32_t> examples;
+  AttentionShape shape;
+
+  Batch(const std::vector<std::int64_t>& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0) {
+    for (const std::int64_t length : lengths) {
+      cumulative_lengths.push_back(cumulative_lengths.back() + static_cast<std::int32_t>(length));
+      examples.push_back(static_cast<std::uint32_t>(1000 + 7 * examples.size()));
+    }
+    shape.tokens = cumulative_lengths.back();
+    shape.sequences = static_cast<std::int64_t>(lengths.size());
+    shape.heads = heads;
+    shape.head_size = head_size;
+    shape.maximum_length = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    shape.cumulative_lengths = cumulative_lengths.data();
+    shape.qkv_stride = 3 * hidden();
+    shape.output_stride = hidden();
+    shape.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(head_size)));
+    shape.dropout.rate = rate;
+    shape.dropout.seed = 11;
+    shape.dropout.step = 22;
+    shape.dropout.site = 3;
+    shape.dropout.examples = examples.data();
+  }
+  Batch(const Batch&) = delete;
+
+  std::int64_t hidden() const { return shape.heads * shape.head_size; }
+  std::int64_t qkv_count() const { return shape.tokens * shape.qkv_stride; }
+  std::int64_t output_count() const { return shape.tokens * shape.output_stride; }
+  std::int64_t statistics_count() const { return shape.tokens * shape.heads; }
+};
+
+template <class Arguments>
+void bind_qkv(Arguments& arguments, void* fused) {
+  const std::int64_t third = arguments.shape.heads * arguments.shape.head_size;
+  arguments.query = fused;
+  arguments.key = offset_by(fused, arguments.shape.type, third);
+  arguments.value = offset_by(fused, arguments.shape.type, 2 * third);
+}
+
+void bind_d_qkv(AttentionBackwardArguments& arguments, void* fused) {
+  const std::int64_t third = arguments.shape.heads * arguments.shape.head_size;
+  arguments.d_query = fused;
+  arguments.d_key = offset_by(fused, arguments.shape.type, third);
+  arguments.d_value = offset_by(fused, arguments.shape.type, 2 * third);
+}
+
+template <class Arguments>
+void set_shape_type(Arguments& arguments, DType type) {
+  arguments.shape.type = type;
+}
+
+// An element passes through one FMA chain over the head's columns (its score) and one over positions; the error of each step
+// is at most one rounding of the partial sum, of either sign, so that they add up as the root of their number. Six standard
+// deviations over the tens of thousands of elements a case compares, at partial sums of the size of the largest result.
+double chain_error(const AttentionShape& shape, const std::vector<double>& results) {
+  double largest = 0;
+  for (const double result : results) largest = std::max(largest, std::fabs(result));
+  return fp32_error(6 * std::sqrt(static_cast<double>(shape.head_size + shape.maximum_length)), largest);
+}
+
+Case<AttentionForwardArguments> forward_case(const std::string& name, const Batch& batch, std::vector<double> qkv) {
+  Case<AttentionForwardArguments> test_case(name);
+  test_case.set_type = set_shape_type<AttentionForwardArguments>;
+  test_case.arguments.shape = batch.shape;
+  test_case.input("qkv", std::move(qkv), bind_qkv<AttentionForwardArguments>);
+  test_case.output("output", batch.output_count(), [](auto& arguments, void* data) { arguments.output = data; });
+  test_case.output_fp32("log_sum_exp", batch.statistics_count(),
+                        [](auto& arguments, void* data) { arguments.log_sum_exp = static_cast<float*>(data); });
+  const Outcome truth = reference_in_double(test_case);
+  test_case.operands[1].accumulation = chain_error(batch.shape, truth.values(1));
+  test_case.operands[2].accumulation = chain_error(batch.shape, truth.values(2));
+  return test_case;
+}
+
+Case<AttentionBackwardArguments> backward_case(const Batch& batch, const Case<AttentionForwardArguments>& forward) {
+  const Outcome outcome = reference_in_double(forward);
+  Case<AttentionBackwardArguments> test_case(forward.name);
+  test_case.set_type = set_shape_type<AttentionBackwardArguments>;
+  test_case.arguments.shape = batch.shape;
+  test_case.input("qkv", forward.operands[0].values, bind_qkv<AttentionBackwardArguments>);
+  test_case.input("output", outcome.values(1), [](auto& arguments, void* data) { arguments.output = data; });
+  test_case.input_fp32("log_sum_exp", outcome.values(2),
+                       [](auto& arguments, void* data) { arguments.log_sum_exp = static_cast<const float*>(data); });
+  test_case.input("d_output", random_values(batch.output_count(), 2),
+                  [](auto& arguments, void* data) { arguments.d_output = data; });
+  test_case.output("d_qkv", batch.qkv_count(), bind_d_qkv);
+  test_case.operands[4].accumulation = chain_error(batch.shape, reference_in_double(test_case).values(4));
+  return test_case;
+}
+
+// The operands are bf16 numbers in either type, so that log_sum_exp, which stays fp32, belongs to what the backward reads.
+void check_both(const std::string& name, const Batch& batch) {
+  std::vector<double> qkv = random_values(batch.qkv_count());
+  for (double& value : qkv) value = round_to(DType::kBFloat16, value);
+  const Case<AttentionForwardArguments> forward = forward_case(name, batch, std::move(qkv));
+  check_variants(forward);
+  check_variants(backward_case(batch, forward));
+}
+
+TEST(Attention, OneToken) { check_both("one token", Batch({1}, 2, 64)); }
+TEST(Attention, NothingAtAll) { check_both("no tokens", Batch({0, 0}, 2, 64)); }
+TEST(Attention, MixedLengthsAndEmptySequences) {
+  check_both("mixed", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 3, 64));
+  check_both("mixed, dropout", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 3, 64, 0.1f));
+}
+TEST(Attention, LengthsAroundBlocks) { check_both("leaving 64 over", Batch({15, 16, 17, 65, 127, 129, 192}, 1, 16, 0.1f)); }
+TEST(Attention, HeadSizes) {
+  check_both("head size 80", Batch({33, 5}, 2, 80, 0.1f));
+  check_both("head size 128", Batch({17, 40}, 2, 128, 0.3f));
+  check_both("head size 24", Batch({19, 3}, 2, 24));
+  check_both("head size 7", Batch({21, 4}, 3, 7, 0.5f));
+  check_both("head size 1", Batch({9}, 2, 1));
+}
+TEST(Attention, LongSequences) { check_both("long", Batch({511, 512, 513}, 1, 8, 0.1f)); }
+
+// Numbers of PyTorch 2.15 in double:
+//   q, k, v, do as below, requires_grad; o = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.5)
+//   o.backward(do); torch.logsumexp(0.5 * q @ k.T, -1)
+TEST(Attention, ReferenceIsPyTorchs) {
+  const Batch batch({3}, 1, 2);
+  Case<AttentionForwardArguments> forward =
+      forward_case("torch", batch, {1, -2, 0.5, 1, 1, 2, 0.5, 3, -1, 2, 3, -1, -1, 0.25, 1.5, -0.5, -2, 0.5});
+  forward.arguments.shape.scale = 0.5f;
+  const Outcome outcome = reference_in_double(forward);
+  Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  backward.arguments.shape.scale = 0.5f;
+  backward.operands[3].values = {1, -1, 0.5, 2, -3, 1};
+  const std::vector<double> output = {-1.548178616, 0.6447347523, 2.365047251, -0.240193734, 1.843029977, -0.03779358876};
+  const std::vector<double> log_sum_exp = {1.397430748, 3.063780575, 1.236414117};
+  const std::vector<double> d_qkv = {-0.2267551028, 0.2615833477, -0.2903559357, 1.358373407,  -0.5335020104,
+                                     0.6139479664,  0.6475114176, -0.4222820928, 1.206045605,  -1.783943014,
+                                     -1.458847778,  2.055891839,  2.821758682,   -2.529137807, -0.915689669,
+                                     0.4255696074,  0.4923497885, -0.6698398055};
+  // Ten digits were printed; log_sum_exp is stored in fp32.
+  for (std::size_t i = 0; i < output.size(); ++i)
+    EXPECT_NEAR(outcome.value(1, static_cast<std::int64_t>(i)), output[i], 1e-9);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(outcome.value(2, static_cast<std::int64_t>(i)), log_sum_exp[i], 2e-7);
+  const std::vector<double> gradient = reference_in_double(backward).values(4);
+  for (std::size_t i = 0; i < d_qkv.size(); ++i) EXPECT_NEAR(gradient[i], d_qkv[i], 3e-9) << i;
+}
+
+TEST(Attention, GradientsAreDifferencesOfTheForward) {
+  for (const float rate : {0.0f, 0.4f}) {
+    const Batch batch({4, 0, 1, 18}, 2, 3, rate);
+    Case<AttentionForwardArguments> forward = forward_case("differences", batch, random_values(batch.qkv_count()));
+    const Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+    const auto loss = [&](const std::vector<double>& qkv) {
+      forward.operands[0].values = qkv;
+      return dot(reference_in_double(forward).values(1), backward.operands[3].values);
+    };
+    check_gradient("qkv", loss, backward.operands[0].values, reference_in_double(backward).values(4));
+  }
+}
+
+// The outcome of the variant a user runs, in the order of operands.
+template <class Arguments>
+Outcome run_first(const Case<Arguments>& test_case, DType type) {
+  Arguments typed = test_case.arguments;
+  test_case.set_type(typed, type);
+  return launch(test_case, choose_variant(Context{}, typed), type, type);
+}
+
+// The bytes of the rows [first, first + rows) of an operand with `row` elements each.
+std::string rows_of(const Outcome& outcome, std::size_t operand, std::int64_t first, std::int64_t rows, std::int64_t row) {
+  const std::size_t size = static_cast<std::size_t>(row) * size_of(outcome.types[operand]);
+  const char* start = static_cast<const char*>(outcome.buffers[operand].data()) + static_cast<std::size_t>(first) * size;
+  return {start, static_cast<std::size_t>(rows) * size};
+}
+
+// A sequence alone, and among neighbours whose every number is NaN: the same bits, forward and backward.
+TEST(Attention, NeighboursDoNotMatter) {
+  const std::vector<std::int64_t> lengths = {45, 3, 0, 130, 64, 300};
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    const Batch batch(lengths, 2, 20, 0.1f);
+    const std::vector<double> qkv = random_values(batch.qkv_count());
+    for (std::size_t n = 0; n < lengths.size(); ++n) {
+      const std::int64_t first = batch.cumulative_lengths[n];
+      const auto only = [&](std::vector<double> values, std::int64_t row) {
+        for (std::int64_t i = 0; i < static_cast<std::int64_t>(values.size()); ++i) {
+          const std::int64_t token = i / row;
+          if (token < first || token >= first + lengths[n]) values[static_cast<std::size_t>(i)] = NAN;
+        }
+        return values;
+      };
+      const auto cut = [&](const std::vector<double>& values, std::int64_t row) {
+        return std::vector<double>(values.begin() + first * row, values.begin() + (first + lengths[n]) * row);
+      };
+      const Case<AttentionForwardArguments> packed = forward_case("packed", batch, only(qkv, batch.shape.qkv_stride));
+      Case<AttentionBackwardArguments> packed_backward = backward_case(batch, packed);
+      packed_backward.operands[3].values = only(packed_backward.operands[3].values, batch.hidden());
+
+      Batch single({lengths[n]}, 2, 20, 0.1f);
+      single.examples[0] = batch.examples[n];
+      const Case<AttentionForwardArguments> alone =
+          forward_case("alone", single, cut(packed.operands[0].values, batch.shape.qkv_stride));
+      Case<AttentionBackwardArguments> alone_backward = backward_case(single, alone);
+      alone_backward.operands[3].values = cut(packed_backward.operands[3].values, batch.hidden());
+
+      const Outcome among = run_first(packed, type), by_itself = run_first(alone, type);
+      const Outcome among_back = run_first(packed_backward, type), by_itself_back = run_first(alone_backward, type);
+      EXPECT_EQ(rows_of(among, 1, first, lengths[n], batch.hidden()), rows_of(by_itself, 1, 0, lengths[n], batch.hidden()));
+      EXPECT_EQ(rows_of(among, 2, first, lengths[n], 2), rows_of(by_itself, 2, 0, lengths[n], 2));
+      const std::int64_t row = batch.shape.qkv_stride;
+      EXPECT_EQ(rows_of(among_back, 4, first, lengths[n], row), rows_of(by_itself_back, 4, 0, lengths[n], row));
+      for (const double value : by_itself_back.values(4)) ASSERT_TRUE(std::isfinite(value));
+    }
+  }
+}
+
+// With query 0 every weight is 1 / length, and with row j of value the j-th unit vector column j of the output is the weight
+// of key j: not 0 exactly where it is kept. With d_output unit vectors likewise, d_value is the transpose.
+TEST(Attention, DropsExactlyWhatTheMaskSays) {
+  const std::vector<std::int64_t> lengths = {100, 0, 37, 1};
+  const Batch batch(lengths, 2, 100, 0.25f);
+  std::vector<double> qkv(static_cast<std::size_t>(batch.qkv_count()), 0.0);
+  std::vector<double> d_output(static_cast<std::size_t>(batch.output_count()), 0.0);
+  for (std::size_t n = 0; n < lengths.size(); ++n) {
+    for (std::int64_t j = 0; j < lengths[n]; ++j) {
+      for (std::int64_t head = 0; head < 2; ++head) {
+        const std::int64_t token = batch.cumulative_lengths[n] + j;
+        qkv[static_cast<std::size_t>(token * 600 + 400 + head * 100 + j)] = 1;
+        d_output[static_cast<std::size_t>(token * 200 + head * 100 + j)] = 1;
+      }
+    }
+  }
+  const Case<AttentionForwardArguments> forward = forward_case("mask", batch, qkv);
+  Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  backward.operands[3].values = d_output;
+  for_each_instruction_set([&](const std::string& instructions) {
+    const Outcome outcome = run_first(forward, DType::kFloat32), gradients = run_first(backward, DType::kFloat32);
+    std::int64_t wrong = 0, dropped = 0;
+    for (std::size_t n = 0; n < lengths.size(); ++n) {
+      for (std::int64_t head = 0; head < 2; ++head) {
+        for (std::int64_t i = 0; i < lengths[n]; ++i) {
+          for (std::int64_t j = 0; j < lengths[n]; ++j) {
+            const bool kept = keeps_attention(batch.shape.dropout, batch.examples[n], static_cast<std::uint32_t>(head),
+                                              static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
+            const std::int64_t query = batch.cumulative_lengths[n] + i, key = batch.cumulative_lengths[n] + j;
+            wrong += kept != (outcome.value(1, query * 200 + head * 100 + j) != 0);
+            wrong += kept != (gradients.value(4, key * 600 + 400 + head * 100 + i) != 0);
+            dropped += !kept;
+          }
+        }
+      }
+    }
+    EXPECT_EQ(wrong, 0) << instructions;
+    // A quarter of 22,740 weights, with a standard deviation of 65.
+    EXPECT_NEAR(static_cast<double>(dropped), 0.25 * 22740, 5 * 65) << instructions;
+  });
+}
+
+// Scores of 1e8 on the diagonal and 0 elsewhere: every weight is exactly 0 or 1.
+TEST(Attention, LargeScoresDoNotOverflow) {
+  const std::int64_t length = 40;
+  const Batch batch({length}, 1, 64);
+  std::vector<double> qkv = random_values(batch.qkv_count());
+  for (std::int64_t i = 0; i < length; ++i) {
+    for (std::int64_t c = 0; c < 128; ++c) qkv[static_cast<std::size_t>(i * 192 + c)] = c % 64 == i ? 32768 : 0;
+  }
+  const Case<AttentionForwardArguments> forward = forward_case("large scores", batch, qkv);
+  const Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    const Outcome outcome = run_first(forward, type), gradients = run_first(backward, type);
+    for (std::int64_t i = 0; i < length; ++i) {
+      EXPECT_EQ(outcome.value(2, i), 32768.0 * 32768.0 / 8);
+      for (std::int64_t c = 0; c < 64; ++c) {
+        EXPECT_EQ(outcome.value(1, i * 64 + c), round_to(type, qkv[static_cast<std::size_t>(i * 192 + 128 + c)]));
+        EXPECT_EQ(gradients.value(4, i * 192 + 128 + c),
+                  round_to(type, backward.operands[3].values[static_cast<std::size_t>(i * 64 + c)]));
+        EXPECT_TRUE(std::isfinite(gradients.value(4, i * 192 + c)));
+        EXPECT_TRUE(std::isfinite(gradients.value(4, i * 192 + 64 + c)));
+      }
+    }
+  }
+}
+
+TEST(Attention, ScratchGrowsWithTheLengthNotItsSquare) {
+  const auto workspace = [](std::int64_t length) {
+    const Batch batch({length}, 12, 64, 0.1f);
+    AttentionForwardArguments forward{batch.shape};
+    AttentionBackwardArguments backward{batch.shape};
+    return std::pair(choose_variant(Context{}, forward).workspace_bytes(forward),
+                     choose_variant(Context{}, backward).workspace_bytes(backward));
+  };
+  EXPECT_LE(workspace(8192).first, 2 * workspace(4096).first);
+  EXPECT_LE(workspace(8192).second, 2 * workspace(4096).second);
+}
+
+TEST(Attention, SaysWhichShapeIsWrong) {
+  const auto message = [](auto&& change) -> std::string {
+    Batch batch({5, 3}, 2, 4);
+    std::vector<float> memory(4096);
+    AttentionForwardArguments arguments{batch.shape};
+    bind_qkv(arguments, memory.data());
+    arguments.output = memory.data() + 1024;
+    arguments.log_sum_exp = memory.data() + 2048;
+    change(arguments, batch);
+    StackMemory scratch("test", 1 << 20);
+    Context context;
+    context.scratch = &scratch;
+    try {
+      attention_forward(context, arguments);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  using Arguments = AttentionForwardArguments;
+  const auto says = [](const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; };
+  EXPECT_EQ(message([](Arguments&, Batch&) {}), "");
+  EXPECT_TRUE(
+      says(message([](Arguments& a, Batch&) { a.shape.qkv_stride = 7; }), "qkv_stride 7 is shorter than a row of 2 x 4"));
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.maximum_length = 4; }), "sequence 0 has length 5"));
+  EXPECT_TRUE(says(message([](Arguments&, Batch& b) { b.cumulative_lengths[2] = 9; }), "run from 0 to 9"));
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.key = nullptr; }), "query, key or value is null"));
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.dropout.rate = 1; }), "dropout rate 1 "));
+}
+
+}  // namespace
+}  // namespace koine::testing

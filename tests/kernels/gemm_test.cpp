@@ -1,0 +1,297 @@
+#include "kernels/gemm/gemm.h"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/suite.h"
+
+namespace koine::testing {
+namespace {
+
+struct Shape {
+  std::int64_t m, n, k;
+  std::int64_t gap = 0;  // elements between the rows of every matrix
+};
+
+struct Extras {
+  bool bias = false;
+  GemmEpilogue epilogue = GemmEpilogue::kNone;
+  bool keep_pre_activation = false;
+  bool residual = false;
+  bool accumulate = false;
+};
+
+enum class Transposes { kNeither, kB, kA, kBoth };
+
+// The sum of k products of standard normal numbers is a chain of k roundings at partial sums of size sqrt(k / 2) in the
+// mean: together a standard deviation of at most 0.41 k 2^-24; six of them are granted, and twenty roundings of the epilogue
+// (bias, activation, residual) at the size of the largest elements, 5 sqrt(k).
+double granted(const Shape& shape) {
+  const double root = std::sqrt(static_cast<double>(shape.k)) + 1;
+  return fp32_error(2.5 * root, root) + fp32_error(20, 5 * root);
+}
+
+std::string describe(const Shape& shape, Transposes transposes, const Extras& extras) {
+  return concatenate(shape.m, "x", shape.n, "x", shape.k, "+", shape.gap, " transposes ", static_cast<int>(transposes),
+                     " epilogue ", static_cast<int>(extras.epilogue), extras.bias ? " bias" : "",
+                     extras.keep_pre_activation ? " kept" : "", extras.residual ? " residual" : "",
+                     extras.accumulate ? " accumulate" : "");
+}
+
+void add_operands(Case<GemmArguments>& test_case, const Shape& shape, const Extras& extras) {
+  const GemmArguments& g = test_case.arguments;
+  test_case.input("a", random_values((g.transpose_a ? shape.k : shape.m) * g.lda, 1), [](auto& to, void* at) { to.a = at; });
+  test_case.input("b", random_values((g.transpose_b ? shape.n : shape.k) * g.ldb, 2), [](auto& to, void* at) { to.b = at; });
+  const std::int64_t count = shape.m * g.ldc;
+  const auto bind_c = [](auto& to, void* at) { to.c = at; };
+  if (extras.accumulate) {
+    test_case.in_out_fp32("c", random_values(count, 3), bind_c).accumulation = granted(shape);
+  } else if (shape.gap > 0) {
+    // What stands between the rows must still be there afterwards.
+    test_case.in_out("c", random_values(count, 3), bind_c).accumulation = granted(shape);
+  } else {
+    test_case.output("c", count, bind_c).accumulation = granted(shape);
+  }
+  if (extras.bias) {
+    test_case.input_fp32("bias", random_values(shape.n, 4),
+                         [](auto& to, void* at) { to.bias = static_cast<const float*>(at); });
+  }
+  const auto bind_pre_activation = [](auto& to, void* at) { to.pre_activation = at; };
+  if (extras.epilogue == GemmEpilogue::kGeluGradient) {
+    test_case.input("pre_activation", random_values(count, 5), bind_pre_activation);
+  } else if (extras.keep_pre_activation) {
+    test_case.in_out("pre_activation", random_values(count, 5), bind_pre_activation).accumulation = granted(shape);
+  }
+  if (extras.residual) test_case.input("residual", random_values(count, 6), [](auto& to, void* at) { to.residual = at; });
+}
+
+Case<GemmArguments> make_case(const Shape& shape, Transposes transposes, const Extras& extras) {
+  Case<GemmArguments> test_case(describe(shape, transposes, extras));
+  GemmArguments& g = test_case.arguments;
+  g.m = shape.m;
+  g.n = shape.n;
+  g.k = shape.k;
+  g.transpose_a = transposes == Transposes::kA || transposes == Transposes::kBoth;
+  g.transpose_b = transposes == Transposes::kB || transposes == Transposes::kBoth;
+  g.lda = (g.transpose_a ? g.m : g.k) + shape.gap;
+  g.ldb = (g.transpose_b ? g.k : g.n) + shape.gap;
+  g.ldc = g.n + shape.gap;
+  g.accumulate = extras.accumulate;
+  g.epilogue = extras.epilogue;
+  test_case.set_type = [accumulate = extras.accumulate](GemmArguments& to, DType type) {
+    to.input_type = type;
+    to.output_type = accumulate ? DType::kFloat32 : type;
+  };
+  add_operands(test_case, shape, extras);
+  return test_case;
+}
+
+constexpr Transposes kAllTransposes[] = {Transposes::kNeither, Transposes::kB, Transposes::kA, Transposes::kBoth};
+
+TEST(Gemm, SmallAndOddShapes) {
+  for (const Shape& shape : {Shape{1, 1, 1}, Shape{1, 3, 64}, Shape{2, 17, 5, 3}, Shape{7, 65, 33}, Shape{16, 64, 32},
+                             Shape{17, 16, 31, 1}, Shape{50, 130, 96}}) {
+    for (const Transposes transposes : kAllTransposes) check_variants(make_case(shape, transposes, {}));
+  }
+}
+
+TEST(Gemm, EmptyShapes) {
+  for (const Shape& shape : {Shape{0, 5, 3}, Shape{5, 0, 3}, Shape{5, 40, 0}, Shape{0, 0, 0}}) {
+    for (const Transposes transposes : kAllTransposes) check_variants(make_case(shape, transposes, {.bias = true}));
+  }
+  check_variants(make_case({5, 7, 0}, Transposes::kA, {.accumulate = true}));
+}
+
+// Around 512, around the number of rows (256) from which op(B) is packed once, and around the depth (992) at which op(A) is
+// cut.
+TEST(Gemm, ShapesAroundBorders) {
+  for (const Shape& shape :
+       {Shape{511, 20, 40}, Shape{20, 513, 64}, Shape{9, 33, 512}, Shape{256, 70, 32}, Shape{257, 140, 96, 5},
+        Shape{33, 18, 992}, Shape{21, 66, 993}, Shape{300, 10, 1100}, Shape{5, 70, 2050}}) {
+    for (const Transposes transposes : kAllTransposes) check_variants(make_case(shape, transposes, {.bias = true}));
+  }
+}
+
+TEST(Gemm, Epilogues) {
+  const std::vector<Extras> list = {{.bias = true},
+                                    {.residual = true},
+                                    {.bias = true, .residual = true},
+                                    {.epilogue = GemmEpilogue::kGelu},
+                                    {.bias = true, .epilogue = GemmEpilogue::kGelu, .keep_pre_activation = true},
+                                    {.epilogue = GemmEpilogue::kGeluGradient},
+                                    {.accumulate = true},
+                                    {.bias = true, .residual = false, .accumulate = true}};
+  for (const Extras& extras : list) {
+    for (const Shape& shape : {Shape{37, 75, 24}, Shape{270, 33, 64, 2}}) {
+      for (const Transposes transposes : kAllTransposes) check_variants(make_case(shape, transposes, extras));
+    }
+  }
+}
+
+// bf16 inputs also go to an fp32 output that is overwritten.
+TEST(Gemm, MixedTypesWithoutAccumulation) {
+  Case<GemmArguments> test_case = make_case({40, 50, 60}, Transposes::kB, {});
+  test_case.set_type = [](GemmArguments& to, DType type) {
+    to.input_type = type;
+    to.output_type = DType::kFloat32;
+  };
+  test_case.operands[2].fixed_fp32 = true;
+  check_variants(test_case);
+}
+
+// Operands that are packed in several chunks: more than 16 MB of each.
+TEST(Gemm, SeveralChunks) {
+  const std::int64_t m = 2200, n = 2300, k = 2000;
+  for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
+    GemmArguments g;
+    g.m = m, g.n = n, g.k = k;
+    g.transpose_a = true, g.transpose_b = true;
+    g.lda = m, g.ldb = k, g.ldc = n;
+    std::vector<float> a(static_cast<std::size_t>(k * m)), b(static_cast<std::size_t>(n * k)),
+        c(static_cast<std::size_t>(m * n));
+    // Small integers: every sum is exact.
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i % 7) - 3;
+    for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i % 5) - 2;
+    g.a = a.data(), g.b = b.data(), g.c = c.data();
+    if (variant.name == kReference || !usable(variant, Context{}, g)) continue;
+    Buffer workspace(variant.workspace_bytes(g));
+    variant.launch(Context{}, g, workspace.data());
+    EXPECT_TRUE(workspace.guards_intact());
+    TestRandom random(9);
+    for (int trial = 0; trial < 2000; ++trial) {
+      const std::int64_t row = random.below(m), column = random.below(n);
+      double expected = 0;
+      for (std::int64_t i = 0; i < k; ++i)
+        expected += a[static_cast<std::size_t>(i * m + row)] * b[static_cast<std::size_t>(column * k + i)];
+      ASSERT_EQ(c[static_cast<std::size_t>(row * n + column)], expected) << variant.name << " " << row << " " << column;
+    }
+  }
+}
+
+std::vector<unsigned char> product_of_first_rows(const Variant<GemmArguments>& variant, GemmArguments g, std::int64_t rows) {
+  const std::size_t bytes = static_cast<std::size_t>(rows * g.n) * size_of(g.output_type);
+  Buffer c(g.output_type, rows * g.n);
+  g.m = rows;
+  g.c = c.data();
+  Buffer workspace(variant.workspace_bytes(g));
+  variant.launch(Context{}, g, workspace.data());
+  const auto* begin = static_cast<const unsigned char*>(c.data());
+  return {begin, begin + bytes};
+}
+
+// A row's result does not depend on how many rows the product has: what makes a sentence's encoding independent of its
+// batch.
+TEST(Gemm, RowsDoNotDependOnTheirNumber) {
+  constexpr std::int64_t kRows = 600;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    for (const std::int64_t k : {96, 1021}) {
+      Buffer a(type, kRows * k), b(type, 100 * k);
+      const std::vector<double> values = random_values(kRows * k, 8);
+      for (std::int64_t i = 0; i < kRows * k; ++i) store_element(a.data(), type, i, values[static_cast<std::size_t>(i)]);
+      for (std::int64_t i = 0; i < 100 * k; ++i) store_element(b.data(), type, i, values[static_cast<std::size_t>(i)]);
+      GemmArguments g;
+      g.n = 100, g.k = k, g.lda = k, g.ldb = k, g.ldc = 100, g.transpose_b = true;
+      g.a = a.data(), g.b = b.data(), g.input_type = type, g.output_type = type;
+      for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
+        if (variant.name == kReference || !usable(variant, Context{}, g)) continue;
+        const std::vector<unsigned char> whole = product_of_first_rows(variant, g, kRows);
+        for (std::int64_t rows = 1; rows < kRows; rows += k < 100 ? 1 : 37) {
+          const std::vector<unsigned char> part = product_of_first_rows(variant, g, rows);
+          ASSERT_EQ(std::memcmp(part.data(), whole.data(), part.size()), 0)
+              << variant.name << " " << name_of(type) << " " << rows << " rows, k " << k;
+        }
+      }
+    }
+  }
+}
+
+// Operands that are the corner of larger matrices: what lies beyond them is NaN here, and is not read.
+TEST(Gemm, ReadsOnlyItsOperands) {
+  const std::int64_t m = 37, n = 75, k = 33, large = 160;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    for (const Transposes transposes : kAllTransposes) {
+      GemmArguments g = make_case({m, n, k}, transposes, {}).arguments;
+      Buffer a(type, large * large), b(type, large * large), c(type, m * n);
+      const auto fill = [&](Buffer& to, std::int64_t rows, std::int64_t columns) {
+        for (std::int64_t i = 0; i < rows * columns; ++i)
+          store_element(to.data(), type, i / columns * large + i % columns, 1);
+      };
+      fill(a, g.transpose_a ? k : m, g.transpose_a ? m : k);
+      fill(b, g.transpose_b ? n : k, g.transpose_b ? k : n);
+      g.a = a.data(), g.b = b.data(), g.c = c.data(), g.lda = g.ldb = large, g.input_type = g.output_type = type;
+      for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
+        if (!usable(variant, Context{}, g)) continue;
+        Buffer workspace(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(g));
+        variant.launch(Context{}, g, workspace.data());
+        for (std::int64_t i = 0; i < m * n; ++i) ASSERT_EQ(load_element(c.data(), type, i), k) << variant.name << " " << i;
+      }
+    }
+  }
+}
+
+// C is the GELU of the pre-activation as it is stored, so that backward sees what forward saw.
+TEST(Gemm, ActivationIsOfTheStoredValue) {
+  const std::int64_t m = 40, n = 90;
+  const Case<GemmArguments> test_case =
+      make_case({m, n, 20}, Transposes::kB, {.bias = true, .epilogue = GemmEpilogue::kGelu, .keep_pre_activation = true});
+  for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
+    GemmArguments typed = test_case.arguments;
+    test_case.set_type(typed, DType::kBFloat16);
+    if (!usable(variant, Context{}, typed)) continue;
+    const Outcome outcome = launch(test_case, variant, DType::kBFloat16, DType::kBFloat16);
+    for (std::int64_t i = 0; i < m * n; ++i) {
+      const double x = outcome.value(4, i);
+      const double expected = 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+      // erf in fp32 is off by 1e-7 at most.
+      EXPECT_NEAR(outcome.value(2, i), expected, one_rounding(DType::kBFloat16, expected) * 1.001 + std::fabs(x) * 1e-7)
+          << variant.name;
+    }
+  }
+}
+
+TEST(Gemm, CountsWork) {
+  GemmArguments g;
+  g.m = 3, g.n = 5, g.k = 7;
+  g.input_type = DType::kBFloat16, g.output_type = DType::kFloat32;
+  EXPECT_EQ(operation<GemmArguments>().flops(g), 210);
+  EXPECT_EQ(operation<GemmArguments>().bytes(g), (21 + 35) * 2 + 15 * 4);
+  g.accumulate = true;
+  EXPECT_EQ(operation<GemmArguments>().bytes(g), (21 + 35) * 2 + 2 * 15 * 4);
+}
+
+TEST(Gemm, RefusesWrongArguments) {
+  std::vector<float> data(64);
+  GemmArguments good;
+  good.m = good.n = good.k = good.lda = good.ldb = good.ldc = 4;
+  good.a = good.b = data.data();
+  good.c = data.data() + 32;
+  const auto refuses = [&](const char* text, const std::function<void(GemmArguments&)>& spoil) {
+    GemmArguments g = good;
+    spoil(g);
+    try {
+      operation<GemmArguments>().validate(g);
+      ADD_FAILURE() << "accepted: " << text;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
+    }
+  };
+  EXPECT_NO_THROW(operation<GemmArguments>().validate(good));
+  refuses("negative size", [](auto& g) { g.k = -1; });
+  refuses("lda is shorter", [](auto& g) { g.lda = 3; });
+  refuses("ldb is shorter", [](auto& g) { g.n = 3, g.ldb = 3, g.transpose_b = true; });
+  refuses("ldc is shorter", [](auto& g) { g.ldc = 3; });
+  refuses("C is null", [](auto& g) { g.c = nullptr; });
+  refuses("A or B is null", [](auto& g) { g.b = nullptr; });
+  refuses("no product of these types", [](auto& g) { g.output_type = DType::kBFloat16; });
+  refuses("no product of these types", [](auto& g) { g.output_type = DType::kFloat64; });
+  refuses("accumulate in fp32 only", [](auto& g) { g.input_type = g.output_type = DType::kBFloat16, g.accumulate = true; });
+  refuses("accumulate goes with no activation", [](auto& g) { g.epilogue = GemmEpilogue::kGelu, g.accumulate = true; });
+  refuses("residual goes with no activation", [](auto& g) { g.epilogue = GemmEpilogue::kGelu, g.residual = g.a; });
+  refuses("there is no activation", [](auto& g) { g.pre_activation = g.c; });
+  refuses("needs pre_activation", [](auto& g) { g.epilogue = GemmEpilogue::kGeluGradient; });
+}
+
+}  // namespace
+}  // namespace koine::testing

@@ -1,0 +1,355 @@
+#pragma once
+
+// The suite that every operation's variants run through: one case = one set of arguments with its operands; each usable
+// variant is compared with the double reference in fp32 and bf16, on every instruction set of this processor.
+//
+// The rule. Inputs are first rounded to the type under test. `truth` is the reference in double on these inputs, `rounded`
+// the reference in the type under test (computing in double, rounding what it stores). A variant's output v is accepted
+// where
+//     |v - truth| <= 2 max|rounded - truth| + one rounding of truth to the output's type + accumulation
+// with the maximum over the operand, and `accumulation` what the case grants for summing and computing in fp32:
+// fp32_error(roundings, magnitude). Operands marked exact must equal `rounded` bit for bit.
+//
+// Outputs and workspaces are NaN before each launch and guarded on both sides. Every variant must give the same bits when
+// run again, and with 1, 2 and 3 threads.
+//
+//   Case<DropoutArguments> test_case("three rows");
+//   test_case.set_type = [](auto& arguments, DType type) { arguments.type = type; };
+//   test_case.arguments.rows = 3; ...                                     // integers, flags, host arrays of integers
+//   test_case.input("input", random_values(count), [](auto& arguments, void* data) { arguments.input = data; });
+//   test_case.output("output", count, [](auto& arguments, void* data) { arguments.output = data; });
+//   check_variants(test_case);
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/common/parallel.h"
+#include "kernels/common/registry.h"
+
+namespace koine::testing {
+
+/// Memory that is NaN (read as fp32, bf16 or fp64) until something writes it, guarded on both sides. It starts `offset`
+/// bytes after a multiple of 256: operands start one element off, so that nobody counts on alignment.
+class Buffer {
+ public:
+  explicit Buffer(std::size_t bytes, std::size_t offset = 0)
+      : bytes_(bytes),
+        begin_(kGuard + offset),
+        size_((begin_ + bytes + 2 * kGuard) / kGuard * kGuard),
+        memory_(static_cast<unsigned char*>(std::aligned_alloc(kGuard, size_))) {
+    std::memset(memory_.get(), kGuardValue, size_);
+    std::memset(data(), 0xff, bytes);
+  }
+  Buffer(DType type, std::int64_t count) : Buffer(static_cast<std::size_t>(count) * size_of(type), size_of(type)) {}
+
+  void* data() { return memory_.get() + begin_; }
+  const void* data() const { return memory_.get() + begin_; }
+  std::size_t bytes() const { return bytes_; }
+  bool guards_intact() const {
+    const auto untouched = [](unsigned char value) { return value == kGuardValue; };
+    return std::all_of(memory_.get(), memory_.get() + begin_, untouched) &&
+           std::all_of(memory_.get() + begin_ + bytes_, memory_.get() + size_, untouched);
+  }
+
+ private:
+  struct Free {
+    void operator()(unsigned char* memory) const { std::free(memory); }
+  };
+  static constexpr std::size_t kGuard = 256;
+  static constexpr unsigned char kGuardValue = 0xa5;
+  std::size_t bytes_;
+  std::size_t begin_;
+  std::size_t size_;
+  std::unique_ptr<unsigned char, Free> memory_;
+};
+
+inline double round_to(DType type, double value) {
+  if (type == DType::kFloat64) return value;
+  return type == DType::kFloat32 ? static_cast<float>(value) : to_float(to_bfloat16(static_cast<float>(value)));
+}
+
+/// Half the distance between neighbouring values of `type` around `value`.
+inline double one_rounding(DType type, double value) {
+  if (type == DType::kFloat64) return 0;
+  const double smallest = 1.1754943508222875e-38;  // of the normal numbers
+  return std::ldexp(1.0, std::ilogb(std::max(std::fabs(value), smallest)) - (type == DType::kFloat32 ? 24 : 8));
+}
+
+/// What `roundings` roundings to fp32 at numbers of size `magnitude` add up to at most.
+inline double fp32_error(double roundings, double magnitude) { return roundings * std::ldexp(magnitude, -24); }
+
+/// Reproducible numbers for tests.
+class TestRandom {
+ public:
+  explicit TestRandom(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 1) {}
+  std::uint64_t next() {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return state_ * 0x2545F4914F6CDD1Du;
+  }
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+  double normal() { return std::sqrt(-2 * std::log(1 - uniform())) * std::cos(6.283185307179586 * uniform()); }
+  std::int64_t below(std::int64_t bound) { return static_cast<std::int64_t>(next() % static_cast<std::uint64_t>(bound)); }
+
+ private:
+  std::uint64_t state_;
+};
+
+inline std::vector<double> random_values(std::int64_t count, std::uint64_t seed = 1, double scale = 1, double shift = 0) {
+  TestRandom random(seed);
+  std::vector<double> values(static_cast<std::size_t>(count));
+  for (double& value : values) value = shift + scale * random.normal();
+  return values;
+}
+
+template <class Arguments>
+struct Operand {
+  std::string name;
+  bool fixed_fp32 = false;  ///< fp32 whatever the type under test; else of that type
+  bool read = false;        ///< `values` are there before the launch
+  bool written = false;     ///< compared after it
+  bool exact = false;       ///< bit for bit as the reference in the same type
+  double accumulation = 0;  ///< absolute error granted for computing in fp32
+  std::int64_t count = 0;
+  std::vector<double> values;  ///< [count] where read
+  std::function<void(Arguments&, void*)> bind;
+};
+
+template <class Arguments>
+struct Case {
+  using Bind = std::function<void(Arguments&, void*)>;
+
+  explicit Case(std::string case_name) : name(std::move(case_name)) {}
+
+  std::string name;
+  Arguments arguments;
+  std::function<void(Arguments&, DType)> set_type;
+  std::vector<DType> types = {DType::kFloat32, DType::kBFloat16};
+  std::vector<Operand<Arguments>> operands;
+
+  /// The functions below add an operand of the type under test and return it; the ..._fp32 ones one that is always fp32.
+  Operand<Arguments>& input(std::string operand, std::vector<double> values, Bind bind) {
+    const auto count = static_cast<std::int64_t>(values.size());
+    return add(std::move(operand), true, false, count, std::move(values), std::move(bind));
+  }
+  Operand<Arguments>& output(std::string operand, std::int64_t count, Bind bind) {
+    return add(std::move(operand), false, true, count, {}, std::move(bind));
+  }
+  Operand<Arguments>& in_out(std::string operand, std::vector<double> values, Bind bind) {
+    const auto count = static_cast<std::int64_t>(values.size());
+    return add(std::move(operand), true, true, count, std::move(values), std::move(bind));
+  }
+  Operand<Arguments>& input_fp32(std::string operand, std::vector<double> values, Bind bind) {
+    return fixed(input(std::move(operand), std::move(values), std::move(bind)));
+  }
+  Operand<Arguments>& output_fp32(std::string operand, std::int64_t count, Bind bind) {
+    return fixed(output(std::move(operand), count, std::move(bind)));
+  }
+  Operand<Arguments>& in_out_fp32(std::string operand, std::vector<double> values, Bind bind) {
+    return fixed(in_out(std::move(operand), std::move(values), std::move(bind)));
+  }
+
+ private:
+  static Operand<Arguments>& fixed(Operand<Arguments>& operand) {
+    operand.fixed_fp32 = true;
+    return operand;
+  }
+  Operand<Arguments>& add(std::string operand, bool read, bool written, std::int64_t count, std::vector<double> values,
+                          Bind bind) {
+    operands.push_back({std::move(operand), false, read, written, false, 0, count, std::move(values), std::move(bind)});
+    return operands.back();
+  }
+};
+
+/// What a launch left in each operand, in their order.
+struct Outcome {
+  std::vector<DType> types;
+  std::vector<Buffer> buffers;
+  double value(std::size_t operand, std::int64_t index) const {
+    return load_element(buffers[operand].data(), types[operand], index);
+  }
+  std::vector<double> values(std::size_t operand) const {
+    std::vector<double> result(buffers[operand].bytes() / size_of(types[operand]));
+    for (std::size_t i = 0; i < result.size(); ++i) result[i] = value(operand, static_cast<std::int64_t>(i));
+    return result;
+  }
+};
+
+/// Launches `variant` on fresh memory. The inputs are rounded to `data_type`, and stored and computed in `compute_type`.
+template <class Arguments>
+Outcome launch(const Case<Arguments>& test_case, const Variant<Arguments>& variant, DType data_type, DType compute_type) {
+  Outcome outcome;
+  Arguments arguments = test_case.arguments;
+  if (test_case.set_type) test_case.set_type(arguments, compute_type);
+  for (const Operand<Arguments>& operand : test_case.operands) {
+    outcome.types.push_back(operand.fixed_fp32 ? DType::kFloat32 : compute_type);
+    outcome.buffers.emplace_back(outcome.types.back(), operand.count);
+    if (operand.read) {
+      for (std::int64_t i = 0; i < operand.count; ++i) {
+        const double value = operand.values[static_cast<std::size_t>(i)];
+        store_element(outcome.buffers.back().data(), outcome.types.back(), i,
+                      operand.fixed_fp32 ? value : round_to(data_type, value));
+      }
+    }
+  }
+  for (std::size_t i = 0; i < outcome.buffers.size(); ++i) {
+    if (test_case.operands[i].bind) test_case.operands[i].bind(arguments, outcome.buffers[i].data());
+  }
+  operation<Arguments>().validate(arguments);
+  EXPECT_GE(operation<Arguments>().flops(arguments), 0);
+  EXPECT_GE(operation<Arguments>().bytes(arguments), 0);
+  Buffer workspace(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(arguments));
+  variant.launch(Context{}, arguments, workspace.bytes() == 0 ? nullptr : workspace.data());
+  EXPECT_TRUE(workspace.guards_intact()) << test_case.name << ": " << variant.name << " wrote outside its workspace";
+  for (std::size_t i = 0; i < outcome.buffers.size(); ++i) {
+    EXPECT_TRUE(outcome.buffers[i].guards_intact())
+        << test_case.name << ": " << variant.name << " wrote outside " << test_case.operands[i].name;
+  }
+  return outcome;
+}
+
+template <class Arguments>
+const Variant<Arguments>& reference_variant() {
+  for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+    if (variant.name == kReference) return variant;
+  }
+  throw Error(concatenate(operation<Arguments>().name, " has no reference"));
+}
+
+inline bool same_bits(const Outcome& left, const Outcome& right) {
+  for (std::size_t i = 0; i < left.buffers.size(); ++i) {
+    if (std::memcmp(left.buffers[i].data(), right.buffers[i].data(), left.buffers[i].bytes()) != 0) return false;
+  }
+  return true;
+}
+
+/// Compares operand `index` of `outcome` by the rule above.
+template <class Arguments>
+void compare_operand(const Case<Arguments>& test_case, std::size_t index, const Outcome& outcome, const Outcome& rounded,
+                     const Outcome& truth, const std::string& label) {
+  const Operand<Arguments>& operand = test_case.operands[index];
+  const DType type = outcome.types[index];
+  if (operand.exact) {
+    const std::size_t bytes = outcome.buffers[index].bytes();
+    EXPECT_EQ(std::memcmp(outcome.buffers[index].data(), rounded.buffers[index].data(), bytes), 0)
+        << label << operand.name << " is not an exact copy";
+    return;
+  }
+  double reference_error = 0;
+  for (std::int64_t i = 0; i < operand.count; ++i) {
+    reference_error = std::max(reference_error, std::fabs(rounded.value(index, i) - truth.value(index, i)));
+  }
+  double worst = 0;
+  std::int64_t place = -1;
+  for (std::int64_t i = 0; i < operand.count; ++i) {
+    const double expected = truth.value(index, i);
+    const double allowed = 2 * reference_error + one_rounding(type, expected) + operand.accumulation;
+    const double excess = std::fabs(outcome.value(index, i) - expected) - allowed;
+    if (!(excess <= worst)) {  // also where the result is NaN
+      worst = std::isnan(excess) ? std::numeric_limits<double>::infinity() : excess;
+      place = i;
+    }
+  }
+  if (place >= 0) {
+    ADD_FAILURE() << label << operand.name << "[" << place << "] = " << outcome.value(index, place) << ", expected "
+                  << truth.value(index, place) << ", " << worst << " beyond the allowed error";
+  }
+}
+
+/// Calls `body(name)` once for each instruction set the vector code was compiled for and this processor has.
+inline void for_each_instruction_set(const std::function<void(const std::string&)>& body) {
+#if defined(__x86_64__)
+  const auto supported = hwy::SupportedTargets();
+  for (const auto target : {HWY_AVX3, HWY_AVX2, HWY_SSSE3}) {
+    if ((supported & target) == 0) continue;
+    hwy::SetSupportedTargetsForTest(target);
+    body(hwy::TargetName(target));
+  }
+  hwy::SetSupportedTargetsForTest(0);
+#else
+  body("native");
+#endif
+}
+
+/// Calls `body` with 1, 2 and 3 threads, then puts the number back.
+inline void for_each_thread_count(const std::function<void(int)>& body) {
+  const int before = thread_count();
+  for (const int threads : {1, 2, 3}) {
+    set_thread_count(threads);
+    body(threads);
+  }
+  set_thread_count(before);
+}
+
+/// Every usable variant against the reference, and each against itself.
+template <class Arguments>
+void check_variants(const Case<Arguments>& test_case) {
+  const Operation<Arguments>& table = operation<Arguments>();
+  for (const DType type : test_case.types) {
+    const Outcome truth = launch(test_case, reference_variant<Arguments>(), type, DType::kFloat64);
+    const Outcome rounded = launch(test_case, reference_variant<Arguments>(), type, type);
+    Arguments typed = test_case.arguments;
+    if (test_case.set_type) test_case.set_type(typed, type);
+    for (const Variant<Arguments>& variant : table.variants) {
+      if (variant.name == kReference || !usable(variant, Context{}, typed)) continue;
+      for_each_instruction_set([&](const std::string& instructions) {
+        const std::string label =
+            concatenate(table.name, ":", variant.name, " ", instructions, " ", name_of(type), ", ", test_case.name, ": ");
+        const Outcome first = launch(test_case, variant, type, type);
+        for (std::size_t i = 0; i < test_case.operands.size(); ++i) {
+          if (test_case.operands[i].written) compare_operand(test_case, i, first, rounded, truth, label);
+        }
+        EXPECT_TRUE(same_bits(first, launch(test_case, variant, type, type))) << label << "a second run differs";
+        for_each_thread_count([&](int threads) {
+          EXPECT_TRUE(same_bits(first, launch(test_case, variant, type, type))) << label << threads << " threads differ";
+        });
+      });
+    }
+  }
+}
+
+/// The reference's outputs in double for these operands.
+template <class Arguments>
+Outcome reference_in_double(const Case<Arguments>& test_case) {
+  return launch(test_case, reference_variant<Arguments>(), DType::kFloat64, DType::kFloat64);
+}
+
+/// Compares `gradient` with central differences of `loss` at `values`. With step h the error of the difference is
+/// O(h^2 |third derivative|) + 1e-16 |loss| / h; `tolerance` is relative to the largest gradient.
+inline void check_gradient(const std::string& name, const std::function<double(const std::vector<double>&)>& loss,
+                           std::vector<double> values, const std::vector<double>& gradient, double step = 0x1p-12,
+                           double tolerance = 2e-6) {
+  ASSERT_EQ(values.size(), gradient.size()) << name;
+  double largest = 0;
+  for (const double value : gradient) largest = std::max(largest, std::fabs(value));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double middle = values[i];
+    values[i] = middle + step;
+    const double above = loss(values);
+    values[i] = middle - step;
+    const double below = loss(values);
+    values[i] = middle;
+    const double difference = (above - below) / (2 * step);
+    EXPECT_NEAR(gradient[i], difference, tolerance * std::max(largest, 1e-3)) << name << "[" << i << "]";
+  }
+}
+
+inline double dot(const std::vector<double>& left, const std::vector<double>& right) {
+  double sum = 0;
+  for (std::size_t i = 0; i < left.size(); ++i) sum += left[i] * right[i];
+  return sum;
+}
+
+}  // namespace koine::testing

@@ -1,0 +1,109 @@
+#include "kernels/topk/topk.h"
+
+#include "tests/kernels/suite.h"
+
+namespace koine::testing {
+namespace {
+
+using Arguments = TopKArguments;
+
+Case<Arguments> make_case(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k,
+                          std::vector<double> query_values, std::vector<double> candidate_values) {
+  Case<Arguments> test_case(concatenate(queries, " queries, ", candidates, " candidates, width ", width, ", k ", k));
+  test_case.types = {DType::kFloat32};
+  test_case.arguments.queries_count = queries;
+  test_case.arguments.candidates_count = candidates;
+  test_case.arguments.width = width;
+  test_case.arguments.k = k;
+  test_case.input_fp32("queries", std::move(query_values),
+                       [](Arguments& arguments, void* data) { arguments.queries = static_cast<const float*>(data); });
+  test_case.input_fp32("candidates", std::move(candidate_values),
+                       [](Arguments& arguments, void* data) { arguments.candidates = static_cast<const float*>(data); });
+  test_case
+      .output_fp32("indices", queries * k,
+                   [](Arguments& arguments, void* data) { arguments.indices = static_cast<std::int32_t*>(data); })
+      .exact = true;
+  test_case
+      .output_fp32("scores", queries * k,
+                   [](Arguments& arguments, void* data) { arguments.scores = static_cast<float*>(data); })
+      .exact = true;
+  return test_case;
+}
+
+// Numbers from -3 to 3: every product and sum is exact in fp32, and equal scores are common.
+std::vector<double> small_integers(std::int64_t count, std::uint64_t seed) {
+  TestRandom random(seed);
+  std::vector<double> values(static_cast<std::size_t>(count));
+  for (double& value : values) value = static_cast<double>(random.below(7)) - 3;
+  return values;
+}
+
+void check_exactly(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k) {
+  check_variants(
+      make_case(queries, candidates, width, k, small_integers(queries * width, 1), small_integers(candidates * width, 2)));
+}
+
+TEST(TopK, SmallSearches) {
+  check_exactly(0, 3, 4, 1);
+  check_exactly(1, 1, 1, 1);
+  check_exactly(7, 20, 5, 1);
+  check_exactly(3, 20, 5, 20);
+  check_exactly(33, 100, 17, 10);
+}
+TEST(TopK, SeveralBlocks) {
+  check_exactly(515, 60, 3, 4);
+  check_exactly(5, 2048, 4, 3);
+  check_exactly(5, 2049, 4, 3);
+  check_exactly(3, 5000, 4, 2500);  // the first k reach into the second block
+}
+
+TEST(TopK, EqualScoresComeInOrderOfTheirIndex) {
+  const std::int64_t candidates = 4100, k = 7;
+  const Case<Arguments> test_case =
+      make_case(2, candidates, 2, k, {1, 1, 2, 0}, std::vector<double>(static_cast<std::size_t>(2 * candidates), 1.0));
+  const Outcome outcome =
+      launch(test_case, choose_variant(Context{}, test_case.arguments), DType::kFloat32, DType::kFloat32);
+  const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
+  for (std::int64_t i = 0; i < 2 * k; ++i) {
+    EXPECT_EQ(indices[i], i % k);
+    EXPECT_EQ(outcome.value(3, i), 2);
+  }
+}
+
+TEST(TopK, ScoresThatAreNoNumbersComeLast) {
+  check_variants(make_case(1, 6, 1, 6, {1}, {NAN, 2, -INFINITY, 5, NAN, INFINITY}));
+}
+
+// Real numbers: the scores agree rank by rank (sorting moves no score by more than the largest error), and each is the score
+// of the index beside it.
+TEST(TopK, RealNumbers) {
+  const std::int64_t queries = 40, candidates = 3000, width = 96, k = 5;
+  const Case<Arguments> test_case =
+      make_case(queries, candidates, width, k, random_values(queries * width, 1), random_values(candidates * width, 2));
+  const Outcome expected = launch(test_case, reference_variant<Arguments>(), DType::kFloat32, DType::kFloat32);
+  const Outcome outcome =
+      launch(test_case, choose_variant(Context{}, test_case.arguments), DType::kFloat32, DType::kFloat32);
+  const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
+  // A chain of 96 FMAs over partial sums of at most 64, errors of either sign: six times the root of their number.
+  const double allowed = fp32_error(6 * std::sqrt(96.0), 64);
+  for (std::int64_t i = 0; i < queries * k; ++i) {
+    double score = 0;
+    for (std::int64_t c = 0; c < width; ++c)
+      score += outcome.value(0, i / k * width + c) * outcome.value(1, indices[i] * width + c);
+    EXPECT_NEAR(outcome.value(3, i), score, allowed);
+    EXPECT_NEAR(outcome.value(3, i), expected.value(3, i), allowed);
+  }
+}
+
+TEST(TopK, SaysWhichShapeIsWrong) {
+  const Case<Arguments> test_case = make_case(1, 3, 1, 4, {1}, {1, 2, 3});
+  try {
+    launch(test_case, reference_variant<Arguments>(), DType::kFloat32, DType::kFloat32);
+    ADD_FAILURE() << "k beyond the candidates was accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("k is 4 of 3 candidates"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace koine::testing

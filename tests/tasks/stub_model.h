@@ -1,0 +1,130 @@
+#pragma once
+
+// A model whose outputs a test decides, to run the tasks' evaluations without a network; and a small tokenizer.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/tokenizer/tokenizer.h"
+#include "engine/training/model.h"
+#include "kernels/common/check.h"
+#include "tests/engine/temporary_folder.h"
+
+namespace koine {
+
+/// One sequence of a batch, as the stub's functions see it.
+struct StubSequence {
+  std::uint32_t number = 0;
+  std::span<const std::int32_t> ids;
+  std::span<const std::int32_t> labels;  ///< of this sequence, where the batch has them
+};
+
+class StubModel : public Model {
+ public:
+  /// Writes the logits of one sequence: [classes], or [tokens, classes].
+  std::function<void(const StubSequence&, float* logits)> logits;
+  /// Writes the vector of one sequence.
+  std::function<void(const StubSequence&, float* vector)> vector;
+  std::int32_t classes = 0;
+  std::int64_t hidden = 0;
+  std::int64_t asked_layer = -1;
+  std::int64_t longest = 512;
+  std::int64_t calls = 0;
+
+  ParameterStore& parameters() override { throw Error("the stub has no parameters"); }
+  const std::vector<HeadSpec>& heads() const override { return heads_; }
+  std::int64_t hidden_size() const override { return hidden; }
+  std::int64_t layers() const override { return 12; }
+  std::int64_t vocabulary_size() const override { return 1000; }
+  std::int64_t maximum_length() const override { return longest; }
+  Context& context() override { return context_; }
+  void reserve(std::int64_t, bool) override {}
+  double train_batch(const PackedBatch&, double, const StepIdentity&) override { throw Error("the stub does not train"); }
+  /// 2 for every counted label.
+  double evaluate_loss(const PackedBatch& batch) override { return 2.0 * static_cast<double>(batch.counted_labels); }
+
+  std::vector<float> predict(const PackedBatch& batch) override {
+    ++calls;
+    const bool per_token = batch.head_kind == HeadKind::kToken || batch.head_kind == HeadKind::kSpan;
+    std::vector<float> out(static_cast<std::size_t>((per_token ? batch.tokens : batch.sequences) * classes));
+    for (std::int64_t i = 0; i < batch.sequences; ++i) {
+      const auto begin = static_cast<std::size_t>(batch.cumulative_lengths[static_cast<std::size_t>(i)]);
+      logits(sequence(batch, i),
+             out.data() + (per_token ? begin : static_cast<std::size_t>(i)) * static_cast<std::size_t>(classes));
+    }
+    return out;
+  }
+
+  std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling) override {
+    asked_layer = layer;
+    std::vector<float> out(static_cast<std::size_t>(batch.sequences * hidden));
+    for (std::int64_t i = 0; i < batch.sequences; ++i) vector(sequence(batch, i), out.data() + i * hidden);
+    return out;
+  }
+
+  double forward_flops(const std::vector<std::int64_t>&, int, std::int64_t) const override { return 0; }
+  bool word_gradient_is_sparse() const override { return false; }
+  int word_embedding() const override { return 0; }
+  void save(const std::string&) override {}
+
+ private:
+  static StubSequence sequence(const PackedBatch& batch, std::int64_t index) {
+    const auto i = static_cast<std::size_t>(index);
+    const auto begin = static_cast<std::size_t>(batch.cumulative_lengths[i]);
+    const auto length = static_cast<std::size_t>(batch.cumulative_lengths[i + 1]) - begin;
+    StubSequence result{batch.sequence_examples[i], {batch.ids.data() + begin, length}, {}};
+    if (batch.labels.empty()) return result;
+    if (batch.head_kind == HeadKind::kSequence) result.labels = {batch.labels.data() + i, 1};
+    if (batch.head_kind == HeadKind::kToken) result.labels = {batch.labels.data() + begin, length};
+    return result;
+  }
+
+  std::vector<HeadSpec> heads_;
+  Context context_;
+};
+
+inline void write_text(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+/// Trained once on a few lines: letters, digits and punctuation are pieces of their own or more.
+inline const Tokenizer& small_tokenizer() {
+  static const Tokenizer tokenizer = [] {
+    static const TemporaryFolder folder;
+    std::string text;
+    for (int i = 0; i < 40; ++i) {
+      text += "the quick brown fox jumps over the lazy dog in 1987 (again), he said.\n";
+      text += "A small river runs between two old towns; nobody knows its name? 0123456789 \xC3\xA9\xC3\xBC\n";
+      text += "PACK MY BOX WITH FIVE DOZEN LIQUOR JUGS - \"really\"!\n";
+    }
+    write_text(folder / "text", text);
+    TokenizerTraining training;
+    training.inputs = {folder / "text"};
+    training.pieces = 80;
+    training.character_coverage = 1.0;
+    Tokenizer::train(training, folder / "model");
+    return Tokenizer(folder / "model");
+  }();
+  return tokenizer;
+}
+
+/// Folder of real data; empty without KOINE_DATA.
+inline std::filesystem::path real_data() {
+  const char* folder = std::getenv("KOINE_DATA");
+  return folder == nullptr ? "" : folder;
+}
+/// XLM-R's tokenizer among the real data.
+inline const Tokenizer& real_tokenizer() {
+  static const Tokenizer tokenizer(real_data() / "xlmr/sentencepiece.bpe.rebuilt.model");
+  return tokenizer;
+}
+
+}  // namespace koine

@@ -1,0 +1,351 @@
+// Whole tasks: from files to features to a model's outputs to scores and prediction files, with a stub model.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/files/text_file.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+#include "stub_model.h"
+#include "tasks/common/prediction.h"
+#include "tasks/common/task.h"
+#include "tasks/formats/parallel_text.h"
+#include "tasks/formats/squad.h"
+#include "tasks/retrieval/tatoeba_task.h"
+#include "tasks/tagging/tagging_features.h"
+
+namespace koine {
+namespace {
+
+/// A model that gives the right answers: the class in the sequence's or token's label.
+StubModel right_answers(const Dataset& dataset) {
+  StubModel model;
+  model.classes = dataset.classes;
+  model.logits = [&dataset, classes = dataset.classes](const StubSequence& sequence, float* logits) {
+    const std::vector<std::int32_t>& labels = dataset.examples[sequence.number].labels;
+    if (dataset.head == HeadKind::kSpan) {
+      logits[2 * labels[0]] = 5;
+      logits[2 * labels[1] + 1] = 5;
+      return;
+    }
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      if (labels[i] != kIgnoredLabel)
+        logits[i * static_cast<std::size_t>(classes) + static_cast<std::size_t>(labels[i])] = 1;
+    }
+  };
+  return model;
+}
+
+/// Evaluates with right answers, writes the prediction file, and scores that file against the data: both must give the same.
+Evaluation evaluate_and_score(const Task& task, const std::filesystem::path& data, const std::string& split,
+                              const std::string& language, const Tokenizer& tokenizer) {
+  const auto loaded = task.load(data, split, language, tokenizer, {});
+  StubModel model = right_answers(loaded->dataset());
+  const Evaluation result = loaded->evaluate(model, {});
+  if (split == task.splits().back()) {
+    const TemporaryFolder folder;
+    write_text(folder / result.prediction_file, result.prediction_content);
+    const Evaluation scored = task.score(split == "test" ? folder.path() : folder / result.prediction_file, data, language);
+    EXPECT_EQ(scored.metrics, result.metrics) << task.name() << " " << language;
+    EXPECT_EQ(scored.examples, result.examples);
+  }
+  return result;
+}
+
+class Tasks : public testing::Test {
+ protected:
+  void write(const std::string& name, const std::string& text) { write_text(folder_ / name, text); }
+  std::unique_ptr<TaskData> load(const std::string& task, const std::string& split, const std::string& language,
+                                 const FeatureOptions& options = {}) {
+    return find_task(task).load(folder_.path(), split, language, small_tokenizer(), options);
+  }
+  TemporaryFolder folder_;
+};
+
+TEST(Registry, FindsTasksAndNamesTheNearest) {
+  EXPECT_EQ(find_task("xnli").train_task(), "mnli");
+  EXPECT_EQ(find_task("xquad").train_task(), "squad");
+  EXPECT_EQ(find_task("tatoeba").train_task(), "");
+  EXPECT_EQ(find_task("tatoeba").languages().size(), 36u);
+  EXPECT_EQ(find_task("udpos").languages().size(), 33u);
+  EXPECT_EQ(find_task("xnli").languages().size(), 15u);
+  EXPECT_EQ(find_task("xquad").languages().size(), 11u);
+  EXPECT_EQ(find_task("udpos").labels().size(), 17u);
+  expect_user_error([] { find_task("xqad"); }, {"\"xqad\"", "did you mean \"xquad\""});
+  for (const Task* task : all_tasks()) {
+    EXPECT_FALSE(task->splits().empty());
+    const Task& trained = task->train_task().empty() ? *task : find_task(task->train_task());
+    EXPECT_EQ(trained.head(), task->head());
+  }
+}
+
+TEST_F(Tasks, XnliEndToEnd) {
+  write("xnli/XNLI-1.0/xnli.test.tsv",
+        "language\tgold_label\tsentence1\tsentence2\nfi\tneutral\ta dog\tthe fox\nen\tentailment\ttwo towns\ttowns\n"
+        "fi\tcontradiction\tbox\tjugs\n");
+  const Task& task = find_task("xnli");
+  EXPECT_EQ(task.available_languages(folder_.path(), "test"), (std::vector<std::string>{"en", "fi"}));
+  EXPECT_TRUE(task.available_languages(folder_.path(), "dev").empty());
+  const auto data = load("xnli", "test", "fi");
+  EXPECT_EQ(data->dataset().examples[0].ids,
+            frame_pair(small_tokenizer().encode("a dog"), small_tokenizer().encode("the fox"), 256));
+  StubModel model;
+  model.classes = 3;
+  model.logits = [](const StubSequence&, float* logits) { logits[0] = 1; };  // always contradiction
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_EQ(result.value, 50);
+  EXPECT_EQ(result.prediction_file, "xnli/test-fi.tsv");
+  EXPECT_EQ(result.prediction_content, "contradiction\ncontradiction\n");
+  EXPECT_EQ(result.examples, 2);
+  EXPECT_EQ(evaluate_and_score(task, folder_.path(), "test", "fi", small_tokenizer()).value, 100);
+  expect_user_error([&] { load("xnli", "test", "sw"); }, {"xnli.test.tsv", "no examples in language sw"});
+  expect_user_error([&] { load("xnli", "dev", "en"); }, {"xnli dev", "xnli/XNLI-1.0/xnli.dev.tsv", "xnli/dev-en.tsv"});
+}
+
+TEST_F(Tasks, XtremeTestFilesHaveNoGold) {
+  write("xnli/test-fi.tsv", "a dog\tthe fox\n");
+  write("udpos/test-fi.tsv", "dog\nfox\n");
+  write("tatoeba/fi-en.fi", "b\na\n");
+  write("tatoeba/fi-en.en", "a\nb\n");
+  write("xquad/xquad.fi.json", R"({"data": [{"paragraphs": [{"context": "x y", "qas": [
+      {"id": "a", "question": "?", "answers": [{"text": "", "answer_start": 0}]}]}]}]})");
+  StubModel model;
+  for (const char* task : {"xnli", "udpos", "tatoeba", "xquad"}) {
+    EXPECT_EQ(find_task(task).available_languages(folder_.path(), "test"), std::vector<std::string>{"fi"}) << task;
+    expect_user_error([&] { load(task, "test", "fi")->evaluate(model, {}); }, {"fi", "scored"});
+  }
+  EXPECT_EQ(model.calls, 0);
+}
+
+TEST_F(Tasks, UdposSplitsLongSentencesAndJoinsThem) {
+  std::string sentence;
+  for (int i = 1; i <= 40; ++i) {
+    sentence +=
+        std::to_string(i) + "\t" + (i % 2 ? "dog" : "jumps") + "\t_\t" + (i % 3 ? "NOUN" : "VERB") + "\t_\t_\t0\t_\t_\t_\n";
+  }
+  write("ud-treebanks-v2.5/UD_Finnish-B/fi_b-ud-test.conllu", sentence + "\n");
+  write("ud-treebanks-v2.5/UD_Finnish-A/fi_a-ud-test.conllu", "1\tfox\t_\tNOUN\t_\t_\t0\t_\t_\t_\n\n");
+  FeatureOptions options;
+  options.max_seq_length = 16;
+  const auto data = load("udpos", "test", "fi", options);
+  EXPECT_GT(data->dataset().examples.size(), 3u);
+  for (const Example& example : data->dataset().examples) EXPECT_LE(example.ids.size(), 15u);  // three positions reserved
+  StubModel model = right_answers(data->dataset());
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_EQ(result.value, 100);
+  EXPECT_EQ(result.metrics.at("accuracy"), 100);
+  EXPECT_EQ(result.examples, 2);
+  EXPECT_EQ(result.prediction_content.substr(0, 16), "NOUN\n\nNOUN\nNOUN\n");  // treebank A first
+  EXPECT_EQ(std::count(result.prediction_content.begin(), result.prediction_content.end(), '\n'), 43);
+}
+
+TEST(TaggingFeatures, FirstPieceIsLabelledAndNothingBecomesUnknown) {
+  const Tokenizer& tokenizer = small_tokenizer();
+  const std::vector<TaggedSentence> sentences = {{{"zyxwvuz", 3}, {"", 4}, {"dog", 5}}};
+  const TaggingFeatures features = make_tagging_features(sentences, tokenizer, 256);
+  ASSERT_EQ(features.examples.size(), 1u);
+  const Example& example = features.examples[0];
+  const std::vector<std::int32_t> first = tokenizer.encode("zyxwvuz");
+  ASSERT_GT(first.size(), 1u);
+  EXPECT_EQ(features.rows[0].positions[1], static_cast<std::int32_t>(first.size()) + 1);
+  EXPECT_EQ(example.ids[first.size() + 1], kUnknownId);
+  EXPECT_EQ(example.labels[0], kIgnoredLabel);
+  EXPECT_EQ(example.labels[1], 3);
+  EXPECT_EQ(example.labels[2], kIgnoredLabel);
+  EXPECT_EQ(example.labels[first.size() + 1], 4);
+  EXPECT_EQ(example.ids.size(), example.labels.size());
+  // A word of more pieces than a row holds.
+  EXPECT_EQ(make_tagging_features({{{"zyxwvuz", 3}}}, tokenizer, 4).examples[0].ids,
+            (std::vector<std::int32_t>{kBeginId, kUnknownId, kEndId}));
+  expect_user_error([&] { make_tagging_features(sentences, tokenizer, 3); }, {"max_seq_length 3"});
+}
+
+TEST_F(Tasks, TatoebaFindsTheNearest) {
+  write("tatoeba/v1/tatoeba.fin-eng.fin", "aa\nbb\ncc\n");
+  write("tatoeba/v1/tatoeba.fin-eng.eng", "z\ny\nx\n");
+  const auto data = load("tatoeba", "test", "fi");
+  // Foreign 0 1 2 and, sorted, English x y z: their translations are 2 1 0. The vectors differ in length, not only in
+  // direction.
+  StubModel model;
+  model.hidden = 2;
+  model.vector = [](const StubSequence& sequence, float* vector) {
+    const std::uint32_t meaning = sequence.number < 3 ? sequence.number : 5 - sequence.number;
+    vector[0] = std::cos(static_cast<float>(meaning)) * static_cast<float>(1 + 5 * sequence.number);
+    vector[1] = std::sin(static_cast<float>(meaning)) * static_cast<float>(1 + 5 * sequence.number);
+  };
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_EQ(result.value, 100);
+  EXPECT_EQ(result.prediction_content, "2\n1\n0\n");
+  EXPECT_EQ(model.asked_layer, 7);  // 14 of 24, for 12 layers
+  EvaluationOptions options;
+  options.layer = 3;
+  data->evaluate(model, options);
+  EXPECT_EQ(model.asked_layer, 3);
+  options.layer = 13;
+  expect_user_error([&] { data->evaluate(model, options); }, {"layer 13"});
+  write("predictions/tatoeba/test-fi.tsv", "2\n2\n0\n");
+  EXPECT_NEAR(find_task("tatoeba").score(folder_ / "predictions", folder_.path(), "fi").value, 200.0 / 3,
+              1e-9);  // one of three wrong
+}
+
+TEST(Retrieval, DefaultLayerScalesWithDepth) {
+  EXPECT_EQ(default_retrieval_layer(24), 14);
+  EXPECT_EQ(default_retrieval_layer(12), 7);
+  EXPECT_EQ(default_retrieval_layer(36), 21);
+  EXPECT_EQ(default_retrieval_layer(48), 28);
+}
+
+TEST_F(Tasks, MlmGivesLossAndPerplexity) {
+  write("mlm/en.dev.txt", "the quick brown fox\n\nA small river runs between two old towns\n");
+  const auto data = load("mlm", "dev", "en");
+  EXPECT_EQ(data->dataset().examples.size(), 2u);
+  EXPECT_TRUE(data->dataset().examples[0].labels.empty());
+  StubModel model;
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_DOUBLE_EQ(result.value, -2);  // the stub's loss is 2 a masked token
+  EXPECT_DOUBLE_EQ(result.metrics.at("pseudo_perplexity"), std::exp(2.0));
+  write("mlm/en.dev.txt", "\n \n");
+  expect_user_error([&] { load("mlm", "dev", "en"); }, {"en.dev.txt", "no text"});
+}
+
+TEST_F(Tasks, StopLongSequencesAndFirstExamples) {
+  write("XNLI-1.0/xnli.dev.tsv",
+        "language\tgold_label\tsentence1\tsentence2\nen\tneutral\ta dog\tthe fox\nen\tneutral\tdog\tfox\n");
+  FeatureOptions features;
+  features.max_examples = 1;
+  const auto data = load("xnli", "dev", "en", features);
+  EXPECT_EQ(data->dataset().examples.size(), 1u);
+  StubModel model = right_answers(data->dataset());
+  EvaluationOptions options;
+  std::atomic<bool> stop = true;
+  options.stop = &stop;
+  EXPECT_THROW(data->evaluate(model, options), Interrupted);
+  model.longest = 4;
+  expect_user_error([&] { data->evaluate(model, {}); }, {"xnli dev en", "at most 4", "max_seq_length"});
+}
+
+TEST_F(Tasks, CheckFilesTellsWhatIsWrong) {
+  write("xquad/xquad.en.json", "{\"data\": []}");
+  write("xquad/xquad.de.json", R"({"data": [{"paragraphs": [{"context": "x y", "qas": [
+      {"id": "a", "question": "?", "answers": [{"text": "y", "answer_start": 2}]}]}]}]})");
+  std::map<std::string, Task::FileStatus> lines;
+  for (const Task::FileStatus& line : find_task("xquad").check_files(folder_.path())) lines[line.language] = line;
+  EXPECT_EQ(lines.size(), 11u);
+  EXPECT_EQ(lines["de"].examples, 1);
+  EXPECT_EQ(lines["de"].problem, "");
+  EXPECT_NE(lines["en"].problem.find("no questions"), std::string::npos);
+  EXPECT_FALSE(lines["zh"].present);
+  EXPECT_EQ(lines["zh"].path, "xquad/xquad.zh.json");
+}
+
+TEST_F(Tasks, ScoreRefusesWhatDoesNotFit) {
+  write("XNLI-1.0/xnli.test.tsv", "language\tgold_label\tsentence1\tsentence2\nen\tneutral\ta\tb\nen\tneutral\tc\td\n");
+  const Task& task = find_task("xnli");
+  write("p/xnli/test-en.tsv", "neutral\n");
+  expect_user_error([&] { task.score(folder_ / "p", folder_.path(), "en"); },
+                    {"test-en.tsv", "1 predictions", "2 examples"});
+  write("p/xnli/test-en.tsv", "neutral\nyes\n");
+  expect_user_error([&] { task.score(folder_ / "p", folder_.path(), "en"); }, {"test-en.tsv:2", "\"yes\""});
+  expect_user_error([&] { task.score(folder_ / "p", folder_.path(), "fi"); }, {"xnli/test-fi.tsv"});
+}
+
+/// Every language and split of the real samples: read, converted, answered rightly, scored twice.
+TEST(RealData, RightAnswersScoreOneHundred) {
+  if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA is not set: no real data to read";
+  const std::map<std::string, std::map<std::string, std::size_t>> expected = {
+      {"mnli", {{"train", 1}, {"dev", 1}}},
+      {"xnli", {{"dev", 3}, {"test", 5}}},
+      {"squad", {{"train", 1}, {"dev", 1}}},
+      {"xquad", {{"test", 6}}},
+      {"udpos", {{"train", 1}, {"dev", 1}, {"test", 9}}}};
+  for (const auto& [name, splits] : expected) {
+    const Task& task = find_task(name);
+    for (const auto& [split, languages] : splits) {
+      const std::vector<std::string> available = task.available_languages(real_data(), split);
+      EXPECT_EQ(available.size(), languages) << name << " " << split;
+      for (const std::string& language : available) {
+        const Evaluation result = evaluate_and_score(task, real_data(), split, language, real_tokenizer());
+        // Question answering: the labels are whole words where no span of pieces equals the answer's, and a Chinese "word"
+        // is a clause.
+        if (task.head() == HeadKind::kSpan) {
+          EXPECT_GT(result.value, language == "zh" ? 25 : 90) << name << " " << split << " " << language;
+        } else {
+          EXPECT_EQ(result.value, 100) << name << " " << split << " " << language;
+        }
+      }
+    }
+  }
+}
+
+/// The gold answers themselves, as predictions.
+TEST(RealData, GoldAnswersScoreOneHundred) {
+  if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA is not set: no real data to read";
+  for (const std::string language : {"en", "de", "es", "ar", "zh", "hi"}) {
+    nlohmann::json answers;
+    for (const SquadGold& gold : read_squad_gold(real_data() / ("xquad/xquad." + language + ".json")))
+      answers[gold.id] = gold.texts[0];
+    const TemporaryFolder folder;
+    write_text(folder / ("xquad/test-" + language + ".json"), answers.dump());
+    const Evaluation result = find_task("xquad").score(folder.path(), real_data(), language);
+    EXPECT_EQ(result.metrics.at("exact_match"), 100) << language;
+    EXPECT_DOUBLE_EQ(result.metrics.at("f1"), 100) << language;  // sums of fractions
+  }
+}
+
+TEST(RealData, TatoebaOfAllLanguages) {
+  if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA is not set: no real data to read";
+  const Task& task = find_task("tatoeba");
+  const std::vector<std::string> languages = task.available_languages(real_data(), "test");
+  EXPECT_EQ(languages, task.languages());
+  std::int64_t problems = 0;
+  for (const Task::FileStatus& line : task.check_files(real_data())) {
+    EXPECT_EQ(line.problem, "") << line.path;
+    problems += line.examples;
+  }
+  EXPECT_EQ(problems, 28 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548);  // task-facts: all but eight have 1000
+  for (const std::string language : {"jv", "te"}) {
+    const auto data = task.load(real_data(), "test", language, real_tokenizer(), {});
+    const std::size_t pairs = data->dataset().examples.size() / 2;
+    const ParallelText text =
+        read_parallel_text({real_data() / (std::string("tatoeba/v1/tatoeba.") +
+                                           (std::string(language) == "jv" ? "jav-eng.jav" : "tel-eng.tel"))},
+                           0);
+    StubModel model;
+    model.hidden = 16;
+    model.vector = [&](const StubSequence& sequence, float* vector) {
+      const auto meaning =
+          sequence.number < pairs ? sequence.number : static_cast<std::uint32_t>(text.translations[sequence.number - pairs]);
+      for (int bit = 0; bit < 16; ++bit) vector[bit] = (meaning >> bit & 1u) != 0 ? 1.0f : -1.0f;
+    };
+    EXPECT_EQ(data->evaluate(model, {}).value, 100) << language;
+  }
+}
+
+/// The benchmark's own mock submission, with the figures of its evaluate_test.py. KOINE_XTREME: a checkout of
+/// google-research/xtreme (Apache-2.0), whose files are not ours to keep here.
+TEST(Xtreme, MockSubmissionHasTheOfficialScores) {
+  const char* checkout = std::getenv("KOINE_XTREME");
+  if (checkout == nullptr) GTEST_SKIP() << "KOINE_XTREME is not set: no checkout of google-research/xtreme to score";
+  const std::filesystem::path mock = std::filesystem::path(checkout) / "mock_test_data";
+  const std::map<std::string, std::map<std::string, double>> expected = {
+      {"xnli", {{"accuracy", 30.666666666666668}}},
+      {"udpos", {{"f1", 70.21746048354693}, {"precision", 71.02232625883823}, {"recall", 69.54982073976082}}},
+      {"tatoeba", {{"accuracy", 53.611111111111114}}},
+      {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}}};
+  for (const auto& [name, metrics] : expected) {
+    const Task& task = find_task(name);
+    for (const auto& [metric, value] : metrics) {
+      double sum = 0;
+      for (const std::string& language : task.languages()) {
+        sum += task.score(mock / "predictions", mock / "labels", language).metrics.at(metric);
+      }
+      // Summed in our order of languages, not theirs: the last digits may differ.
+      EXPECT_NEAR(sum / static_cast<double>(task.languages().size()), value, 1e-12) << name << " " << metric;
+      std::printf("%s %s %.17g\n", name.c_str(), metric.c_str(), sum / static_cast<double>(task.languages().size()));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace koine

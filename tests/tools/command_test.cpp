@@ -1,0 +1,105 @@
+// The subcommands that do no training: help, tokenize, encode, inspect, data check, doctor, estimate.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "program.h"
+
+namespace koine {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Help, EverySubcommandIsListedAndExplainsItself) {
+  const Outcome help = run_koine({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  for (const char* name : {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect", "estimate", "report",
+                           "data", "doctor"}) {
+    EXPECT_NE(help.output.find(name), std::string::npos) << name;
+    const Outcome own = run_koine({name, "--help"});
+    EXPECT_EQ(own.exit_code, 0) << name;
+    EXPECT_NE(own.output.find("Usage"), std::string::npos) << name << "\n" << own.output;
+  }
+  EXPECT_EQ(run_koine({}).exit_code, 2);
+  EXPECT_NE(run_koine({"train", "--help"}).output.find("--gradient-accumulation-steps"), std::string::npos);
+  EXPECT_NE(run_koine({"--version"}).output.find("koine"), std::string::npos);
+}
+
+class Command : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new Folder;
+    write_small_data(folder_->path() / "data");
+    write_small_model(folder_->path() / "model", folder_->path() / "data");
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+  static std::string at(const std::string& name) { return *folder_ / name; }
+  static Folder* folder_;
+};
+Folder* Command::folder_ = nullptr;
+
+TEST_F(Command, TokenizeGivesOneLinePerLine) {
+  ProgramOptions options;
+  options.input = "the old king\n\nriver";
+  const Outcome ids = run_koine({"tokenize", "--model", at("model"), "--special-tokens"}, options);
+  EXPECT_EQ(ids.exit_code, 0) << ids.errors;
+  EXPECT_EQ(std::count(ids.output.begin(), ids.output.end(), '\n'), 3);
+  EXPECT_EQ(ids.output.rfind("0 ", 0), 0u);
+  EXPECT_NE(ids.output.find("\n0 2\n"), std::string::npos) << "an empty line is <s> </s>: " << ids.output;
+  const Outcome pieces = run_koine({"tokenize", "--model", at("model"), "--pieces"}, options);
+  EXPECT_NE(pieces.output.find("\xe2\x96\x81"), std::string::npos);
+}
+
+TEST_F(Command, EncodeWritesNumpyAndSafetensors) {
+  for (const char* name : {"vectors.npy", "vectors.safetensors"}) {
+    const Outcome outcome = run_koine({"encode", "--model", at("model"), "--input", at("data/tatoeba/v1/tatoeba.deu-eng.deu"), "--output",
+                                       at(name), "--layer", "1", "--precision", "fp32", "--quiet"});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  }
+  const std::string npy = read_text(at("vectors.npy"));
+  const std::string tensors = read_text(at("vectors.safetensors"));
+  constexpr std::size_t kBytes = 12 * 16 * sizeof(float);  // 12 lines, hidden size 16
+  ASSERT_GT(npy.size(), kBytes);
+  EXPECT_EQ((npy.size() - kBytes) % 64, 0u) << "the header is padded to 64 bytes";
+  EXPECT_NE(npy.find("'shape': (12, 16)"), std::string::npos);
+  EXPECT_EQ(npy.substr(npy.size() - kBytes), tensors.substr(tensors.size() - kBytes)) << "both hold the same values";
+  const Outcome inspected = run_koine({"inspect", at("vectors.safetensors")});
+  EXPECT_NE(inspected.output.find("[12, 16]"), std::string::npos) << inspected.output;
+}
+
+TEST_F(Command, InspectShowsAModel) {
+  const Outcome outcome = run_koine({"inspect", at("model")});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_NE(outcome.output.find("word_embeddings"), std::string::npos);
+  EXPECT_NE(outcome.output.find("post-norm"), std::string::npos);
+}
+
+TEST_F(Command, DataCheckListsWhatIsThere) {
+  const Outcome outcome = run_koine({"data", "check", at("data")});
+  EXPECT_NE(outcome.output.find("mnli"), std::string::npos) << outcome.output << outcome.errors;
+  EXPECT_NE(outcome.output.find("en de"), std::string::npos) << outcome.output;
+}
+
+TEST_F(Command, DoctorNamesEveryOperation) {
+  const Outcome outcome = run_koine({"doctor"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  for (const char* name : {"gemm", "attention", "layernorm", "GFLOP/s", "--precision auto"}) {
+    EXPECT_NE(outcome.output.find(name), std::string::npos) << name;
+  }
+}
+
+TEST_F(Command, EstimateKnowsThePublishedShapes) {
+  const Outcome base = run_koine({"estimate", "--model-size", "base", "--max-tokens", "512", "--precision", "fp32"});
+  EXPECT_EQ(base.exit_code, 0) << base.errors;
+  // Encoder 277,453,056 (task table of the published model) + classification head 768 * 768 + 768 + 3 * 768 + 3.
+  EXPECT_NE(base.output.find("278,045,955"), std::string::npos) << base.output;
+  EXPECT_NE(base.output.find("total"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace koine

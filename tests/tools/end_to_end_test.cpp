@@ -1,0 +1,174 @@
+// Whole experiments by the program: interrupted and continued they give what an uninterrupted run gives.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+
+namespace koine {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kExperiment[] = R"(
+name = "tiny"
+seeds = [1, 2]
+precision = "fp32"
+
+[model]
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 66
+
+[tokenizer]
+inputs = ["text/en.txt"]
+pieces = 60
+
+[pretraining]
+files = ["text/en.txt"]
+max_seq_length = 16
+per_device_train_batch_size = 16
+max_steps = 30
+learning_rate = 1e-3
+
+[[intermediate]]
+name = "none"
+
+[[intermediate]]
+name = "mnli"
+tasks = ["mnli"]
+max_steps = 20
+eval_steps = 5
+learning_rate = 1e-3
+
+[[target]]
+task = "xnli"
+max_steps = 20
+eval_steps = 5
+learning_rate = 1e-3
+
+[[target]]
+task = "tatoeba"
+)";
+
+class EndToEnd : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    write_small_data(folder_ / "data");
+    write_text(folder_ / "tiny.toml", kExperiment);
+  }
+  Outcome run(const std::string& output, const ProgramOptions& options = {}) {
+    return run_koine({"run", folder_ / "tiny.toml", "--data", folder_ / "data", "--output", folder_ / output}, options);
+  }
+  /// results.json without what a clock decides.
+  nlohmann::json results(const std::string& output) {
+    nlohmann::json all = nlohmann::json::parse(read_text(folder_ / (output + "/results.json")));
+    remove_times(all);
+    return all;
+  }
+  static void remove_times(nlohmann::json& value) {
+    if (value.is_object()) {
+      for (auto entry = value.begin(); entry != value.end();) entry = entry.key().find("seconds") != std::string::npos ? value.erase(entry) : std::next(entry);
+    }
+    if (value.is_structured()) {
+      for (nlohmann::json& part : value) remove_times(part);
+    }
+  }
+  void expect_same_predictions(const std::string& a, const std::string& b) {
+    int files = 0;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder_ / (a + "/target"))) {
+      if (!entry.is_regular_file() || entry.path().string().find("/predictions/") == std::string::npos) continue;
+      const fs::path other = folder_ / b / fs::relative(entry.path(), folder_ / a);
+      EXPECT_EQ(read_text(entry.path()), read_text(other)) << other;
+      ++files;
+    }
+    EXPECT_GT(files, 0);
+  }
+
+  Folder folder_;
+};
+
+TEST_F(EndToEnd, KilledAndContinuedEqualsUninterrupted) {
+  const Outcome whole = run("whole");
+  ASSERT_EQ(whole.exit_code, 0) << whole.errors;
+  EXPECT_TRUE(fs::exists(folder_ / "whole/report.html"));
+  EXPECT_TRUE(fs::exists(folder_ / "whole/config.toml"));
+  const nlohmann::json expected = results("whole");
+
+  // Interrupted (SIGINT) once in the middle of each kind of phase, as soon as its metrics show a step, then continued.
+  const auto interrupt_in = [&](const std::string& phase) {
+    ProgramOptions options;
+    options.while_running = [&](int process) {
+      std::error_code ignored;
+      const fs::path metrics = folder_ / ("broken/" + phase + "/metrics.jsonl");
+      if (!fs::exists(metrics, ignored) || fs::file_size(metrics, ignored) == 0) return false;
+      kill(process, SIGINT);
+      return true;
+    };
+    return run("broken", options);
+  };
+  int interrupted = 0;
+  for (const char* phase : {"pretraining", "intermediate/mnli/seed-1", "target/none/xnli/seed-1", "target/mnli/xnli/seed-2"}) {
+    const Outcome outcome = interrupt_in(phase);
+    EXPECT_TRUE(outcome.exit_code == 130 || outcome.exit_code == 0) << outcome.errors;
+    if (outcome.exit_code != 130) continue;
+    ++interrupted;
+    EXPECT_NE(outcome.errors.find("continues"), std::string::npos) << outcome.errors;
+  }
+  EXPECT_GT(interrupted, 0) << "no run was interrupted in time: the phases are too short for this test";
+  const Outcome rest = run("broken");
+  ASSERT_EQ(rest.exit_code, 0) << rest.errors;
+  EXPECT_EQ(results("broken"), expected);
+  expect_same_predictions("whole", "broken");
+}
+
+TEST_F(EndToEnd, KilledOutrightAndContinuedEqualsUninterrupted) {
+  ASSERT_EQ(run("whole").exit_code, 0);
+  ProgramOptions options;
+  options.while_running = [&](int process) {
+    std::error_code ignored;
+    if (!fs::exists(folder_ / "broken/target/none/xnli/seed-1/config.toml", ignored)) return false;
+    kill(process, SIGKILL);
+    return true;
+  };
+  EXPECT_EQ(run("broken", options).exit_code, 128 + SIGKILL);
+  ASSERT_EQ(run("broken").exit_code, 0);
+  EXPECT_EQ(results("broken"), results("whole"));
+  expect_same_predictions("whole", "broken");
+}
+
+TEST_F(EndToEnd, WhatIsDoneIsNotDoneAgainAndChangesAreNoticed) {
+  const Outcome first = run("out");
+  ASSERT_EQ(first.exit_code, 0) << first.errors;
+  const auto time = fs::last_write_time(folder_ / "out/pretraining/model/model.safetensors");
+  const Outcome second = run("out");
+  ASSERT_EQ(second.exit_code, 0) << second.errors;
+  EXPECT_EQ(fs::last_write_time(folder_ / "out/pretraining/model/model.safetensors"), time);
+  EXPECT_EQ(first.output, second.output);
+  std::string changed = kExperiment;
+  changed.replace(changed.find("max_steps = 30"), 14, "max_steps = 31");
+  write_text(folder_ / "tiny.toml", changed);
+  expect_mistake(run_koine({"run", folder_ / "tiny.toml", "--data", folder_ / "data", "--output", folder_ / "out", "--quiet"}),
+                 {"pretraining", "max_steps = 30 there, max_steps = 31 here"});
+}
+
+TEST_F(EndToEnd, TrainEvaluateScoreAgree) {
+  write_small_model(folder_ / "model", folder_ / "data");
+  const Outcome trained = run_koine({"train", "--task", "xnli", "--model", folder_ / "model", "--data", folder_ / "data", "--output",
+                                     folder_ / "trained", "--max-steps", "10", "--precision", "fp32", "--quiet"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.errors;
+  const Outcome evaluated = run_koine({"evaluate", "--task", "xnli", "--model", folder_ / "trained/model", "--data", folder_ / "data",
+                                       "--output", folder_ / "evaluated", "--languages", "de,en", "--precision", "fp32", "--quiet"});
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+  const Outcome scored = run_koine({"score", "--task", "xnli", "--predictions", folder_ / "evaluated/predictions", "--gold", folder_ / "data",
+                                    "--languages", "de,en"});
+  ASSERT_EQ(scored.exit_code, 0) << scored.errors;
+  EXPECT_EQ(scored.output, evaluated.output);
+}
+
+}  // namespace
+}  // namespace koine

@@ -1,0 +1,56 @@
+#pragma once
+
+// The built program as a process, and the small data and models the tests of it need.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace koine {
+
+struct Outcome {
+  int exit_code = -1;  ///< 128 + signal where one ended it
+  std::string output;
+  std::string errors;
+};
+
+struct ProgramOptions {
+  std::string input;                         ///< standard input
+  std::vector<std::string> environment;      ///< "NAME=value", besides the own
+  std::int64_t file_size_limit = 0;          ///< bytes; 0: none. Writing beyond it fails as on a full disk
+  std::string standard_output;               ///< a file instead of Outcome::output ("/dev/full")
+  /// Called with the process id while it runs, every few milliseconds, until it returns true.
+  std::function<bool(int process)> while_running;
+};
+
+/// Runs build/koine with these arguments to its end.
+Outcome run_koine(const std::vector<std::string>& arguments, const ProgramOptions& options = {});
+
+/// Exit code 2, nothing but one line "koine: ..." on standard error with all of `parts` in it.
+void expect_mistake(const Outcome& outcome, const std::vector<std::string>& parts);
+
+/// A folder of its own, gone with it.
+class Folder {
+ public:
+  Folder();
+  ~Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+void write_text(const std::filesystem::path& path, const std::string& text);
+std::string read_text(const std::filesystem::path& path);
+
+/// Small files in the official layouts: MNLI (train, dev), XNLI (test, en and de), SQuAD 1.1 (train), Tatoeba (German), text.
+void write_small_data(const std::filesystem::path& data);
+/// A transformers directory with a fresh two-layer model and a tokenizer trained on the text of `data`.
+void write_small_model(const std::filesystem::path& model, const std::filesystem::path& data);
+
+}  // namespace koine

@@ -1,0 +1,78 @@
+#pragma once
+
+// The subcommands of `koine`: each adds itself to the command line and says what to run when it is chosen.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "tasks/experiment/training_phase.h"
+#include "tools/koine/machine.h"
+
+namespace koine {
+
+inline constexpr int kExitInterrupted = 130;  ///< as shells report a program ended by Ctrl-C
+
+/// Options every subcommand has.
+struct CommonOptions {
+  std::string device = "auto";
+  std::string precision = "auto";
+  int threads = 0;  ///< 0: all this process may use
+  std::optional<std::uint32_t> seed;
+  bool quiet = false;
+  ForcedVariants forced;  ///< KOINE_FORCE
+};
+
+struct CommandLine {
+  CLI::App app;
+  CommonOptions common;
+  std::vector<std::pair<CLI::App*, std::function<int()>>> commands;
+
+  /// A subcommand with the common options; `run` returns the exit code.
+  CLI::App* add(const std::string& name, const std::string& description, std::function<int()> run);
+};
+
+void add_run_commands(CommandLine& line);       // demo, run
+void add_train_commands(CommandLine& line);     // train, evaluate
+void add_text_commands(CommandLine& line);      // tokenize, encode
+void add_result_commands(CommandLine& line);    // score, report, data check
+void add_model_commands(CommandLine& line);     // inspect, convert
+void add_estimate_command(CommandLine& line);   // estimate
+void add_doctor_command(CommandLine& line);     // doctor
+
+/// Sets threads and checks the device. UserError for a device this build has not.
+void apply(const CommonOptions& common);
+/// fp32, bf16, or what `auto` measures; says which on stderr unless quiet.
+DType resolve_precision(const CommonOptions& common, const std::string& wanted);
+/// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
+RunOptions run_options(const CommonOptions& common);
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends the program at once.
+extern std::atomic<bool> stop_requested;
+void install_signal_handlers();
+
+/// Rows in columns, the first row a heading; numbers to the right.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
+std::string format_number(double value, int decimals);
+/// "1.2 GiB", "340 MiB".
+std::string format_bytes(double bytes);
+/// "2 h 5 min", "12 s".
+std::string format_seconds(double seconds);
+/// "1,234,567".
+std::string format_count(std::int64_t value);
+/// Writes to standard output; Error where it cannot be written (a closed pipe, a full disk).
+void print(const std::string& text);
+
+/// "mnli,squad" -> two.
+std::vector<std::string> split_commas(const std::string& text);
+
+/// Classes of a task's head: its labels, 2 of a span head, 1 of a choice head, the vocabulary of a masked-language head.
+std::int32_t classes_of(const Task& task, const XlmrConfig& config);
+
+}  // namespace koine

@@ -1,0 +1,143 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+#include "engine/training/observers.h"
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+CLI::App* CommandLine::add(const std::string& name, const std::string& description, std::function<int()> run) {
+  CLI::App* sub = app.add_subcommand(name, description);
+  sub->allow_extras();
+  sub->add_option("--device", common.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->group("Common");
+  sub->add_option("--precision", common.precision, "auto (measured), fp32 or bf16 (mixed)")
+      ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
+      ->group("Common");
+  sub->add_option("--threads", common.threads, "CPU threads; default: all")->check(CLI::Range(1, 4096))->group("Common");
+  sub->add_option("--seed", common.seed, "seed of everything random")->group("Common");
+  sub->add_flag("--quiet", common.quiet, "no progress on stderr")->group("Common");
+  commands.emplace_back(sub, std::move(run));
+  return sub;
+}
+
+void apply(const CommonOptions& common) {
+  require(common.device != "cuda", "this build of koine has no CUDA backend; use --device cpu");
+  if (common.threads > 0) set_thread_count(common.threads);
+}
+
+DType resolve_precision(const CommonOptions& common, const std::string& wanted) {
+  const std::string name = common.precision != "auto" ? common.precision : wanted;
+  if (name == "fp32") return DType::kFloat32;
+  if (name == "bf16") return DType::kBFloat16;
+  const PrecisionChoice choice = choose_precision(common.forced);
+  if (!common.quiet) {
+    std::cerr << "precision " << name_of(choice.precision) << ": products run at " << format_number(choice.float32_rate * 1e-9, 0)
+              << " GFLOP/s in fp32 and " << format_number(choice.bfloat16_rate * 1e-9, 0) << " in bf16 here" << std::endl;
+  }
+  return choice.precision;
+}
+
+RunOptions run_options(const CommonOptions& common) {
+  RunOptions options;
+  options.forced_variants = common.forced;
+  options.stop = &stop_requested;
+  options.program = "koine " KOINE_VERSION " (" KOINE_COMMIT ")";
+  if (!common.quiet) {
+    options.message = [](const std::string& text) { std::cerr << text << std::endl; };
+    options.progress = []() -> std::unique_ptr<TrainingObserver> {
+      return std::make_unique<ProgressLine>(std::cerr, isatty(STDERR_FILENO) != 0);
+    };
+  }
+  return options;
+}
+
+std::string format_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  // Columns are as wide as their longest cell in code points: labels may be in any script.
+  const auto width_of = [](const std::string& cell) {
+    return static_cast<std::size_t>(std::count_if(cell.begin(), cell.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  };
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string blanks(widths[i] - width_of(row[i]), ' ');
+      const bool number = row[i].find_first_not_of("0123456789.,+-") == std::string::npos;
+      line += (i == 0 ? "" : "  ") + (number ? blanks + row[i] : row[i] + blanks);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string format_number(double value, int decimals) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
+  return buffer;
+}
+
+std::string format_bytes(double bytes) {
+  constexpr double kKibi = 1024;
+  if (bytes >= kKibi * kKibi * kKibi) return format_number(bytes / (kKibi * kKibi * kKibi), 2) + " GiB";
+  if (bytes >= kKibi * kKibi) return format_number(bytes / (kKibi * kKibi), 1) + " MiB";
+  return format_number(bytes / kKibi, 1) + " KiB";
+}
+
+std::string format_seconds(double seconds) {
+  if (seconds < 1) return format_number(seconds, 2) + " s";
+  const auto whole = static_cast<std::int64_t>(std::llround(seconds));
+  if (whole < 120) return concatenate(whole, " s");
+  if (whole < 2 * 3600) return concatenate(whole / 60, " min ", whole % 60, " s");
+  if (whole < 100 * 3600) return concatenate(whole / 3600, " h ", whole % 3600 / 60, " min");
+  return format_number(seconds / 86400, 1) + " days";
+}
+
+std::string format_count(std::int64_t value) {
+  std::string digits = std::to_string(value);
+  for (std::int64_t at = static_cast<std::int64_t>(digits.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), ",");
+  }
+  return digits;
+}
+
+void print(const std::string& text) {
+  std::cout << text << std::flush;
+  require(static_cast<bool>(std::cout), "cannot write to standard output");
+}
+
+std::vector<std::string> split_commas(const std::string& text) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    if (comma > begin) parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
+std::int32_t classes_of(const Task& task, const XlmrConfig& config) {
+  switch (task.head()) {
+    case HeadKind::kMaskedLm:
+      return static_cast<std::int32_t>(config.vocab_size);
+    case HeadKind::kSpan:
+      return 2;
+    case HeadKind::kChoice:
+      return 1;
+    default:
+      return static_cast<std::int32_t>(task.labels().size());
+  }
+}
+
+}  // namespace koine

@@ -1,0 +1,137 @@
+// koine estimate
+
+#include <algorithm>
+
+#include "kernels/common/check.h"
+#include "tasks/experiment/estimate.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+namespace {
+
+struct EstimateArguments {
+  std::string experiment;
+  std::string data;
+  std::string model;
+  std::string model_size;
+  std::string head = "sequence";
+  std::int64_t max_tokens = 4096;
+  bool prediction = false;
+};
+
+HeadSpec head_of(const std::string& name, const XlmrConfig& config) {
+  if (name == "masked-lm") return {"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)};
+  if (name == "token") return {"", HeadKind::kToken, 17};
+  if (name == "span") return {"", HeadKind::kSpan, 2};
+  if (name == "choice") return {"", HeadKind::kChoice, 1};
+  return {"", HeadKind::kSequence, 3};
+}
+
+std::string memory_table(const XlmrConfig& config, const HeadSpec& head, DType precision, bool training, std::int64_t tokens) {
+  std::vector<std::vector<std::string>> rows = {{"memory", "size"}};
+  for (const MemoryLine& entry : estimate_memory(config, {head}, precision, training, tokens)) {
+    rows.push_back({entry.name, format_bytes(entry.bytes)});
+  }
+  return format_table(rows);
+}
+
+/// Share of the product rate that whole steps are assumed to reach in the times shown.
+constexpr double kAssumedShare = 0.7;
+
+std::string model_summary(const XlmrConfig& config, const HeadSpec& head) {
+  return concatenate(config.num_hidden_layers, " layers of ", config.hidden_size, ", ", format_count(config.vocab_size), " embedding rows, ",
+                     format_count(xlmr_parameter_table(config, {head}).parameters()), " parameters\n\n");
+}
+
+/// A product of the shape the model spends its time in.
+double product_rate(const XlmrConfig& config, DType precision, std::int64_t tokens, const ForcedVariants& forced) {
+  return measure_product_rate(precision, forced, std::min<std::int64_t>(tokens, 4096), config.intermediate_size, config.hidden_size);
+}
+
+int estimate_model(const EstimateArguments& arguments, const CommonOptions& common) {
+  const XlmrConfig config = arguments.model_size.empty() ? read_xlmr_config(std::filesystem::path(arguments.model) / "config.json")
+                                                         : published_xlmr_config(arguments.model_size);
+  const DType precision = resolve_precision(common, "auto");
+  const HeadSpec head = head_of(arguments.head, config);
+  const bool training = !arguments.prediction;
+  print(model_summary(config, head));
+  print(memory_table(config, head, precision, training, arguments.max_tokens));
+  constexpr std::int64_t kLength = 128;
+  const std::vector<std::int64_t> lengths(static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / kLength, 1)),
+                                          std::min(kLength, arguments.max_tokens));
+  const auto tokens = static_cast<double>(lengths.front()) * static_cast<double>(lengths.size());
+  const auto counted = static_cast<std::int64_t>(head.kind == HeadKind::kMaskedLm ? 0.15 * tokens
+                                                 : head.kind == HeadKind::kToken  ? tokens
+                                                                                  : static_cast<double>(lengths.size()));
+  const double flops = (training ? 3 : 1) * xlmr_forward_flops(config, head, lengths, counted);
+  const double rate = product_rate(config, precision, arguments.max_tokens, common.forced);
+  print(format_table({{""},
+                      {training ? "training" : "prediction", concatenate("on sequences of ", kLength, " tokens")},
+                      {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
+                      {"product rate here", format_number(rate * 1e-9, 0) + " GFLOP/s in " + name_of(precision)},
+                      {"tokens per second", format_number(kAssumedShare * rate / (flops / tokens), 1) + " at " +
+                                                format_number(100 * kAssumedShare, 0) + " % of it"}}));
+  return 0;
+}
+
+int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
+  const Experiment experiment = read_experiment(arguments.experiment, arguments.data);
+  const DType precision = resolve_precision(common, experiment.precision);
+  const XlmrConfig config = experiment_model_config(experiment);
+  const HeadSpec head = experiment.pretraining.has_value() ? head_of("masked-lm", config) : head_of("sequence", config);
+  std::int64_t tokens = 0;
+  if (experiment.pretraining.has_value()) tokens = experiment.pretraining->settings.max_tokens_per_batch;
+  for (const IntermediateSpec& arm : experiment.intermediate) tokens = std::max(tokens, arm.settings.max_tokens_per_batch);
+  for (const TargetSpec& target : experiment.targets) tokens = std::max(tokens, target.settings.max_tokens_per_batch);
+  print(model_summary(config, head));
+  print(memory_table(config, head, precision, true, tokens) + "\n");
+
+  const double rate = kAssumedShare * product_rate(config, precision, tokens, common.forced);
+  std::vector<std::vector<std::string>> rows = {{"phase", "runs", "steps", "tokens", "TFLOPs", "time here"}};
+  double all_tokens = 0;
+  double all_flops = 0;
+  bool complete = true;
+  for (const PhaseEstimate& phase : estimate_experiment(experiment)) {
+    if (!phase.missing.empty()) {
+      rows.push_back({phase.label, std::to_string(phase.runs), "?", "?", "?", "? " + phase.missing});
+      complete = false;
+      continue;
+    }
+    const auto runs = static_cast<double>(phase.runs);
+    rows.push_back({phase.label, std::to_string(phase.runs), format_count(phase.steps), format_count(static_cast<std::int64_t>(phase.tokens)),
+                    format_number(phase.flops * 1e-12, 2), format_seconds(phase.flops / rate)});
+    all_tokens += runs * phase.tokens;
+    all_flops += runs * phase.flops;
+  }
+  rows.push_back({complete ? "all" : "all known", "", "", format_count(static_cast<std::int64_t>(all_tokens)),
+                  format_number(all_flops * 1e-12, 2), format_seconds(all_flops / rate)});
+  print(format_table(rows));
+  print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ", format_number(100 * kAssumedShare, 0),
+                    " % of the product rate measured now (", format_number(rate / kAssumedShare * 1e-9, 0), " GFLOP/s in ", name_of(precision),
+                    ").\n"));
+  return 0;
+}
+
+}  // namespace
+
+void add_estimate_command(CommandLine& line) {
+  auto arguments = std::make_shared<EstimateArguments>();
+  CLI::App* app = line.add("estimate", "Memory, FLOPs, tokens and time before a run", [&line, arguments] {
+    apply(line.common);
+    const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) + (arguments->model_size.empty() ? 0 : 1);
+    require(given == 1, "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
+    return arguments->experiment.empty() ? estimate_model(*arguments, line.common) : estimate_run(*arguments, line.common);
+  });
+  app->add_option("experiment", arguments->experiment, "experiment file");
+  app->add_option("--data", arguments->data, "folder of the data sets");
+  app->add_option("--model", arguments->model, "transformers directory (its config.json)");
+  app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl");
+  app->add_option("--head", arguments->head, "masked-lm, sequence, token, span or choice")
+      ->check(CLI::IsMember({"masked-lm", "sequence", "token", "span", "choice"}))
+      ->capture_default_str();
+  app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  app->add_flag("--prediction", arguments->prediction, "memory of prediction instead of training");
+}
+
+}  // namespace koine

@@ -1,0 +1,168 @@
+// The `koine` command: reads the command line, runs one subcommand, turns exceptions into one line and an exit code.
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <new>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+namespace {
+
+/// "--learning_rate=1e-5" -> "--learning-rate=1e-5": both spellings are known.
+std::string with_dashes(std::string argument) {
+  if (argument.rfind("--", 0) != 0) return argument;
+  for (std::size_t i = 2; i < argument.size() && argument[i] != '='; ++i) {
+    if (argument[i] == '_') argument[i] = '-';
+  }
+  return argument;
+}
+
+/// KOINE_FORCE=layernorm:portable,gemm:packed
+ForcedVariants forced_variants() {
+  ForcedVariants forced;
+  const char* text = std::getenv("KOINE_FORCE");
+  if (text == nullptr) return forced;
+  std::vector<std::string> operations;
+  for (const OperationSummary& operation : all_operations()) operations.push_back(operation.name);
+  for (const std::string& entry : split_commas(text)) {
+    const std::size_t colon = entry.find(':');
+    require(colon != std::string::npos, "KOINE_FORCE: \"", entry, "\" is not operation:variant");
+    const std::string name = entry.substr(0, colon);
+    const std::string near = nearest_name(name, operations);
+    require(std::find(operations.begin(), operations.end(), name) != operations.end(), "KOINE_FORCE: there is no operation \"", name,
+            "\"", near.empty() ? "; `koine doctor` lists them" : "; did you mean \"" + near + "\"?");
+    forced[name] = entry.substr(colon + 1);
+  }
+  return forced;
+}
+
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
+  return names;
+}
+
+std::vector<std::string> options_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::string suggestion(const std::string& wrong, const std::vector<std::string>& known) {
+  const std::string near = nearest_name(wrong, known);
+  return near.empty() ? "" : "; did you mean \"" + near + "\"?";
+}
+
+/// UserError for the first thing on the line nobody asked for.
+void refuse_extras(const CLI::App& app, const std::string& path) {
+  const std::vector<std::string> rest = app.remaining(false);
+  if (!rest.empty()) {
+    const std::string first = rest.front().substr(0, rest.front().find('='));
+    const std::string help = "; `" + path + " --help` lists what there is";
+    if (first.rfind('-', 0) == 0) {
+      const std::string near = suggestion(first, options_of(app));
+      fail_user("unknown option \"", first, "\" of ", path, near.empty() ? help : near);
+    }
+    const std::string near = suggestion(first, names_of(app));
+    fail_user(names_of(app).empty() ? "unexpected argument \"" : "unknown command \"", first, "\"", near.empty() ? help : near);
+  }
+  for (const CLI::App* sub : app.get_subcommands()) refuse_extras(*sub, path + " " + sub->get_name());
+}
+
+int parse_and_run(int count, char** values) {
+  CommandLine line;
+  line.app.description("koine: multilingual encoders trained and run for zero-shot cross-lingual transfer");
+  line.app.name("koine");
+  line.app.set_version_flag("--version", "koine " KOINE_VERSION " (" KOINE_COMMIT ")");
+  line.app.allow_extras();
+  line.app.get_formatter()->column_width(38);
+  add_run_commands(line);
+  add_train_commands(line);
+  add_text_commands(line);
+  add_result_commands(line);
+  add_model_commands(line);
+  add_estimate_command(line);
+  add_doctor_command(line);
+
+  std::vector<std::string> arguments;  // CLI11 takes them last first
+  for (int i = count - 1; i > 0; --i) arguments.push_back(with_dashes(values[i]));
+  if (arguments.empty()) {
+    print(line.app.help());
+    return 2;
+  }
+  try {
+    line.app.parse(arguments);
+  } catch (const CLI::Success& wanted) {
+    return line.app.exit(wanted);
+  } catch (const CLI::ParseError& error) {
+    refuse_extras(line.app, "koine");
+    fail_user(error.what());
+  }
+  refuse_extras(line.app, "koine");
+  line.common.forced = forced_variants();
+  for (const auto& [sub, run] : line.commands) {
+    if (sub->parsed() && sub->get_subcommands().empty()) return run();
+  }
+  fail_user("no command given; `koine --help` lists them");
+}
+
+/// One line, whatever a library puts into its message.
+void print_error(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  for (char& c : text) {
+    if (c == '\n') c = ' ';
+  }
+  std::cerr << "koine: " << text << std::endl;
+}
+
+}  // namespace
+
+std::atomic<bool> stop_requested{false};
+
+namespace {
+
+extern "C" void on_signal(int) {
+  if (stop_requested.exchange(true)) _exit(kExitInterrupted);
+  constexpr char kText[] = "\nkoine: stopping after this step; press Ctrl-C again to end at once\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof kText - 1);
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  static_assert(std::atomic<bool>::is_always_lock_free);
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+}  // namespace koine
+
+int main(int count, char** values) {
+  // Writing where nobody reads, or beyond a file size limit, is then an error of the write and gets its message.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  try {
+    return koine::parse_and_run(count, values);
+  } catch (const koine::UserError& error) {
+    koine::print_error(error.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    koine::print_error("out of memory; `koine estimate` shows what a run needs");
+    return 1;
+  } catch (const std::exception& error) {
+    koine::print_error(error.what());
+    return 1;
+  }
+}

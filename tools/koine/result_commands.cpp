@@ -1,0 +1,147 @@
+// koine score, koine report, koine data check
+
+#include <algorithm>
+#include <iostream>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/report/report.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Languages whose predictions are in a folder: test-<language>.* in it or in <folder>/<task>.
+std::vector<std::string> predicted_languages(const fs::path& predictions, const std::string& task) {
+  std::vector<std::string> languages;
+  const fs::path below = predictions / task;
+  const fs::path folder = fs::is_directory(below) ? below : predictions;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().stem().string();
+    const std::size_t dash = name.find('-');
+    if (dash != std::string::npos && (name.rfind("test-", 0) == 0 || name.rfind("dev-", 0) == 0)) languages.push_back(name.substr(dash + 1));
+  }
+  require(!languages.empty(), folder.string(), " holds no predictions: files test-<language>.tsv or .json, as XTREME lays them out");
+  std::sort(languages.begin(), languages.end());
+  return languages;
+}
+
+int score(const std::string& task_name, const std::string& predictions, const std::string& gold, const std::string& wanted) {
+  const Task& task = find_task(task_name);
+  require(fs::exists(predictions), "there is no ", predictions);
+  require(fs::exists(gold), "there is no ", gold);
+  std::vector<std::string> languages = split_commas(wanted);
+  if (languages.empty()) {
+    require(fs::is_directory(predictions), predictions, " is a file; say its language with --languages");
+    languages = predicted_languages(predictions, task.name());
+  }
+  std::vector<std::vector<std::string>> rows;
+  std::map<std::string, double> sums;
+  for (const std::string& language : languages) {
+    const Evaluation evaluation = task.score(predictions, gold, language);
+    if (rows.empty()) {
+      rows.push_back({task.name()});
+      for (const auto& [metric, value] : evaluation.metrics) rows[0].push_back(metric);
+      rows[0].emplace_back("examples");
+    }
+    rows.push_back({language});
+    for (const auto& [metric, value] : evaluation.metrics) {
+      rows.back().push_back(format_number(value, 2));
+      sums[metric] += value;
+    }
+    rows.back().push_back(format_count(evaluation.examples));
+  }
+  rows.push_back({"mean"});
+  for (const auto& [metric, sum] : sums) rows.back().push_back(format_number(sum / static_cast<double>(languages.size()), 2));
+  print(format_table(rows));
+  return 0;
+}
+
+int report(const std::vector<std::string>& runs, const std::string& output) {
+  std::vector<ResultRow> rows;
+  for (const std::string& run : runs) {
+    const fs::path file = fs::is_directory(run) ? fs::path(run) / "results.json" : fs::path(run);
+    require(fs::exists(file), "there is no ", file.string(), "; a finished `koine run` writes it");
+    for (ResultRow& row : read_results(file)) rows.push_back(std::move(row));
+  }
+  print(results_table(rows));
+  write_report(output, runs.size() == 1 ? fs::path(runs.front()).filename().string() : "koine", rows);
+  print("report: " + output + "\n");
+  return 0;
+}
+
+int check_data(const std::string& directory) {
+  require(fs::is_directory(directory), "there is no folder ", directory);
+  std::vector<std::vector<std::string>> rows = {{"task", "split", "languages", "examples", "problems"}};
+  std::vector<std::string> problems;
+  for (const Task* task : all_tasks()) {
+    std::map<std::string, std::vector<const Task::FileStatus*>> by_split;
+    const std::vector<Task::FileStatus> files = task->check_files(directory);
+    for (const Task::FileStatus& file : files) by_split[file.split].push_back(&file);
+    for (const std::string& split : task->splits()) {
+      std::string languages;
+      std::int64_t examples = 0;
+      std::int64_t wrong = 0;
+      for (const Task::FileStatus* file : by_split[split]) {
+        if (!file->present) continue;
+        examples += file->examples;
+        if (file->problem.empty()) {
+          languages += (languages.empty() ? "" : " ") + file->language;
+        } else {
+          ++wrong;
+          problems.push_back(file->problem);
+        }
+      }
+      rows.push_back({task->name(), split, languages.empty() ? "none" : languages, format_count(examples), wrong == 0 ? "" : format_count(wrong)});
+    }
+  }
+  print(format_table(rows));
+  for (const std::string& problem : problems) std::cerr << "koine: " << problem << std::endl;
+  return problems.empty() ? 0 : 2;
+}
+
+}  // namespace
+
+void add_result_commands(CommandLine& line) {
+  struct Score {
+    std::string task;
+    std::string predictions;
+    std::string gold;
+    std::string languages;
+  };
+  auto scored = std::make_shared<Score>();
+  CLI::App* app = line.add("score", "Score predictions in XTREME's layout against gold data", [&line, scored] {
+    apply(line.common);
+    return score(scored->task, scored->predictions, scored->gold, scored->languages);
+  });
+  app->add_option("--task", scored->task, "task of the predictions")->required();
+  app->add_option("--predictions", scored->predictions, "folder with test-<language> files, or with <task>/ in it")->required();
+  app->add_option("--gold", scored->gold, "folder of the data sets, or of XTREME's label files")->required();
+  app->add_option("--languages", scored->languages, "comma-separated; default: all predicted");
+
+  struct Report {
+    std::vector<std::string> runs;
+    std::string output = "report.html";
+  };
+  auto reported = std::make_shared<Report>();
+  CLI::App* report_app = line.add("report", "Tables and plots of one run or several, as one HTML file", [&line, reported] {
+    apply(line.common);
+    return report(reported->runs, reported->output);
+  });
+  report_app->add_option("runs", reported->runs, "folders of runs")->required();
+  report_app->add_option("--output", reported->output, "HTML file")->capture_default_str();
+
+  auto directory = std::make_shared<std::string>();
+  CLI::App* data = line.app.add_subcommand("data", "What is in a folder of data sets");
+  data->allow_extras();
+  data->require_subcommand(0, 1);
+  CLI::App* check_app = data->add_subcommand("check", "Which data sets are there, complete, in the right layout");
+  check_app->allow_extras();
+  check_app->add_option("directory", *directory, "folder of the data sets")->required();
+  line.commands.emplace_back(check_app, [directory] { return check_data(*directory); });
+}
+
+}  // namespace koine

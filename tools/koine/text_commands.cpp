@@ -1,0 +1,187 @@
+// koine tokenize, koine encode
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+
+#include "engine/batch/batcher.h"
+#include "engine/files/atomic_file.h"
+#include "engine/files/safetensors.h"
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+#include "models/xlmr/xlmr.h"
+#include "tasks/experiment/experiment.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct TokenizeArguments {
+  std::string model;
+  std::string input;
+  bool special = false;
+  bool pieces = false;
+};
+
+std::string tokens_line(const Tokenizer& tokenizer, const std::string& text, const TokenizeArguments& arguments) {
+  std::vector<std::int32_t> ids = tokenizer.encode(text);
+  if (arguments.special) {
+    ids.insert(ids.begin(), kBeginId);
+    ids.push_back(kEndId);
+  }
+  std::string line;
+  for (const std::int32_t id : ids) line += (line.empty() ? "" : " ") + (arguments.pieces ? tokenizer.piece(id) : std::to_string(id));
+  return line + "\n";
+}
+
+/// Line by line, some thousand at a time on all threads, so that a pipe of any length goes through.
+int tokenize(const TokenizeArguments& arguments) {
+  const Tokenizer tokenizer(arguments.model);
+  const std::string name = arguments.input.empty() ? "standard input" : arguments.input;
+  std::ifstream file;
+  if (!arguments.input.empty()) {
+    require(fs::exists(arguments.input) && !fs::is_directory(arguments.input), "there is no file ", arguments.input);
+    file.open(arguments.input, std::ios::binary);
+    require(file.is_open(), "cannot read ", arguments.input);
+  }
+  std::istream& input = arguments.input.empty() ? std::cin : file;
+  constexpr std::size_t kChunk = 8192;
+  std::int64_t line = 0;
+  for (bool more = true; more;) {
+    std::vector<std::string> texts;
+    std::string text;
+    while (texts.size() < kChunk && (more = static_cast<bool>(std::getline(input, text)))) {
+      ++line;
+      if (!text.empty() && text.back() == '\r') text.pop_back();
+      require(invalid_utf8(text) == std::string::npos, name, ":", line, ": not valid UTF-8");
+      texts.push_back(text);
+    }
+    std::vector<std::string> lines(texts.size());
+    parallel_ranges(static_cast<std::int64_t>(texts.size()), 256, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        lines[static_cast<std::size_t>(i)] = tokens_line(tokenizer, texts[static_cast<std::size_t>(i)], arguments);
+      }
+    });
+    std::string all;
+    for (const std::string& one : lines) all += one;
+    print(all);
+  }
+  return 0;
+}
+
+struct EncodeArguments {
+  std::string model;
+  std::string tokenizer;
+  std::string input;
+  std::string output;
+  std::string pooling = "mean";
+  std::optional<std::int64_t> layer;
+  std::int64_t max_seq_length = 0;
+  std::int64_t max_tokens_per_batch = 4096;
+};
+
+/// NumPy's .npy, version 1.0: magic, header length, a Python dictionary padded to a multiple of 64 bytes, the values.
+void write_npy(const fs::path& path, const std::vector<float>& values, std::int64_t rows, std::int64_t width) {
+  std::string header = concatenate("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", width, "), }");
+  constexpr std::size_t kPrefix = 10;
+  header.append(63 - (kPrefix + header.size()) % 64, ' ');
+  header += '\n';
+  AtomicFile file(path);
+  file.write(std::string_view("\x93NUMPY\x01\x00", 8));
+  const char length[2] = {static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
+  file.write(length, 2);
+  file.write(header);
+  file.write(values.data(), values.size() * sizeof(float));
+  file.commit();
+}
+
+Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, std::int64_t maximum) {
+  Dataset dataset;
+  dataset.name = input.string();
+  for_each_line(input, [&](std::string_view text, std::int64_t) {
+    const auto number = static_cast<std::uint32_t>(dataset.examples.size());
+    dataset.examples.push_back({frame_single(tokenizer.encode(text), maximum), {}, number});
+  });
+  require(!dataset.examples.empty(), input.string(), " holds no lines");
+  return dataset;
+}
+
+int encode(const EncodeArguments& arguments, const CommonOptions& common) {
+  const std::string extension = fs::path(arguments.output).extension().string();
+  require(extension == ".npy" || extension == ".safetensors", "--output ", arguments.output, " must end in .npy or .safetensors");
+  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
+  require(arguments.max_seq_length <= config.maximum_length(), "--max-seq-length is ", arguments.max_seq_length,
+          ", but this model reads sequences of at most ", config.maximum_length(), " tokens");
+  const std::int64_t layer = arguments.layer.value_or(config.num_hidden_layers);
+  require(layer <= config.num_hidden_layers, "--layer is ", layer, ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
+  const Pooling pooling = pooling_of(arguments.pooling);
+  const std::int64_t maximum = arguments.max_seq_length > 0 ? arguments.max_seq_length : config.maximum_length();
+  const Dataset dataset = read_sentences(arguments.input, tokenizer, maximum);
+
+  ModelOptions options;
+  options.precision = resolve_precision(common, "auto");
+  options.forced_variants = common.forced;
+  const std::unique_ptr<Model> model = load_xlmr(arguments.model, options);
+  const std::int64_t budget = std::max(arguments.max_tokens_per_batch, maximum);
+  const StepPlan plan = plan_prediction(dataset, budget);
+  model->reserve(budget, false);
+  const std::int64_t width = model->hidden_size();
+  const auto rows = static_cast<std::int64_t>(dataset.examples.size());
+  std::vector<float> vectors(static_cast<std::size_t>(rows * width));
+  install_signal_handlers();
+  for (const std::vector<std::int64_t>& groups : plan.micro_batches) {
+    if (stop_requested.load()) return kExitInterrupted;
+    const PackedBatch batch = pack_groups(dataset, groups);
+    const std::vector<float> part = model->encode(batch, layer, pooling);
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      std::copy_n(part.begin() + static_cast<std::int64_t>(i) * width, width, vectors.begin() + groups[i] * width);
+    }
+  }
+  if (extension == ".npy") {
+    write_npy(arguments.output, vectors, rows, width);
+  } else {
+    TensorSource tensor;
+    tensor.name = "embeddings";
+    tensor.shape = {rows, width};
+    tensor.data = vectors.data();
+    write_safetensors(arguments.output, {tensor},
+                      {{"layer", std::to_string(layer)}, {"pooling", arguments.pooling}, {"model", arguments.model}});
+  }
+  if (!common.quiet) std::cerr << format_count(rows) << " vectors of " << width << " in " << arguments.output << std::endl;
+  return 0;
+}
+
+}  // namespace
+
+void add_text_commands(CommandLine& line) {
+  auto tokens = std::make_shared<TokenizeArguments>();
+  CLI::App* app = line.add("tokenize", "One line of ids per line of text", [&line, tokens] {
+    apply(line.common);
+    return tokenize(*tokens);
+  });
+  app->add_option("--model", tokens->model, "SentencePiece model, or a directory that holds one")->required();
+  app->add_option("--input", tokens->input, "text file; default: standard input");
+  app->add_flag("--special-tokens", tokens->special, "with <s> and </s>");
+  app->add_flag("--pieces", tokens->pieces, "pieces instead of ids");
+
+  auto vectors = std::make_shared<EncodeArguments>();
+  CLI::App* encode_app = line.add("encode", "One vector per line of text, to .safetensors or .npy", [&line, vectors] {
+    apply(line.common);
+    return encode(*vectors, line.common);
+  });
+  encode_app->add_option("--model", vectors->model, "transformers directory")->required();
+  encode_app->add_option("--tokenizer", vectors->tokenizer, "SentencePiece model, where it is not in the model directory");
+  encode_app->add_option("--input", vectors->input, "text file, one sentence a line")->required();
+  encode_app->add_option("--output", vectors->output, "file.npy or file.safetensors")->required();
+  encode_app->add_option("--layer", vectors->layer, "hidden state, 0 = embeddings; default: the last")->check(CLI::NonNegativeNumber);
+  encode_app->add_option("--pooling", vectors->pooling, "mean, mean_without_special or cls")->capture_default_str();
+  encode_app->add_option("--max-seq-length", vectors->max_seq_length, "tokens; default: what the model reads")->check(CLI::NonNegativeNumber);
+  encode_app->add_option("--max-tokens-per-batch", vectors->max_tokens_per_batch, "tokens in memory at a time")->check(CLI::PositiveNumber)->capture_default_str();
+}
+
+}  // namespace koine

@@ -1,0 +1,255 @@
+// koine train, koine evaluate
+
+#include <algorithm>
+#include <iostream>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/experiment/phase.h"
+#include "tasks/experiment/recipes.h"
+#include "tasks/experiment/run_experiment.h"
+#include "tasks/experiment/settings_keys.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct TrainArguments {
+  std::string task;
+  std::string model;
+  std::string tokenizer;
+  std::string data;
+  std::string output;
+  std::string language = "en";
+  FeatureOptions features;
+  double mlm_probability = 0.15;
+  bool resume = false;
+  bool redo = false;
+  std::vector<std::string> setting_values;  ///< one per setting_keys(), empty where not given
+};
+
+std::string option_name(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
+}
+
+/// The recipe of the task, changed by what the command line says.
+TrainingSettings settings_of(const TrainArguments& arguments, const Recipe& recipe, const CommonOptions& common) {
+  TrainingSettings settings = recipe.settings;
+  for (std::size_t i = 0; i < setting_keys().size(); ++i) {
+    const std::string& value = arguments.setting_values[i];
+    if (!value.empty()) set_setting(settings, setting_keys()[i].name, value, option_name(setting_keys()[i].name));
+  }
+  settings.seed = common.seed.value_or(1);
+  return settings;
+}
+
+void print_evaluations(const Task& task, const std::vector<std::string>& languages, const nlohmann::json& evaluations) {
+  std::vector<std::vector<std::string>> rows(1, {task.name()});
+  std::map<std::string, double> sums;
+  for (const auto& [metric, value] : evaluations.at(languages.front()).at("metrics").items()) rows[0].push_back(metric);
+  rows[0].emplace_back("examples");
+  for (const std::string& language : languages) {
+    const nlohmann::json& evaluation = evaluations.at(language);
+    std::vector<std::string> row = {language};
+    for (const auto& [metric, value] : evaluation.at("metrics").items()) {
+      row.push_back(format_number(value.get<double>(), 2));
+      sums[metric] += value.get<double>();
+    }
+    row.push_back(format_count(evaluation.at("examples").get<std::int64_t>()));
+    rows.push_back(row);
+  }
+  std::vector<std::string> mean = {"mean"};
+  for (const auto& [metric, sum] : sums) mean.push_back(format_number(sum / static_cast<double>(languages.size()), 2));
+  rows.push_back(mean);
+  print(format_table(rows));
+}
+
+int train_task(const TrainArguments& arguments, const CommonOptions& common) {
+  const Task& named = find_task(arguments.task);
+  require(!named.train_task().empty(), "task ", named.name(), " is evaluated without training; see `koine evaluate`");
+  const Task& task = find_task(named.train_task());
+  const bool mlm = task.head() == HeadKind::kMaskedLm;
+  const Recipe recipe = training_recipe(named.name());
+  const TrainingSettings settings = settings_of(arguments, recipe, common);
+  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
+  FeatureOptions features = arguments.features;
+  features.max_seq_length = resolve_length(features.max_seq_length, recipe.max_seq_length, task, config.maximum_length(), "--max-seq-length");
+  RunOptions options = run_options(common);
+
+  const fs::path output = arguments.output;
+  require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
+  require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"), output.string(),
+          " holds an unfinished run; give --resume to continue it, or another --output");
+  std::string precision = common.precision;
+  if (precision == "auto" && fs::exists(output / "config.toml")) {
+    precision = TomlSection::parse(read_file(output / "config.toml"), "config.toml").text("precision", "auto");
+  }
+  options.precision = resolve_precision(common, precision);
+  resolve_languages(task, {arguments.language}, arguments.data, "train");
+  const std::string resolved = concatenate(
+      "task = ", toml_text(task.name()), "\nmodel = ", toml_text(fs::absolute(arguments.model).string()), "\ntokenizer = \"",
+      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.precision), "\"\nlanguage = ", toml_text(arguments.language),
+      "\nmax_seq_length = ", features.max_seq_length, "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ",
+      features.max_query_length, "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ",
+      toml_number(arguments.mlm_probability), "\nseed = ", settings.seed, "\n", settings_toml(settings));
+
+  const auto train = task.load(arguments.data, "train", arguments.language, tokenizer, features);
+  std::unique_ptr<TaskData> dev;
+  const std::vector<std::string> dev_languages = task.available_languages(arguments.data, "dev");
+  if (!mlm && std::find(dev_languages.begin(), dev_languages.end(), arguments.language) != dev_languages.end()) {
+    FeatureOptions dev_features = features;
+    dev_features.max_examples = settings.eval_examples;
+    dev = task.load(arguments.data, "dev", arguments.language, tokenizer, dev_features);
+  }
+  PhaseFolder folder(output, resolved, arguments.redo);
+  if (!folder.done()) {
+    install_signal_handlers();
+    TrainingPhase phase;
+    phase.label = task.name();
+    phase.directory = output;
+    phase.start.directory = arguments.model;
+    phase.tasks.push_back({task.name(), {"", task.head(), classes_of(task, config)}, &train->dataset(), dev.get(), 1, arguments.mlm_probability});
+    phase.labels = task.labels();
+    phase.settings = settings;
+    const TrainingResult result = run_training_phase(phase, tokenizer, options);
+    if (result.interrupted) {
+      std::cerr << "koine: interrupted at step " << result.steps << " of " << result.total_steps
+                << "; the same command with --resume continues there" << std::endl;
+      return kExitInterrupted;
+    }
+    folder.finish({{"program", options.program}, {"steps", result.steps}, {"tokens", result.tokens}, {"seconds", result.seconds},
+                   {"flops", result.flops}, {"final_loss", result.final_loss}, {"best_step", result.best_step},
+                   {"best_metrics", result.best_metrics}});
+    remove_checkpoints(output);
+  }
+  std::vector<std::vector<std::string>> rows;
+  rows.push_back({"steps", format_count(folder.result().at("steps").get<std::int64_t>())});
+  rows.push_back({"tokens", format_count(folder.result().at("tokens").get<std::int64_t>())});
+  rows.push_back({"loss", format_number(folder.result().at("final_loss").get<double>(), 4)});
+  for (const auto& [name, value] : folder.result().at("best_metrics").items()) rows.push_back({"dev " + name, format_number(value, 2)});
+  print(format_table(rows) + "model: " + (output / "model").string() + "\n");
+  return 0;
+}
+
+struct EvaluateArguments {
+  std::string task;
+  std::string model;
+  std::string tokenizer;
+  std::string data;
+  std::string output;
+  std::string languages;
+  std::string split = "test";
+  std::string pooling = "mean";
+  std::optional<std::int64_t> layer;
+  FeatureOptions features;
+  std::int64_t max_tokens_per_batch = 4096;
+};
+
+/// A model saved with other label numbers than the task's would score by chance.
+void require_same_labels(const Task& task, const XlmrConfig& config, const std::string& model) {
+  if (!config.original.contains("id2label") || task.labels().empty()) return;
+  const nlohmann::json& there = config.original.at("id2label");
+  const std::vector<std::string> labels = task.labels();
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const std::string key = std::to_string(i);
+    if (!there.is_object() || !there.contains(key) || !there.at(key).is_string()) return;
+    std::string name = there.at(key);
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::string wanted = labels[i];
+    std::transform(wanted.begin(), wanted.end(), wanted.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (name.rfind("label_", 0) == 0) return;  // transformers' placeholders say nothing
+    require(name == wanted, model, "/config.json: id2label gives class ", i, " as \"", name, "\", but task ", task.name(), " numbers it \"",
+            wanted, "\"");
+  }
+}
+
+int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
+  const Task& task = find_task(arguments.task);
+  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
+  EvaluationPlan plan;
+  plan.task = &task;
+  plan.split = arguments.split;
+  plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
+  plan.features = arguments.features;
+  plan.features.max_seq_length = resolve_length(plan.features.max_seq_length, target_recipe(task.name()).max_seq_length, task,
+                                                config.maximum_length(), "--max-seq-length");
+  plan.options.layer = arguments.layer;
+  plan.options.pooling = pooling_of(arguments.pooling);
+  plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
+  require(!arguments.layer.has_value() || *arguments.layer <= config.num_hidden_layers, "--layer is ", arguments.layer.value_or(0),
+          ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
+  require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
+          " already holds an evaluation; choose another --output");
+  RunOptions options = run_options(common);
+  ModelOptions model_options;
+  model_options.precision = resolve_precision(common, "auto");
+  model_options.forced_variants = common.forced;
+  if (!task.train_task().empty()) {
+    require_same_labels(task, config, arguments.model);
+    model_options.heads = {{"", task.head(), classes_of(task, config)}};
+  }
+  LoadReport report;
+  const std::unique_ptr<Model> model = load_xlmr(arguments.model, model_options, &report);
+  require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ", task.name(),
+          " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(), "); train one with `koine train`");
+  install_signal_handlers();
+  make_directory(arguments.output);
+  nlohmann::json evaluations = nlohmann::json::object();
+  if (!evaluate_languages(*model, plan, arguments.data, tokenizer, arguments.output, options, evaluations)) return kExitInterrupted;
+  print_evaluations(task, plan.languages, evaluations);
+  return 0;
+}
+
+}  // namespace
+
+void add_train_commands(CommandLine& line) {
+  auto train = std::make_shared<TrainArguments>();
+  train->setting_values.resize(setting_keys().size());
+  CLI::App* app = line.add("train", "Train one task from a model directory", [&line, train] {
+    apply(line.common);
+    return train_task(*train, line.common);
+  });
+  app->add_option("--task", train->task, "task to train (mnli, squad, udpos, mlm ...)")->required();
+  app->add_option("--model", train->model, "transformers directory to start from")->required();
+  app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
+  app->add_option("--data", train->data, "folder of the data sets")->required();
+  app->add_option("--output", train->output, "folder of the run")->required();
+  app->add_option("--language", train->language, "language of train and dev")->capture_default_str();
+  app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")->check(CLI::NonNegativeNumber);
+  app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")->check(CLI::PositiveNumber);
+  app->add_option("--max-query-length", train->features.max_query_length, "tokens of a question")->check(CLI::PositiveNumber);
+  app->add_option("--max-train-examples", train->features.max_examples, "first examples only; 0: all")->check(CLI::NonNegativeNumber);
+  app->add_option("--mlm-probability", train->mlm_probability, "share of masked tokens (mlm)")->check(CLI::Range(0.0001, 1.0));
+  app->add_flag("--resume", train->resume, "continue an interrupted run");
+  app->add_flag("--redo", train->redo, "begin again where settings changed");
+  for (std::size_t i = 0; i < setting_keys().size(); ++i) {
+    app->add_option(option_name(setting_keys()[i].name), train->setting_values[i], setting_keys()[i].help)->group("Training settings");
+  }
+
+  auto evaluate = std::make_shared<EvaluateArguments>();
+  CLI::App* evaluate_app = line.add("evaluate", "Score a model on one task, each language apart", [&line, evaluate] {
+    apply(line.common);
+    return evaluate_task(*evaluate, line.common);
+  });
+  evaluate_app->add_option("--task", evaluate->task, "task to evaluate (xnli, xquad, udpos, tatoeba ...)")->required();
+  evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
+  evaluate_app->add_option("--tokenizer", evaluate->tokenizer, "SentencePiece model, where it is not in the model directory");
+  evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
+  evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
+  evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
+  evaluate_app->add_option("--split", evaluate->split, "test or dev")->check(CLI::IsMember({"test", "dev"}))->capture_default_str();
+  evaluate_app->add_option("--layer", evaluate->layer, "retrieval: hidden state to use")->check(CLI::NonNegativeNumber);
+  evaluate_app->add_option("--pooling", evaluate->pooling, "retrieval: mean, mean_without_special or cls")->capture_default_str();
+  evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")->check(CLI::NonNegativeNumber);
+  evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")->check(CLI::PositiveNumber);
+  evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")->check(CLI::NonNegativeNumber);
+  evaluate_app->add_option("--max-tokens-per-batch", evaluate->max_tokens_per_batch, "tokens in memory at a time")->check(CLI::PositiveNumber)->capture_default_str();
+}
+
+}  // namespace koine

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Sets up, builds everything, and runs every check: formatting, all tests, and the tests again under the address and undefined behaviour
+# sanitizers. KOINE_DATA and KOINE_FIXTURES point to real data and fixtures; tests that need them skip without.
+#   tools/test.sh            all
+#   tools/test.sh --quick    without the sanitizers
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/setup.sh
+
+setup "$formatter"
+jobs=$(nproc)
+
+say "formatting (.clang-format)"
+bash tools/format.sh --check
+
+say "building (preset release)"
+cmake --preset release -DKOINE_TESTS=ON -DKOINE_BENCH=ON
+cmake --build --preset release -j "$jobs"
+
+sanitized=0
+if [ "${1:-}" != --quick ]; then
+  say "building (preset sanitize: address, undefined)"
+  cmake --preset sanitize
+  cmake --build --preset sanitize -j "$jobs"
+  # The tests that need minutes without sanitizers (parity over all fixtures, whole runs of the program) are left to the release build.
+  say "tests under the sanitizers"
+  ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+    ctest --preset sanitize -j "$jobs" --exclude-regex '^(Parity|EndToEnd)' || sanitized=$?
+fi
+
+say "tests (preset release)"
+tested=0
+ctest --preset release -j "$jobs" || tested=$?
+if [ "$sanitized" -ne 0 ]; then say "the tests under the sanitizers FAILED (see above)"; fi
+exit $((tested != 0 || sanitized != 0))
