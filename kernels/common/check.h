@@ -7,7 +7,6 @@
 // says what was wrong, where, and what to do, and nothing else. The command exits with 1 for the first kind, 2 for the
 // second.
 
-#include <source_location>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -26,12 +25,16 @@ class UserError : public Error {
   using Error::Error;
 };
 
-/// A text literal that remembers the line it stands on.
+/// A text literal that remembers the line it stands on. (By builtins: Clang 14 lacks std::source_location.)
 struct Message {
   const char* text;
-  std::source_location where;
+  const char* file;
+  int line;
+  const char* function;
   // NOLINTNEXTLINE(google-explicit-constructor): a literal at the call site is the point.
-  Message(const char* message, std::source_location place = std::source_location::current()) : text(message), where(place) {}
+  Message(const char* message, const char* at_file = __builtin_FILE(), int at_line = __builtin_LINE(),
+          const char* in_function = __builtin_FUNCTION())
+      : text(message), file(at_file), line(at_line), function(in_function) {}
 };
 
 /// All parts, streamed one after the other.
@@ -46,8 +49,7 @@ std::string concatenate(const Parts&... parts) {
 template <class... Parts>
 void check(bool ok, Message message, const Parts&... parts) {
   if (ok) return;
-  throw Error(concatenate(message.text, parts..., " (", message.where.file_name(), ":", message.where.line(), ", ",
-                          message.where.function_name(), ")"));
+  throw Error(concatenate(message.text, parts..., " (", message.file, ":", message.line, ", ", message.function, ")"));
 }
 
 /// Throws UserError with all parts as its message.

@@ -81,7 +81,7 @@ class Writer {
   std::string passages(const Speaker& speaker, Split split, std::uint32_t stream, std::int64_t count) const {
     Draws draws(seed_, stream);
     std::string text;
-    for (std::int64_t i = 0; i < count; ++i) text += random_passage(speaker, split, draws) + "\n";
+    for (std::int64_t i = 0; i < count; ++i) text += random_passage(speaker, source(), split, draws) + "\n";
     return text;
   }
 

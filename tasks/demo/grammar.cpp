@@ -57,6 +57,7 @@ Word Speaker::word(int number, const char* upos, const char* relation, char part
   const std::string& form = lexicon_.form(number);
   Word word{.form = form, .lemma = form, .upos = upos, .relation = relation, .part = part};
   word.isolated = at(number).international;
+  word.root = number;
   word.stem_bytes = static_cast<int>(word.form.size());
   return word;
 }
@@ -138,6 +139,7 @@ Sentence Speaker::verb(const Event& event) const {
   if (grammar.tense == Tense::kEnding) add_ending(verb, tense);
   if (grammar.tense == Tense::kPrefix) {
     verb.form = lexicon_.form(tense) + verb.form;
+    verb.root_begin = static_cast<int>(lexicon_.form(tense).size());
     verb.stem_bytes = static_cast<int>(verb.form.size());
   }
   if (event.negated && grammar.negation == Negation::kEnding) add_ending(verb, Function::kNot);
@@ -237,6 +239,20 @@ Sentence Speaker::say(const Statement& statement) const {
   append(sentence, predicate);
   if (!verb_first && verb_last) append(sentence, copula);
   sentence.push_back(punctuation("."));
+  return sentence;
+}
+
+Sentence Speaker::mixed(Sentence sentence, const Speaker& source, double probability, Draws& draws) const {
+  for (Word& word : sentence) {
+    if (word.root < 0 || at(word.root).category == Category::kFunction || at(word.root).international) continue;
+    if (!draws.chance(probability)) continue;
+    const std::string& own = lexicon_.form(word.root);
+    const std::string& borrowed = source.lexicon_.form(word.root);
+    word.form.replace(static_cast<std::size_t>(word.root_begin), own.size(), borrowed);
+    word.lemma = borrowed;
+    word.stem_bytes += static_cast<int>(borrowed.size()) - static_cast<int>(own.size());
+    word.isolated = true;
+  }
   return sentence;
 }
 

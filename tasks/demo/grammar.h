@@ -50,6 +50,8 @@ struct Word {
   bool head = false;            ///< of its part
   bool isolated = false;        ///< has blanks around it even where other words have none
   int stem_bytes = 0;           ///< bytes of the form before an ending that an apostrophe sets off; else all
+  int root = -1;                ///< the concept whose form is in the word, or -1
+  int root_begin = 0;           ///< and at which byte of the form
 };
 
 using Sentence = std::vector<Word>;
@@ -60,6 +62,7 @@ struct Language {
   std::string_view description;
   Phonology phonology;
   Grammar grammar;
+  double mixing = 0.1;  ///< share of the content words in running text that are the source's
   bool low_resource = false;
 };
 
@@ -67,6 +70,10 @@ struct Language {
 class Speaker {
  public:
   Speaker(std::uint32_t seed, const Language& language);
+
+  /// The sentence with the roots of some content words (each with this probability) in their form of `source`, as speakers of several
+  /// languages mix them.
+  Sentence mixed(Sentence sentence, const Speaker& source, double probability, Draws& draws) const;
 
   const Language& language() const { return *language_; }
   const Lexicon& lexicon() const { return lexicon_; }

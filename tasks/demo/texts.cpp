@@ -51,30 +51,46 @@ Statement about_object(const Event& event, Draws& draws) {
   return statement;
 }
 
-/// One sentence (or question and answer) that follows from the event.
-std::string follow_up(const Speaker& speaker, const Event& event, Draws& draws) {
-  const int way = draws.below(10);
-  if (way < 2) return speaker.text(speaker.say(denied(event, draws)));
-  if (way < 4) {
-    const Asked asked = draws.pick(askable(event));
-    const Event mentioned = bare(event, asked);
-    return speaker.text(speaker.ask(mentioned, asked)) + " " + speaker.text(speaker.say(mentioned));
+/// Says things in one language, with words of the source now and then.
+class Narrator {
+ public:
+  Narrator(const Speaker& speaker, const Speaker& source, Draws& draws) : speaker_(speaker), source_(source), draws_(draws) {}
+
+  std::string tell(const Event& event) const { return text(speaker_.say(event)); }
+
+  /// One sentence (or question and answer) that follows from the event.
+  std::string follow_up(const Event& event) const {
+    const int way = draws_.below(10);
+    if (way < 2) return tell(denied(event, draws_));
+    if (way < 4) {
+      const Asked asked = draws_.pick(askable(event));
+      const Event mentioned = bare(event, asked);
+      return text(speaker_.ask(mentioned, asked)) + " " + tell(mentioned);
+    }
+    if (way < 6 && event.object.adjective >= 0) return text(speaker_.say(about_object(event, draws_)));
+    return tell(restated(event, draws_));
   }
-  if (way < 6 && event.object.adjective >= 0) return speaker.text(speaker.say(about_object(event, draws)));
-  return speaker.text(speaker.say(restated(event, draws)));
-}
+
+ private:
+  std::string text(const Sentence& sentence) const { return speaker_.text(speaker_.mixed(sentence, source_, speaker_.language().mixing, draws_)); }
+
+  const Speaker& speaker_;
+  const Speaker& source_;
+  Draws& draws_;
+};
 
 }  // namespace
 
-std::string random_passage(const Speaker& speaker, Split split, Draws& draws) {
+std::string random_passage(const Speaker& speaker, const Speaker& source, Split split, Draws& draws) {
+  const Narrator narrator(speaker, source, draws);
   std::vector<Event> events = {random_event(split, draws)};
   if (draws.chance(kTwoEvents)) events.push_back(random_event(split, draws));
   std::vector<std::string> rest;
-  for (const Event& event : events) rest.push_back(follow_up(speaker, event, draws));
-  if (draws.chance(kThirdFollowUp)) rest.push_back(follow_up(speaker, draws.pick(events), draws));
+  for (const Event& event : events) rest.push_back(narrator.follow_up(event));
+  if (draws.chance(kThirdFollowUp)) rest.push_back(narrator.follow_up(draws.pick(events)));
   draws.shuffle(rest);
   std::string text;
-  for (const Event& event : events) text += speaker.text(speaker.say(event)) + " ";
+  for (const Event& event : events) text += narrator.tell(event) + " ";
   for (const std::string& sentence : rest) text += sentence + " ";
   text.pop_back();
   return text;

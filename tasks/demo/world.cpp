@@ -235,9 +235,9 @@ Inference random_inference(Label label, Split split, Draws& draws) {
   Inference inference;
   inference.label = label;
   Event& hypothesis = inference.hypothesis;
-  hypothesis = with_modifiers(bare_event(draws), draws.chance(0.6) ? 1 : 2, draws);
-  if (draws.chance(0.2)) hypothesis.object.head = at(hypothesis.object.head).kind;
-  const bool negated = draws.chance(0.1);
+  hypothesis = with_modifiers(bare_event(draws), draws.chance(0.8) ? 1 : 2, draws);
+  if (draws.chance(0.1)) hypothesis.object.head = at(hypothesis.object.head).kind;
+  const bool negated = draws.chance(0.05);
   if (negated && label != Label::kNeutral) label = label == Label::kEntailment ? Label::kContradiction : Label::kEntailment;
   const std::vector<Modifier> said = modifiers_of(hypothesis);
   do {

@@ -51,7 +51,9 @@ struct Pass {
 class Estimator {
  public:
   explicit Estimator(const Experiment& experiment)
-      : experiment_(with_data(experiment)), tokenizer_(experiment_tokenizer(experiment_, folder_.path(), false)), config_(model_config()) {}
+      : experiment_(with_data(experiment)),
+        tokenizer_(experiment_tokenizer(experiment_, folder_.path(), false)),
+        config_(model_config()) {}
 
   std::vector<PhaseEstimate> estimate();
 
@@ -76,7 +78,8 @@ class Estimator {
       pass.tokens += static_cast<double>(example.ids.size());
     }
     pass.groups = static_cast<double>(dataset.groups());
-    HeadSpec head{"", dataset.head, dataset.head == HeadKind::kMaskedLm ? static_cast<std::int32_t>(config_.vocab_size) : dataset.classes};
+    HeadSpec head{"", dataset.head,
+                  dataset.head == HeadKind::kMaskedLm ? static_cast<std::int32_t>(config_.vocab_size) : dataset.classes};
     double counted = pass.groups;
     if (dataset.head == HeadKind::kToken) counted = pass.tokens;
     if (dataset.head == HeadKind::kMaskedLm) counted = pass.tokens * mlm_probability;
@@ -87,7 +90,8 @@ class Estimator {
   Pass pass_over(const Task& task, const std::string& split, const std::vector<std::string>& wanted, std::int64_t max_length,
                  std::int64_t recipe_length, std::int64_t max_examples, double mlm_probability) const {
     FeatureOptions features;
-    features.max_seq_length = resolve_length(max_length, recipe_length, task, config_.maximum_length(), experiment_.file.string());
+    features.max_seq_length =
+        resolve_length(max_length, recipe_length, task, config_.maximum_length(), experiment_.file.string());
     features.max_examples = max_examples;
     Pass total;
     for (const std::string& language : resolve_languages(task, wanted, experiment_.data, split)) {
@@ -149,8 +153,9 @@ void Estimator::add_pretraining() {
     if (!spec.files.empty()) {
       std::vector<fs::path> files;
       for (const std::string& file : spec.files) files.push_back(experiment_.data / file);
-      pass += pass_of(read_plain_text(files, tokenizer_, resolve_length(spec.max_seq_length, recipe, mlm, config_.maximum_length(),
-                                                                        experiment_.file.string())),
+      pass += pass_of(read_plain_text(files, tokenizer_,
+                                      resolve_length(spec.max_seq_length, recipe, mlm, config_.maximum_length(),
+                                                     experiment_.file.string())),
                       spec.mlm_probability);
     }
     add_training(phase, {pass}, spec.settings);
@@ -165,7 +170,8 @@ void Estimator::add_arm(const IntermediateSpec& arm) {
       const Task& task = find_task(name);
       const bool mlm = task.head() == HeadKind::kMaskedLm;
       passes.push_back(pass_over(task, "train", mlm ? arm.mlm_languages : arm.languages, arm.features.max_seq_length,
-                                 intermediate_recipe({name}).max_seq_length, arm.features.max_examples, arm.mlm_probability));
+                                 intermediate_recipe({name}).max_seq_length, arm.features.max_examples,
+                                 arm.mlm_probability));
     }
     add_training(phase, passes, arm.settings);
   });
@@ -176,14 +182,15 @@ void Estimator::add_target(const TargetSpec& target) {
   const auto runs = static_cast<std::int64_t>(experiment_.seeds.size() * experiment_.intermediate.size());
   if (!target.train_task.empty()) {
     add("target " + target.task, runs, [&](PhaseEstimate& phase) {
-      add_training(phase, {pass_over(find_task(target.train_task), "train", {experiment_.source_language}, target.features.max_seq_length,
-                                     recipe, target.features.max_examples, 0)},
+      add_training(phase,
+                   {pass_over(find_task(target.train_task), "train", {experiment_.source_language},
+                              target.features.max_seq_length, recipe, target.features.max_examples, 0)},
                    target.settings);
     });
   }
   add("evaluate " + target.task, runs, [&](PhaseEstimate& phase) {
-    const Pass pass = pass_over(find_task(target.task), target.split, target.languages, target.features.max_seq_length, recipe,
-                                target.max_eval_examples, 0);
+    const Pass pass = pass_over(find_task(target.task), target.split, target.languages, target.features.max_seq_length,
+                                recipe, target.max_eval_examples, 0);
     phase.tokens = pass.tokens;
     phase.flops = pass.flops;
   });
@@ -199,7 +206,8 @@ std::vector<PhaseEstimate> Estimator::estimate() {
 }  // namespace
 
 std::vector<PhaseEstimate> estimate_experiment(const Experiment& experiment) {
-  require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(), ": no data folder; give --data or the key data");
+  require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(),
+          ": no data folder; give --data or the key data");
   return Estimator(experiment).estimate();
 }
 
@@ -207,12 +215,12 @@ XlmrConfig experiment_model_config(const Experiment& experiment) {
   if (!experiment.model.directory.empty()) return read_xlmr_config(experiment.model.directory / "config.json");
   XlmrConfig config = experiment.model.config;
   config.vocab_size = experiment.tokenizer.path.empty() ? experiment.tokenizer.pieces + 2
-                                                         : Tokenizer(experiment.tokenizer.path).vocabulary_size();
+                                                        : Tokenizer(experiment.tokenizer.path).vocabulary_size();
   return config;
 }
 
-std::vector<MemoryLine> estimate_memory(const XlmrConfig& config, const std::vector<HeadSpec>& heads, DType precision, bool training,
-                                        std::int64_t tokens) {
+std::vector<MemoryLine> estimate_memory(const XlmrConfig& config, const std::vector<HeadSpec>& heads, DType precision,
+                                        bool training, std::int64_t tokens) {
   std::vector<MemoryLine> lines;
   double total = 0;
   const auto add = [&](const std::string& name, double bytes) {
@@ -244,7 +252,8 @@ std::vector<MemoryLine> estimate_memory(const XlmrConfig& config, const std::vec
     named += static_cast<double>(allocation.bytes);
   }
   for (const auto& [name, bytes] : by_name) add("activations: " + name, bytes);
-  if (static_cast<double>(plan.activation_bytes) > named) add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
+  if (static_cast<double>(plan.activation_bytes) > named)
+    add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
   add("scratch", static_cast<double>(plan.scratch_bytes));
   lines.push_back({"total", total});
   return lines;

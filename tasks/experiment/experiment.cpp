@@ -44,7 +44,8 @@ void require_known_task(TomlSection& section, const std::string& key, const std:
   const std::string near = nearest_name(name, names);
   std::string all;
   for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
-  fail_user(section.where(key), ": unknown task \"", name, "\"", near.empty() ? "; known are: " + all : "; did you mean \"" + near + "\"?");
+  fail_user(section.where(key), ": unknown task \"", name, "\"",
+            near.empty() ? "; known are: " + all : "; did you mean \"" + near + "\"?");
 }
 
 void read_features(TomlSection& section, FeatureOptions& features) {
@@ -59,12 +60,18 @@ struct SizeKey {
   std::int64_t DemoSizes::*member;
 };
 constexpr SizeKey kSizes[] = {
-    {"text_passages", &DemoSizes::text_passages}, {"text_dev_passages", &DemoSizes::text_dev_passages},
-    {"nli_train", &DemoSizes::nli_train},         {"nli_dev", &DemoSizes::nli_dev},
-    {"xnli_dev", &DemoSizes::xnli_dev},           {"xnli_test", &DemoSizes::xnli_test},
-    {"squad_train", &DemoSizes::squad_train},     {"squad_dev", &DemoSizes::squad_dev},
-    {"xquad_test", &DemoSizes::xquad_test},       {"pos_train", &DemoSizes::pos_train},
-    {"pos_dev", &DemoSizes::pos_dev},             {"pos_test", &DemoSizes::pos_test},
+    {"text_passages", &DemoSizes::text_passages},
+    {"text_dev_passages", &DemoSizes::text_dev_passages},
+    {"nli_train", &DemoSizes::nli_train},
+    {"nli_dev", &DemoSizes::nli_dev},
+    {"xnli_dev", &DemoSizes::xnli_dev},
+    {"xnli_test", &DemoSizes::xnli_test},
+    {"squad_train", &DemoSizes::squad_train},
+    {"squad_dev", &DemoSizes::squad_dev},
+    {"xquad_test", &DemoSizes::xquad_test},
+    {"pos_train", &DemoSizes::pos_train},
+    {"pos_dev", &DemoSizes::pos_dev},
+    {"pos_test", &DemoSizes::pos_test},
     {"tatoeba", &DemoSizes::tatoeba},
 };
 
@@ -85,7 +92,8 @@ ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& 
   model.name = section.text("name", model.directory.empty() ? "fresh" : model.directory.filename().string());
   require_name(section, "name", model.name);
   XlmrConfig& config = model.config;
-  for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
+  for (const char* key :
+       {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
     require(model.directory.empty() || !section.has(key), section.where(key),
             " is given together with a directory, whose config.json decides it; remove one of them");
     require(!model.directory.empty() || section.has(key) || std::string(key) == "max_position_embeddings",
@@ -97,7 +105,8 @@ ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& 
   config.intermediate_size = section.integer("intermediate_size", config.intermediate_size, 1, 1 << 20);
   config.max_position_embeddings = section.integer("max_position_embeddings", config.max_position_embeddings, 5, 1 << 20);
   config.hidden_dropout_prob = section.number("hidden_dropout_prob", config.hidden_dropout_prob, 0, 0.99);
-  config.attention_probs_dropout_prob = section.number("attention_probs_dropout_prob", config.attention_probs_dropout_prob, 0, 0.99);
+  config.attention_probs_dropout_prob =
+      section.number("attention_probs_dropout_prob", config.attention_probs_dropout_prob, 0, 0.99);
   config.initializer_range = section.number("initializer_range", config.initializer_range, 0, 10);
   config.norm = section.choice("norm", "post", {"post", "pre"}) == "post" ? NormPlacement::kPost : NormPlacement::kPre;
   require(config.hidden_size % config.num_attention_heads == 0, section.where("hidden_size"), " (", config.hidden_size,
@@ -139,8 +148,8 @@ void read_sampler(TomlSection& section, IntermediateSpec& arm) {
   arm.temperature = section.number("temperature", arm.temperature, 0.01, 1e6);
   arm.train_examples_cap = section.integer("train_examples_cap", arm.train_examples_cap, 0, kMany);
   arm.weights = section.numbers("weights", {}, 1e-9, 1e9);
-  require(arm.weights.empty() || arm.weights.size() == arm.tasks.size(), section.where("weights"), " has ", arm.weights.size(),
-          " entries for ", arm.tasks.size(), " tasks");
+  require(arm.weights.empty() || arm.weights.size() == arm.tasks.size(), section.where("weights"), " has ",
+          arm.weights.size(), " entries for ", arm.tasks.size(), " tasks");
 }
 
 IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
@@ -192,8 +201,9 @@ void require_distinct(const std::vector<std::string>& names, const fs::path& fil
 }
 
 std::string feature_toml(const FeatureOptions& features) {
-  return concatenate("max_seq_length = ", features.max_seq_length, "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ",
-                     features.max_query_length, "\nmax_train_examples = ", features.max_examples, "\n");
+  return concatenate("max_seq_length = ", features.max_seq_length, "\ndoc_stride = ", features.doc_stride,
+                     "\nmax_query_length = ", features.max_query_length, "\nmax_train_examples = ", features.max_examples,
+                     "\n");
 }
 
 std::string model_toml(const ModelSpec& model) {
@@ -201,12 +211,13 @@ std::string model_toml(const ModelSpec& model) {
   if (!model.directory.empty()) return text + "directory = " + toml_text(model.directory.string()) + "\n";
   const XlmrConfig& config = model.config;
   return text + concatenate("hidden_size = ", config.hidden_size, "\nnum_hidden_layers = ", config.num_hidden_layers,
-                            "\nnum_attention_heads = ", config.num_attention_heads, "\nintermediate_size = ",
-                            config.intermediate_size, "\nmax_position_embeddings = ", config.max_position_embeddings,
+                            "\nnum_attention_heads = ", config.num_attention_heads,
+                            "\nintermediate_size = ", config.intermediate_size,
+                            "\nmax_position_embeddings = ", config.max_position_embeddings,
                             "\nhidden_dropout_prob = ", toml_number(config.hidden_dropout_prob),
                             "\nattention_probs_dropout_prob = ", toml_number(config.attention_probs_dropout_prob),
-                            "\ninitializer_range = ", toml_number(config.initializer_range), "\nnorm = ",
-                            config.norm == NormPlacement::kPost ? "\"post\"" : "\"pre\"", "\n");
+                            "\ninitializer_range = ", toml_number(config.initializer_range),
+                            "\nnorm = ", config.norm == NormPlacement::kPost ? "\"post\"" : "\"pre\"", "\n");
 }
 
 std::string tokenizer_toml(const TokenizerSpec& tokenizer) {
@@ -216,12 +227,13 @@ std::string tokenizer_toml(const TokenizerSpec& tokenizer) {
 }
 
 std::string arm_toml(const IntermediateSpec& arm) {
-  std::string text = concatenate("\n[[intermediate]]\nname = ", toml_text(arm.name), "\ntasks = ", toml_list(arm.tasks), "\nstart = ",
-                                 arm.start_fresh ? "\"fresh\"" : "\"pretrained\"", "\n");
+  std::string text = concatenate("\n[[intermediate]]\nname = ", toml_text(arm.name), "\ntasks = ", toml_list(arm.tasks),
+                                 "\nstart = ", arm.start_fresh ? "\"fresh\"" : "\"pretrained\"", "\n");
   if (arm.tasks.empty()) return text;
-  text += concatenate("languages = ", toml_list(arm.languages), "\nmlm_languages = ", toml_list(arm.mlm_languages),
-                      "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nsampler = ", toml_text(arm.sampler),
-                      "\ntemperature = ", toml_number(arm.temperature), "\ntrain_examples_cap = ", arm.train_examples_cap, "\n");
+  text +=
+      concatenate("languages = ", toml_list(arm.languages), "\nmlm_languages = ", toml_list(arm.mlm_languages),
+                  "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nsampler = ", toml_text(arm.sampler),
+                  "\ntemperature = ", toml_number(arm.temperature), "\ntrain_examples_cap = ", arm.train_examples_cap, "\n");
   if (!arm.weights.empty()) {
     std::string weights;
     for (const double weight : arm.weights) weights += (weights.empty() ? "" : ", ") + toml_number(weight);
@@ -231,11 +243,13 @@ std::string arm_toml(const IntermediateSpec& arm) {
 }
 
 std::string target_toml(const TargetSpec& target) {
-  std::string text = concatenate("\n[[target]]\ntask = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
-                                 "\nlanguages = ", toml_list(target.languages), "\nsplit = ", toml_text(target.split),
-                                 "\nmax_eval_examples = ", target.max_eval_examples, "\n");
+  std::string text =
+      concatenate("\n[[target]]\ntask = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
+                  "\nlanguages = ", toml_list(target.languages), "\nsplit = ", toml_text(target.split),
+                  "\nmax_eval_examples = ", target.max_eval_examples, "\n");
   if (target.layer.has_value()) text += concatenate("layer = ", *target.layer, "\n");
-  return text + concatenate("pooling = \"", name_of(target.pooling), "\"\n") + feature_toml(target.features) + settings_toml(target.settings);
+  return text + concatenate("pooling = \"", name_of(target.pooling), "\"\n") + feature_toml(target.features) +
+         settings_toml(target.settings);
 }
 
 }  // namespace
@@ -261,13 +275,15 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
   experiment.file = file;
   experiment.name = root.text("name", file.stem().string());
   experiment.seeds.clear();
-  for (const std::int64_t seed : root.integers("seeds", {1}, 0, 4294967295LL)) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
+  for (const std::int64_t seed : root.integers("seeds", {1}, 0, 4294967295LL))
+    experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
   require(!experiment.seeds.empty(), root.where("seeds"), " is empty; give at least one");
   experiment.precision = root.choice("precision", "auto", {"auto", "fp32", "bf16"});
   const fs::path written = root.text("data", "");
   experiment.data = !data.empty() ? fs::absolute(data) : written.empty() ? written : resolve(written, base, {});
   if (root.has("generated_data")) {
-    require(experiment.data.empty(), root.where("generated_data"), ": data are given (data or --data) and to be generated; remove one");
+    require(experiment.data.empty(), root.where("generated_data"),
+            ": data are given (data or --data) and to be generated; remove one");
     experiment.generated = read_generated(root.table("generated_data"));
   }
   experiment.source_language = root.text("source_language", "en");
@@ -296,22 +312,25 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
   return experiment;
 }
 
-Experiment read_experiment(const fs::path& file, const fs::path& data) { return parse_experiment(read_file(file), file, data); }
+Experiment read_experiment(const fs::path& file, const fs::path& data) {
+  return parse_experiment(read_file(file), file, data);
+}
 
 std::string experiment_toml(const Experiment& experiment) {
   std::string seeds;
   for (const std::uint32_t seed : experiment.seeds) seeds += (seeds.empty() ? "" : ", ") + std::to_string(seed);
-  std::string text = concatenate("name = ", toml_text(experiment.name), "\nseeds = [", seeds, "]\nprecision = ",
-                                 toml_text(experiment.precision), "\ndata = ",
-                                 toml_text(experiment.generated.has_value() ? "" : experiment.data.string()),
-                                 "\nsource_language = ", toml_text(experiment.source_language), "\nsave_models = ",
-                                 experiment.save_models ? "true" : "false", "\n");
+  std::string text = concatenate("name = ", toml_text(experiment.name), "\nseeds = [", seeds,
+                                 "]\nprecision = ", toml_text(experiment.precision),
+                                 "\ndata = ", toml_text(experiment.generated.has_value() ? "" : experiment.data.string()),
+                                 "\nsource_language = ", toml_text(experiment.source_language),
+                                 "\nsave_models = ", experiment.save_models ? "true" : "false", "\n");
   if (experiment.generated.has_value()) text += "\n[generated_data]\n" + generated_data_toml(*experiment.generated);
   text += model_toml(experiment.model);
   if (experiment.model.directory.empty()) text += tokenizer_toml(experiment.tokenizer);
   if (experiment.pretraining.has_value()) {
     const PretrainingSpec& pretraining = *experiment.pretraining;
-    text += concatenate("\n[pretraining]\nlanguages = ", toml_list(pretraining.languages), "\nfiles = ", toml_list(pretraining.files),
+    text += concatenate("\n[pretraining]\nlanguages = ", toml_list(pretraining.languages),
+                        "\nfiles = ", toml_list(pretraining.files),
                         "\nmlm_probability = ", toml_number(pretraining.mlm_probability), "\nseed = ", pretraining.seed,
                         "\nmax_seq_length = ", pretraining.max_seq_length, "\n", settings_toml(pretraining.settings));
   }

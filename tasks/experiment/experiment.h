@@ -1,7 +1,7 @@
 #pragma once
 
-// An experiment: the method of Phang et al. (arXiv 2005.13013) as a grid of model x intermediate training x target x seed, read
-// from a TOML file.
+// An experiment: the method of Phang et al. (arXiv 2005.13013) as a grid of model x intermediate training x target x seed,
+// read from a TOML file.
 //
 //   name = "transfer"              what the results call it
 //   seeds = [1, 2, 3]              every phase is run once with each seed it depends on
@@ -18,7 +18,8 @@
 //   directory = "xlm-roberta-base" a transformers directory, relative to this file or to the data folder; or a fresh model:
 //   name = "small"                 what the results call it; default: the directory's last name, or "fresh"
 //   hidden_size = 256              the keys of config.json: num_hidden_layers, num_attention_heads, intermediate_size,
-//                                  max_position_embeddings, hidden_dropout_prob, attention_probs_dropout_prob, norm ("post", "pre")
+//                                  max_position_embeddings, hidden_dropout_prob, attention_probs_dropout_prob, norm ("post",
+//                                  "pre")
 //
 //   [tokenizer]                    where the model is fresh
 //   path = "xlmr/some.model"       a SentencePiece model, relative to this file or to the data folder; or one trained here:
@@ -31,8 +32,8 @@
 //   files = ["text/more.txt"]      and plain text files below the data folder
 //   mlm_probability = 0.15
 //   seed = 1                       default: the first of `seeds`
-//   max_seq_length = 128           tokens, special ones included; default, here and below: the recipe's, at most what the model reads
-//   learning_rate = 6e-4 ...       any training setting (settings_keys.h)
+//   max_seq_length = 128           tokens, special ones included; default, here and below: the recipe's, at most what the
+//   model reads learning_rate = 6e-4 ...       any training setting (settings_keys.h)
 //
 //   [[intermediate]]               an arm; at least one; without any, the baseline alone
 //   name = "mnli"
@@ -143,9 +144,10 @@ struct Experiment {
   std::vector<TargetSpec> targets;
 };
 
-/// Reads an experiment from TOML text. `file` names it in messages, and its folder is what relative paths start from. `data`, where
-/// not empty, replaces the file's own.
-Experiment parse_experiment(const std::string& text, const std::filesystem::path& file, const std::filesystem::path& data = {});
+/// Reads an experiment from TOML text. `file` names it in messages, and its folder is what relative paths start from.
+/// `data`, where not empty, replaces the file's own.
+Experiment parse_experiment(const std::string& text, const std::filesystem::path& file,
+                            const std::filesystem::path& data = {});
 Experiment read_experiment(const std::filesystem::path& file, const std::filesystem::path& data = {});
 
 /// The whole of it with every default written out, as TOML that parse_experiment reads back to the same.

@@ -1,6 +1,7 @@
 #pragma once
 
-// The numbers of published recipes, each with its source: the defaults of every training phase, and the only place they stand.
+// The numbers of published recipes, each with its source: the defaults of every training phase, and the only place they
+// stand.
 
 #include <cstdint>
 #include <string>

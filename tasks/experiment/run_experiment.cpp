@@ -24,9 +24,15 @@ std::string joined(const std::vector<std::string>& parts) {
 }
 
 json to_json(const TrainingResult& result) {
-  return {{"steps", result.steps},     {"total_steps", result.total_steps},     {"final_loss", result.final_loss},
-          {"tokens", result.tokens},   {"seconds", result.seconds},             {"flops", result.flops},
-          {"best_step", result.best_step}, {"stopped_early", result.stopped_early}, {"best_metrics", result.best_metrics}};
+  return {{"steps", result.steps},
+          {"total_steps", result.total_steps},
+          {"final_loss", result.final_loss},
+          {"tokens", result.tokens},
+          {"seconds", result.seconds},
+          {"flops", result.flops},
+          {"best_step", result.best_step},
+          {"stopped_early", result.stopped_early},
+          {"best_metrics", result.best_metrics}};
 }
 
 json to_json(const Evaluation& evaluation) {
@@ -60,7 +66,8 @@ std::string directory_fingerprint(const fs::path& directory) {
 std::vector<std::string> text_files(const fs::path& data) {
   std::vector<std::string> files;
   for (const Task::FileStatus& file : find_task("mlm").check_files(data)) {
-    if (file.present && file.split == "train") files.push_back(fs::relative(fs::absolute(data / file.path), fs::absolute(data)).string());
+    if (file.present && file.split == "train")
+      files.push_back(fs::relative(fs::absolute(data / file.path), fs::absolute(data)).string());
   }
   return files;
 }
@@ -69,7 +76,9 @@ std::vector<std::string> text_files(const fs::path& data) {
 class Runner {
  public:
   Runner(const Experiment& experiment, const RunOptions& options)
-      : experiment_(experiment), options_(options), tokenizer_(experiment_tokenizer(experiment, options.output, options.redo)) {
+      : experiment_(experiment),
+        options_(options),
+        tokenizer_(experiment_tokenizer(experiment, options.output, options.redo)) {
     if (experiment.model.directory.empty()) {
       config_ = experiment.model.config;
       config_.vocab_size = tokenizer_.vocabulary_size();
@@ -96,9 +105,13 @@ class Runner {
   bool seed_matters(const IntermediateSpec& arm, const TargetSpec& target) const;
 
   std::string common_config(const StartPoint& start) const;
-  std::string arm_label(const IntermediateSpec& arm) const { return arm.tasks.empty() ? "" : concatenate(" after ", arm.name); }
-  FeatureOptions features_for(FeatureOptions features, std::int64_t recipe, const Task& task, const std::string& where) const;
-  const TaskData& data_of(const Task& task, const std::string& split, const std::string& language, const FeatureOptions& features);
+  std::string arm_label(const IntermediateSpec& arm) const {
+    return arm.tasks.empty() ? "" : concatenate(" after ", arm.name);
+  }
+  FeatureOptions features_for(FeatureOptions features, std::int64_t recipe, const Task& task,
+                              const std::string& where) const;
+  const TaskData& data_of(const Task& task, const std::string& split, const std::string& language,
+                          const FeatureOptions& features);
   const Dataset& training_set(const Task& task, const std::vector<std::string>& languages, const FeatureOptions& features);
   const TaskData* dev_set(const Task& task, const FeatureOptions& features, const TrainingSettings& settings);
   PhaseTask arm_task(const IntermediateSpec& arm, const std::string& name, std::string& config);
@@ -115,23 +128,26 @@ class Runner {
   RunOutcome outcome_;
 };
 
-FeatureOptions Runner::features_for(FeatureOptions features, std::int64_t recipe, const Task& task, const std::string& where) const {
+FeatureOptions Runner::features_for(FeatureOptions features, std::int64_t recipe, const Task& task,
+                                    const std::string& where) const {
   features.max_seq_length = resolve_length(features.max_seq_length, recipe, task, config_.maximum_length(), where);
   return features;
 }
 
 const TaskData& Runner::data_of(const Task& task, const std::string& split, const std::string& language,
                                 const FeatureOptions& features) {
-  const std::string key = concatenate(task.name(), " ", split, " ", language, " ", features.max_seq_length, " ", features.doc_stride,
-                                      " ", features.max_query_length, " ", features.max_examples);
+  const std::string key = concatenate(task.name(), " ", split, " ", language, " ", features.max_seq_length, " ",
+                                      features.doc_stride, " ", features.max_query_length, " ", features.max_examples);
   std::unique_ptr<TaskData>& entry = data_[key];
   if (entry == nullptr) entry = task.load(experiment_.data, split, language, tokenizer_, features);
   return *entry;
 }
 
-const Dataset& Runner::training_set(const Task& task, const std::vector<std::string>& languages, const FeatureOptions& features) {
+const Dataset& Runner::training_set(const Task& task, const std::vector<std::string>& languages,
+                                    const FeatureOptions& features) {
   if (languages.size() == 1) return data_of(task, "train", languages.front(), features).dataset();
-  const std::string key = concatenate(task.name(), " ", joined(languages), " ", features.max_seq_length, " ", features.max_examples);
+  const std::string key =
+      concatenate(task.name(), " ", joined(languages), " ", features.max_seq_length, " ", features.max_examples);
   std::unique_ptr<Dataset>& entry = merged_[key];
   if (entry != nullptr) return *entry;
   entry = std::make_unique<Dataset>();
@@ -161,11 +177,10 @@ StartPoint Runner::fresh_start(std::uint32_t seed) const {
   StartPoint start;
   start.config = config_;
   start.seed = seed;
-  start.fingerprint = xxh3_hex(concatenate("fresh ", seed, " ", config_.hidden_size, " ", config_.num_hidden_layers, " ",
-                                           config_.num_attention_heads, " ", config_.intermediate_size, " ",
-                                           config_.max_position_embeddings, " ", config_.hidden_dropout_prob, " ",
-                                           config_.attention_probs_dropout_prob, " ", config_.initializer_range, " ",
-                                           config_.norm == NormPlacement::kPost));
+  start.fingerprint = xxh3_hex(concatenate(
+      "fresh ", seed, " ", config_.hidden_size, " ", config_.num_hidden_layers, " ", config_.num_attention_heads, " ",
+      config_.intermediate_size, " ", config_.max_position_embeddings, " ", config_.hidden_dropout_prob, " ",
+      config_.attention_probs_dropout_prob, " ", config_.initializer_range, " ", config_.norm == NormPlacement::kPost));
   return start;
 }
 
@@ -187,17 +202,20 @@ bool Runner::run_pretraining() {
   const PretrainingSpec& spec = *experiment_.pretraining;
   const Task& mlm = find_task("mlm");
   std::vector<std::string> languages;
-  if (!spec.languages.empty() || spec.files.empty()) languages = resolve_languages(mlm, spec.languages, experiment_.data, "train");
+  if (!spec.languages.empty() || spec.files.empty())
+    languages = resolve_languages(mlm, spec.languages, experiment_.data, "train");
   FeatureOptions features;
-  features.max_seq_length = resolve_length(spec.max_seq_length, pretraining_recipe().max_seq_length, mlm, config_.maximum_length(),
-                                           experiment_.file.string() + ": pretraining.max_seq_length");
+  features.max_seq_length =
+      resolve_length(spec.max_seq_length, pretraining_recipe().max_seq_length, mlm, config_.maximum_length(),
+                     experiment_.file.string() + ": pretraining.max_seq_length");
   const StartPoint start = pretrained_start(spec.seed);
   TrainingPhase phase;
   phase.settings = spec.settings;
   phase.settings.seed = spec.seed;
-  const std::string config = concatenate(common_config(start), "languages = ", toml_list(languages), "\nfiles = ", toml_list(spec.files),
-                                         "\nmlm_probability = ", toml_number(spec.mlm_probability), "\nmax_seq_length = ",
-                                         features.max_seq_length, "\nseed = ", spec.seed, "\n", settings_toml(phase.settings));
+  const std::string config =
+      concatenate(common_config(start), "languages = ", toml_list(languages), "\nfiles = ", toml_list(spec.files),
+                  "\nmlm_probability = ", toml_number(spec.mlm_probability), "\nmax_seq_length = ", features.max_seq_length,
+                  "\nseed = ", spec.seed, "\n", settings_toml(phase.settings));
   PhaseFolder folder(options_.output / "pretraining", config, options_.redo);
   if (!folder.done()) {
     Dataset text;
@@ -206,17 +224,22 @@ bool Runner::run_pretraining() {
       std::vector<fs::path> files;
       for (const std::string& file : spec.files) files.push_back(experiment_.data / file);
       Dataset more = read_plain_text(files, tokenizer_, features.max_seq_length);
+      if (languages.empty())
+        text = {.name = more.name, .head = more.head, .classes = more.classes, .group = 1, .examples = {}};
       for (Example& example : more.examples) {
         example.number = static_cast<std::uint32_t>(text.examples.size());
         text.examples.push_back(std::move(example));
       }
-      if (languages.empty()) text = std::move(more);
     }
     phase.label = "pretraining";
     phase.directory = folder.path();
     phase.start = start;
     phase.fresh_heads = false;
-    phase.tasks.push_back({"mlm", {"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config_.vocab_size)}, &text, nullptr, 1,
+    phase.tasks.push_back({"mlm",
+                           {"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config_.vocab_size)},
+                           &text,
+                           nullptr,
+                           1,
                            spec.mlm_probability});
     options_.message("pretraining on text in " + (languages.empty() ? joined(spec.files) : joined(languages)));
     const TrainingResult result = run_training_phase(phase, tokenizer_, options_);
@@ -233,12 +256,14 @@ bool Runner::run_pretraining() {
 PhaseTask Runner::arm_task(const IntermediateSpec& arm, const std::string& name, std::string& config) {
   const Task& task = find_task(name);
   const bool mlm = task.head() == HeadKind::kMaskedLm;
-  const std::vector<std::string> languages = resolve_languages(task, mlm ? arm.mlm_languages : arm.languages, experiment_.data, "train");
+  const std::vector<std::string> languages =
+      resolve_languages(task, mlm ? arm.mlm_languages : arm.languages, experiment_.data, "train");
   const FeatureOptions features = features_for(arm.features, intermediate_recipe({name}).max_seq_length, task,
                                                concatenate(experiment_.file.string(), ": ", arm.name, ".max_seq_length"));
-  config += concatenate("\n[task.", name, "]\nlanguages = ", toml_list(languages), "\nmax_seq_length = ", features.max_seq_length,
-                        "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
-                        "\nmax_train_examples = ", features.max_examples, "\n");
+  config +=
+      concatenate("\n[task.", name, "]\nlanguages = ", toml_list(languages), "\nmax_seq_length = ", features.max_seq_length,
+                  "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
+                  "\nmax_train_examples = ", features.max_examples, "\n");
   PhaseTask result;
   result.name = name;
   const std::int32_t classes = mlm ? static_cast<std::int32_t>(config_.vocab_size) : 0;
@@ -252,7 +277,7 @@ void Runner::set_weights(const IntermediateSpec& arm, std::vector<PhaseTask>& ta
     double examples = static_cast<double>(tasks[i].train->groups());
     if (arm.train_examples_cap > 0) examples = std::min(examples, static_cast<double>(arm.train_examples_cap));
     tasks[i].weight = !arm.weights.empty()           ? arm.weights[i]
-                      : arm.sampler == "uniform"      ? 1.0
+                      : arm.sampler == "uniform"     ? 1.0
                       : arm.sampler == "temperature" ? std::pow(examples, 1.0 / arm.temperature)
                                                      : examples;
   }
@@ -269,10 +294,11 @@ bool Runner::run_arm(const IntermediateSpec& arm, std::uint32_t seed) {
   phase.start = start;
   phase.settings = arm.settings;
   phase.settings.seed = seed;
-  std::string config = common_config(start) + concatenate("seed = ", seed, "\nsampler = ", toml_text(arm.sampler), "\ntemperature = ",
-                                                          toml_number(arm.temperature), "\ntrain_examples_cap = ",
-                                                          arm.train_examples_cap, "\nmlm_probability = ",
-                                                          toml_number(arm.mlm_probability), "\nweights = [");
+  std::string config =
+      common_config(start) + concatenate("seed = ", seed, "\nsampler = ", toml_text(arm.sampler),
+                                         "\ntemperature = ", toml_number(arm.temperature),
+                                         "\ntrain_examples_cap = ", arm.train_examples_cap,
+                                         "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nweights = [");
   for (const double weight : arm.weights) config += toml_number(weight) + ", ";
   config += "]\n" + settings_toml(phase.settings);
   for (const std::string& name : arm.tasks) phase.tasks.push_back(arm_task(arm, name, config));
@@ -281,7 +307,8 @@ bool Runner::run_arm(const IntermediateSpec& arm, std::uint32_t seed) {
     for (PhaseTask& entry : phase.tasks) {
       const Task& task = find_task(entry.name);
       const bool mlm = task.head() == HeadKind::kMaskedLm;
-      const FeatureOptions features = features_for(arm.features, intermediate_recipe({entry.name}).max_seq_length, task, arm.name);
+      const FeatureOptions features =
+          features_for(arm.features, intermediate_recipe({entry.name}).max_seq_length, task, arm.name);
       const auto languages = resolve_languages(task, mlm ? arm.mlm_languages : arm.languages, experiment_.data, "train");
       entry.train = &training_set(task, languages, features);
       entry.dev = dev_set(task, features, arm.settings);
@@ -309,7 +336,8 @@ bool Runner::train_target(const IntermediateSpec& arm, const TargetSpec& target,
     return true;
   }
   const Task& task = find_task(target.train_task);
-  const FeatureOptions features = features_for(target.features, target_recipe(target.task).max_seq_length, task, target.task);
+  const FeatureOptions features =
+      features_for(target.features, target_recipe(target.task).max_seq_length, task, target.task);
   TrainingPhase phase;
   phase.label = concatenate(target.task, arm_label(arm), ", seed ", seed);
   phase.directory = folder.path();
@@ -331,16 +359,17 @@ bool Runner::train_target(const IntermediateSpec& arm, const TargetSpec& target,
   return true;
 }
 
-bool Runner::evaluate_target(const TargetSpec& target, const StartPoint& model_at, const EvaluationPlan& plan, PhaseFolder& folder,
-                             json& evaluations) {
+bool Runner::evaluate_target(const TargetSpec& target, const StartPoint& model_at, const EvaluationPlan& plan,
+                             PhaseFolder& folder, json& evaluations) {
   ModelOptions model_options;
   model_options.precision = options_.precision;
   model_options.forced_variants = options_.forced_variants;
   model_options.seed = model_at.seed;
   if (!target.train_task.empty()) {
     const Task& task = find_task(target.train_task);
-    const Dataset& train = training_set(task, {experiment_.source_language},
-                                        features_for(target.features, target_recipe(target.task).max_seq_length, task, target.task));
+    const Dataset& train =
+        training_set(task, {experiment_.source_language},
+                     features_for(target.features, target_recipe(target.task).max_seq_length, task, target.task));
     model_options.heads = {{"", task.head(), train.classes}};
   }
   const std::unique_ptr<Model> model = make_model(model_at, model_options, false);
@@ -361,14 +390,18 @@ bool Runner::run_target(const IntermediateSpec& arm, const TargetSpec& target, s
   plan.options.layer = target.layer;
   plan.options.pooling = target.pooling;
 
-  std::string config = common_config(start) + concatenate("task = ", toml_text(target.task), "\ntrain_task = ",
-      toml_text(target.train_task), "\nlanguages = ", toml_list(plan.languages), "\nsplit = ", toml_text(target.split),
-      "\nsource_language = ", toml_text(experiment_.source_language), "\nmax_eval_examples = ", target.max_eval_examples,
-      "\nmax_train_examples = ", target.features.max_examples, "\nmax_seq_length = ", plan.features.max_seq_length, "\ndoc_stride = ",
-      plan.features.doc_stride, "\nmax_query_length = ", plan.features.max_query_length, "\nlayer = ", target.layer.value_or(-1),
-      "\npooling = \"", name_of(target.pooling), "\"\n");
+  std::string config =
+      common_config(start) +
+      concatenate(
+          "task = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
+          "\nlanguages = ", toml_list(plan.languages), "\nsplit = ", toml_text(target.split),
+          "\nsource_language = ", toml_text(experiment_.source_language), "\nmax_eval_examples = ", target.max_eval_examples,
+          "\nmax_train_examples = ", target.features.max_examples, "\nmax_seq_length = ", plan.features.max_seq_length,
+          "\ndoc_stride = ", plan.features.doc_stride, "\nmax_query_length = ", plan.features.max_query_length,
+          "\nlayer = ", target.layer.value_or(-1), "\npooling = \"", name_of(target.pooling), "\"\n");
   if (!target.train_task.empty()) config += concatenate("seed = ", seed, "\n", settings_toml(target.settings));
-  PhaseFolder folder(options_.output / "target" / arm.name / target.task / concatenate("seed-", seed), config, options_.redo);
+  PhaseFolder folder(options_.output / "target" / arm.name / target.task / concatenate("seed-", seed), config,
+                     options_.redo);
   if (!folder.done()) {
     options_.message(concatenate(target.task, arm_label(arm), ", seed ", seed));
     json training = json::object();
@@ -379,7 +412,8 @@ bool Runner::run_target(const IntermediateSpec& arm, const TargetSpec& target, s
     }
     json languages = json::object();
     if (!evaluate_target(target, model_at, plan, folder, languages)) return false;
-    folder.finish({{"program", options_.program}, {"training", training}, {"languages", languages}, {"order", plan.languages}});
+    folder.finish(
+        {{"program", options_.program}, {"training", training}, {"languages", languages}, {"order", plan.languages}});
     if (!experiment_.save_models) fs::remove_all(folder.path() / "model");
   }
   add_rows(arm, target, seed, folder.result());
@@ -455,14 +489,16 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
     require(fs::is_regular_file(training.inputs.back()), experiment.file.string(), ": tokenizer.inputs: there is no file ",
             training.inputs.back().string());
   }
-  require(!inputs.empty(), experiment.file.string(), ": a fresh model needs a tokenizer: [tokenizer] with path or inputs, or text of task mlm below ",
+  require(!inputs.empty(), experiment.file.string(),
+          ": a fresh model needs a tokenizer: [tokenizer] with path or inputs, or text of task mlm below ",
           experiment.data.string());
   std::string hashes;
   for (const fs::path& input : training.inputs) hashes += toml_text(xxh3_file(input)) + ", ";
   training.pieces = spec.pieces;
   training.character_coverage = spec.character_coverage;
-  const std::string config = concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
-                                         "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
+  const std::string config =
+      concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
+                  "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
   PhaseFolder phase(folder / "tokenizer", config, redo);
   const fs::path model = phase.path() / "sentencepiece.bpe.model";
   if (!phase.done()) {
@@ -487,7 +523,8 @@ std::vector<std::string> resolve_languages(const Task& task, const std::vector<s
 
 std::int64_t resolve_length(std::int64_t wanted, std::int64_t recipe, const Task& task, std::int64_t model_maximum,
                             const std::string& where) {
-  require(wanted <= model_maximum, where, " is ", wanted, ", but this model reads sequences of at most ", model_maximum, " tokens");
+  require(wanted <= model_maximum, where, " is ", wanted, ", but this model reads sequences of at most ", model_maximum,
+          " tokens");
   if (wanted > 0) return wanted;
   return std::min(recipe > 0 ? recipe : task.default_max_seq_length(), model_maximum);
 }
@@ -531,12 +568,14 @@ ReportDetails report_details(const Experiment& experiment, const RunOptions& opt
   for (const TargetSpec& target : experiment.targets) {
     const Task& task = find_task(target.task);
     const bool classifies = task.head() == HeadKind::kSequence || task.head() == HeadKind::kSequencePooled;
-    if (classifies && !task.labels().empty()) details.chance[target.task] = 100.0 / static_cast<double>(task.labels().size());
+    if (classifies && !task.labels().empty())
+      details.chance[target.task] = 100.0 / static_cast<double>(task.labels().size());
   }
   if (experiment.generated.has_value()) {
     for (const DemoLanguage& language : demo_languages()) details.language_names[language.code] = language.name;
-    details.introduction = "The languages are artificial, made by the program; \"" + experiment.source_language +
-                           "\" is the one all training sets are in. Scores say what the method does, not how well it works on real languages.";
+    details.introduction =
+        "The languages are artificial, made by the program; \"" + experiment.source_language +
+        "\" is the one all training sets are in. Scores say what the method does, not how well it works on real languages.";
   }
   PhaseCost all;
   for (const PhaseCost& cost : outcome.costs) {
@@ -558,7 +597,11 @@ void write_outcome(const Experiment& experiment, const RunOptions& options, cons
   write_results(options.output / "results.json", outcome.rows);
   json costs = json::array();
   for (const PhaseCost& cost : outcome.costs) {
-    costs.push_back({{"phase", cost.phase}, {"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"flops", cost.flops}});
+    costs.push_back({{"phase", cost.phase},
+                     {"steps", cost.steps},
+                     {"tokens", cost.tokens},
+                     {"seconds", cost.seconds},
+                     {"flops", cost.flops}});
   }
   write_file_atomically(options.output / "costs.json", costs.dump(1) + "\n");
   if (outcome.rows.empty()) return;
@@ -580,7 +623,8 @@ void generate_data(Experiment& experiment, const fs::path& folder, const RunOpti
 RunOutcome run_experiment(Experiment experiment, const RunOptions& options) {
   require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(),
           ": no data folder; give --data or the key data");
-  require(experiment.data.empty() || fs::is_directory(experiment.data), "the data folder ", experiment.data.string(), " does not exist");
+  require(experiment.data.empty() || fs::is_directory(experiment.data), "the data folder ", experiment.data.string(),
+          " does not exist");
   make_directory(options.output);
   generate_data(experiment, options.output / "data", options);
   Runner runner(experiment, options);

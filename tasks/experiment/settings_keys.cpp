@@ -47,11 +47,13 @@ const std::vector<SettingKey>& setting_keys() {
       {"num_train_epochs", &S::num_train_epochs, 0, 1e6, "passes over the training data"},
       {"max_steps", &S::max_steps, -1, kMany, "optimizer steps, where > 0, instead of epochs"},
       {"per_device_train_batch_size", &S::per_device_train_batch_size, 1, 1e9, "examples"},
-      {"gradient_accumulation_steps", &S::gradient_accumulation_steps, 1, 1e9, "times that many examples make an optimizer step"},
+      {"gradient_accumulation_steps", &S::gradient_accumulation_steps, 1, 1e9,
+       "times that many examples make an optimizer step"},
       {"max_tokens_per_batch", &S::max_tokens_per_batch, 1, 1e9, "tokens in memory at a time"},
       {"eval_steps", &S::eval_steps, 0, kMany, "evaluate on dev every so many steps; 0: at the end"},
       {"eval_examples", &S::eval_examples, 0, kMany, "first examples of dev used while training; 0: all"},
-      {"early_stopping_patience", &S::early_stopping_patience, 0, kMany, "evaluations without improvement; 0: never stop early"},
+      {"early_stopping_patience", &S::early_stopping_patience, 0, kMany,
+       "evaluations without improvement; 0: never stop early"},
       {"load_best_model_at_end", &S::load_best_model_at_end, 0, 1, "keep the weights of the best evaluation"},
       {"save_steps", &S::save_steps, 0, kMany, "checkpoint every so many steps; 0: only when interrupted"},
       {"save_total_limit", &S::save_total_limit, 1, 1e6, "checkpoints kept"},
@@ -63,14 +65,15 @@ const std::vector<SettingKey>& setting_keys() {
 void read_settings(TomlSection& section, TrainingSettings& settings) {
   for (const SettingKey& key : setting_keys()) {
     if (const auto* member = std::get_if<double TrainingSettings::*>(&key.member)) {
-      settings.**member = section.number(key.name, settings.**member, key.minimum, key.maximum);
+      settings.** member = section.number(key.name, settings.**member, key.minimum, key.maximum);
     } else if (const auto* whole = std::get_if<std::int64_t TrainingSettings::*>(&key.member)) {
-      settings.**whole = section.integer(key.name, settings.**whole, static_cast<std::int64_t>(key.minimum),
-                                         static_cast<std::int64_t>(key.maximum));
+      settings.** whole = section.integer(key.name, settings.**whole, static_cast<std::int64_t>(key.minimum),
+                                          static_cast<std::int64_t>(key.maximum));
     } else if (const auto* flag = std::get_if<bool TrainingSettings::*>(&key.member)) {
-      settings.**flag = section.flag(key.name, settings.**flag);
+      settings.** flag = section.flag(key.name, settings.**flag);
     } else {
-      settings.lr_scheduler_type = schedule_of(section.choice(key.name, name_of_schedule(settings.lr_scheduler_type), kSchedules));
+      settings.lr_scheduler_type =
+          schedule_of(section.choice(key.name, name_of_schedule(settings.lr_scheduler_type), kSchedules));
     }
   }
 }
@@ -83,15 +86,16 @@ void set_setting(TrainingSettings& settings, const std::string& key, const std::
     if (const auto* member = std::get_if<double TrainingSettings::*>(&known.member)) {
       const double number = parse_number(value, where);
       check_range(number, known, where);
-      settings.**member = number;
+      settings.** member = number;
     } else if (const auto* whole = std::get_if<std::int64_t TrainingSettings::*>(&known.member)) {
       const double number = parse_number(value, where);
       check_range(number, known, where);
-      require(number == static_cast<double>(static_cast<std::int64_t>(number)), where, " is ", value, "; it must be a whole number");
-      settings.**whole = static_cast<std::int64_t>(number);
+      require(number == static_cast<double>(static_cast<std::int64_t>(number)), where, " is ", value,
+              "; it must be a whole number");
+      settings.** whole = static_cast<std::int64_t>(number);
     } else if (const auto* flag = std::get_if<bool TrainingSettings::*>(&known.member)) {
       require(value == "true" || value == "false", where, " is \"", value, "\"; it must be true or false");
-      settings.**flag = value == "true";
+      settings.** flag = value == "true";
     } else {
       require(value == "linear" || value == "constant" || value == "cosine", where, " is \"", value,
               "\"; it must be linear, constant or cosine");

@@ -16,7 +16,8 @@ std::string number_text(double value) {
 
 }  // namespace
 
-TomlSection::TomlSection(std::shared_ptr<const toml::table> root, const toml::table* table, std::string file, std::string name)
+TomlSection::TomlSection(std::shared_ptr<const toml::table> root, const toml::table* table, std::string file,
+                         std::string name)
     : root_(std::move(root)), table_(table), file_(std::move(file)), name_(std::move(name)) {}
 
 TomlSection TomlSection::parse(std::string_view text, const std::string& file) {
@@ -60,18 +61,21 @@ double TomlSection::number(const std::string& key, double otherwise, double mini
   const toml::node* node = find(key);
   if (node == nullptr) return otherwise;
   if (!node->is_floating_point() && !node->is_integer()) wrong_type(key, "a number");
-  const double value = node->is_integer() ? static_cast<double>(node->as_integer()->get()) : node->as_floating_point()->get();
+  const double value =
+      node->is_integer() ? static_cast<double>(node->as_integer()->get()) : node->as_floating_point()->get();
   require(value >= minimum && value <= maximum, where(key), " is ", number_text(value), "; it must lie between ",
           number_text(minimum), " and ", number_text(maximum));
   return value;
 }
 
-std::int64_t TomlSection::integer(const std::string& key, std::int64_t otherwise, std::int64_t minimum, std::int64_t maximum) {
+std::int64_t TomlSection::integer(const std::string& key, std::int64_t otherwise, std::int64_t minimum,
+                                  std::int64_t maximum) {
   const toml::node* node = find(key);
   if (node == nullptr) return otherwise;
   if (!node->is_integer()) wrong_type(key, "a whole number");
   const std::int64_t value = node->as_integer()->get();
-  require(value >= minimum && value <= maximum, where(key), " is ", value, "; it must lie between ", minimum, " and ", maximum);
+  require(value >= minimum && value <= maximum, where(key), " is ", value, "; it must lie between ", minimum, " and ",
+          maximum);
   return value;
 }
 
@@ -119,13 +123,15 @@ std::vector<std::int64_t> TomlSection::integers(const std::string& key, const st
   for (const toml::node& element : *node->as_array()) {
     if (!element.is_integer()) wrong_type(key, "a list of whole numbers");
     const std::int64_t value = element.as_integer()->get();
-    require(value >= minimum && value <= maximum, where(key), " holds ", value, "; each must lie between ", minimum, " and ", maximum);
+    require(value >= minimum && value <= maximum, where(key), " holds ", value, "; each must lie between ", minimum, " and ",
+            maximum);
     result.push_back(value);
   }
   return result;
 }
 
-std::string TomlSection::choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& choices) {
+std::string TomlSection::choice(const std::string& key, const std::string& otherwise,
+                                const std::vector<std::string>& choices) {
   const std::string value = text(key, otherwise);
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return value;
   std::string list;

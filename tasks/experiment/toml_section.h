@@ -4,13 +4,13 @@
 //
 // All complaints are UserErrors of the form "file:line: key ...: what is wrong, and what would be right".
 
+#include <toml++/toml.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <toml++/toml.h>
 
 namespace koine {
 
@@ -32,8 +32,8 @@ class TomlSection {
   bool flag(const std::string& key, bool otherwise);
   std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& otherwise);
   std::vector<double> numbers(const std::string& key, const std::vector<double>& otherwise, double minimum, double maximum);
-  std::vector<std::int64_t> integers(const std::string& key, const std::vector<std::int64_t>& otherwise, std::int64_t minimum,
-                                     std::int64_t maximum);
+  std::vector<std::int64_t> integers(const std::string& key, const std::vector<std::int64_t>& otherwise,
+                                     std::int64_t minimum, std::int64_t maximum);
   /// One of `choices`.
   std::string choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& choices);
 

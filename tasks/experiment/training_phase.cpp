@@ -46,11 +46,13 @@ EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const Train
   };
 }
 
-/// data.json: what the phase was trained on, for whoever compares runs. (A run continued with other data is refused by train.)
+/// data.json: what the phase was trained on, for whoever compares runs. (A run continued with other data is refused by
+/// train.)
 void record_data(const TrainingPhase& phase) {
   nlohmann::json record = nlohmann::json::object();
   for (const PhaseTask& task : phase.tasks) {
-    record[task.name] = {{"train", {{"name", task.train->name}, {"examples", task.train->groups()}, {"xxh3", fingerprint_of(*task.train)}}}};
+    record[task.name] = {
+        {"train", {{"name", task.train->name}, {"examples", task.train->groups()}, {"xxh3", fingerprint_of(*task.train)}}}};
     if (task.dev == nullptr) continue;
     const Dataset& dev = task.dev->dataset();
     record[task.name]["dev"] = {{"name", dev.name}, {"examples", dev.groups()}, {"xxh3", fingerprint_of(dev)}};
@@ -133,7 +135,8 @@ void remove_checkpoints(const fs::path& directory) { fs::remove_all(directory / 
 void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, const fs::path& model) {
   const std::int64_t spare = config.vocab_size - tokenizer.vocabulary_size();
   require(spare >= 0 && spare < 1024, "the tokenizer ", tokenizer.file().string(), " has ", tokenizer.vocabulary_size(),
-          " ids, but the model ", model.string(), " has ", config.vocab_size, " embedding rows: they do not belong together");
+          " ids, but the model ", model.string(), " has ", config.vocab_size,
+          " embedding rows: they do not belong together");
 }
 
 Tokenizer matching_tokenizer(const fs::path& model_directory, const XlmrConfig& config, const fs::path& file) {

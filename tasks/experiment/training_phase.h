@@ -1,6 +1,7 @@
 #pragma once
 
-// One training of an experiment, from a start to a saved model: pretraining, intermediate training and fine-tuning are all this.
+// One training of an experiment, from a start to a saved model: pretraining, intermediate training and fine-tuning are all
+// this.
 
 #include <atomic>
 #include <filesystem>
@@ -58,22 +59,22 @@ struct TrainingPhase {
   TrainingSettings settings;
 };
 
-/// The heads of a model drawn anew from `seed`: classifier and span parameters. The pooler, part of the published encoders, stays where
-/// the checkpoint had it.
+/// The heads of a model drawn anew from `seed`: classifier and span parameters. The pooler, part of the published encoders,
+/// stays where the checkpoint had it.
 void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, double standard_deviation);
 
 /// A model from its start point.
 std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads);
 
-/// Trains, resuming from `directory`/checkpoints where there is one, and writes `directory`/model with the tokenizer beside it.
-/// Where it was interrupted the result says so and there is no model. Whoever called it puts an end mark and then calls
+/// Trains, resuming from `directory`/checkpoints where there is one, and writes `directory`/model with the tokenizer beside
+/// it. Where it was interrupted the result says so and there is no model. Whoever called it puts an end mark and then calls
 /// remove_checkpoints.
 TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
 
 void remove_checkpoints(const std::filesystem::path& directory);
 
-/// The tokenizer beside a model (or `file`, where not empty). UserError where its ids and the rows of the embedding table do not
-/// belong together: fewer rows than ids, or 1024 and more to spare (the published models have at most 878).
+/// The tokenizer beside a model (or `file`, where not empty). UserError where its ids and the rows of the embedding table do
+/// not belong together: fewer rows than ids, or 1024 and more to spare (the published models have at most 878).
 Tokenizer matching_tokenizer(const std::filesystem::path& model_directory, const XlmrConfig& config,
                              const std::filesystem::path& file = {});
 void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, const std::filesystem::path& model);
@@ -81,8 +82,9 @@ void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, cons
 /// XXH3 of what a data set teaches: ids, labels, order.
 std::string fingerprint_of(const Dataset& dataset);
 
-/// Plain text as masked-language examples, one line each, cut to `max_seq_length`; blank lines are left out. UserError naming the
-/// file where it holds none.
-Dataset read_plain_text(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer, std::int64_t max_seq_length);
+/// Plain text as masked-language examples, one line each, cut to `max_seq_length`; blank lines are left out. UserError
+/// naming the file where it holds none.
+Dataset read_plain_text(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
+                        std::int64_t max_seq_length);
 
 }  // namespace koine

@@ -27,9 +27,9 @@ constexpr int kSteps = 20;
 struct Bounds {
   double hidden;  ///< each hidden state
   double logits;
-  double loss;      ///< absolute, of losses of order 1
+  double loss;      ///< over the loss where it is above 1: fp32 holds a loss of 13 to 5e-7 only
   double gradient;  ///< each parameter's
-  double losses;    ///< each of 20 training steps', absolute
+  double losses;    ///< each of 20 training steps', likewise
   double norms;     ///< each step's gradient norm
   double trained;   ///< each parameter's, over the norm of its movement
 };
@@ -167,6 +167,8 @@ double relative_distance(const std::vector<float>& a, const std::vector<float>& 
   return distance(a.data(), reference.data(), reference.size()) / norm(reference.data(), reference.size());
 }
 
+double loss_distance(double loss, double reference) { return std::abs(loss - reference) / std::max(1.0, reference); }
+
 /// Adding a constant to all scores of a softmax changes nothing, so some gradients are zero in exact arithmetic: that of a
 /// key bias, of the bias that all choices share, of a span head's bias and of the layernorm bias before it. In the reference
 /// (double) they are below 1e-14 of the whole gradient; what fp32 computes is rounding noise, and Adam makes of it steps of
@@ -231,8 +233,8 @@ void compare_forward_and_gradients(const Fixture& fixture, DType precision, cons
   }
   const double counted = static_cast<double>(batch.counted_labels);
   const double expected_loss = fixture.reference("loss")[0];
-  EXPECT_NEAR(model->evaluate_loss(batch) / counted, expected_loss, bounds.loss) << fixture.folder();
-  const double loss_error = std::abs(model->train_batch(batch, 1 / counted, StepIdentity{}) / counted - expected_loss);
+  EXPECT_LE(loss_distance(model->evaluate_loss(batch) / counted, expected_loss), bounds.loss) << fixture.folder();
+  const double loss_error = loss_distance(model->train_batch(batch, 1 / counted, StepIdentity{}) / counted, expected_loss);
   EXPECT_LE(loss_error, bounds.loss) << fixture.folder();
   report.note("loss", loss_error, fixture.name());
 
@@ -284,10 +286,10 @@ void compare_training(const Fixture& fixture, DType precision, const Bounds& bou
     const double loss = model->train_batch(batch, 1 / counted, {1, static_cast<std::uint32_t>(step)}) / counted;
     const double gradient_norm = optimizer.step(model->context(), learning_rate_at(settings, step, kSteps));
     const double expected = losses[static_cast<std::size_t>(step)];
-    EXPECT_NEAR(loss, expected, bounds.losses) << fixture.folder() << " step " << step;
+    EXPECT_LE(loss_distance(loss, expected), bounds.losses) << fixture.folder() << " step " << step;
     EXPECT_NEAR(gradient_norm / norms[static_cast<std::size_t>(step)], 1, bounds.norms)
         << fixture.folder() << " step " << step;
-    report.note("training loss", std::abs(loss - expected), fixture.name() + " step " + std::to_string(step));
+    report.note("training loss", loss_distance(loss, expected), fixture.name() + " step " + std::to_string(step));
   }
   optimizer.catch_up(model->context());
   const double total_norm = total_gradient_norm(fixture, store.table());

@@ -1,5 +1,5 @@
-// What a user can get wrong from the command line: each mistake ends with exit code 2 and one line that says what, where and what to
-// do, and leaves nothing half-written.
+// What a user can get wrong from the command line: each mistake ends with exit code 2 and one line that says what, where and
+// what to do, and leaves nothing half-written.
 
 #include <gtest/gtest.h>
 
@@ -31,8 +31,8 @@ class BadInput : public ::testing::Test {
   std::string output() { return folder_ / "output"; }
 
   Outcome train(const std::string& model, const std::string& data, std::vector<std::string> more = {}) {
-    std::vector<std::string> words = {"train",    "--task", "mnli",     "--model", model,    "--data",      data,
-                                      "--output", output(), "--quiet",  "--precision", "fp32", "--max-steps", "2"};
+    std::vector<std::string> words = {"train",    "--task", "mnli",    "--model",     model,  "--data",      data,
+                                      "--output", output(), "--quiet", "--precision", "fp32", "--max-steps", "2"};
     words.insert(words.end(), more.begin(), more.end());
     return run_koine(words);
   }
@@ -72,8 +72,9 @@ TEST_F(BadInput, UnknownCommandNamesTheNearest) {
 }
 
 TEST_F(BadInput, UnknownOptionNamesTheNearest) {
-  expect_mistake(run_koine({"train", "--task", "mnli", "--model", "m", "--data", "d", "--output", "o", "--learning-rat", "1"}),
-                 {"unknown option \"--learning-rat\"", "\"--learning-rate\""});
+  expect_mistake(
+      run_koine({"train", "--task", "mnli", "--model", "m", "--data", "d", "--output", "o", "--learning-rat", "1"}),
+      {"unknown option \"--learning-rat\"", "\"--learning-rate\""});
 }
 
 TEST_F(BadInput, BothSpellingsOfAnOptionAreKnown) {
@@ -88,7 +89,8 @@ TEST_F(BadInput, MissingArgument) { expect_mistake(run_koine({"train", "--task",
 TEST_F(BadInput, NoCuda) { expect_mistake(run_koine({"doctor", "--device", "cuda"}), {"CUDA"}); }
 
 TEST_F(BadInput, UnknownTask) {
-  expect_mistake(run_koine({"evaluate", "--task", "xnly", "--model", model(), "--data", data(), "--output", output()}), {"xnly", "xnli"});
+  expect_mistake(run_koine({"evaluate", "--task", "xnly", "--model", model(), "--data", data(), "--output", output()}),
+                 {"xnly", "xnli"});
 }
 
 TEST_F(BadInput, MissingFile) {
@@ -136,7 +138,8 @@ TEST_F(BadInput, AnswerThatDoesNotMatchItsOffset) {
   const std::size_t at = text.find("\"answer_start\": 4");
   ASSERT_NE(at, std::string::npos);
   write_text(file, text.replace(at, 17, "\"answer_start\": 5"));
-  const Outcome outcome = run_koine({"train", "--task", "squad", "--model", model(), "--data", data(), "--output", output(), "--quiet"});
+  const Outcome outcome =
+      run_koine({"train", "--task", "squad", "--model", model(), "--data", data(), "--output", output(), "--quiet"});
   expect_mistake(outcome, {"train-v1.1.json", "q1"});
   expect_nothing_written();
 }
@@ -163,7 +166,8 @@ TEST_F(BadInput, OversizedHeader) {
 }
 
 TEST_F(BadInput, OverlappingTensors) {
-  const std::string header = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})";
+  const std::string header =
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})";
   std::string bytes(8, '\0');
   bytes[0] = static_cast<char>(header.size());
   write_text(folder_ / "overlap.safetensors", bytes + header + std::string(12, '\0'));
@@ -176,13 +180,14 @@ TEST_F(BadInput, WeightsOfAnotherShape) {
   const std::size_t at = text.find("\"intermediate_size\": 32");
   ASSERT_NE(at, std::string::npos) << text;
   write_text(file, text.replace(at, 23, "\"intermediate_size\": 48"));
-  expect_mistake(train(model(), data()), {"model.safetensors", "intermediate.dense"});
+  expect_mistake(train(model(), data()), {"model.safetensors", "dense.weight", "48"});
   expect_nothing_written();
 }
 
 TEST_F(BadInput, PickleThatRunsSomething) {
   // A pickle of protocol 2 that calls os.system("true").
-  write_text(folder_ / "evil/pytorch_model.bin", std::string("\x80\x02") + "cos\nsystem\nX" + std::string("\x04\x00\x00\x00", 4) + "true\x85R.");
+  write_text(folder_ / "evil/pytorch_model.bin",
+             std::string("\x80\x02") + "cos\nsystem\nX" + std::string("\x04\x00\x00\x00", 4) + "true\x85R.");
   expect_mistake(run_koine({"convert", folder_ / "evil", folder_ / "converted"}), {"pytorch_model.bin"});
   EXPECT_FALSE(fs::exists(folder_ / "converted/model.safetensors"));
 }
@@ -192,7 +197,7 @@ TEST_F(BadInput, TokenizerOfAnotherModel) {
   std::string text = read_text(file);
   const std::size_t at = text.find("\"vocab_size\": ");
   ASSERT_NE(at, std::string::npos) << text;
-  write_text(file, text.insert(at + 14, "9"));
+  write_text(file, text.insert(at + 14, "99"));
   expect_mistake(train(model(), data()), {"tokenizer", "embedding rows"});
   expect_nothing_written();
 }
@@ -203,8 +208,10 @@ TEST_F(BadInput, SequencesBeyondThePositions) {
 }
 
 TEST_F(BadInput, UnknownKeyOfAnExperiment) {
-  write_text(folder_ / "experiment.toml", "name = \"x\"\n[model]\ndirectory = \"m\"\n[[target]]\ntask = \"xnli\"\nlearning_rat = 1e-3\n");
-  expect_mistake(run_koine({"run", folder_ / "experiment.toml", "--data", data()}), {"experiment.toml:6", "learning_rat", "\"learning_rate\""});
+  write_text(folder_ / "experiment.toml",
+             "name = \"x\"\n[model]\ndirectory = \"m\"\n[[target]]\ntask = \"xnli\"\nlearning_rat = 1e-3\n");
+  expect_mistake(run_koine({"run", folder_ / "experiment.toml", "--data", data()}),
+                 {"experiment.toml:6", "learning_rat", "\"learning_rate\""});
 }
 
 TEST_F(BadInput, WrongTypeOrRangeInAnExperiment) {
@@ -219,8 +226,8 @@ TEST_F(BadInput, WrongTypeOrRangeInAnExperiment) {
 TEST_F(BadInput, FullDisk) {
   ProgramOptions limited;
   limited.file_size_limit = 4096;
-  const Outcome outcome = run_koine({"train", "--task", "mnli", "--model", model(), "--data", data(), "--output", output(), "--quiet",
-                                     "--precision", "fp32", "--max-steps", "2"},
+  const Outcome outcome = run_koine({"train", "--task", "mnli", "--model", model(), "--data", data(), "--output", output(),
+                                     "--quiet", "--precision", "fp32", "--max-steps", "2"},
                                     limited);
   expect_mistake(outcome, {"output"});
   expect_nothing_written();
@@ -241,13 +248,16 @@ TEST_F(BadInput, CheckpointWithoutItsEndMark) {
 
 TEST_F(BadInput, OtherSettingsForTheSameOutput) {
   ASSERT_EQ(train(model(), data()).exit_code, 0);
-  expect_mistake(train(model(), data(), {"--weight-decay", "0.5"}), {"weight_decay = 0.01 there, weight_decay = 0.5 here", "--output"});
+  expect_mistake(train(model(), data(), {"--weight-decay", "0.5"}),
+                 {"weight_decay = 0.01 there, weight_decay = 0.5 here", "--output"});
 }
 
 TEST_F(BadInput, AModelThatIsNotANumberStopsWithStepAndExamples) {
   const std::string file = model() + "/model.safetensors";
   std::string bytes = read_text(file);
-  std::fill(bytes.end() - 64, bytes.end(), '\xff');
+  const auto header =
+      static_cast<unsigned char>(bytes[0]) + 256 * static_cast<unsigned char>(bytes[1]);  // shorter than 64 KiB
+  std::fill(bytes.begin() + 8 + header, bytes.end(), '\xff');
   write_text(file, bytes);
   const Outcome outcome = train(model(), data());
   EXPECT_EQ(outcome.exit_code, 1) << outcome.errors;
@@ -257,14 +267,15 @@ TEST_F(BadInput, AModelThatIsNotANumberStopsWithStepAndExamples) {
 }
 
 TEST_F(BadInput, EvaluationWithoutATrainedHead) {
-  expect_mistake(run_koine({"evaluate", "--task", "xnli", "--model", model(), "--data", data(), "--output", output(), "--quiet"}),
-                 {"no trained head", "classifier"});
+  expect_mistake(
+      run_koine({"evaluate", "--task", "xnli", "--model", model(), "--data", data(), "--output", output(), "--quiet"}),
+      {"no trained head", "classifier"});
 }
 
 TEST_F(BadInput, ForcedVariantOfNoOperation) {
   ProgramOptions options;
-  options.environment = {"KOINE_FORCE=layernrom:cpu"};
-  expect_mistake(run_koine({"doctor"}, options), {"KOINE_FORCE", "layernrom", "layernorm"});
+  options.environment = {"KOINE_FORCE=layernrom_forward:cpu"};
+  expect_mistake(run_koine({"doctor"}, options), {"KOINE_FORCE", "layernrom_forward", "\"layernorm_forward\""});
 }
 
 }  // namespace

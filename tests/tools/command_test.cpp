@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 TEST(Help, EverySubcommandIsListedAndExplainsItself) {
   const Outcome help = run_koine({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* name : {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect", "estimate", "report",
-                           "data", "doctor"}) {
+  for (const char* name : {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect",
+                           "estimate", "report", "data", "doctor"}) {
     EXPECT_NE(help.output.find(name), std::string::npos) << name;
     const Outcome own = run_koine({name, "--help"});
     EXPECT_EQ(own.exit_code, 0) << name;
@@ -57,8 +57,9 @@ TEST_F(Command, TokenizeGivesOneLinePerLine) {
 
 TEST_F(Command, EncodeWritesNumpyAndSafetensors) {
   for (const char* name : {"vectors.npy", "vectors.safetensors"}) {
-    const Outcome outcome = run_koine({"encode", "--model", at("model"), "--input", at("data/tatoeba/v1/tatoeba.deu-eng.deu"), "--output",
-                                       at(name), "--layer", "1", "--precision", "fp32", "--quiet"});
+    const Outcome outcome =
+        run_koine({"encode", "--model", at("model"), "--input", at("data/tatoeba/v1/tatoeba.deu-eng.deu"), "--output",
+                   at(name), "--layer", "1", "--precision", "fp32", "--quiet"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
   }
   const std::string npy = read_text(at("vectors.npy"));

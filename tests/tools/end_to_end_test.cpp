@@ -26,7 +26,7 @@ max_position_embeddings = 66
 
 [tokenizer]
 inputs = ["text/en.txt"]
-pieces = 60
+pieces = 40
 
 [pretraining]
 files = ["text/en.txt"]
@@ -72,7 +72,8 @@ class EndToEnd : public ::testing::Test {
   }
   static void remove_times(nlohmann::json& value) {
     if (value.is_object()) {
-      for (auto entry = value.begin(); entry != value.end();) entry = entry.key().find("seconds") != std::string::npos ? value.erase(entry) : std::next(entry);
+      for (auto entry = value.begin(); entry != value.end();)
+        entry = entry.key().find("seconds") != std::string::npos ? value.erase(entry) : std::next(entry);
     }
     if (value.is_structured()) {
       for (nlohmann::json& part : value) remove_times(part);
@@ -112,7 +113,11 @@ TEST_F(EndToEnd, KilledAndContinuedEqualsUninterrupted) {
     return run("broken", options);
   };
   int interrupted = 0;
-  for (const char* phase : {"pretraining", "intermediate/mnli/seed-1", "target/none/xnli/seed-1", "target/mnli/xnli/seed-2"}) {
+  for (const char* phase :
+       {"pretraining", "intermediate/mnli/seed-1", "target/none/xnli/seed-1", "target/mnli/xnli/seed-2"}) {
+    // A phase the interruption before came too late for is done; a signal at once would only meet a program that has not
+    // begun.
+    if (fs::exists(folder_ / ("broken/" + std::string(phase) + "/metrics.jsonl"))) continue;
     const Outcome outcome = interrupt_in(phase);
     EXPECT_TRUE(outcome.exit_code == 130 || outcome.exit_code == 0) << outcome.errors;
     if (outcome.exit_code != 130) continue;
@@ -152,20 +157,23 @@ TEST_F(EndToEnd, WhatIsDoneIsNotDoneAgainAndChangesAreNoticed) {
   std::string changed = kExperiment;
   changed.replace(changed.find("max_steps = 30"), 14, "max_steps = 31");
   write_text(folder_ / "tiny.toml", changed);
-  expect_mistake(run_koine({"run", folder_ / "tiny.toml", "--data", folder_ / "data", "--output", folder_ / "out", "--quiet"}),
-                 {"pretraining", "max_steps = 30 there, max_steps = 31 here"});
+  expect_mistake(
+      run_koine({"run", folder_ / "tiny.toml", "--data", folder_ / "data", "--output", folder_ / "out", "--quiet"}),
+      {"pretraining", "max_steps = 30 there, max_steps = 31 here"});
 }
 
 TEST_F(EndToEnd, TrainEvaluateScoreAgree) {
   write_small_model(folder_ / "model", folder_ / "data");
-  const Outcome trained = run_koine({"train", "--task", "xnli", "--model", folder_ / "model", "--data", folder_ / "data", "--output",
-                                     folder_ / "trained", "--max-steps", "10", "--precision", "fp32", "--quiet"});
+  const Outcome trained =
+      run_koine({"train", "--task", "xnli", "--model", folder_ / "model", "--data", folder_ / "data", "--output",
+                 folder_ / "trained", "--max-steps", "10", "--precision", "fp32", "--quiet"});
   ASSERT_EQ(trained.exit_code, 0) << trained.errors;
-  const Outcome evaluated = run_koine({"evaluate", "--task", "xnli", "--model", folder_ / "trained/model", "--data", folder_ / "data",
-                                       "--output", folder_ / "evaluated", "--languages", "de,en", "--precision", "fp32", "--quiet"});
+  const Outcome evaluated =
+      run_koine({"evaluate", "--task", "xnli", "--model", folder_ / "trained/model", "--data", folder_ / "data", "--output",
+                 folder_ / "evaluated", "--languages", "de,en", "--precision", "fp32", "--quiet"});
   ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
-  const Outcome scored = run_koine({"score", "--task", "xnli", "--predictions", folder_ / "evaluated/predictions", "--gold", folder_ / "data",
-                                    "--languages", "de,en"});
+  const Outcome scored = run_koine({"score", "--task", "xnli", "--predictions", folder_ / "evaluated/predictions", "--gold",
+                                    folder_ / "data", "--languages", "de,en"});
   ASSERT_EQ(scored.exit_code, 0) << scored.errors;
   EXPECT_EQ(scored.output, evaluated.output);
 }

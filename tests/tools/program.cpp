@@ -63,8 +63,9 @@ int wait_for(int process, const std::function<bool(int)>& while_running) {
 }
 
 std::string sentence(std::uint32_t& state) {
-  static const char* const kWords[] = {"river", "stone", "bird", "sings", "walks", "old",   "green", "house", "never", "the",
-                                       "a",     "under", "sees", "small", "king",  "bread", "night", "comes", "long",  "far"};
+  static const char* const kWords[] = {"river", "stone", "bird",  "sings", "walks", "old",  "green",
+                                       "house", "never", "the",   "a",     "under", "sees", "small",
+                                       "king",  "bread", "night", "comes", "long",  "far"};
   std::string text;
   for (int i = 0; i < 6; ++i) {
     state = state * 1664525u + 1013904223u;
@@ -117,7 +118,8 @@ void expect_mistake(const Outcome& outcome, const std::vector<std::string>& part
   EXPECT_EQ(outcome.exit_code, 2) << outcome.errors;
   EXPECT_EQ(outcome.errors.rfind("koine: ", 0), 0u) << outcome.errors;
   EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
-  for (const std::string& part : parts) EXPECT_NE(outcome.errors.find(part), std::string::npos) << outcome.errors << "lacks: " << part;
+  for (const std::string& part : parts)
+    EXPECT_NE(outcome.errors.find(part), std::string::npos) << outcome.errors << "lacks: " << part;
 }
 
 void write_small_data(const fs::path& data) {
@@ -134,7 +136,8 @@ void write_small_data(const fs::path& data) {
   write_text(data / "multinli_1.0/multinli_1.0_dev_matched.jsonl", dev);
   std::string xnli = "language\tgold_label\tsentence1\tsentence2\n";
   for (const char* language : {"en", "de"}) {
-    for (int i = 0; i < 9; ++i) xnli += std::string(language) + "\t" + kLabels[i % 3] + "\t" + sentence(state) + "\t" + sentence(state) + "\n";
+    for (int i = 0; i < 9; ++i)
+      xnli += std::string(language) + "\t" + kLabels[i % 3] + "\t" + sentence(state) + "\t" + sentence(state) + "\n";
   }
   write_text(data / "XNLI-1.0/xnli.test.tsv", xnli);
   std::string german;
@@ -148,16 +151,17 @@ void write_small_data(const fs::path& data) {
   write_text(data / "tatoeba/v1/tatoeba.deu-eng.deu", german);
   write_text(data / "tatoeba/v1/tatoeba.deu-eng.eng", english);
   write_text(data / "text/en.txt", text);
-  write_text(data / "squad/train-v1.1.json",
-             R"({"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "the old king sees a green bird", "qas": [)"
-             R"({"id": "q1", "question": "who sees a bird", "answers": [{"text": "old king", "answer_start": 4}]}]}]}]})");
+  write_text(
+      data / "squad/train-v1.1.json",
+      R"({"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": "the old king sees a green bird", "qas": [)"
+      R"({"id": "q1", "question": "who sees a bird", "answers": [{"text": "old king", "answer_start": 4}]}]}]}]})");
 }
 
 void write_small_model(const fs::path& model, const fs::path& data) {
   fs::create_directories(model);
   TokenizerTraining training;
   training.inputs = {data / "text/en.txt"};
-  training.pieces = 60;
+  training.pieces = 40;
   Tokenizer::train(training, model / "sentencepiece.bpe.model");
   XlmrConfig config;
   config.vocab_size = Tokenizer(model).vocabulary_size();

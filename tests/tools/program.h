@@ -17,10 +17,10 @@ struct Outcome {
 };
 
 struct ProgramOptions {
-  std::string input;                         ///< standard input
-  std::vector<std::string> environment;      ///< "NAME=value", besides the own
-  std::int64_t file_size_limit = 0;          ///< bytes; 0: none. Writing beyond it fails as on a full disk
-  std::string standard_output;               ///< a file instead of Outcome::output ("/dev/full")
+  std::string input;                     ///< standard input
+  std::vector<std::string> environment;  ///< "NAME=value", besides the own
+  std::int64_t file_size_limit = 0;      ///< bytes; 0: none. Writing beyond it fails as on a full disk
+  std::string standard_output;           ///< a file instead of Outcome::output ("/dev/full")
   /// Called with the process id while it runs, every few milliseconds, until it returns true.
   std::function<bool(int process)> while_running;
 };
@@ -48,7 +48,8 @@ class Folder {
 void write_text(const std::filesystem::path& path, const std::string& text);
 std::string read_text(const std::filesystem::path& path);
 
-/// Small files in the official layouts: MNLI (train, dev), XNLI (test, en and de), SQuAD 1.1 (train), Tatoeba (German), text.
+/// Small files in the official layouts: MNLI (train, dev), XNLI (test, en and de), SQuAD 1.1 (train), Tatoeba (German),
+/// text.
 void write_small_data(const std::filesystem::path& data);
 /// A transformers directory with a fresh two-layer model and a tokenizer trained on the text of `data`.
 void write_small_model(const std::filesystem::path& model, const std::filesystem::path& data);

@@ -2,6 +2,7 @@
 
 // The subcommands of `koine`: each adds itself to the command line and says what to run when it is chosen.
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -9,8 +10,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <CLI/CLI.hpp>
 
 #include "tasks/experiment/training_phase.h"
 #include "tools/koine/machine.h"
@@ -38,13 +37,13 @@ struct CommandLine {
   CLI::App* add(const std::string& name, const std::string& description, std::function<int()> run);
 };
 
-void add_run_commands(CommandLine& line);       // demo, run
-void add_train_commands(CommandLine& line);     // train, evaluate
-void add_text_commands(CommandLine& line);      // tokenize, encode
-void add_result_commands(CommandLine& line);    // score, report, data check
-void add_model_commands(CommandLine& line);     // inspect, convert
-void add_estimate_command(CommandLine& line);   // estimate
-void add_doctor_command(CommandLine& line);     // doctor
+void add_run_commands(CommandLine& line);      // demo, run
+void add_train_commands(CommandLine& line);    // train, evaluate
+void add_text_commands(CommandLine& line);     // tokenize, encode
+void add_result_commands(CommandLine& line);   // score, report, data check
+void add_model_commands(CommandLine& line);    // inspect, convert
+void add_estimate_command(CommandLine& line);  // estimate
+void add_doctor_command(CommandLine& line);    // doctor
 
 /// Sets threads and checks the device. UserError for a device this build has not.
 void apply(const CommonOptions& common);

@@ -15,7 +15,9 @@ namespace koine {
 CLI::App* CommandLine::add(const std::string& name, const std::string& description, std::function<int()> run) {
   CLI::App* sub = app.add_subcommand(name, description);
   sub->allow_extras();
-  sub->add_option("--device", common.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->group("Common");
+  sub->add_option("--device", common.device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->group("Common");
   sub->add_option("--precision", common.precision, "auto (measured), fp32 or bf16 (mixed)")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->group("Common");
@@ -37,8 +39,9 @@ DType resolve_precision(const CommonOptions& common, const std::string& wanted) 
   if (name == "bf16") return DType::kBFloat16;
   const PrecisionChoice choice = choose_precision(common.forced);
   if (!common.quiet) {
-    std::cerr << "precision " << name_of(choice.precision) << ": products run at " << format_number(choice.float32_rate * 1e-9, 0)
-              << " GFLOP/s in fp32 and " << format_number(choice.bfloat16_rate * 1e-9, 0) << " in bf16 here" << std::endl;
+    std::cerr << "precision " << name_of(choice.precision) << ": products run at "
+              << format_number(choice.float32_rate * 1e-9, 0) << " GFLOP/s in fp32 and "
+              << format_number(choice.bfloat16_rate * 1e-9, 0) << " in bf16 here" << std::endl;
   }
   return choice.precision;
 }

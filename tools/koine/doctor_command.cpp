@@ -1,9 +1,9 @@
 // koine doctor
 
+#include <toml++/toml.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
-#include <toml++/toml.h>
 
 #include "kernels/common/parallel.h"
 #include "tools/koine/commands.h"
@@ -22,7 +22,8 @@ std::string library_table() {
   const std::string onednn = KOINE_ONEDNN_VERSION;
   return format_table({{"library", "version"},
                        {"oneDNN", onednn.empty() ? "not built in" : onednn},
-                       {"nlohmann-json", concatenate(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},
+                       {"nlohmann-json", concatenate(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".",
+                                                     NLOHMANN_JSON_VERSION_PATCH)},
                        {"toml++", concatenate(TOML_LIB_MAJOR, ".", TOML_LIB_MINOR, ".", TOML_LIB_PATCH)},
                        {"CLI11", CLI11_VERSION}});
 }

@@ -28,7 +28,8 @@ HeadSpec head_of(const std::string& name, const XlmrConfig& config) {
   return {"", HeadKind::kSequence, 3};
 }
 
-std::string memory_table(const XlmrConfig& config, const HeadSpec& head, DType precision, bool training, std::int64_t tokens) {
+std::string memory_table(const XlmrConfig& config, const HeadSpec& head, DType precision, bool training,
+                         std::int64_t tokens) {
   std::vector<std::vector<std::string>> rows = {{"memory", "size"}};
   for (const MemoryLine& entry : estimate_memory(config, {head}, precision, training, tokens)) {
     rows.push_back({entry.name, format_bytes(entry.bytes)});
@@ -40,26 +41,30 @@ std::string memory_table(const XlmrConfig& config, const HeadSpec& head, DType p
 constexpr double kAssumedShare = 0.7;
 
 std::string model_summary(const XlmrConfig& config, const HeadSpec& head) {
-  return concatenate(config.num_hidden_layers, " layers of ", config.hidden_size, ", ", format_count(config.vocab_size), " embedding rows, ",
-                     format_count(xlmr_parameter_table(config, {head}).parameters()), " parameters\n\n");
+  return concatenate(config.num_hidden_layers, " layers of ", config.hidden_size, ", ", format_count(config.vocab_size),
+                     " embedding rows, ", format_count(xlmr_parameter_table(config, {head}).parameters()),
+                     " parameters\n\n");
 }
 
 /// A product of the shape the model spends its time in.
 double product_rate(const XlmrConfig& config, DType precision, std::int64_t tokens, const ForcedVariants& forced) {
-  return measure_product_rate(precision, forced, std::min<std::int64_t>(tokens, 4096), config.intermediate_size, config.hidden_size);
+  return measure_product_rate(precision, forced, std::min<std::int64_t>(tokens, 4096), config.intermediate_size,
+                              config.hidden_size);
 }
 
 int estimate_model(const EstimateArguments& arguments, const CommonOptions& common) {
-  const XlmrConfig config = arguments.model_size.empty() ? read_xlmr_config(std::filesystem::path(arguments.model) / "config.json")
-                                                         : published_xlmr_config(arguments.model_size);
+  const XlmrConfig config = arguments.model_size.empty()
+                                ? read_xlmr_config(std::filesystem::path(arguments.model) / "config.json")
+                                : published_xlmr_config(arguments.model_size);
   const DType precision = resolve_precision(common, "auto");
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
   print(model_summary(config, head));
   print(memory_table(config, head, precision, training, arguments.max_tokens));
   constexpr std::int64_t kLength = 128;
-  const std::vector<std::int64_t> lengths(static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / kLength, 1)),
-                                          std::min(kLength, arguments.max_tokens));
+  const std::vector<std::int64_t> lengths(
+      static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / kLength, 1)),
+      std::min(kLength, arguments.max_tokens));
   const auto tokens = static_cast<double>(lengths.front()) * static_cast<double>(lengths.size());
   const auto counted = static_cast<std::int64_t>(head.kind == HeadKind::kMaskedLm ? 0.15 * tokens
                                                  : head.kind == HeadKind::kToken  ? tokens
@@ -99,17 +104,18 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
       continue;
     }
     const auto runs = static_cast<double>(phase.runs);
-    rows.push_back({phase.label, std::to_string(phase.runs), format_count(phase.steps), format_count(static_cast<std::int64_t>(phase.tokens)),
-                    format_number(phase.flops * 1e-12, 2), format_seconds(phase.flops / rate)});
+    rows.push_back({phase.label, std::to_string(phase.runs), format_count(phase.steps),
+                    format_count(static_cast<std::int64_t>(phase.tokens)), format_number(phase.flops * 1e-12, 2),
+                    format_seconds(phase.flops / rate)});
     all_tokens += runs * phase.tokens;
     all_flops += runs * phase.flops;
   }
   rows.push_back({complete ? "all" : "all known", "", "", format_count(static_cast<std::int64_t>(all_tokens)),
                   format_number(all_flops * 1e-12, 2), format_seconds(all_flops / rate)});
   print(format_table(rows));
-  print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ", format_number(100 * kAssumedShare, 0),
-                    " % of the product rate measured now (", format_number(rate / kAssumedShare * 1e-9, 0), " GFLOP/s in ", name_of(precision),
-                    ").\n"));
+  print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ",
+                    format_number(100 * kAssumedShare, 0), " % of the product rate measured now (",
+                    format_number(rate / kAssumedShare * 1e-9, 0), " GFLOP/s in ", name_of(precision), ").\n"));
   return 0;
 }
 
@@ -119,7 +125,8 @@ void add_estimate_command(CommandLine& line) {
   auto arguments = std::make_shared<EstimateArguments>();
   CLI::App* app = line.add("estimate", "Memory, FLOPs, tokens and time before a run", [&line, arguments] {
     apply(line.common);
-    const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) + (arguments->model_size.empty() ? 0 : 1);
+    const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) +
+                      (arguments->model_size.empty() ? 0 : 1);
     require(given == 1, "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
     return arguments->experiment.empty() ? estimate_model(*arguments, line.common) : estimate_run(*arguments, line.common);
   });
@@ -130,7 +137,9 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--head", arguments->head, "masked-lm, sequence, token, span or choice")
       ->check(CLI::IsMember({"masked-lm", "sequence", "token", "span", "choice"}))
       ->capture_default_str();
-  app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app->add_flag("--prediction", arguments->prediction, "memory of prediction instead of training");
 }
 

@@ -132,7 +132,8 @@ std::vector<std::string> cpu_features() {
   std::string flag;
   while (flags >> flag) present.insert(flag);
   std::vector<std::string> result;
-  for (const char* wanted : {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_bf16"}) {
+  for (const char* wanted : {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx_vnni",
+                             "amx_tile", "amx_bf16"}) {
     if (present.count(wanted) != 0) result.emplace_back(wanted);
   }
   return result;

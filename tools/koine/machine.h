@@ -13,8 +13,10 @@ namespace koine {
 
 using ForcedVariants = std::map<std::string, std::string, std::less<>>;
 
-/// FLOP/s of the product [m, k] x [n, k]^T as a linear layer's forward does it: the best of several runs, about a fifth of a second.
-double measure_product_rate(DType type, const ForcedVariants& forced, std::int64_t m = 1024, std::int64_t n = 3072, std::int64_t k = 768);
+/// FLOP/s of the product [m, k] x [n, k]^T as a linear layer's forward does it: the best of several runs, about a fifth of a
+/// second.
+double measure_product_rate(DType type, const ForcedVariants& forced, std::int64_t m = 1024, std::int64_t n = 3072,
+                            std::int64_t k = 768);
 
 /// Bytes per second read and written together by a copy of 256 MiB on all threads.
 double measure_copy_rate();
@@ -28,7 +30,8 @@ struct PrecisionChoice {
 PrecisionChoice choose_precision(const ForcedVariants& forced);
 
 std::string cpu_name();
-/// Names of the vector instruction sets that matter to koine's kernels and oneDNN's: "avx2", "avx512f", "avx512_bf16", "amx_bf16" ...
+/// Names of the vector instruction sets that matter to koine's kernels and oneDNN's: "avx2", "avx512f", "avx512_bf16",
+/// "amx_bf16" ...
 std::vector<std::string> cpu_features();
 std::int64_t memory_bytes();
 std::int64_t available_memory_bytes();

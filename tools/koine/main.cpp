@@ -37,8 +37,9 @@ ForcedVariants forced_variants() {
     require(colon != std::string::npos, "KOINE_FORCE: \"", entry, "\" is not operation:variant");
     const std::string name = entry.substr(0, colon);
     const std::string near = nearest_name(name, operations);
-    require(std::find(operations.begin(), operations.end(), name) != operations.end(), "KOINE_FORCE: there is no operation \"", name,
-            "\"", near.empty() ? "; `koine doctor` lists them" : "; did you mean \"" + near + "\"?");
+    require(std::find(operations.begin(), operations.end(), name) != operations.end(),
+            "KOINE_FORCE: there is no operation \"", name, "\"",
+            near.empty() ? "; `koine doctor` lists them" : "; did you mean \"" + near + "\"?");
     forced[name] = entry.substr(colon + 1);
   }
   return forced;
@@ -74,7 +75,8 @@ void refuse_extras(const CLI::App& app, const std::string& path) {
       fail_user("unknown option \"", first, "\" of ", path, near.empty() ? help : near);
     }
     const std::string near = suggestion(first, names_of(app));
-    fail_user(names_of(app).empty() ? "unexpected argument \"" : "unknown command \"", first, "\"", near.empty() ? help : near);
+    fail_user(names_of(app).empty() ? "unexpected argument \"" : "unknown command \"", first, "\"",
+              near.empty() ? help : near);
   }
   for (const CLI::App* sub : app.get_subcommands()) refuse_extras(*sub, path + " " + sub->get_name());
 }

@@ -38,7 +38,8 @@ void print_tensors(const std::vector<TensorLine>& tensors) {
     for (const std::int64_t size : tensor.shape) count *= size;
     values += count;
   }
-  print(format_table(rows) + format_count(static_cast<std::int64_t>(tensors.size())) + " tensors, " + format_count(values) + " values\n");
+  print(format_table(rows) + format_count(static_cast<std::int64_t>(tensors.size())) + " tensors, " + format_count(values) +
+        " values\n");
 }
 
 void inspect_safetensors(const fs::path& path) {
@@ -74,7 +75,8 @@ void inspect_model(const fs::path& path) {
   if (fs::exists(path / "model.safetensors") || fs::exists(path / "model.safetensors.index.json")) {
     const ModelWeights weights(path);
     std::vector<TensorLine> tensors;
-    for (const std::string& name : weights.names()) tensors.push_back({name, weights.entry(name).dtype, weights.entry(name).shape});
+    for (const std::string& name : weights.names())
+      tensors.push_back({name, weights.entry(name).dtype, weights.entry(name).shape});
     print_tensors(tensors);
   } else if (fs::exists(path / "pytorch_model.bin")) {
     inspect_torch(path / "pytorch_model.bin");
@@ -84,7 +86,8 @@ void inspect_model(const fs::path& path) {
 }
 
 void inspect_checkpoint(const fs::path& path) {
-  require(fs::exists(path / "complete.json"), path.string(), " is a checkpoint without its end mark complete.json: it was not written to its end");
+  require(fs::exists(path / "complete.json"), path.string(),
+          " is a checkpoint without its end mark complete.json: it was not written to its end");
   const json state = read_json(path / "state.json");
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : state.items()) {
@@ -137,7 +140,8 @@ int inspect(const std::string& text) {
 
 int convert(const std::string& input, const std::string& output) {
   require(fs::exists(input), "there is nothing at ", input);
-  require(!fs::exists(fs::path(output) / "model.safetensors"), output, " already holds a model.safetensors; choose another folder");
+  require(!fs::exists(fs::path(output) / "model.safetensors"), output,
+          " already holds a model.safetensors; choose another folder");
   const std::int64_t tensors = convert_torch_checkpoint(input, output);
   print(concatenate(format_count(tensors), " tensors in ", (fs::path(output) / "model.safetensors").string(), "\n"));
   return 0;

@@ -22,9 +22,11 @@ std::vector<std::string> predicted_languages(const fs::path& predictions, const 
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().stem().string();
     const std::size_t dash = name.find('-');
-    if (dash != std::string::npos && (name.rfind("test-", 0) == 0 || name.rfind("dev-", 0) == 0)) languages.push_back(name.substr(dash + 1));
+    if (dash != std::string::npos && (name.rfind("test-", 0) == 0 || name.rfind("dev-", 0) == 0))
+      languages.push_back(name.substr(dash + 1));
   }
-  require(!languages.empty(), folder.string(), " holds no predictions: files test-<language>.tsv or .json, as XTREME lays them out");
+  require(!languages.empty(), folder.string(),
+          " holds no predictions: files test-<language>.tsv or .json, as XTREME lays them out");
   std::sort(languages.begin(), languages.end());
   return languages;
 }
@@ -55,7 +57,8 @@ int score(const std::string& task_name, const std::string& predictions, const st
     rows.back().push_back(format_count(evaluation.examples));
   }
   rows.push_back({"mean"});
-  for (const auto& [metric, sum] : sums) rows.back().push_back(format_number(sum / static_cast<double>(languages.size()), 2));
+  for (const auto& [metric, sum] : sums)
+    rows.back().push_back(format_number(sum / static_cast<double>(languages.size()), 2));
   print(format_table(rows));
   return 0;
 }
@@ -95,7 +98,8 @@ int check_data(const std::string& directory) {
           problems.push_back(file->problem);
         }
       }
-      rows.push_back({task->name(), split, languages.empty() ? "none" : languages, format_count(examples), wrong == 0 ? "" : format_count(wrong)});
+      rows.push_back({task->name(), split, languages.empty() ? "none" : languages, format_count(examples),
+                      wrong == 0 ? "" : format_count(wrong)});
     }
   }
   print(format_table(rows));
@@ -118,7 +122,8 @@ void add_result_commands(CommandLine& line) {
     return score(scored->task, scored->predictions, scored->gold, scored->languages);
   });
   app->add_option("--task", scored->task, "task of the predictions")->required();
-  app->add_option("--predictions", scored->predictions, "folder with test-<language> files, or with <task>/ in it")->required();
+  app->add_option("--predictions", scored->predictions, "folder with test-<language> files, or with <task>/ in it")
+      ->required();
   app->add_option("--gold", scored->gold, "folder of the data sets, or of XTREME's label files")->required();
   app->add_option("--languages", scored->languages, "comma-separated; default: all predicted");
 

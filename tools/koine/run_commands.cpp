@@ -22,7 +22,8 @@ std::string settled_precision(const Experiment& experiment, const fs::path& outp
   return TomlSection::parse(read_file(config), config.string()).text("precision", "auto");
 }
 
-int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, bool redo, const std::string& again) {
+int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, bool redo,
+                   const std::string& again) {
   install_signal_handlers();
   RunOptions options = run_options(common);
   options.output = output;
@@ -62,11 +63,13 @@ void add_run_commands(CommandLine& line) {
       for (int seed = 1; seed <= demo->seeds; ++seed) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
     }
     use_seeds(experiment, line.common);
-    return run_and_report(std::move(experiment), line.common, output, demo->redo, 
-                          "koine demo --output " + demo->output + (demo->seeds > 0 ? concatenate(" --seeds ", demo->seeds) : ""));
+    return run_and_report(
+        std::move(experiment), line.common, output, demo->redo,
+        "koine demo --output " + demo->output + (demo->seeds > 0 ? concatenate(" --seeds ", demo->seeds) : ""));
   });
   demo_app->add_option("--output", demo->output, "folder of the run")->capture_default_str();
-  demo_app->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml says")->check(CLI::Range(1, 100));
+  demo_app->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml says")
+      ->check(CLI::Range(1, 100));
   demo_app->add_flag("--redo", demo->redo, "make phases again whose settings changed");
 
   struct Run {
@@ -77,18 +80,19 @@ void add_run_commands(CommandLine& line) {
     bool resume = false;
   };
   auto run = std::make_shared<Run>();
-  CLI::App* run_app = line.add("run", "A grid of model x intermediate x target x seed from an experiment file; run again, it continues",
-                               [&line, run] {
-    apply(line.common);
-    Experiment experiment = read_experiment(run->file, run->data);
-    use_seeds(experiment, line.common);
-    const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
-    require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
-    std::string again = "koine run " + run->file;
-    if (!run->data.empty()) again += " --data " + run->data;
-    if (!run->output.empty()) again += " --output " + run->output;
-    return run_and_report(std::move(experiment), line.common, output, run->redo, again);
-  });
+  CLI::App* run_app = line.add(
+      "run", "A grid of model x intermediate x target x seed from an experiment file; run again, it continues",
+      [&line, run] {
+        apply(line.common);
+        Experiment experiment = read_experiment(run->file, run->data);
+        use_seeds(experiment, line.common);
+        const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
+        require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
+        std::string again = "koine run " + run->file;
+        if (!run->data.empty()) again += " --data " + run->data;
+        if (!run->output.empty()) again += " --output " + run->output;
+        return run_and_report(std::move(experiment), line.common, output, run->redo, again);
+      });
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
   run_app->add_option("--data", run->data, "folder of the data sets");
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");

@@ -34,7 +34,8 @@ std::string tokens_line(const Tokenizer& tokenizer, const std::string& text, con
     ids.push_back(kEndId);
   }
   std::string line;
-  for (const std::int32_t id : ids) line += (line.empty() ? "" : " ") + (arguments.pieces ? tokenizer.piece(id) : std::to_string(id));
+  for (const std::int32_t id : ids)
+    line += (line.empty() ? "" : " ") + (arguments.pieces ? tokenizer.piece(id) : std::to_string(id));
   return line + "\n";
 }
 
@@ -112,13 +113,15 @@ Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, std::i
 
 int encode(const EncodeArguments& arguments, const CommonOptions& common) {
   const std::string extension = fs::path(arguments.output).extension().string();
-  require(extension == ".npy" || extension == ".safetensors", "--output ", arguments.output, " must end in .npy or .safetensors");
+  require(extension == ".npy" || extension == ".safetensors", "--output ", arguments.output,
+          " must end in .npy or .safetensors");
   const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   require(arguments.max_seq_length <= config.maximum_length(), "--max-seq-length is ", arguments.max_seq_length,
           ", but this model reads sequences of at most ", config.maximum_length(), " tokens");
   const std::int64_t layer = arguments.layer.value_or(config.num_hidden_layers);
-  require(layer <= config.num_hidden_layers, "--layer is ", layer, ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
+  require(layer <= config.num_hidden_layers, "--layer is ", layer, ", but the model has layers 0 (embeddings) to ",
+          config.num_hidden_layers);
   const Pooling pooling = pooling_of(arguments.pooling);
   const std::int64_t maximum = arguments.max_seq_length > 0 ? arguments.max_seq_length : config.maximum_length();
   const Dataset dataset = read_sentences(arguments.input, tokenizer, maximum);
@@ -178,10 +181,14 @@ void add_text_commands(CommandLine& line) {
   encode_app->add_option("--tokenizer", vectors->tokenizer, "SentencePiece model, where it is not in the model directory");
   encode_app->add_option("--input", vectors->input, "text file, one sentence a line")->required();
   encode_app->add_option("--output", vectors->output, "file.npy or file.safetensors")->required();
-  encode_app->add_option("--layer", vectors->layer, "hidden state, 0 = embeddings; default: the last")->check(CLI::NonNegativeNumber);
+  encode_app->add_option("--layer", vectors->layer, "hidden state, 0 = embeddings; default: the last")
+      ->check(CLI::NonNegativeNumber);
   encode_app->add_option("--pooling", vectors->pooling, "mean, mean_without_special or cls")->capture_default_str();
-  encode_app->add_option("--max-seq-length", vectors->max_seq_length, "tokens; default: what the model reads")->check(CLI::NonNegativeNumber);
-  encode_app->add_option("--max-tokens-per-batch", vectors->max_tokens_per_batch, "tokens in memory at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  encode_app->add_option("--max-seq-length", vectors->max_seq_length, "tokens; default: what the model reads")
+      ->check(CLI::NonNegativeNumber);
+  encode_app->add_option("--max-tokens-per-batch", vectors->max_tokens_per_batch, "tokens in memory at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 }
 
 }  // namespace koine

@@ -78,13 +78,14 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   FeatureOptions features = arguments.features;
-  features.max_seq_length = resolve_length(features.max_seq_length, recipe.max_seq_length, task, config.maximum_length(), "--max-seq-length");
+  features.max_seq_length =
+      resolve_length(features.max_seq_length, recipe.max_seq_length, task, config.maximum_length(), "--max-seq-length");
   RunOptions options = run_options(common);
 
   const fs::path output = arguments.output;
   require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
-  require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"), output.string(),
-          " holds an unfinished run; give --resume to continue it, or another --output");
+  require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
+          output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
   std::string precision = common.precision;
   if (precision == "auto" && fs::exists(output / "config.toml")) {
     precision = TomlSection::parse(read_file(output / "config.toml"), "config.toml").text("precision", "auto");
@@ -93,10 +94,11 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   resolve_languages(task, {arguments.language}, arguments.data, "train");
   const std::string resolved = concatenate(
       "task = ", toml_text(task.name()), "\nmodel = ", toml_text(fs::absolute(arguments.model).string()), "\ntokenizer = \"",
-      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.precision), "\"\nlanguage = ", toml_text(arguments.language),
-      "\nmax_seq_length = ", features.max_seq_length, "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ",
-      features.max_query_length, "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ",
-      toml_number(arguments.mlm_probability), "\nseed = ", settings.seed, "\n", settings_toml(settings));
+      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.precision),
+      "\"\nlanguage = ", toml_text(arguments.language), "\nmax_seq_length = ", features.max_seq_length,
+      "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
+      "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
+      "\nseed = ", settings.seed, "\n", settings_toml(settings));
 
   const auto train = task.load(arguments.data, "train", arguments.language, tokenizer, features);
   std::unique_ptr<TaskData> dev;
@@ -113,7 +115,12 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
     phase.label = task.name();
     phase.directory = output;
     phase.start.directory = arguments.model;
-    phase.tasks.push_back({task.name(), {"", task.head(), classes_of(task, config)}, &train->dataset(), dev.get(), 1, arguments.mlm_probability});
+    phase.tasks.push_back({task.name(),
+                           {"", task.head(), classes_of(task, config)},
+                           &train->dataset(),
+                           dev.get(),
+                           1,
+                           arguments.mlm_probability});
     phase.labels = task.labels();
     phase.settings = settings;
     const TrainingResult result = run_training_phase(phase, tokenizer, options);
@@ -122,8 +129,13 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                 << "; the same command with --resume continues there" << std::endl;
       return kExitInterrupted;
     }
-    folder.finish({{"program", options.program}, {"steps", result.steps}, {"tokens", result.tokens}, {"seconds", result.seconds},
-                   {"flops", result.flops}, {"final_loss", result.final_loss}, {"best_step", result.best_step},
+    folder.finish({{"program", options.program},
+                   {"steps", result.steps},
+                   {"tokens", result.tokens},
+                   {"seconds", result.seconds},
+                   {"flops", result.flops},
+                   {"final_loss", result.final_loss},
+                   {"best_step", result.best_step},
                    {"best_metrics", result.best_metrics}});
     remove_checkpoints(output);
   }
@@ -131,7 +143,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   rows.push_back({"steps", format_count(folder.result().at("steps").get<std::int64_t>())});
   rows.push_back({"tokens", format_count(folder.result().at("tokens").get<std::int64_t>())});
   rows.push_back({"loss", format_number(folder.result().at("final_loss").get<double>(), 4)});
-  for (const auto& [name, value] : folder.result().at("best_metrics").items()) rows.push_back({"dev " + name, format_number(value, 2)});
+  for (const auto& [name, value] : folder.result().at("best_metrics").items())
+    rows.push_back({"dev " + name, format_number(value, 2)});
   print(format_table(rows) + "model: " + (output / "model").string() + "\n");
   return 0;
 }
@@ -159,12 +172,14 @@ void require_same_labels(const Task& task, const XlmrConfig& config, const std::
     const std::string key = std::to_string(i);
     if (!there.is_object() || !there.contains(key) || !there.at(key).is_string()) return;
     std::string name = there.at(key);
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     std::string wanted = labels[i];
-    std::transform(wanted.begin(), wanted.end(), wanted.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(wanted.begin(), wanted.end(), wanted.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (name.rfind("label_", 0) == 0) return;  // transformers' placeholders say nothing
-    require(name == wanted, model, "/config.json: id2label gives class ", i, " as \"", name, "\", but task ", task.name(), " numbers it \"",
-            wanted, "\"");
+    require(name == wanted, model, "/config.json: id2label gives class ", i, " as \"", name, "\", but task ", task.name(),
+            " numbers it \"", wanted, "\"");
   }
 }
 
@@ -177,13 +192,13 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   plan.split = arguments.split;
   plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
   plan.features = arguments.features;
-  plan.features.max_seq_length = resolve_length(plan.features.max_seq_length, target_recipe(task.name()).max_seq_length, task,
-                                                config.maximum_length(), "--max-seq-length");
+  plan.features.max_seq_length = resolve_length(plan.features.max_seq_length, target_recipe(task.name()).max_seq_length,
+                                                task, config.maximum_length(), "--max-seq-length");
   plan.options.layer = arguments.layer;
   plan.options.pooling = pooling_of(arguments.pooling);
   plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
-  require(!arguments.layer.has_value() || *arguments.layer <= config.num_hidden_layers, "--layer is ", arguments.layer.value_or(0),
-          ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
+  require(!arguments.layer.has_value() || *arguments.layer <= config.num_hidden_layers, "--layer is ",
+          arguments.layer.value_or(0), ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
   require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
           " already holds an evaluation; choose another --output");
   RunOptions options = run_options(common);
@@ -196,12 +211,14 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   }
   LoadReport report;
   const std::unique_ptr<Model> model = load_xlmr(arguments.model, model_options, &report);
-  require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ", task.name(),
-          " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(), "); train one with `koine train`");
+  require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
+          task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
+          "); train one with `koine train`");
   install_signal_handlers();
   make_directory(arguments.output);
   nlohmann::json evaluations = nlohmann::json::object();
-  if (!evaluate_languages(*model, plan, arguments.data, tokenizer, arguments.output, options, evaluations)) return kExitInterrupted;
+  if (!evaluate_languages(*model, plan, arguments.data, tokenizer, arguments.output, options, evaluations))
+    return kExitInterrupted;
   print_evaluations(task, plan.languages, evaluations);
   return 0;
 }
@@ -221,15 +238,21 @@ void add_train_commands(CommandLine& line) {
   app->add_option("--data", train->data, "folder of the data sets")->required();
   app->add_option("--output", train->output, "folder of the run")->required();
   app->add_option("--language", train->language, "language of train and dev")->capture_default_str();
-  app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")->check(CLI::NonNegativeNumber);
-  app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")->check(CLI::PositiveNumber);
-  app->add_option("--max-query-length", train->features.max_query_length, "tokens of a question")->check(CLI::PositiveNumber);
-  app->add_option("--max-train-examples", train->features.max_examples, "first examples only; 0: all")->check(CLI::NonNegativeNumber);
-  app->add_option("--mlm-probability", train->mlm_probability, "share of masked tokens (mlm)")->check(CLI::Range(0.0001, 1.0));
+  app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--max-query-length", train->features.max_query_length, "tokens of a question")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--max-train-examples", train->features.max_examples, "first examples only; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--mlm-probability", train->mlm_probability, "share of masked tokens (mlm)")
+      ->check(CLI::Range(0.0001, 1.0));
   app->add_flag("--resume", train->resume, "continue an interrupted run");
   app->add_flag("--redo", train->redo, "begin again where settings changed");
   for (std::size_t i = 0; i < setting_keys().size(); ++i) {
-    app->add_option(option_name(setting_keys()[i].name), train->setting_values[i], setting_keys()[i].help)->group("Training settings");
+    app->add_option(option_name(setting_keys()[i].name), train->setting_values[i], setting_keys()[i].help)
+        ->group("Training settings");
   }
 
   auto evaluate = std::make_shared<EvaluateArguments>();
@@ -239,17 +262,26 @@ void add_train_commands(CommandLine& line) {
   });
   evaluate_app->add_option("--task", evaluate->task, "task to evaluate (xnli, xquad, udpos, tatoeba ...)")->required();
   evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
-  evaluate_app->add_option("--tokenizer", evaluate->tokenizer, "SentencePiece model, where it is not in the model directory");
+  evaluate_app->add_option("--tokenizer", evaluate->tokenizer,
+                           "SentencePiece model, where it is not in the model directory");
   evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
   evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
   evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
-  evaluate_app->add_option("--split", evaluate->split, "test or dev")->check(CLI::IsMember({"test", "dev"}))->capture_default_str();
+  evaluate_app->add_option("--split", evaluate->split, "test or dev")
+      ->check(CLI::IsMember({"test", "dev"}))
+      ->capture_default_str();
   evaluate_app->add_option("--layer", evaluate->layer, "retrieval: hidden state to use")->check(CLI::NonNegativeNumber);
-  evaluate_app->add_option("--pooling", evaluate->pooling, "retrieval: mean, mean_without_special or cls")->capture_default_str();
-  evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")->check(CLI::NonNegativeNumber);
-  evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")->check(CLI::PositiveNumber);
-  evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")->check(CLI::NonNegativeNumber);
-  evaluate_app->add_option("--max-tokens-per-batch", evaluate->max_tokens_per_batch, "tokens in memory at a time")->check(CLI::PositiveNumber)->capture_default_str();
+  evaluate_app->add_option("--pooling", evaluate->pooling, "retrieval: mean, mean_without_special or cls")
+      ->capture_default_str();
+  evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")
+      ->check(CLI::NonNegativeNumber);
+  evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")
+      ->check(CLI::PositiveNumber);
+  evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  evaluate_app->add_option("--max-tokens-per-batch", evaluate->max_tokens_per_batch, "tokens in memory at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 }
 
 }  // namespace koine
