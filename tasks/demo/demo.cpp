@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <deque>
 #include <map>
-#include <set>
-
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/files/text_file.h"
 #include "tasks/demo/languages.h"
@@ -123,15 +122,16 @@ class Writer {
     const std::vector<Inference> all = inferences(split, stream, count);
     std::string text =
         "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse\tsentence1\t"
-        "sentence2\tpromptID\tpairID\tgenre\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tsentence1_tokenized\tsentence2_tokenized\t"
+        "sentence2\tpromptID\tpairID\tgenre\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tsentence1_tokenized\tsentence2_"
+        "tokenized\t"
         "match\n";
     for (const Speaker& speaker : speakers_) {
       std::int64_t number = 0;
       for (const Inference& inference : all) {
         const std::string id = std::to_string(++number);
         text += std::string(speaker.language().code) + "\t" + label_name(inference.label) + "\t\t\t\t\t" +
-                speaker.text(speaker.say(inference.premise)) + "\t" + speaker.text(speaker.say(inference.hypothesis)) + "\t" + id +
-                "\t" + id + "\tdemo\t\t\t\t\t\t\t\t\n";
+                speaker.text(speaker.say(inference.premise)) + "\t" + speaker.text(speaker.say(inference.hypothesis)) +
+                "\t" + id + "\t" + id + "\tdemo\t\t\t\t\t\t\t\t\n";
       }
     }
     write("xnli/XNLI-1.0/xnli." + split_name + ".tsv", text);
@@ -145,7 +145,8 @@ class Writer {
   }
 
   /// One article with all passages.
-  static std::string squad_json(const Speaker& speaker, const std::vector<ReadingPassage>& passages, const std::string& name) {
+  static std::string squad_json(const Speaker& speaker, const std::vector<ReadingPassage>& passages,
+                                const std::string& name) {
     nlohmann::ordered_json paragraphs = nlohmann::ordered_json::array();
     std::int64_t number = 0;
     for (const ReadingPassage& passage : passages) {
@@ -165,7 +166,8 @@ class Writer {
   void write_squad() const {
     write("squad/train-v1.1.json",
           squad_json(source(), reading_passages(Split::kTrain, kSquadTrainStream, sizes_.squad_train), "train"));
-    write("squad/dev-v1.1.json", squad_json(source(), reading_passages(Split::kDev, kSquadDevStream, sizes_.squad_dev), "dev"));
+    write("squad/dev-v1.1.json",
+          squad_json(source(), reading_passages(Split::kDev, kSquadDevStream, sizes_.squad_dev), "dev"));
     const std::vector<ReadingPassage> test = reading_passages(Split::kTest, kXquadStream, sizes_.xquad_test);
     for (const Speaker& speaker : speakers_) {
       write("xquad/xquad." + std::string(speaker.language().code) + ".json", squad_json(speaker, test, "test"));
@@ -197,8 +199,9 @@ class Writer {
         const Word& word = sentence[k];
         const bool root = word.head && word.part == 'V';
         const std::size_t head = root ? 0 : word.head || word.part == '.' ? heads.at('V') : heads.at(word.part);
-        text += std::to_string(k + 1) + "\t" + word.form + "\t" + word.lemma + "\t" + word.upos + "\t_\t_\t" + std::to_string(head) +
-                "\t" + word.relation + "\t_\t" + (speaker.blank_after(sentence, k) ? "_" : "SpaceAfter=No") + "\n";
+        text += std::to_string(k + 1) + "\t" + word.form + "\t" + word.lemma + "\t" + word.upos + "\t_\t_\t" +
+                std::to_string(head) + "\t" + word.relation + "\t_\t" +
+                (speaker.blank_after(sentence, k) ? "_" : "SpaceAfter=No") + "\n";
       }
       text += "\n";
     }
@@ -207,8 +210,8 @@ class Writer {
 
   void write_pos() const {
     const auto name = [](const Speaker& speaker, const std::string& split) {
-      return "udpos/ud-treebanks-v2.5/UD_" + std::string(speaker.language().name) + "-Demo/" + std::string(speaker.language().code) +
-             "_demo-ud-" + split + ".conllu";
+      return "udpos/ud-treebanks-v2.5/UD_" + std::string(speaker.language().name) + "-Demo/" +
+             std::string(speaker.language().code) + "_demo-ud-" + split + ".conllu";
     };
     write(name(source(), "train"), conllu(source(), events(Split::kTrain, kPosTrainStream, sizes_.pos_train), "train"));
     write(name(source(), "dev"), conllu(source(), events(Split::kDev, kPosDevStream, sizes_.pos_dev), "dev"));
@@ -256,8 +259,8 @@ const std::vector<DemoLanguage>& demo_languages() {
   static const std::vector<DemoLanguage> list = [] {
     std::vector<DemoLanguage> all;
     for (const demo::Language& language : demo::languages()) {
-      all.push_back(
-          {std::string(language.code), std::string(language.name), std::string(language.description), language.low_resource});
+      all.push_back({std::string(language.code), std::string(language.name), std::string(language.description),
+                     language.low_resource});
     }
     return all;
   }();

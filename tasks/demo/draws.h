@@ -1,7 +1,7 @@
 #pragma once
 
-// A stream of random draws for the generator of the demo's data: Philox keyed by (seed, stream), counted by draw. Two streams never
-// share a number, so a longer corpus in one file changes nothing in another.
+// A stream of random draws for the generator of the demo's data: Philox keyed by (seed, stream), counted by draw. Two
+// streams never share a number, so a longer corpus in one file changes nothing in another.
 
 #include <cstddef>
 #include <cstdint>

@@ -31,13 +31,20 @@ void append(Sentence& to, const Sentence& from) { to.insert(to.end(), from.begin
 
 char part_of(Asked asked) {
   switch (asked) {
-    case Asked::kNothing: break;
-    case Asked::kSubject: return 'S';
+    case Asked::kNothing:
+    case Asked::kWhether:
+      break;
+    case Asked::kSubject:
+      return 'S';
     case Asked::kObject:
-    case Asked::kCount: return 'O';
-    case Asked::kPlace: return 'P';
-    case Asked::kTime: return 'T';
-    case Asked::kCompanion: return 'C';
+    case Asked::kCount:
+      return 'O';
+    case Asked::kPlace:
+      return 'P';
+    case Asked::kTime:
+      return 'T';
+    case Asked::kCompanion:
+      return 'C';
   }
   return ' ';
 }
@@ -92,10 +99,16 @@ Sentence Speaker::phrase(const Phrase& phrase, char part) const {
   }
   if (phrase.count > 0) {
     if (phrase.number_word) {
-      words.push_back(word(concepts_of(Category::kNumber)[static_cast<std::size_t>(phrase.count - 2)], "NUM", "nummod", part));
+      words.push_back(
+          word(concepts_of(Category::kNumber)[static_cast<std::size_t>(phrase.count - 2)], "NUM", "nummod", part));
     } else {
       const std::string digits = std::to_string(phrase.count);
-      words.push_back({.form = digits, .lemma = digits, .upos = "NUM", .relation = "nummod", .part = part, .isolated = true,
+      words.push_back({.form = digits,
+                       .lemma = digits,
+                       .upos = "NUM",
+                       .relation = "nummod",
+                       .part = part,
+                       .isolated = true,
                        .stem_bytes = static_cast<int>(digits.size())});
     }
     if (grammar.classifier) words.push_back(word(Function::kClassifier, "NOUN", "clf", part));
@@ -177,8 +190,10 @@ Sentence Speaker::ask(const Event& event, Asked asked) const {
   const auto part = [&](char name) -> Sentence {
     if (name == asked_part && asked != Asked::kCount) return question_word(asked, name);
     switch (name) {
-      case 'S': return phrase(event.subject, 'S');
-      case 'V': return verb(event);
+      case 'S':
+        return phrase(event.subject, 'S');
+      case 'V':
+        return verb(event);
       case 'O': {
         Sentence object = phrase(event.object, 'O');
         if (asked == Asked::kCount) {
@@ -189,15 +204,23 @@ Sentence Speaker::ask(const Event& event, Asked asked) const {
         }
         return object;
       }
-      case 'P': return event.place < 0 ? Sentence{} : adverbial(event.place, place_function(event.place), 'P');
-      case 'C': return event.companion < 0 ? Sentence{} : adverbial(event.companion, Function::kWith, 'C');
-      case 'T': return event.time < 0 ? Sentence{} : adverbial(event.time, Function::kIn, 'T');
-      default: return {};
+      case 'P':
+        return event.place < 0 ? Sentence{} : adverbial(event.place, place_function(event.place), 'P');
+      case 'C':
+        return event.companion < 0 ? Sentence{} : adverbial(event.companion, Function::kWith, 'C');
+      case 'T':
+        return event.time < 0 ? Sentence{} : adverbial(event.time, Function::kIn, 'T');
+      default:
+        return {};
     }
   };
   Sentence sentence;
   const bool fronted = asked != Asked::kNothing && grammar.question_first;
-  if (fronted) append(sentence, part(asked_part));
+  const Word particle = word(Function::kQuestion, "PART", "discourse", 'V');
+  if (fronted && asked == Asked::kWhether)
+    sentence.push_back(particle);
+  else if (fronted)
+    append(sentence, part(asked_part));
   for (const char name : grammar.order) {
     if (!(fronted && name == asked_part)) append(sentence, part(name));
   }
@@ -205,17 +228,25 @@ Sentence Speaker::ask(const Event& event, Asked asked) const {
     if (!word.head || word.relation != std::string_view("dep")) continue;
     word.relation = word.part == 'S' ? "nsubj" : word.part == 'O' ? "obj" : "obl";
   }
-  if (asked != Asked::kNothing && grammar.question_particle) sentence.push_back(word(Function::kQuestion, "PART", "discourse", 'V'));
+  if (asked != Asked::kNothing && grammar.question_particle) sentence.push_back(particle);
   sentence.push_back(punctuation(asked == Asked::kNothing ? "." : "?"));
   return sentence;
+}
+
+Sentence Speaker::say(Function interjection) const {
+  Word only = word(interjection, "INTJ", "root", 'V');
+  only.head = true;
+  return {only, punctuation(".")};
 }
 
 Sentence Speaker::say(const Statement& statement) const {
   const Grammar& grammar = language_->grammar;
   const bool adjective = at(statement.predicate).category == Category::kAdjective;
   Sentence predicate;
-  if (adjective) predicate = {word(statement.predicate, "ADJ", "root", 'V')};
-  else predicate = phrase({.head = statement.predicate}, 'V');
+  if (adjective)
+    predicate = {word(statement.predicate, "ADJ", "root", 'V')};
+  else
+    predicate = phrase({.head = statement.predicate}, 'V');
   for (Word& word : predicate) {
     word.head = word.head || adjective;
     if (word.head) word.relation = "root";

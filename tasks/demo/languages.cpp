@@ -56,7 +56,7 @@ const std::vector<Language>& languages() {
                    .spaces = false}},
       {.code = "qlr",
        .name = "Scarce",
-       .description = "low-resource sister of qag: cases, adjectives after nouns, place last but one; very little text",
+       .description = "low-resource sister of qag: cases, adjectives after nouns; very little text",
        .phonology = {.changes = {{"p", "b", Where::kBetweenVowels}}, .innovation = 0.06, .innovation_of = "qag"},
        .grammar = {.order = "SVOCPT",
                    .adjective_after = true,

@@ -11,12 +11,14 @@ constexpr std::string_view kVowels = "aeiou";
 
 bool is_vowel(char letter) { return kVowels.find(letter) != std::string_view::npos; }
 
-char letter(std::string_view from, Draws& draws) { return from[static_cast<std::size_t>(draws.below(static_cast<int>(from.size())))]; }
+char letter(std::string_view from, Draws& draws) {
+  return from[static_cast<std::size_t>(draws.below(static_cast<int>(from.size())))];
+}
 
 std::string syllable(Draws& draws) { return {letter(kConsonants, draws), letter(kVowels, draws)}; }
 
-/// Function words are one syllable; names have a capital; international words are long and end in a letter no other word ends in;
-/// all others are two syllables, half of them closed by a consonant.
+/// Function words are one syllable; names have a capital; international words are long and end in a letter no other word
+/// ends in; all others are two syllables, half of them closed by a consonant.
 std::string root(const Concept& meaning, Draws& draws) {
   if (meaning.category == Category::kFunction) return syllable(draws);
   std::string word = syllable(draws) + syllable(draws);
@@ -66,10 +68,14 @@ void innovate(std::vector<std::string>& roots, std::uint32_t seed, std::string_v
 bool applies(const std::string& word, std::size_t at, const SoundChange& change) {
   const std::size_t end = at + change.from.size();
   switch (change.where) {
-    case Where::kAnywhere: return true;
-    case Where::kInitial: return at == 0;
-    case Where::kFinal: return end == word.size();
-    case Where::kBetweenVowels: return at > 0 && end < word.size() && is_vowel(word[at - 1]) && is_vowel(word[end]);
+    case Where::kAnywhere:
+      return true;
+    case Where::kInitial:
+      return at == 0;
+    case Where::kFinal:
+      return end == word.size();
+    case Where::kBetweenVowels:
+      return at > 0 && end < word.size() && is_vowel(word[at - 1]) && is_vowel(word[end]);
   }
   return false;
 }
@@ -112,15 +118,18 @@ std::string transliterate(std::string_view latin, std::u32string_view script) {
 Lexicon::Lexicon(std::uint32_t seed, std::string_view language, const Phonology& phonology) {
   std::set<std::string> taken;
   latin_ = proto_roots(seed, taken);
-  if (!phonology.innovation_of.empty()) innovate(latin_, seed, phonology.innovation_of, phonology.innovation, taken);
-  else innovate(latin_, seed, language, phonology.innovation, taken);
+  if (!phonology.innovation_of.empty())
+    innovate(latin_, seed, phonology.innovation_of, phonology.innovation, taken);
+  else
+    innovate(latin_, seed, language, phonology.innovation, taken);
   std::set<std::string> used;
   Draws repairs(seed, stream_of(language) + 1);
   for (std::size_t i = 0; i < latin_.size(); ++i) {
     const Concept& meaning = concepts()[i];
     if (!meaning.international) latin_[i] = apply_sound_changes(latin_[i], phonology.changes);
     // Where sound change made two words alike, the later one is replaced.
-    while (!used.insert(latin_[i]).second) latin_[i] = apply_sound_changes(new_root(meaning, taken, repairs), phonology.changes);
+    while (!used.insert(latin_[i]).second)
+      latin_[i] = apply_sound_changes(new_root(meaning, taken, repairs), phonology.changes);
     forms_.push_back(meaning.international ? latin_[i] : transliterate(latin_[i], phonology.script));
   }
 }

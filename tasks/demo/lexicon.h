@@ -1,8 +1,8 @@
 #pragma once
 
-// The words of the demo's languages. All descend from one proto-language: a root per concept, drawn at random; each daughter language
-// applies its own regular sound changes (so cognates differ as real ones do), has replaced some words by words of its own, and may
-// write in a script of its own. Names, digits and international words are spelled alike everywhere.
+// The words of the demo's languages. All descend from one proto-language: a root per concept, drawn at random; each daughter
+// language applies its own regular sound changes (so cognates differ as real ones do), has replaced some words by words of
+// its own, and may write in a script of its own. Names, digits and international words are spelled alike everywhere.
 
 #include <string>
 #include <string_view>
@@ -23,8 +23,9 @@ struct SoundChange {
 
 struct Phonology {
   std::vector<SoundChange> changes;
-  double innovation = 0;        ///< share of the content words that the language replaced by its own
-  std::string_view innovation_of = {};  ///< shares the innovations of this other language (code), before the sound changes; empty: none
+  double innovation = 0;  ///< share of the content words that the language replaced by its own
+  std::string_view innovation_of =
+      {};  ///< shares the innovations of this other language (code), before the sound changes; empty: none
   std::u32string_view script = {};  ///< the 26 letters of its script in the place of a to z; empty: Latin
 };
 

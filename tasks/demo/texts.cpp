@@ -6,18 +6,25 @@ namespace koine::demo {
 
 namespace {
 
-/// Share of the passages that tell of two events. Where there is one, what fills a gap is easy to find; so a model learns from those
-/// first, and from the others to tell whose part a word is.
-constexpr double kTwoEvents = 0.25;
-constexpr double kThirdFollowUp = 0.3;
+/// Share of the passages that tell of two events. Where there is one, what fills a gap is easy to find; so a model learns
+/// from those first, and from the others to tell whose part a word is.
+constexpr double kTwoEvents = 0.5;
+constexpr double kThirdFollowUp = 0.5;
+/// Share of the follow-ups that someone says in the source language, as happens where people of several languages meet.
+constexpr double kGuest = 0.25;
 
 Asked asked_for(Modifier modifier) {
   switch (modifier) {
-    case Modifier::kAdjective: return Asked::kObject;
-    case Modifier::kCount: return Asked::kCount;
-    case Modifier::kPlace: return Asked::kPlace;
-    case Modifier::kTime: return Asked::kTime;
-    case Modifier::kCompanion: return Asked::kCompanion;
+    case Modifier::kAdjective:
+      return Asked::kObject;
+    case Modifier::kCount:
+      return Asked::kCount;
+    case Modifier::kPlace:
+      return Asked::kPlace;
+    case Modifier::kTime:
+      return Asked::kTime;
+    case Modifier::kCompanion:
+      return Asked::kCompanion;
   }
   return Asked::kNothing;
 }
@@ -54,25 +61,36 @@ Statement about_object(const Event& event, Draws& draws) {
 /// Says things in one language, with words of the source now and then.
 class Narrator {
  public:
-  Narrator(const Speaker& speaker, const Speaker& source, Draws& draws) : speaker_(speaker), source_(source), draws_(draws) {}
+  Narrator(const Speaker& speaker, const Speaker& source, Draws& draws)
+      : speaker_(speaker), source_(source), draws_(draws) {}
 
   std::string tell(const Event& event) const { return text(speaker_.say(event)); }
 
   /// One sentence (or question and answer) that follows from the event.
   std::string follow_up(const Event& event) const {
     const int way = draws_.below(10);
-    if (way < 2) return tell(denied(event, draws_));
-    if (way < 4) {
+    if (way < 1) return tell(denied(event, draws_));
+    if (way < 3) {
       const Asked asked = draws_.pick(askable(event));
       const Event mentioned = bare(event, asked);
       return text(speaker_.ask(mentioned, asked)) + " " + tell(mentioned);
     }
-    if (way < 6 && event.object.adjective >= 0) return text(speaker_.say(about_object(event, draws_)));
+    if (way < 6) return asked_whether(event);
+    if (way < 7 && event.object.adjective >= 0) return text(speaker_.say(about_object(event, draws_)));
     return tell(restated(event, draws_));
   }
 
  private:
-  std::string text(const Sentence& sentence) const { return speaker_.text(speaker_.mixed(sentence, source_, speaker_.language().mixing, draws_)); }
+  std::string text(const Sentence& sentence) const {
+    return speaker_.text(speaker_.mixed(sentence, source_, speaker_.language().mixing, draws_));
+  }
+
+  std::string asked_whether(const Event& event) const {
+    const int truth = draws_.below(3);
+    const Event asked = truth == 0 ? restated(event, draws_) : truth == 1 ? opposed(event, draws_) : extended(event, draws_);
+    const Function answer = truth == 0 ? Function::kYes : truth == 1 ? Function::kNo : Function::kPerhaps;
+    return text(speaker_.ask(asked, Asked::kWhether)) + " " + text(speaker_.say(answer));
+  }
 
   const Speaker& speaker_;
   const Speaker& source_;
@@ -83,11 +101,13 @@ class Narrator {
 
 std::string random_passage(const Speaker& speaker, const Speaker& source, Split split, Draws& draws) {
   const Narrator narrator(speaker, source, draws);
+  const Narrator guest(source, source, draws);
+  const auto someone = [&]() -> const Narrator& { return draws.chance(kGuest) ? guest : narrator; };
   std::vector<Event> events = {random_event(split, draws)};
   if (draws.chance(kTwoEvents)) events.push_back(random_event(split, draws));
   std::vector<std::string> rest;
-  for (const Event& event : events) rest.push_back(narrator.follow_up(event));
-  if (draws.chance(kThirdFollowUp)) rest.push_back(narrator.follow_up(draws.pick(events)));
+  for (const Event& event : events) rest.push_back(someone().follow_up(event));
+  if (draws.chance(kThirdFollowUp)) rest.push_back(someone().follow_up(draws.pick(events)));
   draws.shuffle(rest);
   std::string text;
   for (const Event& event : events) text += narrator.tell(event) + " ";
@@ -136,7 +156,8 @@ ReadingText say(const Speaker& speaker, const ReadingPassage& passage) {
     const std::size_t told = static_cast<std::size_t>(question.told);
     const Speaker::Answer answer = speaker.answer(sentences[told], question.asked);
     const std::size_t begin = begins[told] + answer.begin;
-    text.items.push_back({speaker.text(speaker.ask(question.event, question.asked)), text.context.substr(begin, answer.length),
+    text.items.push_back({speaker.text(speaker.ask(question.event, question.asked)),
+                          text.context.substr(begin, answer.length),
                           count_code_points(std::string_view(text.context).substr(0, begin))});
   }
   return text;

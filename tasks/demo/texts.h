@@ -10,9 +10,9 @@
 
 namespace koine::demo {
 
-/// A passage of running text: one or two events, told in full, then retold in part, denied, asked for and answered in random order. What is
-/// said twice can be predicted from what was said before, which is what a small model learns the meaning of words from. Now and then a
-/// word is the source's, as people who know two languages mix them.
+/// A passage of running text: one or two events, told in full, then retold in part, denied, asked for and answered in random
+/// order. What is said twice can be predicted from what was said before, which is what a small model learns the meaning of
+/// words from. Now and then a word is the source's, as people who know two languages mix them.
 std::string random_passage(const Speaker& speaker, const Speaker& source, Split split, Draws& draws);
 
 struct Question {

@@ -16,15 +16,16 @@ class Inventory {
   Inventory() {
     names(kPerson, 24);
     names(kTown, 16);
-    kind("person", kRole, {"farmer", "teacher", "king", "queen", "doctor*", "baker", "hunter", "singer", "soldier", "judge"});
+    kind("person", kRole,
+         {"farmer", "teacher", "king", "queen", "doctor*", "baker", "hunter", "singer", "soldier", "judge"});
     kind("animal", kAnimal, {"dog", "cat", "horse", "cow", "bird", "goat", "bear", "wolf", "zebra*", "lama*"});
     kind("food", kFood, {"bread", "apple", "cheese", "cake", "egg", "nut", "banana*", "pizza*"});
     kind("tool", kTool, {"knife", "hammer", "rope", "lamp", "needle", "axe", "radio*", "camera*"});
     kind("vehicle", kVehicle, {"boat", "cart", "sledge", "taxi*", "tram*"});
     kind("clothing", kClothing, {"hat", "coat", "shirt", "shoe", "belt", "scarf", "kimono*", "poncho*"});
     plain(kLandmark, {"river", "bridge", "tower", "market", "forest", "mountain", "lake", "school", "hotel*", "park*"});
-    pairs(kAdjective, {"big", "small", "old", "new", "good", "bad", "clean", "dirty", "heavy", "light", "dark", "bright", "wet", "dry",
-                       "cheap", "costly"});
+    pairs(kAdjective, {"big", "small", "old", "new", "good", "bad", "clean", "dirty", "heavy", "light", "dark", "bright",
+                       "wet", "dry", "cheap", "costly"});
     const std::vector<Category> things = {kFood, kTool, kVehicle, kClothing};
     std::vector<Category> all = things;
     all.push_back(kAnimal);
@@ -34,8 +35,9 @@ class Inventory {
     kind("day", kTime, {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"});
     kind("season", kTime, {"spring", "summer", "autumn", "winter"});
     plain(kNumber, {"two", "three", "four", "five", "six", "seven", "eight", "nine"});
-    plain(kFunction, {"the", "a", "in", "near", "with", "PAST", "FUTURE", "not", "is", "PLURAL", "OBJECT", "TOPIC", "LINKER",
-                      "CLASSIFIER", "who", "what", "where", "when", "how many", "QUESTION"});
+    plain(kFunction, {"the",   "a",      "in",       "near",     "with",   "PAST",       "FUTURE", "not",
+                      "is",    "PLURAL", "OBJECT",   "TOPIC",    "LINKER", "CLASSIFIER", "who",    "what",
+                      "where", "when",   "how many", "QUESTION", "yes",    "no",         "perhaps"});
   }
 
   std::vector<Concept> list;
@@ -95,13 +97,19 @@ int random_place(Draws& draws) { return draws.pick(concepts_of(draws.chance(0.6)
 /// Sets a modifier to a random value.
 void set_modifier(Event& event, Modifier modifier, Draws& draws) {
   switch (modifier) {
-    case Modifier::kAdjective: event.object.adjective = draws.pick(concepts_of(kAdjective)); break;
+    case Modifier::kAdjective:
+      event.object.adjective = draws.pick(concepts_of(kAdjective));
+      break;
     case Modifier::kCount:
       event.object.count = 2 + draws.below(8);
       event.object.number_word = draws.chance(0.5);
       break;
-    case Modifier::kPlace: event.place = random_place(draws); break;
-    case Modifier::kTime: event.time = draws.pick(concepts_of(kTime)); break;
+    case Modifier::kPlace:
+      event.place = random_place(draws);
+      break;
+    case Modifier::kTime:
+      event.time = draws.pick(concepts_of(kTime));
+      break;
     case Modifier::kCompanion:
       do {
         event.companion = draws.pick(concepts_of(kPerson));
@@ -128,11 +136,35 @@ void specialise(Event& event, Draws& draws) {
   event.object.head = draws.pick(members);
 }
 
+/// An event with three modifiers that stands in this relation to the hypothesis.
+Event premise_for(const Event& hypothesis, Label relation, Draws& draws) {
+  Event premise = hypothesis;
+  specialise(premise, draws);
+  const std::vector<Modifier> said = modifiers_of(hypothesis);
+  if (relation == Label::kNeutral) {
+    const Modifier withheld = draws.pick(said);
+    // Takes part in the choice of the others as if it were present, so that it stays away.
+    premise = with_modifiers(premise, 4, draws);
+    remove_modifier(premise, withheld);
+    return premise;
+  }
+  if (relation == Label::kContradiction) {
+    if (draws.chance(0.5)) {
+      premise.verb = at(premise.verb).opposite;
+    } else {
+      change_modifier(premise, draws.pick(said), draws);
+    }
+  }
+  return with_modifiers(premise, 3, draws);
+}
+
 }  // namespace
 
 const std::vector<Concept>& concepts() { return inventory().list; }
 
-const std::vector<int>& concepts_of(Category category) { return inventory().by_category[static_cast<std::size_t>(category)]; }
+const std::vector<int>& concepts_of(Category category) {
+  return inventory().by_category[static_cast<std::size_t>(category)];
+}
 
 int concept_of(Function function) { return concepts_of(kFunction)[static_cast<std::size_t>(function)]; }
 
@@ -140,25 +172,38 @@ int value_of_number(int number_concept) { return number_concept - concepts_of(kN
 
 bool has_modifier(const Event& event, Modifier modifier) {
   switch (modifier) {
-    case Modifier::kAdjective: return event.object.adjective >= 0;
-    case Modifier::kCount: return event.object.count > 0;
-    case Modifier::kPlace: return event.place >= 0;
-    case Modifier::kTime: return event.time >= 0;
-    case Modifier::kCompanion: return event.companion >= 0;
+    case Modifier::kAdjective:
+      return event.object.adjective >= 0;
+    case Modifier::kCount:
+      return event.object.count > 0;
+    case Modifier::kPlace:
+      return event.place >= 0;
+    case Modifier::kTime:
+      return event.time >= 0;
+    case Modifier::kCompanion:
+      return event.companion >= 0;
   }
   return false;
 }
 
 void remove_modifier(Event& event, Modifier modifier) {
   switch (modifier) {
-    case Modifier::kAdjective: event.object.adjective = -1; break;
+    case Modifier::kAdjective:
+      event.object.adjective = -1;
+      break;
     case Modifier::kCount:
       event.object.count = 0;
       event.object.number_word = false;
       break;
-    case Modifier::kPlace: event.place = -1; break;
-    case Modifier::kTime: event.time = -1; break;
-    case Modifier::kCompanion: event.companion = -1; break;
+    case Modifier::kPlace:
+      event.place = -1;
+      break;
+    case Modifier::kTime:
+      event.time = -1;
+      break;
+    case Modifier::kCompanion:
+      event.companion = -1;
+      break;
   }
 }
 
@@ -193,7 +238,9 @@ std::vector<Modifier> modifiers_of(const Event& event) {
 }
 
 Split split_of(const Event& event) {
-  const auto field = [](int a, int b) { return static_cast<std::uint32_t>(a + 1) << 16 | static_cast<std::uint32_t>(b + 1); };
+  const auto field = [](int a, int b) {
+    return static_cast<std::uint32_t>(a + 1) << 16 | static_cast<std::uint32_t>(b + 1);
+  };
   PhiloxCounter hash = philox({field(event.verb, event.subject.head), field(event.object.head, event.object.adjective),
                                field(event.object.count, event.place), field(event.time, event.companion)},
                               {0x6b6f696eu, event.future ? 1u : 0u});
@@ -232,35 +279,25 @@ Event random_event(Split split, Draws& draws) {
 }
 
 Inference random_inference(Label label, Split split, Draws& draws) {
-  Inference inference;
-  inference.label = label;
-  Event& hypothesis = inference.hypothesis;
-  hypothesis = with_modifiers(bare_event(draws), draws.chance(0.8) ? 1 : 2, draws);
-  if (draws.chance(0.1)) hypothesis.object.head = at(hypothesis.object.head).kind;
-  const bool negated = draws.chance(0.05);
-  if (negated && label != Label::kNeutral) label = label == Label::kEntailment ? Label::kContradiction : Label::kEntailment;
-  const std::vector<Modifier> said = modifiers_of(hypothesis);
-  do {
-    Event premise = hypothesis;
-    specialise(premise, draws);
-    std::optional<Modifier> withheld;
-    if (label == Label::kContradiction) {
-      if (draws.chance(0.2)) {
-        premise.verb = at(premise.verb).opposite;
-      } else {
-        change_modifier(premise, draws.pick(said), draws);
-      }
-    } else if (label == Label::kNeutral) {
-      withheld = draws.pick(said);
-      // Takes part in the choice of the others as if it were present, so that it stays away.
-      premise = with_modifiers(premise, 4, draws);
-      remove_modifier(premise, *withheld);
+  while (true) {
+    Inference inference;
+    inference.label = label;
+    Event& hypothesis = inference.hypothesis;
+    hypothesis = with_modifiers(bare_event(draws), draws.chance(0.8) ? 1 : 2, draws);
+    if (draws.chance(0.1)) hypothesis.object.head = at(hypothesis.object.head).kind;
+    const bool negated = draws.chance(0.05);
+    // What is true of the hypothesis without its negation.
+    Label relation = label;
+    if (negated && label == Label::kEntailment) relation = Label::kContradiction;
+    if (negated && label == Label::kContradiction) relation = Label::kEntailment;
+    // One hypothesis in thousands has no premise in the split; it is dropped.
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      inference.premise = premise_for(hypothesis, relation, draws);
+      if (split_of(inference.premise) != split) continue;
+      hypothesis.negated = negated;
+      return inference;
     }
-    if (!withheld) premise = with_modifiers(premise, 3, draws);
-    inference.premise = premise;
-  } while (split_of(inference.premise) != split);
-  hypothesis.negated = negated;
-  return inference;
+  }
 }
 
 Event restated(const Event& event, Draws& draws) {
@@ -277,13 +314,24 @@ Event restated(const Event& event, Draws& draws) {
   return told;
 }
 
-Event denied(const Event& event, Draws& draws) {
+Event opposed(const Event& event, Draws& draws) {
   Event told = restated(event, draws);
-  if (draws.chance(0.2)) {
+  if (draws.chance(0.5)) {
     told.verb = at(told.verb).opposite;
   } else {
     change_modifier(told, draws.pick(modifiers_of(told)), draws);
   }
+  return told;
+}
+
+Event extended(const Event& event, Draws& draws) {
+  Event told = restated(event, draws);
+  set_modifier(told, draws.pick(missing_modifiers(event)), draws);
+  return told;
+}
+
+Event denied(const Event& event, Draws& draws) {
+  Event told = opposed(event, draws);
   told.negated = true;
   return told;
 }

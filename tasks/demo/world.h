@@ -1,7 +1,7 @@
 #pragma once
 
-// The small world all demo texts speak about: concepts, and meanings built of them. A meaning belongs to no language; grammar.h says
-// it in each. Because every label is computed from meanings, gold data are exact in all languages.
+// The small world all demo texts speak about: concepts, and meanings built of them. A meaning belongs to no language;
+// grammar.h says it in each. Because every label is computed from meanings, gold data are exact in all languages.
 
 #include <cstdint>
 #include <optional>
@@ -13,9 +13,9 @@
 namespace koine::demo {
 
 enum class Category {
-  kPerson,    ///< names of people; spelled alike in all languages
-  kTown,      ///< names of towns; spelled alike in all languages
-  kRole,      ///< farmer, teacher ...
+  kPerson,  ///< names of people; spelled alike in all languages
+  kTown,    ///< names of towns; spelled alike in all languages
+  kRole,    ///< farmer, teacher ...
   kAnimal,
   kFood,
   kTool,
@@ -33,17 +33,37 @@ inline constexpr int kCategories = static_cast<int>(Category::kFunction) + 1;
 
 /// What grammars build with. A language uses those its grammar asks for, as words or as endings.
 enum class Function {
-  kThe, kA, kIn, kNear, kWith, kPast, kFuture, kNot, kIs, kPlural, kObject, kTopic, kLinker, kClassifier,
-  kWho, kWhat, kWhere, kWhen, kHowMany, kQuestion,
+  kThe,
+  kA,
+  kIn,
+  kNear,
+  kWith,
+  kPast,
+  kFuture,
+  kNot,
+  kIs,
+  kPlural,
+  kObject,
+  kTopic,
+  kLinker,
+  kClassifier,
+  kWho,
+  kWhat,
+  kWhere,
+  kWhen,
+  kHowMany,
+  kQuestion,
+  kYes,
+  kNo,
+  kPerhaps,
 };
-inline constexpr int kFunctions = 20;
 
 struct Concept {
-  std::string gloss;       ///< in English, for readers of lexicon.tsv
+  std::string gloss;  ///< in English, for readers of lexicon.tsv
   Category category;
-  int kind = -1;           ///< the concept that includes it (dog: animal), or -1
-  int opposite = -1;       ///< antonym (big: small; buy: sell), or -1
-  bool international = false;  ///< a loanword spelled alike in all languages
+  int kind = -1;                       ///< the concept that includes it (dog: animal), or -1
+  int opposite = -1;                   ///< antonym (big: small; buy: sell), or -1
+  bool international = false;          ///< a loanword spelled alike in all languages
   std::vector<Category> objects = {};  ///< verbs: what can be done so to
 };
 
@@ -58,8 +78,8 @@ int value_of_number(int number_concept);
 /// "Mira", "the old farmer", "3 dogs", "a red hat".
 struct Phrase {
   int head = -1;
-  int adjective = -1;  ///< or -1
-  int count = 0;       ///< 2 ... 9; 0: one
+  int adjective = -1;        ///< or -1
+  int count = 0;             ///< 2 ... 9; 0: one
   bool number_word = false;  ///< say the count as a word, not in digits
   bool definite = false;
   bool plural = false;  ///< several, without saying how many: "the dogs"
@@ -92,14 +112,14 @@ inline constexpr int kModifiers = 5;
 
 bool has_modifier(const Event& event, Modifier modifier);
 void remove_modifier(Event& event, Modifier modifier);
-/// Makes it say something that cannot be true beside the present value: the opposite adjective, another number, another town for a
-/// town, another landmark for a landmark, another day for a day, another season for a season, another companion.
+/// Makes it say something that cannot be true beside the present value: the opposite adjective, another number, another town
+/// for a town, another landmark for a landmark, another day for a day, another season for a season, another companion.
 void change_modifier(Event& event, Modifier modifier, Draws& draws);
 std::vector<Modifier> modifiers_of(const Event& event);
 
 enum class Split { kTrain, kDev, kTest };
-/// Every event belongs to one split by a hash of its meaning: 70 % train, 10 % dev, 20 % test. Text and training sets only tell
-/// training events, so no event of a test set is ever seen before.
+/// Every event belongs to one split by a hash of its meaning: 70 % train, 10 % dev, 20 % test. Text and training sets only
+/// tell training events, so no event of a test set is ever seen before.
 Split split_of(const Event& event);
 
 /// A random event without modifiers: a person or a role does something to something.
@@ -119,18 +139,23 @@ struct Inference {
 
 /// A premise of that split and a hypothesis about the same event.
 ///
-/// The hypothesis is drawn first and without regard to the label (one or two modifiers; sometimes the kind instead of the thing;
-/// sometimes negated), the premise then made to fit, always with three modifiers: it has the hypothesis's modifiers (entailment),
-/// one of them otherwise or the opposite verb (contradiction), or lacks one (neutral). Negation swaps entailment and contradiction.
-/// So neither the hypothesis alone nor the length of the premise tells the label.
+/// The hypothesis is drawn first and without regard to the label (one or two modifiers; sometimes the kind instead of the
+/// thing; sometimes negated), the premise then made to fit, always with three modifiers: it has the hypothesis's modifiers
+/// (entailment), one of them otherwise or, half the time, the opposite verb (contradiction), or lacks one (neutral).
+/// Negation swaps entailment and contradiction. So neither the hypothesis alone nor the length of the premise tells the
+/// label.
 Inference random_inference(Label label, Split split, Draws& draws);
 
 /// A true report of less: one or two of the modifiers, the thing as known ("the dog"), sometimes only its kind.
 Event restated(const Event& event, Draws& draws);
-/// A true denial: the event with one modifier changed, or with the opposite verb, negated.
+/// What cannot be true beside the event: restated with one modifier changed or with the opposite verb.
+Event opposed(const Event& event, Draws& draws);
+/// What may be true beside it: restated with a modifier that the event does not tell.
+Event extended(const Event& event, Draws& draws);
+/// A true denial: opposed and negated.
 Event denied(const Event& event, Draws& draws);
 
-/// What a question asks for; the answer is that part of the event.
-enum class Asked { kNothing, kSubject, kObject, kCount, kPlace, kTime, kCompanion };
+/// What a question asks for; the answer is that part of the event, or (kWhether) yes, no or perhaps.
+enum class Asked { kNothing, kWhether, kSubject, kObject, kCount, kPlace, kTime, kCompanion };
 
 }  // namespace koine::demo

@@ -63,9 +63,12 @@ class DemoData : public testing::Test {
     for_each_line(path, [&](std::string_view line, std::int64_t) { rows.push_back(parse_json(line, path.string())); });
     return rows;
   }
-  static nlohmann::json squad(const std::string& file) { return read_json(directory_ / file).at("data").at(0).at("paragraphs"); }
+  static nlohmann::json squad(const std::string& file) {
+    return read_json(directory_ / file).at("data").at(0).at("paragraphs");
+  }
   static std::string treebank(const DemoLanguage& language, const std::string& split) {
-    return (directory_ / ("udpos/ud-treebanks-v2.5/UD_" + language.name + "-Demo") / (language.code + "_demo-ud-" + split + ".conllu"))
+    return (directory_ / ("udpos/ud-treebanks-v2.5/UD_" + language.name + "-Demo") /
+            (language.code + "_demo-ud-" + split + ".conllu"))
         .string();
   }
   /// Sentences of running text, without their full stops.
@@ -129,7 +132,8 @@ TEST_F(DemoData, LabelsAreBalancedAndXnliIsParallel) {
     ASSERT_EQ(source.size(), split == std::string("dev") ? 90u : 900u);
     std::map<std::string, std::size_t> labels;
     for (const auto& row : source) ++labels[row[1]];
-    for (const char* label : {"entailment", "neutral", "contradiction"}) EXPECT_EQ(labels[label], source.size() / 3) << split;
+    for (const char* label : {"entailment", "neutral", "contradiction"})
+      EXPECT_EQ(labels[label], source.size() / 3) << split;
     for (const DemoLanguage& language : demo_languages()) {
       const auto rows = xnli_rows(split, language.code);
       ASSERT_EQ(rows.size(), source.size());
@@ -142,21 +146,24 @@ TEST_F(DemoData, LabelsAreBalancedAndXnliIsParallel) {
   }
 }
 
-/// What a reader of both sentences would say, written without a look at how pairs are made: each part of the hypothesis is in the
-/// premise, missing, or otherwise.
+/// What a reader of both sentences would say, written without a look at how pairs are made: each part of the hypothesis is
+/// in the premise, missing, or otherwise.
 Label judged(const Event& premise, const Event& hypothesis) {
   bool missing = false;
   bool otherwise = premise.verb != hypothesis.verb;
   const auto compare = [&](int said, int told) {
     if (said < 0) return;
-    if (told < 0) missing = true;
-    else otherwise = otherwise || said != told;
+    if (told < 0)
+      missing = true;
+    else
+      otherwise = otherwise || said != told;
   };
   compare(hypothesis.object.adjective, premise.object.adjective);
   compare(hypothesis.place, premise.place);
   compare(hypothesis.time, premise.time);
   compare(hypothesis.companion, premise.companion);
-  compare(hypothesis.object.count == 0 ? -1 : hypothesis.object.count, premise.object.count == 0 ? -1 : premise.object.count);
+  compare(hypothesis.object.count == 0 ? -1 : hypothesis.object.count,
+          premise.object.count == 0 ? -1 : premise.object.count);
   const int kind = concepts()[static_cast<std::size_t>(premise.object.head)].kind;
   EXPECT_TRUE(hypothesis.object.head == premise.object.head || hypothesis.object.head == kind);
   EXPECT_EQ(premise.subject, hypothesis.subject);
@@ -171,6 +178,15 @@ TEST(DemoWorld, LabelsFollowFromTheMeanings) {
     const Inference inference = random_inference(static_cast<Label>(i % 3), Split::kTrain, draws);
     EXPECT_EQ(judged(inference.premise, inference.hypothesis), inference.label);
     EXPECT_EQ(modifiers_of(inference.premise).size(), 3u);
+  }
+}
+
+TEST(DemoWorld, EverySplitYieldsPairsAndKeepsToItself) {
+  for (const Split split : {Split::kTrain, Split::kDev, Split::kTest}) {
+    Draws draws(7, 1);
+    for (int i = 0; i < 3000; ++i) {
+      EXPECT_EQ(split_of(random_inference(static_cast<Label>(i % 3), split, draws).premise), split);
+    }
   }
 }
 
@@ -272,7 +288,7 @@ TEST_F(DemoData, XquadIsParallel) {
 }
 
 TEST_F(DemoData, TreebanksAreConllu) {
-  const std::set<std::string> tags = {"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM",
+  const std::set<std::string> tags = {"ADJ",  "ADP",  "ADV",   "AUX",   "CCONJ", "DET", "INTJ", "NOUN", "NUM",
                                       "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"};
   for (const DemoLanguage& language : demo_languages()) {
     std::string text;

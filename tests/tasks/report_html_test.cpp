@@ -31,10 +31,18 @@ class Folder : public testing::Test {
 using Results = Folder;
 using Report = Folder;
 
-ResultRow row(const std::string& arm, const std::string& language, std::uint32_t seed, double value, const std::string& target = "xnli",
-              const std::string& metric = "accuracy") {
-  return {.model = "small", .intermediate = arm, .target = target, .language = language, .metric = metric, .value = value, .seed = seed,
-          .examples = 10, .tokens = 100, .seconds = 0.5};
+ResultRow row(const std::string& arm, const std::string& language, std::uint32_t seed, double value,
+              const std::string& target = "xnli", const std::string& metric = "accuracy") {
+  return {.model = "small",
+          .intermediate = arm,
+          .target = target,
+          .language = language,
+          .metric = metric,
+          .value = value,
+          .seed = seed,
+          .examples = 10,
+          .tokens = 100,
+          .seconds = 0.5};
 }
 
 std::string message_of(const std::function<void()>& action) {
@@ -127,9 +135,10 @@ TEST(ReportStatistics, DifferencesArePairedBySeed) {
 }
 
 TEST(ReportStatistics, MeansAreOverLanguagesAllArmsHave) {
-  const Summary summary = summarise({row("none", "en", 1, 90), row("none", "fi", 1, 60), row("none", "hu", 1, 50), row("none", "sw", 1, 10),
-                                     row("mnli", "en", 1, 91), row("mnli", "fi", 1, 64), row("mnli", "hu", 1, 58)},
-                                    "", "en");
+  const Summary summary =
+      summarise({row("none", "en", 1, 90), row("none", "fi", 1, 60), row("none", "hu", 1, 50), row("none", "sw", 1, 10),
+                 row("mnli", "en", 1, 91), row("mnli", "fi", 1, 64), row("mnli", "hu", 1, 58)},
+                "", "en");
   ASSERT_EQ(summary.targets.size(), 1u);
   const TargetSummary& target = summary.targets[0];
   EXPECT_EQ(target.common_languages(false), (std::vector<std::string>{"fi", "hu"}));
@@ -141,14 +150,16 @@ TEST(ReportStatistics, MeansAreOverLanguagesAllArmsHave) {
 }
 
 TEST(ReportStatistics, ASeedThatLacksALanguageHasNoMean) {
-  const Summary summary = summarise({row("none", "fi", 1, 60), row("none", "hu", 1, 50), row("none", "fi", 2, 70)}, "", "en");
+  const Summary summary =
+      summarise({row("none", "fi", 1, 60), row("none", "hu", 1, 50), row("none", "fi", 2, 70)}, "", "en");
   const SeedValues means = summary.targets[0].mean_by_seed("none", false);
   EXPECT_EQ(means, (SeedValues{{1, 55}}));
 }
 
 TEST(ReportStatistics, AnEvaluationsCostIsCountedOnce) {
   const Summary summary =
-      summarise({row("none", "fi", 1, 60, "xquad", "f1"), row("none", "fi", 1, 50, "xquad", "exact_match"), row("none", "fi", 2, 61, "xquad", "f1")},
+      summarise({row("none", "fi", 1, 60, "xquad", "f1"), row("none", "fi", 1, 50, "xquad", "exact_match"),
+                 row("none", "fi", 2, 61, "xquad", "f1")},
                 "", "en");
   ASSERT_EQ(summary.costs.size(), 1u);
   EXPECT_EQ(summary.costs[0].evaluations, 2);
@@ -186,7 +197,8 @@ TEST_F(Report, EscapesEverything) {
   details.language_names = {{evil, evil}};
   details.provenance = {{evil, evil}};
   details.curves = {{evil, evil, evil, {{evil, {{0, {1, {}}}, {1, {2, {}}}}}}}};
-  std::vector<ResultRow> rows = {row("none", evil, 1, 60, evil, evil), row(evil, evil, 1, 61, evil, evil), row(evil, evil, 1, 61, evil, "f1")};
+  std::vector<ResultRow> rows = {row("none", evil, 1, 60, evil, evil), row(evil, evil, 1, 61, evil, evil),
+                                 row(evil, evil, 1, 61, evil, "f1")};
   for (ResultRow& each : rows) each.model = evil;
   write_report(path_ / "report.html", evil, rows, details);
   const std::string html = read_file(path_ / "report.html");
@@ -199,7 +211,8 @@ TEST_F(Report, NeedsNothingFromElsewhere) {
   std::string html = read_file(path_ / "report.html");
   const std::string name_space = "http://www.w3.org/2000/svg";
   for (std::size_t at = 0; (at = html.find(name_space, at)) != std::string::npos;) html.erase(at, name_space.size());
-  for (const char* reference : {"http", "src=", "url(", "@import", "<link", "<script"}) EXPECT_FALSE(contains(html, reference)) << reference;
+  for (const char* reference : {"http", "src=", "url(", "@import", "<link", "<script"})
+    EXPECT_FALSE(contains(html, reference)) << reference;
 }
 
 TEST_F(Report, MissingCellsAreDashes) {
@@ -211,13 +224,15 @@ TEST_F(Report, MissingCellsAreDashes) {
 }
 
 TEST_F(Report, ArmsThatShareNoTargetStillMakeAPage) {
-  EXPECT_NO_THROW(write_report(path_ / "a.html", "title", {row("none", "fi", 1, 60, "xnli"), row("mnli", "fi", 1, 60, "xquad", "f1")}));
+  EXPECT_NO_THROW(
+      write_report(path_ / "a.html", "title", {row("none", "fi", 1, 60, "xnli"), row("mnli", "fi", 1, 60, "xquad", "f1")}));
   EXPECT_NO_THROW(write_report(path_ / "b.html", "title", {row("mnli", "en", 1, 60)}));
 }
 
 TEST(ReportTable, ColumnsAlignAndNegativeNumbersHaveAMinus) {
-  const std::string table = results_table({row("none", "en", 1, 80), row("none", "fi", 1, 60), row("none", "en", 2, 82), row("none", "fi", 2, 64),
-                                           row("mnli", "en", 1, 81), row("mnli", "fi", 1, 57), row("mnli", "en", 2, 81), row("mnli", "fi", 2, 62)});
+  const std::string table = results_table({row("none", "en", 1, 80), row("none", "fi", 1, 60), row("none", "en", 2, 82),
+                                           row("none", "fi", 2, 64), row("mnli", "en", 1, 81), row("mnli", "fi", 1, 57),
+                                           row("mnli", "en", 2, 81), row("mnli", "fi", 2, 62)});
   EXPECT_EQ(table,
             "xnli, accuracy         en         fi  zero-shot  − baseline  seeds\n"
             "none            81.0 ±1.4  62.0 ±2.8  62.0 ±2.8                  2\n"
@@ -254,9 +269,12 @@ TEST(ReportPlots, TicksCoverTheRangeInRoundSteps) {
 }
 
 TEST(ReportPlots, AreWellFormed) {
-  const BarChart bars{.title = "a<b", .y_label = "%", .categories = {"fi", "hu"},
+  const BarChart bars{.title = "a<b",
+                      .y_label = "%",
+                      .categories = {"fi", "hu"},
                       .series = {{"x&y", {PlotValue{3, 1}, std::nullopt}}, {"z", {PlotValue{-3, {}}, PlotValue{0, 0}}}},
-                      .reference = 2, .reference_label = "chance"};
+                      .reference = 2,
+                      .reference_label = "chance"};
   EXPECT_TRUE(well_formed(bar_chart_svg(bars)));
   const LineChart lines{"t", "x", "y", {{"one", {{0, {1, {}}}, {5, {2, 0.5}}}}, {"empty", {}}}};
   EXPECT_TRUE(well_formed(line_chart_svg(lines)));
