@@ -23,8 +23,8 @@ enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kCho
 /// One model input: a sequence of ids with its special tokens, and its label(s) as the head wants them.
 struct Example {
   std::vector<std::int32_t> ids;
-  /// kSequence(Pooled): {class}. kToken, kMaskedLm: one per token (kMaskedLm: empty, drawn anew each epoch). kSpan: {start, end}.
-  /// kChoice: {right choice} on the first sequence of the example, empty on the others. Empty: unlabelled.
+  /// kSequence(Pooled): {class}. kToken, kMaskedLm: one per token (kMaskedLm: empty, drawn anew each epoch). kSpan: {start,
+  /// end}. kChoice: {right choice} on the first sequence of the example, empty on the others. Empty: unlabelled.
   std::vector<std::int32_t> labels;
   /// Number of this sequence in its data set: names it to dropout and in messages.
   std::uint32_t number = 0;
@@ -32,7 +32,7 @@ struct Example {
 
 /// All model inputs of one split of one task in one language.
 struct Dataset {
-  std::string name;      ///< "mnli train en": for messages
+  std::string name;  ///< "mnli train en": for messages
   HeadKind head = HeadKind::kSequence;
   std::int32_t classes = 0;
   std::int32_t group = 1;  ///< consecutive sequences that form one example (kChoice: the number of choices), kept together
@@ -47,12 +47,12 @@ struct PackedBatch {
   std::int64_t tokens = 0;
   std::int64_t sequences = 0;
   std::int64_t maximum_length = 0;
-  std::int32_t group = 1;                         ///< sequences per example (kChoice)
-  std::vector<std::int32_t> ids;                  ///< [tokens]
-  std::vector<std::int32_t> positions;            ///< [tokens] place within the sequence, from 0
-  std::vector<std::uint32_t> token_examples;      ///< [tokens] Example::number of the token's sequence
-  std::vector<std::uint32_t> sequence_examples;   ///< [sequences] Example::number
-  std::vector<std::int32_t> cumulative_lengths;   ///< [sequences + 1]
+  std::int32_t group = 1;                        ///< sequences per example (kChoice)
+  std::vector<std::int32_t> ids;                 ///< [tokens]
+  std::vector<std::int32_t> positions;           ///< [tokens] place within the sequence, from 0
+  std::vector<std::uint32_t> token_examples;     ///< [tokens] Example::number of the token's sequence
+  std::vector<std::uint32_t> sequence_examples;  ///< [sequences] Example::number
+  std::vector<std::int32_t> cumulative_lengths;  ///< [sequences + 1]
   /// kSequence(Pooled): [sequences]. kToken, kMaskedLm: [tokens]. kSpan: [2 * sequences], all starts, then all ends.
   /// kChoice: [sequences / group]. Empty: unlabelled, for prediction.
   std::vector<std::int32_t> labels;
@@ -63,9 +63,7 @@ struct PackedBatch {
     std::vector<std::int32_t> keys;
     std::vector<std::int32_t> starts;
     std::vector<std::int32_t> tokens;
-    TokenOrder view() const {
-      return {static_cast<std::int64_t>(keys.size()), keys.data(), starts.data(), tokens.data()};
-    }
+    TokenOrder view() const { return {static_cast<std::int64_t>(keys.size()), keys.data(), starts.data(), tokens.data()}; }
   };
   Order by_id;
   Order by_position;

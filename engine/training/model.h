@@ -13,8 +13,8 @@
 
 namespace koine {
 
-/// A head of a model: its name ("xnli"; "" for the only one), kind and number of classes (kMaskedLm: the vocabulary; kSpan: 2;
-/// kChoice: 1).
+/// A head of a model: its name ("xnli"; "" for the only one), kind and number of classes (kMaskedLm: the vocabulary; kSpan:
+/// 2; kChoice: 1).
 struct HeadSpec {
   std::string name;
   HeadKind kind = HeadKind::kSequence;
@@ -48,13 +48,13 @@ class Model {
   virtual std::int64_t maximum_length() const = 0;  ///< tokens of the longest sequence it can read (512 for XLM-R)
   virtual Context& context() = 0;
 
-  /// Makes room for batches of up to `maximum_tokens` tokens (sequences up to maximum_length()), by a dry run; nothing is allocated
-  /// while batches run. Called again, it grows if need be.
+  /// Makes room for batches of up to `maximum_tokens` tokens (sequences up to maximum_length()), by a dry run; nothing is
+  /// allocated while batches run. Called again, it grows if need be.
   virtual void reserve(std::int64_t maximum_tokens, bool training) = 0;
 
-  /// Forward and backward of one labelled micro-batch with dropout. Adds the gradient of gradient_scale * (sum of the counted
-  /// labels' losses) to the parameters' gradients; returns that unscaled sum of losses. With gradient_scale = 1 / (counted labels
-  /// of the optimizer step), the accumulated gradient is that of the mean.
+  /// Forward and backward of one labelled micro-batch with dropout. Adds the gradient of gradient_scale * (sum of the
+  /// counted labels' losses) to the parameters' gradients; returns that unscaled sum of losses. With gradient_scale = 1 /
+  /// (counted labels of the optimizer step), the accumulated gradient is that of the mean.
   virtual double train_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) = 0;
 
   /// Sum of the counted labels' losses, without dropout.

@@ -4,11 +4,12 @@
 //
 //   output[t] = word[ids[t]] + position[position_ids[t]] + token_type[0]
 //
-// Backward adds rows of d_output into fp32 tables. Word rows: for each distinct id, its tokens in order of their place in the
-// batch, as a TokenOrder lists them; rows of ids that do not occur are neither read nor written, which is what lets the
+// Backward adds rows of d_output into fp32 tables. Word rows: for each distinct id, its tokens in order of their place in
+// the batch, as a TokenOrder lists them; rows of ids that do not occur are neither read nor written, which is what lets the
 // optimizer treat the table lazily. Position rows likewise; the token-type row gets the sum over all tokens.
-// Tables [*, width] of `type` (gradients fp32), output and d_output [tokens, width] of `type`, ids and position_ids [tokens].
-// Deterministic. Ids out of range are the caller's mistake, checked by validate only where the memory is the host's.
+// Tables [*, width] of `type` (gradients fp32), output and d_output [tokens, width] of `type`, ids and position_ids
+// [tokens]. Deterministic. Ids out of range are the caller's mistake, checked by validate only where the memory is the
+// host's.
 
 #include <cstdint>
 
@@ -51,7 +52,11 @@ struct EmbeddingBackwardArguments {
   float* d_token_type = nullptr;  ///< += row 0
 };
 
-inline void embedding_forward(const Context& context, const EmbeddingForwardArguments& arguments) { run(context, arguments); }
-inline void embedding_backward(const Context& context, const EmbeddingBackwardArguments& arguments) { run(context, arguments); }
+inline void embedding_forward(const Context& context, const EmbeddingForwardArguments& arguments) {
+  run(context, arguments);
+}
+inline void embedding_backward(const Context& context, const EmbeddingBackwardArguments& arguments) {
+  run(context, arguments);
+}
 
 }  // namespace koine

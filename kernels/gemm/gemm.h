@@ -45,9 +45,9 @@ struct GemmArguments {
   DType output_type = DType::kFloat32;  ///< of C, pre_activation and residual
   bool accumulate = false;              ///< C += instead of C =; output_type must be fp32
   GemmEpilogue epilogue = GemmEpilogue::kNone;
-  const float* bias = nullptr;      ///< [n] or null
-  void* pre_activation = nullptr;   ///< [m, n], row stride ldc: written by kGelu (null: not kept), read by kGeluGradient
-  const void* residual = nullptr;   ///< [m, n], row stride ldc, or null
+  const float* bias = nullptr;     ///< [n] or null
+  void* pre_activation = nullptr;  ///< [m, n], row stride ldc: written by kGelu (null: not kept), read by kGeluGradient
+  const void* residual = nullptr;  ///< [m, n], row stride ldc, or null
 };
 
 inline void gemm(const Context& context, const GemmArguments& arguments) { run(context, arguments); }

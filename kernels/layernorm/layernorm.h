@@ -12,9 +12,9 @@
 //   d_sum   = rstd (g - average(g) - xhat average(g xhat)) + d_residual_stream
 //   d_input = dropout mask applied to d_sum;   d_weight += sum over rows of d_output xhat;   d_bias += sum of d_output
 //
-// input, residual, sum, output and their gradients: [rows, width] of `type`, contiguous; mean, rstd [rows] fp32; weight, bias
-// and their gradients [width] fp32. Parameter gradients accumulate, in a fixed order; activation gradients are overwritten.
-// Deterministic. Bytes forward: up to 4 rows*width elements; backward up to 5.
+// input, residual, sum, output and their gradients: [rows, width] of `type`, contiguous; mean, rstd [rows] fp32; weight,
+// bias and their gradients [width] fp32. Parameter gradients accumulate, in a fixed order; activation gradients are
+// overwritten. Deterministic. Bytes forward: up to 4 rows*width elements; backward up to 5.
 
 #include <cstdint>
 
@@ -50,14 +50,18 @@ struct LayerNormBackwardArguments {
   const float* mean = nullptr;
   const float* rstd = nullptr;
   const float* weight = nullptr;
-  Dropout dropout;             ///< as in forward
-  void* d_sum = nullptr;       ///< gradient of `sum`, which is the gradient of residual; may be d_output or d_residual_stream
-  void* d_input = nullptr;     ///< gradient of input where dropout is active, else null: then it equals d_sum
-  float* d_weight = nullptr;   ///< += ; null: not wanted
-  float* d_bias = nullptr;     ///< += ; null: not wanted
+  Dropout dropout;            ///< as in forward
+  void* d_sum = nullptr;      ///< gradient of `sum`, which is the gradient of residual; may be d_output or d_residual_stream
+  void* d_input = nullptr;    ///< gradient of input where dropout is active, else null: then it equals d_sum
+  float* d_weight = nullptr;  ///< += ; null: not wanted
+  float* d_bias = nullptr;    ///< += ; null: not wanted
 };
 
-inline void layernorm_forward(const Context& context, const LayerNormForwardArguments& arguments) { run(context, arguments); }
-inline void layernorm_backward(const Context& context, const LayerNormBackwardArguments& arguments) { run(context, arguments); }
+inline void layernorm_forward(const Context& context, const LayerNormForwardArguments& arguments) {
+  run(context, arguments);
+}
+inline void layernorm_backward(const Context& context, const LayerNormBackwardArguments& arguments) {
+  run(context, arguments);
+}
 
 }  // namespace koine

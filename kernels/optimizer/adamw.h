@@ -8,10 +8,10 @@
 //   p = p - (lr_t / (1 - beta1^t)) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 // and working = bf16(p) where a working copy is given. AdamWStep holds the scalars of one step, computed once in double.
 //
-// Lazy rows. A row whose gradient is zero still moves (leftover momentum, decay), but its recurrence needs no gradient. So each
-// row remembers the last step applied to it, and adamw_rows first replays the missed steps with g = 0, then (where the row is
-// listed with a gradient) applies step t. The same operations in the same order: bit for bit the dense update.
-// A row is to be replayed before it is read (forward of a batch that contains it) and before a checkpoint.
+// Lazy rows. A row whose gradient is zero still moves (leftover momentum, decay), but its recurrence needs no gradient. So
+// each row remembers the last step applied to it, and adamw_rows first replays the missed steps with g = 0, then (where the
+// row is listed with a gradient) applies step t. The same operations in the same order: bit for bit the dense update. A row
+// is to be replayed before it is read (forward of a batch that contains it) and before a checkpoint.
 //
 // parameter, gradient, first_moment, second_moment [count] or [rows, width] fp32; working bf16 or null. Elementwise, exact
 // order; gradients are set to zero after use where zero_gradient. Bytes dense: 28 (30 with working) per element.
@@ -24,12 +24,12 @@ namespace koine {
 
 /// The scalars of one optimizer step, as the kernels use them.
 struct AdamWStep {
-  float one_minus_rate_decay = 1;         ///< 1 - lr_t * decay
+  float one_minus_rate_decay = 1;  ///< 1 - lr_t * decay
   float one_minus_beta1 = 0;
   float beta2 = 0;
   float one_minus_beta2 = 0;
-  float step_size = 0;                    ///< lr_t / (1 - beta1^t)
-  float sqrt_correction2 = 1;             ///< sqrt(1 - beta2^t)
+  float step_size = 0;         ///< lr_t / (1 - beta1^t)
+  float sqrt_correction2 = 1;  ///< sqrt(1 - beta2^t)
   float epsilon = 0;
 };
 
@@ -49,7 +49,7 @@ struct AdamWArguments {
 };
 
 struct AdamWRowsArguments {
-  std::int64_t rows = 0;   ///< of the table
+  std::int64_t rows = 0;  ///< of the table
   std::int64_t width = 0;
   float* parameter = nullptr;
   float* gradient = nullptr;
@@ -58,11 +58,11 @@ struct AdamWRowsArguments {
   BFloat16* working = nullptr;
   const std::int32_t* row_list = nullptr;  ///< [listed] distinct rows; null: all rows
   std::int64_t listed = 0;
-  std::int32_t* last_step = nullptr;       ///< [rows] the last step applied to each row; updated
-  const AdamWStep* history = nullptr;      ///< [step + 1]; history[t] = the scalars of step t (history[0] unused)
-  std::int64_t step = 0;                   ///< the step to bring the listed rows to
-  bool with_gradient = false;              ///< true: steps last+1 .. step-1 are replayed and step is applied with the gradient;
-                                           ///< false: steps last+1 .. step are replayed
+  std::int32_t* last_step = nullptr;   ///< [rows] the last step applied to each row; updated
+  const AdamWStep* history = nullptr;  ///< [step + 1]; history[t] = the scalars of step t (history[0] unused)
+  std::int64_t step = 0;               ///< the step to bring the listed rows to
+  bool with_gradient = false;          ///< true: steps last+1 .. step-1 are replayed and step is applied with the gradient;
+                                       ///< false: steps last+1 .. step are replayed
   const float* gradient_factor = nullptr;
   bool zero_gradient = true;
 };
@@ -70,8 +70,9 @@ struct AdamWRowsArguments {
 inline void adamw(const Context& context, const AdamWArguments& arguments) { run(context, arguments); }
 inline void adamw_rows(const Context& context, const AdamWRowsArguments& arguments) { run(context, arguments); }
 
-/// Clipping by the global norm: factor = min(1, maximum / (norm + 1e-6)) as torch.nn.utils.clip_grad_norm_ does, from the sum of
-/// squares; maximum <= 0: 1. A non-finite norm gives a non-finite norm and factor 0: the caller stops before the update.
+/// Clipping by the global norm: factor = min(1, maximum / (norm + 1e-6)) as torch.nn.utils.clip_grad_norm_ does, from the
+/// sum of squares; maximum <= 0: 1. A non-finite norm gives a non-finite norm and factor 0: the caller stops before the
+/// update.
 struct ClipFactorArguments {
   const double* sum_of_squares = nullptr;
   float maximum_norm = 0;

@@ -41,7 +41,9 @@ struct Dropout {
   float scale() const { return static_cast<float>(1.0 / (1.0 - threshold() / 65536.0)); }
 };
 
-constexpr std::uint32_t philox_draw(const PhiloxCounter& bits, int draw) { return (bits[draw / 2] >> (16 * (draw % 2))) & 0xffffu; }
+constexpr std::uint32_t philox_draw(const PhiloxCounter& bits, int draw) {
+  return (bits[draw / 2] >> (16 * (draw % 2))) & 0xffffu;
+}
 
 /// Whether hidden unit `column` of row `position` of `example` is kept. The slow, plain meaning; kernels vectorise it.
 inline bool keeps_hidden(const Dropout& dropout, std::uint32_t example, std::uint32_t position, std::uint32_t column) {

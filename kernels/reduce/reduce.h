@@ -2,8 +2,9 @@
 
 // Sums in a fixed order.
 //
-//   column_sum:      output[c] += sum over rows of input[r, c]           (bias gradients); input of `type`, row stride `stride`
-//   sum_of_squares:  output[0] += sum over all of input[i]^2, in double  (gradient norm); [rows, width] fp32 row by row:
+//   column_sum:      output[c] += sum over rows of input[r, c]           (bias gradients); input of `type`, row stride
+//   `stride` sum_of_squares:  output[0] += sum over all of input[i]^2, in double  (gradient norm); [rows, width] fp32 row by
+//   row:
 //                    a double per row, added up in order of the rows. Rows of zeros change nothing, so the sum over listed
 //                    rows (row_list) is bit for bit the sum over all when the others are zero.
 //   sum:             output[0] += sum of input[i] in double, in order    (losses)

@@ -191,6 +191,20 @@ MemoryPlan plan_memory(XlmrRunner& runner, const XlmrConfig& config, const std::
       if (training) {
         plan([&](const Context& context, StackMemory& stack) { runner.train(context, batch, 1.0, StepIdentity{}, stack); });
       }
+      // A product of few rows may want more workspace than one of many (gemm.h packs it otherwise): masked-language heads
+      // meet any number of counted tokens, also as the rest behind the last full chunk.
+      if (heads[i].kind != HeadKind::kMaskedLm) continue;
+      for (std::int64_t counted = 1; counted < maximum_tokens; counted *= 2) {
+        PackedBatch few = planned_batch(&heads[i], counted, std::min(counted, config.maximum_length()));
+        few.head = static_cast<std::int32_t>(i);
+        plan([&](const Context& context, StackMemory& stack) {
+          if (training) {
+            runner.train(context, few, 1.0, StepIdentity{}, stack);
+          } else {
+            runner.loss(context, few, stack);
+          }
+        });
+      }
     }
   }
   return result;

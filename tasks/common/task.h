@@ -1,7 +1,7 @@
 #pragma once
 
-// A task: where its files are, how an example becomes a model input, how its predictions are scored. Thin on purpose: everything else
-// is the engine's.
+// A task: where its files are, how an example becomes a model input, how its predictions are scored. Thin on purpose:
+// everything else is the engine's.
 
 #include <atomic>
 #include <cstdint>
@@ -23,7 +23,7 @@ struct FeatureOptions {
   std::int64_t max_seq_length = 0;  ///< 0: the task's own
   std::int64_t doc_stride = 128;    ///< window advance of question answering (task-facts section 2)
   std::int64_t max_query_length = 64;
-  std::int64_t max_examples = 0;    ///< first so many examples of the split; 0: all
+  std::int64_t max_examples = 0;  ///< first so many examples of the split; 0: all
 };
 
 /// What a task's evaluation gives.
@@ -40,7 +40,8 @@ struct Evaluation {
 
 struct EvaluationOptions {
   std::int64_t max_tokens_per_batch = 4096;
-  std::optional<std::int64_t> layer;  ///< retrieval: which hidden state; default: task-facts 3.6's rule, 14 of 24 scaled to the model
+  std::optional<std::int64_t>
+      layer;  ///< retrieval: which hidden state; default: task-facts 3.6's rule, 14 of 24 scaled to the model
   Pooling pooling = Pooling::kMean;
   int head = 0;
   bool want_predictions = true;
@@ -52,33 +53,37 @@ class TaskData {
  public:
   virtual ~TaskData() = default;
   virtual const Dataset& dataset() const = 0;
-  /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming the file;
-  /// Interrupted (prediction.h) when options.stop was set.
+  /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming
+  /// the file; Interrupted (prediction.h) when options.stop was set.
   virtual Evaluation evaluate(Model& model, const EvaluationOptions& options) const = 0;
 };
 
 class Task {
  public:
   virtual ~Task() = default;
-  virtual const std::string& name() const = 0;        ///< "mnli", "xnli", "squad", "xquad", "udpos", "tatoeba", "mlm"
+  virtual const std::string& name() const = 0;  ///< "mnli", "xnli", "squad", "xquad", "udpos", "tatoeba", "mlm"
   virtual HeadKind head() const = 0;
   virtual std::vector<std::string> labels() const = 0;  ///< in the order of the head's classes; empty where there are none
   virtual std::int64_t default_max_seq_length() const = 0;
   virtual std::string metric() const = 0;
-  /// The task whose training set a head for this one is trained on ("mnli" for "xnli"); its own name where it has one; empty when
-  /// nothing is trained (retrieval).
+  /// The task whose training set a head for this one is trained on ("mnli" for "xnli"); its own name where it has one; empty
+  /// when nothing is trained (retrieval).
   virtual std::string train_task() const = 0;
   /// Official language codes, English first.
   virtual std::vector<std::string> languages() const = 0;
-  /// Languages whose `split` files are there below the data folder, in the order of languages() (others, alphabetical, behind).
-  virtual std::vector<std::string> available_languages(const std::filesystem::path& data, const std::string& split) const = 0;
+  /// Languages whose `split` files are there below the data folder, in the order of languages() (others, alphabetical,
+  /// behind).
+  virtual std::vector<std::string> available_languages(const std::filesystem::path& data,
+                                                       const std::string& split) const = 0;
   /// Splits this task has files for: "train", "dev", "test".
   virtual std::vector<std::string> splits() const = 0;
   /// Reads and converts. UserErrors name file and line. The tokenizer must outlive what is returned.
-  virtual std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
-                                         const Tokenizer& tokenizer, const FeatureOptions& options) const = 0;
+  virtual std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split,
+                                         const std::string& language, const Tokenizer& tokenizer,
+                                         const FeatureOptions& options) const = 0;
   /// Scores a predictions file of this task against gold data (`koine score`): metrics in percent.
-  virtual Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold, const std::string& language) const = 0;
+  virtual Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                           const std::string& language) const = 0;
   /// Whether the task's files are complete: one line per split and language: path, examples, "ok" or what is wrong.
   struct FileStatus {
     std::string path;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <map>
 
 #include "kernels/common/check.h"
@@ -55,7 +57,7 @@ class Estimator {
         tokenizer_(experiment_tokenizer(experiment_, folder_.path(), false)),
         config_(model_config()) {}
 
-  std::vector<PhaseEstimate> estimate();
+  ExperimentEstimate estimate();
 
  private:
   Experiment with_data(Experiment experiment) const {
@@ -88,14 +90,22 @@ class Estimator {
   }
 
   Pass pass_over(const Task& task, const std::string& split, const std::vector<std::string>& wanted, std::int64_t max_length,
-                 std::int64_t recipe_length, std::int64_t max_examples, double mlm_probability) const {
+                 std::int64_t recipe_length, std::int64_t max_examples, double mlm_probability) {
     FeatureOptions features;
     features.max_seq_length =
         resolve_length(max_length, recipe_length, task, config_.maximum_length(), experiment_.file.string());
     features.max_examples = max_examples;
     Pass total;
     for (const std::string& language : resolve_languages(task, wanted, experiment_.data, split)) {
-      total += pass_of(task.load(experiment_.data, split, language, tokenizer_, features)->dataset(), mlm_probability);
+      const std::string key = concatenate(task.name(), " ", language, " ", features.max_seq_length, " ", max_examples);
+      const auto kept = training_data_.find(key);
+      if (split == "train" && kept != training_data_.end()) {
+        total += pass_of(kept->second->dataset(), mlm_probability);
+        continue;
+      }
+      std::unique_ptr<TaskData> data = task.load(experiment_.data, split, language, tokenizer_, features);
+      total += pass_of(data->dataset(), mlm_probability);
+      if (split == "train") training_data_[key] = std::move(data);
     }
     return total;
   }
@@ -118,9 +128,10 @@ class Estimator {
   }
 
   template <class Fill>
-  void add(const std::string& label, std::int64_t runs, const Fill& fill) {
+  void add(const std::string& label, std::int64_t runs, bool training, const Fill& fill) {
     PhaseEstimate phase;
     phase.label = label;
+    phase.training = training;
     phase.runs = runs;
     try {
       fill(phase);
@@ -139,11 +150,12 @@ class Estimator {
   Tokenizer tokenizer_;
   XlmrConfig config_;
   std::vector<PhaseEstimate> phases_;
+  std::map<std::string, std::unique_ptr<TaskData>> training_data_;  ///< kept, as a run keeps it
 };
 
 void Estimator::add_pretraining() {
   const PretrainingSpec& spec = *experiment_.pretraining;
-  add("pretraining", 1, [&](PhaseEstimate& phase) {
+  add("pretraining", 1, true, [&](PhaseEstimate& phase) {
     const Task& mlm = find_task("mlm");
     const std::int64_t recipe = pretraining_recipe().max_seq_length;
     Pass pass;
@@ -164,7 +176,7 @@ void Estimator::add_pretraining() {
 
 void Estimator::add_arm(const IntermediateSpec& arm) {
   if (arm.tasks.empty()) return;
-  add("intermediate " + arm.name, static_cast<std::int64_t>(experiment_.seeds.size()), [&](PhaseEstimate& phase) {
+  add("intermediate " + arm.name, static_cast<std::int64_t>(experiment_.seeds.size()), true, [&](PhaseEstimate& phase) {
     std::vector<Pass> passes;
     for (const std::string& name : arm.tasks) {
       const Task& task = find_task(name);
@@ -181,14 +193,14 @@ void Estimator::add_target(const TargetSpec& target) {
   const std::int64_t recipe = target_recipe(target.task).max_seq_length;
   const auto runs = static_cast<std::int64_t>(experiment_.seeds.size() * experiment_.intermediate.size());
   if (!target.train_task.empty()) {
-    add("target " + target.task, runs, [&](PhaseEstimate& phase) {
+    add("target " + target.task, runs, true, [&](PhaseEstimate& phase) {
       add_training(phase,
                    {pass_over(find_task(target.train_task), "train", {experiment_.source_language},
                               target.features.max_seq_length, recipe, target.features.max_examples, 0)},
                    target.settings);
     });
   }
-  add("evaluate " + target.task, runs, [&](PhaseEstimate& phase) {
+  add("evaluate " + target.task, runs, false, [&](PhaseEstimate& phase) {
     const Pass pass = pass_over(find_task(target.task), target.split, target.languages, target.features.max_seq_length,
                                 recipe, target.max_eval_examples, 0);
     phase.tokens = pass.tokens;
@@ -196,16 +208,16 @@ void Estimator::add_target(const TargetSpec& target) {
   });
 }
 
-std::vector<PhaseEstimate> Estimator::estimate() {
+ExperimentEstimate Estimator::estimate() {
   if (experiment_.pretraining.has_value()) add_pretraining();
   for (const IntermediateSpec& arm : experiment_.intermediate) add_arm(arm);
   for (const TargetSpec& target : experiment_.targets) add_target(target);
-  return phases_;
+  return {phases_, resident_memory()};
 }
 
 }  // namespace
 
-std::vector<PhaseEstimate> estimate_experiment(const Experiment& experiment) {
+ExperimentEstimate estimate_experiment(const Experiment& experiment) {
   require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(),
           ": no data folder; give --data or the key data");
   return Estimator(experiment).estimate();
@@ -219,44 +231,115 @@ XlmrConfig experiment_model_config(const Experiment& experiment) {
   return config;
 }
 
-std::vector<MemoryLine> estimate_memory(const XlmrConfig& config, const std::vector<HeadSpec>& heads, DType precision,
-                                        bool training, std::int64_t tokens) {
+std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config, DType precision,
+                                             const std::vector<PhaseEstimate>& phases) {
+  std::vector<MemoryQuestion> questions;
+  std::vector<PhaseEstimate> trainings;  // in the order of the questions
+  std::copy_if(phases.begin(), phases.end(), std::back_inserter(trainings),
+               [](const PhaseEstimate& phase) { return phase.training; });
+  const auto add = [&](const std::vector<std::string>& tasks, const TrainingSettings& settings, bool fresh, bool dev) {
+    MemoryQuestion question{config, {}, precision};
+    for (const std::string& name : tasks) {
+      const Task& task = find_task(name);
+      std::int32_t classes = static_cast<std::int32_t>(task.labels().size());
+      if (task.head() == HeadKind::kMaskedLm) classes = static_cast<std::int32_t>(config.vocab_size);
+      if (task.head() == HeadKind::kSpan) classes = 2;
+      if (task.head() == HeadKind::kChoice) classes = 1;
+      question.heads.push_back({tasks.size() > 1 ? name : "", task.head(), classes});
+    }
+    question.tokens = settings.max_tokens_per_batch;
+    const bool known = questions.size() < trainings.size() && trainings[questions.size()].missing.empty();
+    const bool evaluated = !known || trainings[questions.size()].steps > settings.eval_steps;
+    question.keeps_best = dev && settings.load_best_model_at_end && settings.eval_steps > 0 && evaluated;
+    question.from_file = !fresh;
+    questions.push_back(question);
+  };
+  const bool fresh = experiment.model.directory.empty();
+  if (experiment.pretraining.has_value()) add({"mlm"}, experiment.pretraining->settings, fresh, false);
+  const bool pretrained = !fresh || experiment.pretraining.has_value();
+  for (const IntermediateSpec& arm : experiment.intermediate) {
+    if (!arm.tasks.empty()) add(arm.tasks, arm.settings, arm.start_fresh || !pretrained, true);
+  }
+  for (const TargetSpec& target : experiment.targets) {
+    if (!target.train_task.empty()) add({target.train_task}, target.settings, !pretrained, true);
+  }
+  if (questions.empty()) {  // nothing is trained
+    MemoryQuestion question{config, {}, precision, false};
+    question.from_file = !fresh;
+    for (const TargetSpec& target : experiment.targets) question.tokens = target.settings.max_tokens_per_batch;
+    questions.push_back(question);
+  }
+  return questions;
+}
+
+namespace {
+
+/// "block.3.output" -> "blocks: output".
+std::string without_layer(const std::string& name) {
+  const std::string prefix = "block.";
+  const std::size_t dot = name.find('.', prefix.size());
+  return name.rfind(prefix, 0) == 0 && dot != std::string::npos ? "blocks: " + name.substr(dot + 1) : name;
+}
+
+/// What lives at the highest point of the stack, by name.
+std::map<std::string, double> living_at_peak(const std::vector<PlannedAllocation>& allocations) {
+  std::int64_t peak_event = 0;
+  std::size_t peak = 0;
+  for (const PlannedAllocation& allocation : allocations) {
+    if (allocation.offset + allocation.bytes <= peak) continue;
+    peak = allocation.offset + allocation.bytes;
+    peak_event = allocation.born;
+  }
+  std::map<std::string, double> by_name;
+  for (const PlannedAllocation& allocation : allocations) {
+    if (allocation.born > peak_event || (allocation.died >= 0 && allocation.died < peak_event)) continue;
+    by_name[without_layer(allocation.name)] += static_cast<double>(allocation.bytes);
+  }
+  return by_name;
+}
+
+}  // namespace
+
+std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   std::vector<MemoryLine> lines;
   double total = 0;
   const auto add = [&](const std::string& name, double bytes) {
+    if (bytes <= 0) return;
     lines.push_back({name, bytes});
     total += bytes;
   };
-  for (const auto& [name, bytes] : ParameterStore::footprint(xlmr_parameter_table(config, heads), precision, training)) {
+  add("program, libraries, tokenizer, data", question.resident_bytes);
+  const ParameterTable table = xlmr_parameter_table(question.config, question.heads);
+  for (const auto& [name, bytes] : ParameterStore::footprint(table, question.precision, question.training)) {
     add(name, static_cast<double>(bytes));
   }
+  const double before = total;
   ModelOptions options;
-  options.precision = precision;
-  options.training = training;
-  options.heads = heads;
-  const MemoryPlan plan = plan_xlmr_memory(config, options, tokens);
-  // What lives at the highest point of the stack, added up by name with the layer's number left out.
-  std::map<std::string, double> by_name;
-  std::int64_t peak_event = 0;
-  std::size_t peak = 0;
-  for (const PlannedAllocation& allocation : plan.activations) {
-    if (allocation.offset + allocation.bytes > peak) {
-      peak = allocation.offset + allocation.bytes;
-      peak_event = allocation.born;
-    }
-  }
+  options.precision = question.precision;
+  options.training = question.training;
+  options.heads = question.heads;
+  const MemoryPlan plan = plan_xlmr_memory(question.config, options, question.tokens);
   double named = 0;
-  for (const PlannedAllocation& allocation : plan.activations) {
-    if (allocation.born > peak_event || (allocation.died >= 0 && allocation.died < peak_event)) continue;
-    by_name[allocation.name] += static_cast<double>(allocation.bytes);
-    named += static_cast<double>(allocation.bytes);
+  for (const auto& [name, bytes] : living_at_peak(plan.activations)) {
+    add("activations: " + name, bytes);
+    named += bytes;
   }
-  for (const auto& [name, bytes] : by_name) add("activations: " + name, bytes);
-  if (static_cast<double>(plan.activation_bytes) > named)
-    add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
+  add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
   add("scratch", static_cast<double>(plan.scratch_bytes));
+  const auto weights = static_cast<double>(table.elements()) * sizeof(float);
+  if (question.keeps_best) add("best weights so far", weights);
+  // The file is mapped only until the parameters are read, before there are activations.
+  if (question.from_file) add("model file while it is read", weights - (total - before));
   lines.push_back({"total", total});
   return lines;
+}
+
+double resident_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmRSS:", 0) == 0) return 1024 * std::stod(line.substr(6));
+  }
+  return 0;
 }
 
 }  // namespace koine

@@ -12,29 +12,55 @@
 namespace koine {
 
 struct PhaseEstimate {
-  std::string label;       ///< "pretraining", "intermediate mnli", "target xnli", "evaluate xnli"
-  std::int64_t runs = 1;   ///< arms x seeds that repeat it
+  std::string label;      ///< "pretraining", "intermediate mnli", "target xnli", "evaluate xnli"
+  std::int64_t runs = 1;  ///< arms x seeds that repeat it
+  bool training = false;
   std::int64_t steps = 0;  ///< optimizer steps of one run; 0: prediction only
   double tokens = 0;       ///< read by one run
   double flops = 0;     ///< of one run: 3 x forward for training (performance: forward and backward), forward for prediction
   std::string missing;  ///< why tokens and flops are unknown: the data that is not there; empty: known
 };
 
+struct ExperimentEstimate {
+  std::vector<PhaseEstimate> phases;
+  /// Memory this process holds with the tokenizer and the training data loaded, as a run holds them.
+  double resident_bytes = 0;
+};
+
 /// Every phase of an experiment at its full length (no early stop). Data that is not there leaves a phase unknown and says
 /// so. Data to be generated and a tokenizer to be trained are made in a temporary folder.
-std::vector<PhaseEstimate> estimate_experiment(const Experiment& experiment);
+ExperimentEstimate estimate_experiment(const Experiment& experiment);
 
 /// The configuration of the model an experiment trains, its vocabulary from the tokenizer where it is fresh.
 XlmrConfig experiment_model_config(const Experiment& experiment);
+
+/// What is in memory at once.
+struct MemoryQuestion {
+  XlmrConfig config;
+  std::vector<HeadSpec> heads;
+  DType precision = DType::kFloat32;
+  bool training = true;
+  std::int64_t tokens = 4096;  ///< in memory at a time
+  bool keeps_best = false;     ///< a copy of the best weights (load_best_model_at_end with a dev set)
+  bool from_file = false;      ///< the model is read from a directory
+  double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
+};
+
+/// The trainings of an experiment, each with its heads and batch. A copy of the best weights is kept from the first
+/// evaluation before the last step on: of trainings that `phases` (of estimate_experiment) knows to be shorter, none.
+std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config, DType precision,
+                                             const std::vector<PhaseEstimate>& phases = {});
 
 struct MemoryLine {
   std::string name;
   double bytes = 0;
 };
-/// Memory of training (or predicting with) such a model on batches of up to `tokens`: parameters by buffer, activations by
-/// name (allocations of one name added up as far as they live at the same time is shown by the total), scratch. The last
-/// line is the total.
-std::vector<MemoryLine> estimate_memory(const XlmrConfig& config, const std::vector<HeadSpec>& heads, DType precision,
-                                        bool training, std::int64_t tokens);
+/// Peak resident memory: parameters by buffer, activations at their highest point added up by name over all layers, scratch,
+/// the copies a training keeps. The last line is the total. A checkpoint is written from where it lies; resuming from one
+/// maps its files for the time of reading, which the total does not count.
+std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question);
+
+/// Bytes of physical memory this process holds (VmRSS); 0 where the system does not say.
+double resident_memory();
 
 }  // namespace koine

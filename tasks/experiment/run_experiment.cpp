@@ -273,14 +273,10 @@ PhaseTask Runner::arm_task(const IntermediateSpec& arm, const std::string& name,
 }
 
 void Runner::set_weights(const IntermediateSpec& arm, std::vector<PhaseTask>& tasks) const {
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    double examples = static_cast<double>(tasks[i].train->groups());
-    if (arm.train_examples_cap > 0) examples = std::min(examples, static_cast<double>(arm.train_examples_cap));
-    tasks[i].weight = !arm.weights.empty()           ? arm.weights[i]
-                      : arm.sampler == "uniform"     ? 1.0
-                      : arm.sampler == "temperature" ? std::pow(examples, 1.0 / arm.temperature)
-                                                     : examples;
-  }
+  std::vector<std::int64_t> examples;
+  for (const PhaseTask& task : tasks) examples.push_back(task.train->groups());
+  const std::vector<double> weights = sampler_weights(arm, examples);
+  for (std::size_t i = 0; i < tasks.size(); ++i) tasks[i].weight = weights[i];
 }
 
 bool Runner::run_arm(const IntermediateSpec& arm, std::uint32_t seed) {
@@ -477,6 +473,18 @@ RunOutcome Runner::run() {
 
 }  // namespace
 
+std::vector<double> sampler_weights(const IntermediateSpec& arm, const std::vector<std::int64_t>& examples) {
+  if (!arm.weights.empty()) return arm.weights;
+  std::vector<double> weights;
+  for (const std::int64_t count : examples) {
+    const auto counted = static_cast<double>(arm.train_examples_cap > 0 ? std::min(count, arm.train_examples_cap) : count);
+    weights.push_back(arm.sampler == "uniform"       ? 1.0
+                      : arm.sampler == "temperature" ? std::pow(counted, 1.0 / arm.temperature)
+                                                     : counted);
+  }
+  return weights;
+}
+
 Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& folder, bool redo) {
   if (!experiment.model.directory.empty()) return Tokenizer(experiment.model.directory);
   const TokenizerSpec& spec = experiment.tokenizer;
@@ -617,7 +625,7 @@ void generate_data(Experiment& experiment, const fs::path& folder, const RunOpti
     write_demo_data(folder, generated.seed, generated.sizes);
     phase.finish(json::object());
   }
-  experiment.data = folder;
+  experiment.data = fs::absolute(folder);
 }
 
 RunOutcome run_experiment(Experiment experiment, const RunOptions& options) {

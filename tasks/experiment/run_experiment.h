@@ -50,6 +50,10 @@ ReportDetails report_details(const Experiment& experiment, const RunOptions& opt
 /// Where the data are to be generated: makes them in `folder` (once) and points the experiment there.
 void generate_data(Experiment& experiment, const std::filesystem::path& folder, const RunOptions& options);
 
+/// How often each task of an arm is drawn, up to a common factor, from the sizes of their training sets: the arm's own
+/// weights, or by its sampler n (proportional), 1 (uniform), n^(1 / temperature), where n counts at most train_examples_cap.
+std::vector<double> sampler_weights(const IntermediateSpec& arm, const std::vector<std::int64_t>& examples);
+
 /// The tokenizer of a pretrained directory, of a given file, or trained into `folder` (once).
 Tokenizer experiment_tokenizer(const Experiment& experiment, const std::filesystem::path& folder, bool redo);
 

@@ -45,7 +45,8 @@ class Table {
  public:
   explicit Table(const std::vector<std::string>& names, const std::vector<std::string>& numbers) {
     html_ = "<div class=\"wide\"><table><thead><tr>";
-    for (const std::string& name : names) html_ += "<th class=\"name\" scope=\"col\"><bdi>" + escape_markup(name) + "</bdi></th>";
+    for (const std::string& name : names)
+      html_ += "<th class=\"name\" scope=\"col\"><bdi>" + escape_markup(name) + "</bdi></th>";
     for (const std::string& number : numbers) html_ += "<th scope=\"col\"><bdi>" + escape_markup(number) + "</bdi></th>";
     html_ += "</tr></thead><tbody>\n";
   }
@@ -75,7 +76,8 @@ class Table {
     } else {
       html_ += (sign && spread.mean >= 0.005 ? "+" : "") + format_decimal(spread.mean, 2);
     }
-    html_ += "<span class=\"spread\">" + (spread.deviation ? "±" + format_decimal(*spread.deviation, 2) : std::string()) + "</span></td>";
+    html_ += "<span class=\"spread\">" + (spread.deviation ? "±" + format_decimal(*spread.deviation, 2) : std::string()) +
+             "</span></td>";
     return *this;
   }
   std::string finish() {
@@ -124,12 +126,16 @@ class Page {
 
   std::string html(const std::string& title) const {
     const std::string shown = escape_markup(title);
-    std::string html = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-                       "content=\"width=device-width, initial-scale=1\">\n<title>" + shown + "</title>\n<style>" + kStyle +
-                       "</style>\n</head>\n<body>\n<h1><bdi>" + shown + "</bdi></h1>\n";
+    std::string html =
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+        "content=\"width=device-width, initial-scale=1\">\n<title>" +
+        shown + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1><bdi>" + shown + "</bdi></h1>\n";
     if (!details_.introduction.empty()) html += "<p>" + escape_markup(details_.introduction) + "</p>\n";
-    html += "<p class=\"soft\">Means over seeds, ± sample standard deviation over seeds. Differences to the baseline are taken seed by seed. "
-            "Zero-shot means leave out the language of training, " + escape_markup(shown_language(details_.source_language)) + ".</p>\n";
+    html +=
+        "<p class=\"soft\">Means over seeds, ± sample standard deviation over seeds. Differences to the baseline are taken "
+        "seed by seed. "
+        "Zero-shot means leave out the language of training, " +
+        escape_markup(shown_language(details_.source_language)) + ".</p>\n";
     html += overview();
     for (const TargetSummary& target : summary_.targets) {
       if (target.headline) html += target_section(target);
@@ -157,8 +163,10 @@ class Page {
         const SeedValues means = target.mean_by_seed(arm->label, false);
         table.row().name(target.target + ", " + target.metric).name(arm->label);
         table.spread(target.spread(arm->label, details_.source_language)).spread(spread_of(means));
-        if (arm->label == arm->baseline) table.number("baseline");
-        else table.spread(difference(means, target.mean_by_seed(arm->baseline, false)), true);
+        if (arm->label == arm->baseline)
+          table.number("baseline");
+        else
+          table.spread(difference(means, target.mean_by_seed(arm->baseline, false)), true);
         table.number(std::to_string(target.common_languages(false).size())).number(seeds_text(target, arm->label));
       }
     }
@@ -204,8 +212,8 @@ class Page {
   }
 
   std::string target_section(const TargetSummary& target) const {
-    std::string html = "<h2><bdi>" + escape_markup(target.target) + "</bdi></h2>\n<div class=\"wide\">" + bar_chart_svg(chart(target)) +
-                       "</div>\n" + table(target);
+    std::string html = "<h2><bdi>" + escape_markup(target.target) + "</bdi></h2>\n<div class=\"wide\">" +
+                       bar_chart_svg(chart(target)) + "</div>\n" + table(target);
     for (const TargetSummary& other : summary_.targets) {
       if (other.target != target.target || other.headline) continue;
       html += "<details><summary>" + escape_markup(other.metric) + "</summary>\n" + table(other) + "</details>\n";
@@ -214,13 +222,17 @@ class Page {
   }
 
   BarChart chart(const TargetSummary& target) const {
-    BarChart chart{.title = target.target + ", " + target.metric, .y_label = target.metric, .categories = target.languages, .series = {},
+    BarChart chart{.title = target.target + ", " + target.metric,
+                   .y_label = target.metric,
+                   .categories = target.languages,
+                   .series = {},
                    .reference_label = "chance"};
     const auto chance = details_.chance.find(target.target);
     if (chance != details_.chance.end()) chart.reference = chance->second;
     for (const Arm* arm : arms_of(summary_, target)) {
       PlotSeries series{arm->label, {}};
-      for (const std::string& language : target.languages) series.values.push_back(plot_value(target.spread(arm->label, language)));
+      for (const std::string& language : target.languages)
+        series.values.push_back(plot_value(target.spread(arm->label, language)));
       chart.series.push_back(std::move(series));
     }
     return chart;
@@ -252,13 +264,15 @@ class Page {
   }
 
   std::string costs() const {
-    const bool flops = std::any_of(summary_.costs.begin(), summary_.costs.end(), [](const CostSummary& c) { return c.flops.has_value(); });
+    const bool flops =
+        std::any_of(summary_.costs.begin(), summary_.costs.end(), [](const CostSummary& c) { return c.flops.has_value(); });
     std::vector<std::string> columns = {"evaluations", "examples", "tokens", "seconds", "tokens per second"};
     if (flops) columns.emplace_back("TFLOP");
     Table table({"target", "training before the target"}, columns);
     for (const CostSummary& cost : summary_.costs) {
       table.row().name(cost.target).name(cost.arm).number(std::to_string(cost.evaluations));
-      table.number(format_thousands(static_cast<double>(cost.examples))).number(format_thousands(static_cast<double>(cost.tokens)));
+      table.number(format_thousands(static_cast<double>(cost.examples)))
+          .number(format_thousands(static_cast<double>(cost.tokens)));
       table.number(format_decimal(cost.seconds, 1));
       table.number(cost.seconds > 0 ? format_thousands(static_cast<double>(cost.tokens) / cost.seconds) : kMissing);
       if (flops) table.number(cost.flops.has_value() ? format_decimal(*cost.flops / 1e12, 2) : kMissing);
@@ -304,7 +318,8 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows) {
 
 /// Control characters out: a name must not move the terminal's cursor.
 std::string printable(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
   return text;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
 #include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
@@ -94,12 +93,13 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
   std::string text = "[";
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const ResultRow& row = rows[i];
-    require(std::isfinite(row.value) && std::isfinite(row.seconds) && std::isfinite(row.flops.value_or(0)), path.string(), ", row ",
-            i + 1, " (", row.target, " ", row.language, " ", row.metric, "): a figure is not finite");
-    nlohmann::ordered_json object = {{"model", row.model},     {"intermediate", row.intermediate}, {"target", row.target},
-                                     {"language", row.language}, {"metric", row.metric},             {"value", row.value},
-                                     {"seed", row.seed},         {"examples", row.examples},         {"tokens", row.tokens},
-                                     {"seconds", row.seconds}};
+    require(std::isfinite(row.value) && std::isfinite(row.seconds) && std::isfinite(row.flops.value_or(0)), path.string(),
+            ", row ", i + 1, " (", row.target, " ", row.language, " ", row.metric, "): a figure is not finite");
+    nlohmann::ordered_json object = {{"model", row.model},   {"intermediate", row.intermediate},
+                                     {"target", row.target}, {"language", row.language},
+                                     {"metric", row.metric}, {"value", row.value},
+                                     {"seed", row.seed},     {"examples", row.examples},
+                                     {"tokens", row.tokens}, {"seconds", row.seconds}};
     if (row.flops.has_value()) object["flops"] = *row.flops;
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }

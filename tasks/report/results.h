@@ -2,12 +2,13 @@
 
 // The figures of an experiment: one row each. The file results.json is a JSON array of objects
 //
-//   {"model": "small", "intermediate": "mnli", "target": "xquad", "language": "fi", "metric": "f1", "value": 61.25, "seed": 2,
+//   {"model": "small", "intermediate": "mnli", "target": "xquad", "language": "fi", "metric": "f1", "value": 61.25, "seed":
+//   2,
 //    "examples": 1190, "tokens": 210034, "seconds": 12.5, "flops": 3.1e13}
 //
-// "intermediate" is the name of the arm ("none" for the baseline by custom), "language" the code of the test set, "value" in the metric's own
-// unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that gave the figure. "flops" may be
-// absent: unknown. Unknown keys are an error, so that a misspelt one is seen.
+// "intermediate" is the name of the arm ("none" for the baseline by custom), "language" the code of the test set, "value" in
+// the metric's own unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that
+// gave the figure. "flops" may be absent: unknown. Unknown keys are an error, so that a misspelt one is seen.
 
 #include <cstdint>
 #include <filesystem>
@@ -32,7 +33,8 @@ struct ResultRow {
   bool operator==(const ResultRow&) const = default;
 };
 
-/// UserError naming file and row (from 1) when something is missing, of the wrong kind, negative where it cannot be, or not finite.
+/// UserError naming file and row (from 1) when something is missing, of the wrong kind, negative where it cannot be, or not
+/// finite.
 std::vector<ResultRow> read_results(const std::filesystem::path& path);
 
 /// One row a line; a value that is not finite is a UserError naming the row, and nothing is written.

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "kernels/common/check.h"
+#include "tasks/common/task.h"
 
 namespace koine {
 
@@ -57,7 +58,10 @@ class Arranger {
       add_new(intermediates[row.model], row.intermediate);
     }
     for (const std::string& model : models_) {
-      ResultRow row{.model = model, .intermediate = baseline_of(intermediates[model], baseline_), .target = {}, .language = {},
+      ResultRow row{.model = model,
+                    .intermediate = baseline_of(intermediates[model], baseline_),
+                    .target = {},
+                    .language = {},
                     .metric = {}};
       const std::string baseline = label(row);
       for (const std::string& intermediate : intermediates[model]) {
@@ -70,8 +74,9 @@ class Arranger {
   void add_value(const ResultRow& row) {
     add_new(target_order_, row.target);
     add_new(metrics_[row.target], row.metric);
-    auto found = std::find_if(summary_.targets.begin(), summary_.targets.end(),
-                              [&](const TargetSummary& target) { return target.target == row.target && target.metric == row.metric; });
+    auto found = std::find_if(summary_.targets.begin(), summary_.targets.end(), [&](const TargetSummary& target) {
+      return target.target == row.target && target.metric == row.metric;
+    });
     if (found == summary_.targets.end()) {
       found = summary_.targets.emplace(found);
       found->target = row.target;
@@ -80,18 +85,23 @@ class Arranger {
     }
     add_new(found->languages, row.language);
     const auto [place, fresh] = found->values[label(row)][row.language].emplace(row.seed, row.value);
-    require(fresh || place->second == row.value, "two results for model ", row.model, ", intermediate ", row.intermediate, ", target ",
-            row.target, ", language ", row.language, ", metric ", row.metric, ", seed ", row.seed, ": ", place->second, " and ",
-            row.value, "; report one run at a time, or give the models different names");
+    require(fresh || place->second == row.value, "two results for model ", row.model, ", intermediate ", row.intermediate,
+            ", target ", row.target, ", language ", row.language, ", metric ", row.metric, ", seed ", row.seed, ": ",
+            place->second, " and ", row.value, "; report one run at a time, or give the models different names");
   }
 
   std::size_t place(const TargetSummary& target) const {
-    return static_cast<std::size_t>(std::find(target_order_.begin(), target_order_.end(), target.target) - target_order_.begin());
+    return static_cast<std::size_t>(std::find(target_order_.begin(), target_order_.end(), target.target) -
+                                    target_order_.begin());
   }
 
   const std::string& headline(const std::string& target) const {
     const std::vector<std::string>& metrics = metrics_.at(target);
-    for (const char* name : {"accuracy", "f1"}) {
+    std::vector<std::string> preferred = {"accuracy", "f1"};
+    for (const Task* task : all_tasks()) {
+      if (task->name() == target) preferred.insert(preferred.begin(), task->metric());
+    }
+    for (const std::string& name : preferred) {
       const auto found = std::find(metrics.begin(), metrics.end(), name);
       if (found != metrics.end()) return *found;
     }
@@ -112,15 +122,18 @@ class Arranger {
       found->examples += row.examples;
       found->tokens += row.tokens;
       found->seconds += row.seconds;
-      if (row.flops.has_value() && found->flops.has_value()) *found->flops += *row.flops;
-      else found->flops.reset();
+      if (row.flops.has_value() && found->flops.has_value())
+        *found->flops += *row.flops;
+      else
+        found->flops.reset();
     }
     std::stable_sort(summary_.costs.begin(), summary_.costs.end(),
                      [&](const CostSummary& a, const CostSummary& b) { return target_place(a) < target_place(b); });
   }
 
   std::size_t target_place(const CostSummary& cost) const {
-    return static_cast<std::size_t>(std::find(target_order_.begin(), target_order_.end(), cost.target) - target_order_.begin());
+    return static_cast<std::size_t>(std::find(target_order_.begin(), target_order_.end(), cost.target) -
+                                    target_order_.begin());
   }
 
   const std::vector<ResultRow>& rows_;
@@ -150,7 +163,8 @@ std::vector<std::string> TargetSummary::common_languages(bool with_source) const
   std::vector<std::string> common;
   for (const std::string& language : languages) {
     if (language == source_language && !with_source) continue;
-    const bool everywhere = std::all_of(values.begin(), values.end(), [&](const auto& arm) { return arm.second.contains(language); });
+    const bool everywhere =
+        std::all_of(values.begin(), values.end(), [&](const auto& arm) { return arm.second.contains(language); });
     if (everywhere) common.push_back(language);
   }
   return common;

@@ -18,21 +18,23 @@ using SeedValues = std::map<std::uint32_t, double>;
 struct TargetSummary {
   std::string target;
   std::string metric;
-  bool headline = false;  ///< the metric tables and plots lead with: accuracy, else f1, else the first
-  std::vector<std::string> languages;  ///< the source first, then in order of appearance
+  bool headline = false;  ///< what tables and plots lead with: the task's own metric; of a target that is no task accuracy,
+                          ///< else f1, else the first
+  std::vector<std::string> languages;                               ///< the source first, then in order of appearance
   std::map<std::string, std::map<std::string, SeedValues>> values;  ///< arm -> language -> seed -> value
 
   const SeedValues* find(const std::string& arm, const std::string& language) const;
   Spread spread(const std::string& arm, const std::string& language) const;
-  /// Mean over the languages all arms have (the source left out unless asked for) by seed: the seeds for which all of them are there.
+  /// Mean over the languages all arms have (the source left out unless asked for) by seed: the seeds for which all of them
+  /// are there.
   SeedValues mean_by_seed(const std::string& arm, bool with_source) const;
   std::vector<std::string> common_languages(bool with_source) const;
   std::string source_language;
 };
 
 struct Arm {
-  std::string label;      ///< intermediate, or "model / intermediate" where there are several models
-  std::string baseline;   ///< label of its model's baseline arm; its own for the baseline
+  std::string label;     ///< intermediate, or "model / intermediate" where there are several models
+  std::string baseline;  ///< label of its model's baseline arm; its own for the baseline
 };
 
 /// Cost of the evaluations of one arm and target, each counted once.

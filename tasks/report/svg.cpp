@@ -30,12 +30,14 @@ std::string text_element(double x, double y, std::string_view content, std::stri
 }
 
 std::string line_element(double x1, double y1, double x2, double y2, std::string_view attributes) {
-  return concatenate("<line x1=\"", px(x1), "\" y1=\"", px(y1), "\" x2=\"", px(x2), "\" y2=\"", px(y2), "\" ", attributes, "/>\n");
+  return concatenate("<line x1=\"", px(x1), "\" y1=\"", px(y1), "\" x2=\"", px(x2), "\" y2=\"", px(y2), "\" ", attributes,
+                     "/>\n");
 }
 
 /// Code points, for widths: characters of one pixel size are about 0.58 em wide.
 double text_width(std::string_view text, double size) {
-  const auto count = std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+  const auto count =
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
   return 0.58 * size * static_cast<double>(count);
 }
 
@@ -57,7 +59,8 @@ std::string tick_label(double value, double step) {
 /// The frame of a plot: title, axes, grid; maps values to pixels.
 class Frame {
  public:
-  Frame(double width, double height, double low, double high) : width_(width), height_(height), ticks_(axis_ticks(low, high, 5)) {}
+  Frame(double width, double height, double low, double high)
+      : width_(width), height_(height), ticks_(axis_ticks(low, high, 5)) {}
 
   double left() const { return 56; }
   double right() const { return width_ - 12; }
@@ -69,10 +72,11 @@ class Frame {
   }
 
   std::string open(std::string_view title) const {
-    return concatenate("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", px(width_), " ", px(height_), "\" width=\"",
-                       px(width_), "\" height=\"", px(height_), "\" role=\"img\" fill=\"currentColor\" font-family=\"system-ui, ",
-                       "-apple-system, 'Segoe UI', 'Liberation Sans', sans-serif\" font-size=\"12\">\n<title>", escape_markup(title),
-                       "</title>\n", text_element(0, 14, title, "font-size=\"14\" font-weight=\"600\""));
+    return concatenate(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", px(width_), " ", px(height_), "\" width=\"", px(width_),
+        "\" height=\"", px(height_), "\" role=\"img\" fill=\"currentColor\" font-family=\"system-ui, ",
+        "-apple-system, 'Segoe UI', 'Liberation Sans', sans-serif\" font-size=\"12\">\n<title>", escape_markup(title),
+        "</title>\n", text_element(0, 14, title, "font-size=\"14\" font-weight=\"600\""));
   }
   std::string y_axis(std::string_view label) const {
     std::string svg;
@@ -92,7 +96,8 @@ class Frame {
     std::string svg;
     double x = left();
     for (std::size_t i = 0; i < names.size(); ++i) {
-      svg += concatenate("<rect x=\"", px(x), "\" y=\"30\" width=\"10\" height=\"10\" rx=\"2\" fill=\"", colour(i), "\"/>\n");
+      svg +=
+          concatenate("<rect x=\"", px(x), "\" y=\"30\" width=\"10\" height=\"10\" rx=\"2\" fill=\"", colour(i), "\"/>\n");
       svg += text_element(x + 15, 39, names[i], "");
       x += 15 + text_width(names[i], 12) + 18;
     }
@@ -135,12 +140,14 @@ std::string bars(const BarChart& chart, const Frame& frame, double slot) {
       if (!value.has_value()) continue;
       const double x = start + bar * static_cast<double>(s);
       const double top = std::min(frame.y(value->value), frame.y(0));
-      svg += concatenate("<rect x=\"", px(x + 0.5), "\" y=\"", px(top), "\" width=\"", px(std::max(1.0, bar - 1)), "\" height=\"",
-                         px(std::abs(frame.y(value->value) - frame.y(0))), "\" fill=\"", colour(s), "\"><title>",
-                         escape_markup(chart.categories[c] + ", " + chart.series[s].name + ": " + format_decimal(value->value, 2)),
-                         "</title></rect>\n", frame.error_bar(x + bar / 2, *value));
+      svg += concatenate(
+          "<rect x=\"", px(x + 0.5), "\" y=\"", px(top), "\" width=\"", px(std::max(1.0, bar - 1)), "\" height=\"",
+          px(std::abs(frame.y(value->value) - frame.y(0))), "\" fill=\"", colour(s), "\"><title>",
+          escape_markup(chart.categories[c] + ", " + chart.series[s].name + ": " + format_decimal(value->value, 2)),
+          "</title></rect>\n", frame.error_bar(x + bar / 2, *value));
     }
-    svg += text_element(start + slot * 0.4, frame.bottom() + 17, shortened(chart.categories[c], 14), "text-anchor=\"middle\"");
+    svg +=
+        text_element(start + slot * 0.4, frame.bottom() + 17, shortened(chart.categories[c], 14), "text-anchor=\"middle\"");
   }
   return svg;
 }
@@ -151,14 +158,26 @@ std::string escape_markup(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r') escaped += "\xef\xbf\xbd";
-        else escaped += c;
+        if (static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r')
+          escaped += "\xef\xbf\xbd";
+        else
+          escaped += c;
     }
   }
   return escaped;
@@ -264,8 +283,8 @@ std::string line_chart_svg(const LineChart& chart) {
     std::string marks;
     for (const auto& [x, value] : chart.lines[i].points) {
       path += concatenate(path.empty() ? "M" : " L", px(x_of(x)), " ", px(frame.y(value.value)));
-      marks += concatenate("<circle cx=\"", px(x_of(x)), "\" cy=\"", px(frame.y(value.value)), "\" r=\"2.5\" fill=\"", colour(i),
-                           "\"/>\n", frame.error_bar(x_of(x), value));
+      marks += concatenate("<circle cx=\"", px(x_of(x)), "\" cy=\"", px(frame.y(value.value)), "\" r=\"2.5\" fill=\"",
+                           colour(i), "\"/>\n", frame.error_bar(x_of(x), value));
     }
     svg += concatenate("<path d=\"", path, "\" fill=\"none\" stroke=\"", colour(i), "\" stroke-width=\"2\"/>\n", marks);
   }
@@ -299,8 +318,8 @@ std::string heat_map_svg(const HeatMap& map) {
       const std::optional<double>& value = map.values[r][c];
       if (value.has_value()) {
         svg += concatenate("<rect x=\"", px(x + 1), "\" y=\"", px(y + 1), "\" width=\"", px(kCellWidth - 2), "\" height=\"",
-                           px(kCellHeight - 2), "\" rx=\"3\" fill=\"", *value < 0 ? kNegative : kPositive, "\" fill-opacity=\"",
-                           format_decimal(0.75 * std::abs(*value) / most + 0.04, 3), "\"/>\n");
+                           px(kCellHeight - 2), "\" rx=\"3\" fill=\"", *value < 0 ? kNegative : kPositive,
+                           "\" fill-opacity=\"", format_decimal(0.75 * std::abs(*value) / most + 0.04, 3), "\"/>\n");
       }
       const std::string sign = value.has_value() && *value > 0 ? "+" : "";
       svg += text_element(x + kCellWidth / 2, y + 17, value.has_value() ? sign + format_decimal(*value, 1) : "–",

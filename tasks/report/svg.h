@@ -12,7 +12,8 @@
 
 namespace koine {
 
-/// Text for HTML and XML, between tags or in quotes: & < > " ' escaped; characters XML forbids (most control characters) become U+FFFD.
+/// Text for HTML and XML, between tags or in quotes: & < > " ' escaped; characters XML forbids (most control characters)
+/// become U+FFFD.
 std::string escape_markup(std::string_view text);
 
 /// A number for people: `decimals` places, a real minus sign (U+2212).

@@ -171,6 +171,21 @@ TEST(ReportStatistics, AnEvaluationsCostIsCountedOnce) {
   EXPECT_FALSE(summary.targets[1].headline);
 }
 
+TEST(ReportStatistics, TheTasksOwnMetricLeads) {
+  const auto headline = [](const std::string& target, const std::vector<std::string>& metrics) {
+    std::vector<ResultRow> rows;
+    for (const std::string& metric : metrics) rows.push_back(row("none", "fi", 1, 50, target, metric));
+    const Summary summary = summarise(rows, "", "en");
+    EXPECT_EQ(summary.targets.size(), metrics.size()) << "all metrics are kept";
+    EXPECT_TRUE(summary.targets[0].headline);
+    return summary.targets[0].metric;
+  };
+  EXPECT_EQ(headline("udpos", {"accuracy", "f1", "precision", "recall"}), "f1");
+  EXPECT_EQ(headline("xquad", {"average", "exact_match", "f1"}), "f1");
+  EXPECT_EQ(headline("mlm", {"loss", "negative_loss", "pseudo_perplexity"}), "negative_loss");
+  EXPECT_EQ(headline("no task of ours", {"precision", "f1", "accuracy"}), "accuracy");
+}
+
 TEST(ReportStatistics, EachModelHasItsOwnBaseline) {
   std::vector<ResultRow> rows = {row("none", "fi", 1, 60), row("mnli", "fi", 1, 61)};
   rows.push_back(rows[0]);

@@ -276,6 +276,10 @@ TEST_F(BadInput, ForcedVariantOfNoOperation) {
   ProgramOptions options;
   options.environment = {"KOINE_FORCE=layernrom_forward:cpu"};
   expect_mistake(run_koine({"doctor"}, options), {"KOINE_FORCE", "layernrom_forward", "\"layernorm_forward\""});
+  options.environment = {"KOINE_FORCE=layernrom:cpu"};
+  expect_mistake(run_koine({"doctor"}, options), {"KOINE_FORCE", "layernrom", "\"layernorm\""});
+  options.environment = {"KOINE_FORCE=gemm:pakced"};
+  expect_mistake(run_koine({"doctor"}, options), {"operation \"gemm\" has no variant \"pakced\"", "\"packed\""});
 }
 
 }  // namespace

@@ -82,8 +82,51 @@ TEST_F(Command, InspectShowsAModel) {
 
 TEST_F(Command, DataCheckListsWhatIsThere) {
   const Outcome outcome = run_koine({"data", "check", at("data")});
-  EXPECT_NE(outcome.output.find("mnli"), std::string::npos) << outcome.output << outcome.errors;
-  EXPECT_NE(outcome.output.find("en de"), std::string::npos) << outcome.output;
+  EXPECT_EQ(outcome.exit_code, 0) << "what is not there is no problem: " << outcome.errors;
+  EXPECT_EQ(outcome.errors, "");
+  for (const char* part : {"2 of 15", "en de", "not there", "no problems"}) {
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
+  }
+}
+
+TEST_F(Command, DataCheckFailsForAFileThatIsBroken) {
+  fs::copy(at("data"), at("broken"), fs::copy_options::recursive);
+  const std::string file = at("broken/multinli_1.0/multinli_1.0_train.jsonl");
+  write_text(file, read_text(file) + "{\n");
+  const Outcome outcome = run_koine({"data", "check", at("broken")});
+  expect_mistake(outcome, {"multinli_1.0_train.jsonl:49"});
+  EXPECT_NE(outcome.output.find("problems: 1"), std::string::npos) << outcome.output;
+}
+
+TEST_F(Command, ConvertReadsWhatPyTorchWrote) {
+  const fs::path fixture = fs::path(KOINE_SOURCE_DIR) / "tests/fixtures/torch/zip.bin";
+  fs::create_directories(at("torch"));
+  fs::copy_file(fixture, at("torch/pytorch_model.bin"));
+  fs::copy_file(at("model/config.json"), at("torch/config.json"));
+  const Outcome converted = run_koine({"convert", at("torch"), at("converted")});
+  ASSERT_EQ(converted.exit_code, 0) << converted.errors;
+  EXPECT_TRUE(fs::exists(at("converted/config.json")));
+  const Outcome before = run_koine({"inspect", at("torch/pytorch_model.bin")});
+  const Outcome after = run_koine({"inspect", at("converted/model.safetensors")});
+  EXPECT_EQ(before.exit_code, 0) << before.errors;
+  EXPECT_EQ(after.exit_code, 0) << after.errors;
+  EXPECT_NE(after.output.find("weight"), std::string::npos) << after.output;
+  expect_mistake(run_koine({"convert", at("torch"), at("converted")}), {"already holds a model.safetensors"});
+}
+
+TEST_F(Command, ForcedVariantsGoByOperationOrFamily) {
+  const auto forced_lines = [](const std::string& value) {
+    ProgramOptions options;
+    options.environment = {"KOINE_FORCE=" + value};
+    const Outcome outcome = run_koine({"doctor"}, options);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+    std::size_t lines = 0;
+    for (std::size_t found = 0; (found = outcome.output.find("(forced)", found)) != std::string::npos; ++found) ++lines;
+    return lines;
+  };
+  EXPECT_EQ(forced_lines("layernorm_forward:reference"), 1u);
+  EXPECT_EQ(forced_lines("layernorm:reference"), 2u) << "forward and backward";
+  EXPECT_EQ(forced_lines("layernorm:reference,gemm:packed"), 3u);
 }
 
 TEST_F(Command, DoctorNamesEveryOperation) {

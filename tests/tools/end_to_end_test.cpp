@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 
 #include "program.h"
 
@@ -176,6 +179,87 @@ TEST_F(EndToEnd, TrainEvaluateScoreAgree) {
                                     folder_ / "data", "--languages", "de,en"});
   ASSERT_EQ(scored.exit_code, 0) << scored.errors;
   EXPECT_EQ(scored.output, evaluated.output);
+}
+
+constexpr char kManyTasks[] = R"(
+name = "mixed"
+precision = "fp32"
+
+[model]
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 66
+
+[tokenizer]
+inputs = ["text/en.txt"]
+pieces = 40
+
+[[intermediate]]
+name = "mixed"
+tasks = ["mnli", "squad", "mlm"]
+mlm_languages = ["en"]
+sampler = "uniform"
+max_seq_length = 60
+max_query_length = 8
+doc_stride = 16
+max_steps = 24
+logging_steps = 1
+learning_rate = 1e-3
+
+[[target]]
+task = "xnli"
+max_steps = 4
+learning_rate = 1e-3
+
+[[target]]
+task = "tatoeba"
+)";
+
+TEST_F(EndToEnd, AnArmOfSeveralTasksAndMlmIsTrainedAndCarriedToTheTargets) {
+  write_text(folder_ / "tiny.toml", kManyTasks);
+  write_text(folder_ / "data/mlm/en.txt", read_text(folder_ / "data/text/en.txt"));
+  const Outcome outcome = run("mixed");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  std::map<std::string, int> steps;
+  std::istringstream metrics(read_text(folder_ / "mixed/intermediate/mixed/seed-1/metrics.jsonl"));
+  for (std::string line; std::getline(metrics, line);) {
+    const nlohmann::json entry = nlohmann::json::parse(line);
+    if (entry.contains("task")) ++steps[entry.at("task").get<std::string>()];
+  }
+  // Of 24 steps drawn evenly from three tasks each has some; the draw is that of the seed, so this is no matter of luck.
+  EXPECT_EQ(steps.size(), 3u);
+  EXPECT_EQ(steps["mnli"] + steps["squad"] + steps["mlm"], 24);
+  const Outcome saved = run_koine({"inspect", folder_ / "mixed/intermediate/mixed/seed-1/model"});
+  EXPECT_EQ(saved.exit_code, 0) << saved.errors;
+  const nlohmann::json rows = results("mixed");
+  std::set<std::string> targets;
+  for (const nlohmann::json& row : rows) {
+    targets.insert(row.at("target").get<std::string>());
+    EXPECT_EQ(row.at("intermediate"), "mixed");
+  }
+  EXPECT_EQ(targets, (std::set<std::string>{"xnli", "tatoeba"}));
+
+  // The encoder the target began with is the arm's, not a fresh one: without the arm retrieval has other sentence vectors.
+  std::string other = kManyTasks;
+  const std::size_t begin = other.find("[[intermediate]]");
+  other.erase(begin, other.find("[[target]]") - begin);
+  write_text(folder_ / "tiny.toml", other);
+  const Outcome baseline = run("baseline");
+  ASSERT_EQ(baseline.exit_code, 0) << baseline.errors;
+  const std::string file = "/tatoeba/seed-1/predictions/tatoeba/test-de.tsv";
+  ASSERT_TRUE(fs::exists(folder_ / ("mixed/target/mixed" + file)));
+  EXPECT_NE(read_text(folder_ / ("mixed/target/mixed" + file)), read_text(folder_ / ("baseline/target/none" + file)));
+
+  // Both runs in one report.
+  const Outcome report = run_koine({"report", folder_ / "mixed", folder_ / "baseline", "--output", folder_ / "both.html"});
+  ASSERT_EQ(report.exit_code, 0) << report.errors;
+  for (const char* part : {"xnli, accuracy", "tatoeba, accuracy", "mixed", "none"}) {
+    EXPECT_NE(report.output.find(part), std::string::npos) << part << "\n" << report.output;
+  }
+  EXPECT_NE(read_text(folder_ / "both.html").find("</html>"), std::string::npos);
+  expect_mistake(run_koine({"report", folder_ / "data"}), {"results.json"});
 }
 
 }  // namespace

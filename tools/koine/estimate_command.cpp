@@ -28,22 +28,20 @@ HeadSpec head_of(const std::string& name, const XlmrConfig& config) {
   return {"", HeadKind::kSequence, 3};
 }
 
-std::string memory_table(const XlmrConfig& config, const HeadSpec& head, DType precision, bool training,
-                         std::int64_t tokens) {
+double total_memory(const MemoryQuestion& question) { return estimate_memory(question).back().bytes; }
+
+std::string memory_table(const MemoryQuestion& question) {
   std::vector<std::vector<std::string>> rows = {{"memory", "size"}};
-  for (const MemoryLine& entry : estimate_memory(config, {head}, precision, training, tokens)) {
-    rows.push_back({entry.name, format_bytes(entry.bytes)});
-  }
+  for (const MemoryLine& entry : estimate_memory(question)) rows.push_back({entry.name, format_bytes(entry.bytes)});
   return format_table(rows);
 }
 
 /// Share of the product rate that whole steps are assumed to reach in the times shown.
 constexpr double kAssumedShare = 0.7;
 
-std::string model_summary(const XlmrConfig& config, const HeadSpec& head) {
+std::string model_summary(const XlmrConfig& config, const std::vector<HeadSpec>& heads) {
   return concatenate(config.num_hidden_layers, " layers of ", config.hidden_size, ", ", format_count(config.vocab_size),
-                     " embedding rows, ", format_count(xlmr_parameter_table(config, {head}).parameters()),
-                     " parameters\n\n");
+                     " embedding rows, ", format_count(xlmr_parameter_table(config, heads).parameters()), " parameters\n\n");
 }
 
 /// A product of the shape the model spends its time in.
@@ -59,8 +57,7 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   const DType precision = resolve_precision(common, "auto");
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
-  print(model_summary(config, head));
-  print(memory_table(config, head, precision, training, arguments.max_tokens));
+  print(model_summary(config, {head}));
   constexpr std::int64_t kLength = 128;
   const std::vector<std::int64_t> lengths(
       static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / kLength, 1)),
@@ -71,6 +68,11 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
                                                                                   : static_cast<double>(lengths.size()));
   const double flops = (training ? 3 : 1) * xlmr_forward_flops(config, head, lengths, counted);
   const double rate = product_rate(config, precision, arguments.max_tokens, common.forced);
+  MemoryQuestion question{config, {head}, precision, training, arguments.max_tokens};
+  question.keeps_best = training;
+  question.from_file = true;
+  question.resident_bytes = resident_memory();
+  print(memory_table(question) + "(without tokenizer and data)\n\n");
   print(format_table({{""},
                       {training ? "training" : "prediction", concatenate("on sequences of ", kLength, " tokens")},
                       {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
@@ -84,20 +86,21 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
   const Experiment experiment = read_experiment(arguments.experiment, arguments.data);
   const DType precision = resolve_precision(common, experiment.precision);
   const XlmrConfig config = experiment_model_config(experiment);
-  const HeadSpec head = experiment.pretraining.has_value() ? head_of("masked-lm", config) : head_of("sequence", config);
-  std::int64_t tokens = 0;
-  if (experiment.pretraining.has_value()) tokens = experiment.pretraining->settings.max_tokens_per_batch;
-  for (const IntermediateSpec& arm : experiment.intermediate) tokens = std::max(tokens, arm.settings.max_tokens_per_batch);
-  for (const TargetSpec& target : experiment.targets) tokens = std::max(tokens, target.settings.max_tokens_per_batch);
-  print(model_summary(config, head));
-  print(memory_table(config, head, precision, true, tokens) + "\n");
+  const ExperimentEstimate estimate = estimate_experiment(experiment);
+  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, precision, estimate.phases);
+  MemoryQuestion largest =
+      *std::max_element(questions.begin(), questions.end(),
+                        [](const MemoryQuestion& a, const MemoryQuestion& b) { return total_memory(a) < total_memory(b); });
+  const double rate = kAssumedShare * product_rate(config, precision, largest.tokens, common.forced);
+  largest.resident_bytes = estimate.resident_bytes;
+  print(model_summary(config, largest.heads));
+  print(memory_table(largest) + "\n");
 
-  const double rate = kAssumedShare * product_rate(config, precision, tokens, common.forced);
   std::vector<std::vector<std::string>> rows = {{"phase", "runs", "steps", "tokens", "TFLOPs", "time here"}};
   double all_tokens = 0;
   double all_flops = 0;
   bool complete = true;
-  for (const PhaseEstimate& phase : estimate_experiment(experiment)) {
+  for (const PhaseEstimate& phase : estimate.phases) {
     if (!phase.missing.empty()) {
       rows.push_back({phase.label, std::to_string(phase.runs), "?", "?", "?", "? " + phase.missing});
       complete = false;

@@ -76,33 +76,77 @@ int report(const std::vector<std::string>& runs, const std::string& output) {
   return 0;
 }
 
+bool contains(const std::vector<std::string>& list, const std::string& item) {
+  return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+/// The first few words, and how many more there are.
+std::string short_list(const std::vector<std::string>& words) {
+  constexpr std::size_t kShown = 8;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(words.size(), kShown); ++i) text += (i == 0 ? "" : " ") + words[i];
+  return words.size() > kShown ? concatenate(text, " and ", words.size() - kShown, " more") : text;
+}
+
+/// One task and split of `koine data check`.
+struct SplitStatus {
+  std::vector<std::string> there;
+  std::vector<std::string> absent;
+  std::int64_t official = 0;  ///< of those there
+  std::int64_t examples = 0;
+};
+
+/// Adds one line of a task's check. A language without a file, or of which the split's one file holds no example (it is not
+/// in `readable`), is not there, which is no problem; a file that is there and cannot be used is one.
+void add_status(const Task::FileStatus& file, const std::vector<std::string>& official,
+                const std::vector<std::string>& readable, SplitStatus& status, std::vector<std::string>& problems) {
+  if (!file.present || (!file.problem.empty() && !contains(readable, file.language))) {
+    status.absent.push_back(file.language);
+  } else if (!file.problem.empty()) {
+    problems.push_back(file.problem);
+  } else {
+    status.there.push_back(file.language);
+    status.official += contains(official, file.language) ? 1 : 0;
+    status.examples += file.examples;
+  }
+}
+
+/// The row of a task and split: "xnli  test  5 of 15  2,500  en de es sw ur".
+std::vector<std::string> status_row(const Task& task, const std::string& split, const SplitStatus& status) {
+  std::string count = concatenate(status.official, " of ", task.languages().size());
+  const auto others = static_cast<std::int64_t>(status.there.size()) - status.official;
+  if (others > 0) count += concatenate(" + ", others);
+  return {task.name(), split, count, format_count(status.examples), short_list(status.there)};
+}
+
 int check_data(const std::string& directory) {
   require(fs::is_directory(directory), "there is no folder ", directory);
-  std::vector<std::vector<std::string>> rows = {{"task", "split", "languages", "examples", "problems"}};
+  std::vector<std::vector<std::string>> rows = {{"task", "split", "languages", "examples", "there"}};
+  std::vector<std::vector<std::string>> absent;
   std::vector<std::string> problems;
   for (const Task* task : all_tasks()) {
-    std::map<std::string, std::vector<const Task::FileStatus*>> by_split;
-    const std::vector<Task::FileStatus> files = task->check_files(directory);
-    for (const Task::FileStatus& file : files) by_split[file.split].push_back(&file);
-    for (const std::string& split : task->splits()) {
-      std::string languages;
-      std::int64_t examples = 0;
-      std::int64_t wrong = 0;
-      for (const Task::FileStatus* file : by_split[split]) {
-        if (!file->present) continue;
-        examples += file->examples;
-        if (file->problem.empty()) {
-          languages += (languages.empty() ? "" : " ") + file->language;
-        } else {
-          ++wrong;
-          problems.push_back(file->problem);
+    try {
+      const std::vector<Task::FileStatus> files = task->check_files(directory);
+      for (const std::string& split : task->splits()) {
+        const std::vector<std::string> readable = task->available_languages(directory, split);
+        SplitStatus status;
+        for (const Task::FileStatus& file : files) {
+          if (file.split == split) add_status(file, task->languages(), readable, status, problems);
+        }
+        rows.push_back(status_row(*task, split, status));
+        if (status.there.empty()) {
+          absent.push_back({task->name(), split, "all"});
+        } else if (!status.absent.empty()) {
+          absent.push_back({task->name(), split, short_list(status.absent)});
         }
       }
-      rows.push_back({task->name(), split, languages.empty() ? "none" : languages, format_count(examples),
-                      wrong == 0 ? "" : format_count(wrong)});
+    } catch (const UserError& error) {
+      problems.push_back(concatenate(task->name(), ": ", error.what()));
     }
   }
   print(format_table(rows));
+  if (!absent.empty()) print("\nnot there, wanted only by experiments that use it:\n" + format_table(absent));
+  print(problems.empty() ? "\nno problems\n" : concatenate("\nproblems: ", problems.size(), "\n"));
   for (const std::string& problem : problems) std::cerr << "koine: " << problem << std::endl;
   return problems.empty() ? 0 : 2;
 }

@@ -1,0 +1,315 @@
+// Experiment files: what is read from TOML, what is refused and how, the recipes behind the defaults, the sampler's weights.
+
+#include "tasks/experiment/experiment.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/common/check.h"
+#include "tasks/experiment/estimate.h"
+#include "tasks/experiment/recipes.h"
+#include "tasks/experiment/run_experiment.h"
+#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_section.h"
+
+namespace koine {
+namespace {
+
+constexpr char kModel[] = "[model]\ndirectory = \"m\"\n";
+constexpr char kTarget[] = "[[target]]\ntask = \"xnli\"\n";
+
+Experiment parse(const std::string& text) { return parse_experiment(text, "dir/file.toml", "data"); }
+
+/// Reading `text` is refused with a message that holds all of `parts`.
+void expect_refused(const std::string& text, const std::vector<std::string>& parts) {
+  try {
+    parse(text);
+    ADD_FAILURE() << "accepted:\n" << text;
+  } catch (const UserError& error) {
+    const std::string message = error.what();
+    for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << message << "\nlacks " << part;
+  }
+}
+
+TEST(ExperimentFile, UnknownKeysAreRefusedWithLineAndNearestName) {
+  expect_refused(std::string("sedes = [1]\n") + kModel + kTarget, {"file.toml:1: unknown key \"sedes\"", "\"seeds\""});
+  expect_refused(std::string(kModel) + "nmae = \"x\"\n" + kTarget,
+                 {"file.toml:3: unknown key \"nmae\" in [model]", "\"name\""});
+  expect_refused(std::string(kModel) +
+                     "[[intermediate]]\ntasks = [\"mnli\"]\n[[intermediate]]\nname = \"b\"\nsmapler = \"uniform\"\n" +
+                     kTarget,
+                 {"file.toml:7: unknown key \"smapler\" in [intermediate[2]]", "\"sampler\""});
+  expect_refused(std::string(kModel) + kTarget + "learning_rat = 1e-5\n",
+                 {"file.toml:5:", "[target[1]]", "\"learning_rate\""});
+  expect_refused(std::string(kModel) + kTarget + "zzzzzzzzzzz = 1\n", {"file.toml:5:", "known are", "max_eval_examples"});
+}
+
+TEST(ExperimentFile, WrongTypesAreRefused) {
+  expect_refused(std::string("name = 3\n") + kModel + kTarget, {"file.toml:1: name", "a text in quotes"});
+  expect_refused(std::string("seeds = [1, \"2\"]\n") + kModel + kTarget, {"file.toml:1: seeds", "a list of whole numbers"});
+  expect_refused(std::string("save_models = 1\n") + kModel + kTarget, {"file.toml:1: save_models", "true or false"});
+  expect_refused(std::string(kModel) + kTarget + "max_steps = 1.5\n",
+                 {"file.toml:5: target[1].max_steps", "a whole number"});
+  expect_refused(std::string(kModel) + kTarget + "languages = \"fi\"\n",
+                 {"file.toml:5: target[1].languages", "a list of texts"});
+  expect_refused("model = \"m\"\n", {"file.toml:1: model", "a table: [model]"});
+  expect_refused(std::string(kModel) + "[target]\ntask = \"xnli\"\n", {"target", "a list of tables: [[target]]"});
+  expect_refused("name = \n", {"file.toml:1"});
+}
+
+TEST(ExperimentFile, ValuesOutOfRangeAreRefused) {
+  expect_refused(std::string("seeds = [-1]\n") + kModel + kTarget,
+                 {"file.toml:1: seeds holds -1", "between 0 and 4294967295"});
+  expect_refused(std::string("seeds = []\n") + kModel + kTarget, {"file.toml:1: seeds is empty"});
+  expect_refused(std::string("seeds = [1, 1]\n") + kModel + kTarget, {"two seeds are called \"1\""});
+  expect_refused(std::string("precision = \"fp16\"\n") + kModel + kTarget,
+                 {"file.toml:1: precision is \"fp16\"", "\"bf16\""});
+  expect_refused(std::string(kModel) + kTarget + "warmup_ratio = 1.5\n",
+                 {"file.toml:5: target[1].warmup_ratio is 1.5", "between 0 and 1"});
+  expect_refused(std::string(kModel) + "[[intermediate]]\ntasks = [\"mnli\"]\ntemperature = 0\n" + kTarget,
+                 {"file.toml:5: intermediate[1].temperature is 0"});
+}
+
+TEST(ExperimentFile, PartsThatDoNotFitTogetherAreRefused) {
+  expect_refused(kModel, {"no [[target]]"});
+  expect_refused(std::string(kModel) + "[[target]]\ntask = \"xnly\"\n", {"file.toml:4", "xnly", "\"xnli\""});
+  expect_refused(std::string(kModel) + kTarget + kTarget, {"two [[target]] entries are called \"xnli\""});
+  expect_refused(std::string(kModel) + "[[intermediate]]\n[[intermediate]]\n" + kTarget,
+                 {"two [[intermediate]] arms", "\"none\""});
+  expect_refused(std::string(kModel) + "hidden_size = 8\n" + kTarget, {"file.toml:3: model.hidden_size", "config.json"});
+  expect_refused(
+      std::string("[model]\nhidden_size = 10\nnum_hidden_layers = 1\nnum_attention_heads = 4\nintermediate_size = 8\n") +
+          kTarget,
+      {"file.toml:2: model.hidden_size (10) must be a multiple of num_attention_heads (4)"});
+  expect_refused(std::string(kModel) + "[tokenizer]\npath = \"t\"\n" + kTarget, {"file.toml:4", "own tokenizer"});
+  expect_refused(std::string(kModel) + "[[intermediate]]\ntasks = [\"mnli\", \"squad\"]\nweights = [1]\n" + kTarget,
+                 {"file.toml:5: intermediate[1].weights has 1 entries for 2 tasks"});
+  expect_refused(std::string(kModel) + "[generated_data]\nseed = 1\n" + kTarget, {"file.toml:3", "to be generated"});
+}
+
+TEST(ExperimentFile, DefaultsAreTheRecipesAndKeysReplaceThem) {
+  const Experiment experiment = parse(std::string(kModel) + kTarget + "learning_rate = 3e-5\n");
+  EXPECT_EQ(experiment.name, "file");
+  EXPECT_EQ(experiment.seeds, std::vector<std::uint32_t>{1});
+  EXPECT_EQ(experiment.model.name, "m");
+  ASSERT_EQ(experiment.intermediate.size(), 1u);
+  EXPECT_EQ(experiment.intermediate[0].name, "none");
+  EXPECT_TRUE(experiment.intermediate[0].tasks.empty());
+  ASSERT_EQ(experiment.targets.size(), 1u);
+  const TargetSpec& target = experiment.targets[0];
+  EXPECT_EQ(target.train_task, "mnli");
+  EXPECT_EQ(target.split, "test");
+  EXPECT_EQ(target.settings.learning_rate, 3e-5);
+  EXPECT_EQ(target.settings.gradient_accumulation_steps, target_recipe("xnli").settings.gradient_accumulation_steps);
+}
+
+// The numbers of nyu-mll/jiant's XTREME scripts, written out: batch x accumulation, epochs, tokens.
+TEST(Recipes, AreTheAuthors) {
+  const Recipe xnli = target_recipe("xnli");
+  EXPECT_EQ(xnli.settings.per_device_train_batch_size, 4);
+  EXPECT_EQ(xnli.settings.gradient_accumulation_steps, 8);
+  EXPECT_EQ(xnli.settings.num_train_epochs, 2);
+  EXPECT_EQ(xnli.max_seq_length, 256);
+  EXPECT_EQ(xnli.settings.learning_rate, 1e-5);
+  EXPECT_EQ(xnli.settings.eval_steps, 1000);
+  EXPECT_EQ(target_recipe("udpos").settings.num_train_epochs, 10);
+  EXPECT_EQ(target_recipe("xquad").settings.gradient_accumulation_steps, 4);
+  EXPECT_EQ(target_recipe("xquad").max_seq_length, 384);
+  EXPECT_EQ(target_recipe("something else").settings.num_train_epochs, 3);
+  EXPECT_EQ(intermediate_recipe({"squad"}).settings.per_device_train_batch_size, 8);
+  EXPECT_EQ(intermediate_recipe({"squad"}).settings.num_train_epochs, 3);
+  // MLM beside a task lowers the rate and keeps the task's batch and epochs; several tasks have a recipe of their own.
+  EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).settings.learning_rate, 5e-6);
+  EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).settings.num_train_epochs, 2);
+  EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).settings.per_device_train_batch_size, 24);
+  EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).settings.num_train_epochs, 3);
+  EXPECT_EQ(pretraining_recipe().settings.learning_rate, 6e-4);
+  EXPECT_EQ(pretraining_recipe().settings.adam_beta2, 0.98);
+  EXPECT_EQ(training_recipe("udpos").settings.num_train_epochs, 10);
+  EXPECT_EQ(training_recipe("squad").settings.num_train_epochs, 3);
+}
+
+TEST(SamplerWeights, AreThoseOfTheArm) {
+  IntermediateSpec arm;
+  const std::vector<std::int64_t> examples = {400, 100, 2500};
+  using Weights = std::vector<double>;
+  EXPECT_EQ(sampler_weights(arm, examples), (Weights{400, 100, 2500}));
+  arm.train_examples_cap = 1000;
+  EXPECT_EQ(sampler_weights(arm, examples), (Weights{400, 100, 1000}));
+  arm.train_examples_cap = 0;
+  arm.sampler = "uniform";
+  EXPECT_EQ(sampler_weights(arm, examples), (Weights{1, 1, 1}));
+  arm.sampler = "temperature";
+  arm.temperature = 2;  // square roots; exact, since pow(x, 0.5) of these squares is
+  EXPECT_EQ(sampler_weights(arm, examples), (Weights{20, 10, 50}));
+  arm.train_examples_cap = 900;
+  EXPECT_EQ(sampler_weights(arm, examples), (Weights{20, 10, 30}));
+  arm.weights = {3, 1, 0.5};
+  EXPECT_EQ(sampler_weights(arm, examples), (Weights{3, 1, 0.5}));
+}
+
+constexpr char kEverything[] = R"(
+name = "all \"quoted\" \\ of it"
+seeds = [3, 7]
+precision = "bf16"
+source_language = "fi"
+save_models = true
+[model]
+name = "tiny"
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 66
+hidden_dropout_prob = 0.25
+norm = "pre"
+[tokenizer]
+inputs = ["text/en.txt", "text/fi.txt"]
+pieces = 50
+character_coverage = 0.99
+[pretraining]
+files = ["text/en.txt"]
+mlm_probability = 0.2
+seed = 9
+learning_rate = 1e-3
+lr_scheduler_type = "cosine"
+[[intermediate]]
+name = "none"
+[[intermediate]]
+name = "both"
+tasks = ["mnli", "mlm"]
+start = "fresh"
+mlm_languages = ["fi"]
+sampler = "temperature"
+temperature = 5
+train_examples_cap = 1000
+weights = [3, 0.1]
+max_seq_length = 60
+load_best_model_at_end = false
+[[target]]
+task = "xquad"
+train_task = "squad"
+languages = ["de", "es"]
+split = "test"
+max_eval_examples = 5
+doc_stride = 20
+max_query_length = 10
+max_train_examples = 50
+adam_epsilon = 3e-9
+[[target]]
+task = "tatoeba"
+layer = 1
+pooling = "cls"
+)";
+
+TEST(ExperimentToml, ReadsBackToTheSame) {
+  const Experiment first = parse(kEverything);
+  const std::string text = experiment_toml(first);
+  const Experiment second = parse(text);
+  EXPECT_EQ(experiment_toml(second), text);
+  EXPECT_EQ(second.name, "all \"quoted\" \\ of it");
+  EXPECT_EQ(second.seeds, (std::vector<std::uint32_t>{3, 7}));
+  EXPECT_EQ(second.precision, "bf16");
+  EXPECT_EQ(second.source_language, "fi");
+  EXPECT_TRUE(second.save_models);
+  EXPECT_EQ(second.data, first.data);
+  EXPECT_EQ(second.model.config.hidden_dropout_prob, 0.25);
+  EXPECT_EQ(second.model.config.norm, NormPlacement::kPre);
+  EXPECT_EQ(second.tokenizer.inputs, first.tokenizer.inputs);
+  EXPECT_EQ(second.pretraining->settings.lr_scheduler_type, Schedule::kCosine);
+  EXPECT_EQ(second.pretraining->seed, 9u);
+  ASSERT_EQ(second.intermediate.size(), 2u);
+  EXPECT_TRUE(second.intermediate[1].start_fresh);
+  EXPECT_EQ(second.intermediate[1].weights, (std::vector<double>{3, 0.1}));
+  EXPECT_FALSE(second.intermediate[1].settings.load_best_model_at_end);
+  ASSERT_EQ(second.targets.size(), 2u);
+  EXPECT_EQ(second.targets[0].features.doc_stride, 20);
+  EXPECT_EQ(second.targets[0].features.max_examples, 50);
+  EXPECT_EQ(second.targets[0].settings.adam_epsilon, 3e-9);
+  EXPECT_EQ(second.targets[1].layer, 1);
+  EXPECT_EQ(second.targets[1].pooling, Pooling::kFirstToken);
+  EXPECT_EQ(second.targets[1].train_task, "");
+}
+
+TEST(ExperimentToml, NamesEverySettingOnce) {
+  TrainingSettings settings;
+  const std::string text = settings_toml(settings);
+  for (const SettingKey& key : setting_keys()) {
+    const std::string line = std::string(key.name) + " = ";
+    const std::size_t at = text.find(line);
+    ASSERT_NE(at, std::string::npos) << key.name;
+    EXPECT_TRUE(at == 0 || text[at - 1] == '\n') << key.name;
+  }
+  EXPECT_EQ(toml_number(1), "1.0");
+  EXPECT_EQ(toml_number(1e-5), "1e-05");
+  EXPECT_EQ(toml_text("a\"b\\\n"), "\"a\\\"b\\\\\\u000A\"");
+}
+
+// 12,000 tokens of a two-layer model: what is counted must be the buffers' sizes, added up.
+TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
+  MemoryQuestion question;
+  question.config.vocab_size = 1000;
+  question.config.hidden_size = 32;
+  question.config.num_hidden_layers = 2;
+  question.config.num_attention_heads = 2;
+  question.config.intermediate_size = 64;
+  question.config.max_position_embeddings = 66;
+  question.heads = {{"", HeadKind::kSequence, 3}};
+  question.tokens = 1200;
+  question.resident_bytes = 5000;
+  const auto total = [](const MemoryQuestion& asked) { return estimate_memory(asked).back().bytes; };
+  const auto line = [](const MemoryQuestion& asked, const std::string& name) {
+    for (const MemoryLine& entry : estimate_memory(asked)) {
+      if (entry.name == name) return entry.bytes;
+    }
+    return 0.0;
+  };
+  double sum = 0;
+  for (const MemoryLine& entry : estimate_memory(question)) sum += entry.bytes;
+  EXPECT_DOUBLE_EQ(sum, 2 * total(question)) << "the last line is the sum of the others";
+  EXPECT_EQ(line(question, "program, libraries, tokenizer, data"), 5000);
+  EXPECT_EQ(line(question, "moments"), 2 * line(question, "gradients"));
+  // 1200 tokens x 64 x 4 bytes in each of two layers.
+  EXPECT_EQ(line(question, "activations: blocks: pre_activation"), 2 * 1200 * 64 * 4);
+  MemoryQuestion best = question;
+  best.keeps_best = true;
+  const double parameters = static_cast<double>(xlmr_parameter_table(question.config, question.heads).elements()) * 4;
+  EXPECT_DOUBLE_EQ(total(best), total(question) + parameters);
+  MemoryQuestion prediction = question;
+  prediction.training = false;
+  EXPECT_EQ(line(prediction, "gradients"), 0);
+  EXPECT_LT(total(prediction), total(question));
+}
+
+TEST(EstimateMemory, AsksForEveryTraining) {
+  const Experiment experiment = parse(std::string(kModel) +
+                                      "[pretraining]\nfiles = [\"t\"]\nmax_tokens_per_batch = 100\n"
+                                      "[[intermediate]]\nname = \"none\"\n"
+                                      "[[intermediate]]\ntasks = [\"mnli\", \"mlm\"]\nmax_tokens_per_batch = 200\n" +
+                                      kTarget + "max_tokens_per_batch = 300\n[[target]]\ntask = \"tatoeba\"\n");
+  XlmrConfig config;
+  config.vocab_size = 77;
+  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, DType::kFloat32);
+  ASSERT_EQ(questions.size(), 3u) << "the baseline and retrieval train nothing";
+  EXPECT_EQ(questions[0].tokens, 100);
+  EXPECT_FALSE(questions[0].keeps_best);
+  EXPECT_EQ(questions[1].tokens, 200);
+  ASSERT_EQ(questions[1].heads.size(), 2u);
+  EXPECT_EQ(questions[1].heads[1].kind, HeadKind::kMaskedLm);
+  EXPECT_EQ(questions[1].heads[1].classes, 77);
+  EXPECT_EQ(questions[2].tokens, 300);
+  EXPECT_TRUE(questions[2].keeps_best);
+
+  // A training that ends before its first evaluation in between keeps none.
+  std::vector<PhaseEstimate> phases(4);
+  for (PhaseEstimate& phase : phases) phase.steps = experiment.targets[0].settings.eval_steps;
+  phases[0].training = phases[1].training = phases[3].training = true;
+  phases[1].steps += 1;
+  const std::vector<MemoryQuestion> timed = memory_questions(experiment, config, DType::kFloat32, phases);
+  EXPECT_TRUE(timed[1].keeps_best);
+  EXPECT_FALSE(timed[2].keeps_best);
+}
+
+TEST(EstimateMemory, SeesThisProcess) { EXPECT_GT(resident_memory(), 1e6); }
+
+}  // namespace
+}  // namespace koine
