@@ -177,33 +177,26 @@ MemoryPlan plan_memory(XlmrRunner& runner, const XlmrConfig& config, const std::
     result.activation_bytes = activations.peak();
     result.activations = activations.plan();
   };
-  // Many short sequences take the most of what is counted by sequence, few long ones of what is counted by length.
-  for (const std::int64_t length : {std::int64_t{1}, std::min(maximum_tokens, config.maximum_length())}) {
-    const PackedBatch unlabelled = planned_batch(nullptr, maximum_tokens, length);
-    plan([&](const Context& context, StackMemory& stack) {
-      runner.encode(context, unlabelled, config.num_hidden_layers, Pooling::kMean, stack);
-    });
-    for (std::size_t i = 0; i < heads.size(); ++i) {
-      PackedBatch batch = planned_batch(&heads[i], maximum_tokens, length);
-      batch.head = static_cast<std::int32_t>(i);
-      plan([&](const Context& context, StackMemory& stack) { runner.predict(context, batch, stack); });
-      plan([&](const Context& context, StackMemory& stack) { runner.loss(context, batch, stack); });
-      if (training) {
-        plan([&](const Context& context, StackMemory& stack) { runner.train(context, batch, 1.0, StepIdentity{}, stack); });
-      }
-      // A product of few rows may want more workspace than one of many (gemm.h packs it otherwise): masked-language heads
-      // meet any number of counted tokens, also as the rest behind the last full chunk.
-      if (heads[i].kind != HeadKind::kMaskedLm) continue;
-      for (std::int64_t counted = 1; counted < maximum_tokens; counted *= 2) {
-        PackedBatch few = planned_batch(&heads[i], counted, std::min(counted, config.maximum_length()));
-        few.head = static_cast<std::int32_t>(i);
-        plan([&](const Context& context, StackMemory& stack) {
-          if (training) {
-            runner.train(context, few, 1.0, StepIdentity{}, stack);
-          } else {
-            runner.loss(context, few, stack);
-          }
-        });
+  // A product of few rows may want more workspace than one of many (gemm packs it otherwise), and batches of all sizes come,
+  // so sizes in powers of two are planned besides the largest. Of each size, many short sequences take the most of what is
+  // counted by sequence, few long ones of what is counted by length.
+  std::vector<std::int64_t> sizes = {maximum_tokens};
+  for (std::int64_t size = 1; size < maximum_tokens; size *= 2) sizes.push_back(size);
+  for (const std::int64_t tokens : sizes) {
+    for (const std::int64_t length : {std::int64_t{1}, std::min(tokens, config.maximum_length())}) {
+      const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
+      plan([&](const Context& context, StackMemory& stack) {
+        runner.encode(context, unlabelled, config.num_hidden_layers, Pooling::kMean, stack);
+      });
+      for (std::size_t i = 0; i < heads.size(); ++i) {
+        PackedBatch batch = planned_batch(&heads[i], tokens, length);
+        batch.head = static_cast<std::int32_t>(i);
+        plan([&](const Context& context, StackMemory& stack) { runner.predict(context, batch, stack); });
+        plan([&](const Context& context, StackMemory& stack) { runner.loss(context, batch, stack); });
+        if (training) {
+          plan(
+              [&](const Context& context, StackMemory& stack) { runner.train(context, batch, 1.0, StepIdentity{}, stack); });
+        }
       }
     }
   }

@@ -163,5 +163,26 @@ TEST(Model, ReservesWhatItUses) {
   }
 }
 
+TEST(Model, ReservesForAnyNumberOfCountedTokens) {
+  // A product over a large vocabulary takes its workspace by another rule where it has few rows.
+  XlmrConfig config = tiny::config(NormPlacement::kPost);
+  config.vocab_size = 120002;
+  ModelOptions options;
+  options.training = true;
+  options.heads = {{"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)}};
+  const std::unique_ptr<Model> model = make_xlmr(config, options);
+  model->reserve(600, true);
+  for (const std::int64_t counted : {3, 100, 130, 200, 256, 257, 300}) {
+    std::vector<Example> examples = tiny::examples(HeadKind::kMaskedLm, std::vector<std::int64_t>(20, 30), 4);
+    std::int64_t left = counted;
+    for (Example& example : examples) {
+      for (std::int32_t& label : example.labels) label = left-- > 0 ? 7 : kIgnoredLabel;
+    }
+    const PackedBatch batch = tiny::packed(examples, HeadKind::kMaskedLm);
+    ASSERT_EQ(batch.counted_labels, counted);
+    EXPECT_TRUE(std::isfinite(model->train_batch(batch, 1, {1, 1}))) << counted;
+  }
+}
+
 }  // namespace
 }  // namespace koine
