@@ -57,7 +57,7 @@ def race(options, mode, lengths, batch):
     rounds = []
     for _ in range(options.rounds):
         best = {}
-        for precision in ("fp32", "bf16"):
+        for precision in options.precisions:
             common = ["--mode", mode, "--precision", precision, "--lengths", lengths, "--batch", str(batch), "--threads", str(options.threads),
                       "--repeats", str(options.repeats)]
             ours = run([options.bench] + common)
@@ -81,6 +81,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     options = parser.parse_args()
     lengths, source = mnli_lengths(options)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +93,7 @@ def main():
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({"date": datetime.date.today().isoformat(), "commit": commit, "processor": processor(),
                                   "threads": options.threads, "command": " ".join(["python3", "bench/peers/race_cpu.py"] + [
-                                      a for a in sys.argv[1:] if "/" not in a or a.startswith("b")]),
+                                      a if not a.startswith("/") else pathlib.Path(a).name for a in sys.argv[1:]]),
                                   "mnli_lengths": {"source": source, "sequences": len(lengths), "mean": statistics.mean(lengths)},
                                   "races": races}, indent=1) + "\n")
 
