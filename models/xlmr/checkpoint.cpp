@@ -61,13 +61,20 @@ std::string architecture_of(NormPlacement norm, const std::vector<HeadSpec>& hea
   return family + "Model";
 }
 
-/// The heads a transformers class can hold: the only one, or of several the masked language model's.
+/// The head a transformers class can hold: the only one, or of several the masked language model's, or else the first.
 std::vector<HeadSpec> saved_heads(const std::vector<HeadSpec>& heads) {
   if (heads.size() <= 1) return heads;
-  std::vector<HeadSpec> result;
-  std::copy_if(heads.begin(), heads.end(), std::back_inserter(result),
-               [](const HeadSpec& head) { return head.kind == HeadKind::kMaskedLm; });
-  return result;
+  const auto masked_lm =
+      std::find_if(heads.begin(), heads.end(), [](const HeadSpec& head) { return head.kind == HeadKind::kMaskedLm; });
+  return {masked_lm == heads.end() ? heads.front() : *masked_lm};
+}
+
+/// What transformers calls a parameter of a model with these heads: without the name of the head, and of a bare encoder
+/// without the model's prefix.
+std::string saved_name(const std::string& name, const std::vector<HeadSpec>& heads) {
+  if (heads.empty()) return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name;
+  const std::string head = "heads." + heads[0].name + ".";
+  return name.starts_with(head) ? name.substr(head.size()) : name;
 }
 
 nlohmann::json config_json(const XlmrConfig& config, const std::vector<HeadSpec>& heads,
@@ -162,7 +169,7 @@ void write_model(const std::filesystem::path& directory, const XlmrConfig& confi
     const int index = store.table().find(spec.name);
     if (index < 0) continue;  // A pooler that no head of this model reads.
     TensorSource source;
-    source.name = kept.empty() && spec.name.starts_with(kPrefix) ? spec.name.substr(kPrefix.size()) : spec.name;
+    source.name = saved_name(spec.name, kept);
     source.shape = spec.shape;
     source.data = store.master(index);
     tensors.push_back(std::move(source));

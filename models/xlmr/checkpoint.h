@@ -19,8 +19,9 @@ NormPlacement norm_placement_of(const ModelWeights& weights, NormPlacement decla
 /// have and are reported. UserError naming tensor and file otherwise.
 LoadReport read_weights(const ModelWeights& weights, const std::filesystem::path& directory, ParameterStore& store);
 
-/// Writes config.json and model.safetensors so that transformers loads them: with one head under that head's class, without
-/// a head as XLMRobertaModel, with several as masked language model where that is one of them, else as XLMRobertaModel.
+/// Writes config.json and model.safetensors so that transformers loads them with no missing and no unexpected key: with one
+/// head under that head's class, without a head as XLMRobertaModel, with several with the masked language model's, where
+/// there is one, else the first.
 void write_model(const std::filesystem::path& directory, const XlmrConfig& config, const std::vector<HeadSpec>& heads,
                  const std::vector<std::string>& labels, ParameterStore& store);
 

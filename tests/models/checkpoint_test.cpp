@@ -86,6 +86,21 @@ TEST_F(CheckpointTest, SavesWhatTransformersSaved) {
   }
 }
 
+TEST_F(CheckpointTest, NamedHeadsAreSavedUnderTransformersNames) {
+  ModelOptions options;
+  options.heads = {{"mnli", HeadKind::kSequence, 3}, {"squad", HeadKind::kSpan, 2}};
+  load_xlmr(fixture("xlm_roberta", "sequence"), options)->save((folder_ / "several").string());
+  options.heads.resize(1);
+  load_xlmr(fixture("xlm_roberta", "sequence"), options)->save((folder_ / "one").string());
+  const SafetensorsFile expected(fixture("xlm_roberta", "sequence") / "model.safetensors");
+  for (const char* saved : {"several", "one"}) {
+    const SafetensorsFile written(folder_ / saved / "model.safetensors");
+    EXPECT_EQ(written.tensors().size(), expected.tensors().size());
+    for (const auto& [name, entry] : expected.tensors()) EXPECT_TRUE(written.contains(name)) << saved << " lacks " << name;
+    EXPECT_EQ(read_json(folder_ / saved / "config.json")["architectures"][0], "XLMRobertaForSequenceClassification");
+  }
+}
+
 TEST_F(CheckpointTest, ReadsOldSpellings) {
   const fs::path source = fixture("xlm_roberta", "masked_lm");
   const SafetensorsFile original(source / "model.safetensors");
