@@ -59,14 +59,8 @@ MaskedLmForward forward(const HeadInput& input, const HeadParameters& head, cons
   state.mean = input.stack.allocate_array<float>("lm_mean", state.rows);
   state.rstd = input.stack.allocate_array<float>("lm_rstd", state.rows);
   state.normalised = input.stack.allocate_elements("lm_normalised", input.type, elements);
-  LayerNormForwardArguments norm;
-  norm.type = input.type;
-  norm.rows = state.rows;
-  norm.width = input.hidden;
-  norm.epsilon = input.epsilon;
+  LayerNormForwardArguments norm = norm_forward(input.type, state.rows, input.hidden, input.epsilon, head.norm);
   norm.input = state.activation;
-  norm.weight = head.norm.weight;
-  norm.bias = head.norm.bias;
   norm.output = state.normalised;
   norm.mean = state.mean;
   norm.rstd = state.rstd;

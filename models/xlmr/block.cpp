@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "kernels/attention/attention.h"
-#include "kernels/layernorm/layernorm.h"
 #include "kernels/reduce/reduce.h"
 
 namespace koine {
@@ -60,29 +59,29 @@ void attention_backward_of(const Context& context, const BlockShape& shape, cons
   attention_backward(context, attention);
 }
 
-LayerNormForwardArguments norm_forward(const BlockShape& shape, const BatchView& batch, const Norm& norm) {
+}  // namespace
+
+LayerNormForwardArguments norm_forward(DType type, std::int64_t rows, std::int64_t width, float epsilon, const Norm& norm) {
   LayerNormForwardArguments call;
-  call.type = shape.type;
-  call.rows = batch.tokens;
-  call.width = shape.hidden;
-  call.epsilon = shape.epsilon;
+  call.type = type;
+  call.rows = rows;
+  call.width = width;
+  call.epsilon = epsilon;
   call.weight = norm.weight;
   call.bias = norm.bias;
   return call;
 }
 
-LayerNormBackwardArguments norm_backward(const BlockShape& shape, const BatchView& batch, const Norm& norm) {
+LayerNormBackwardArguments norm_backward(DType type, std::int64_t rows, std::int64_t width, const Norm& norm) {
   LayerNormBackwardArguments call;
-  call.type = shape.type;
-  call.rows = batch.tokens;
-  call.width = shape.hidden;
+  call.type = type;
+  call.rows = rows;
+  call.width = width;
   call.weight = norm.weight;
   call.d_weight = norm.d_weight;
   call.d_bias = norm.d_bias;
   return call;
 }
-
-}  // namespace
 
 BlockActivations allocate_block_activations(StackMemory& stack, const std::string& name, const BlockShape& shape,
                                             std::int64_t tokens, bool keep_pre_activation) {
@@ -185,7 +184,7 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
 
   const void* attention_input = input;
   if (!post) {
-    LayerNormForwardArguments norm = norm_forward(shape, batch, parameters.input_norm);
+    LayerNormForwardArguments norm = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.input_norm);
     norm.input = input;
     norm.output = activations.attention_input;
     norm.mean = activations.input_mean;
@@ -207,7 +206,7 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
                   .input = activations.attention,
                   .output = activations.attention_sum});
 
-  LayerNormForwardArguments middle = norm_forward(shape, batch, parameters.middle_norm);
+  LayerNormForwardArguments middle = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.middle_norm);
   middle.input = activations.attention_sum;
   middle.residual = input;
   middle.dropout = dropout.attention_output;
@@ -234,7 +233,7 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
                   .residual = post ? nullptr : activations.attention_sum});
   if (!post) return;
 
-  LayerNormForwardArguments last = norm_forward(shape, batch, parameters.output_norm);
+  LayerNormForwardArguments last = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.output_norm);
   last.input = activations.output_sum;
   last.residual = activations.middle;
   last.dropout = dropout.output;
@@ -258,7 +257,7 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
   // d_output becomes the gradient of what the feed-forward's result was added to (post-norm: n + f; pre-norm: y itself).
   const void* d_feed_forward = d_output;
   if (post) {
-    LayerNormBackwardArguments last = norm_backward(shape, batch, parameters.output_norm);
+    LayerNormBackwardArguments last = norm_backward(type, batch.tokens, shape.hidden, parameters.output_norm);
     last.d_output = d_output;
     last.sum = activations.output_sum;
     last.mean = activations.output_mean;
@@ -289,7 +288,7 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
                    .d_input = d_middle,
                    .residual = post ? d_output : nullptr});
 
-  LayerNormBackwardArguments middle = norm_backward(shape, batch, parameters.middle_norm);
+  LayerNormBackwardArguments middle = norm_backward(type, batch.tokens, shape.hidden, parameters.middle_norm);
   middle.d_output = d_middle;
   middle.d_residual_stream = post ? nullptr : d_output;
   middle.sum = activations.attention_sum;
@@ -319,7 +318,7 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
                    .residual = post ? d_middle : nullptr});
   if (post) return;
 
-  LayerNormBackwardArguments first = norm_backward(shape, batch, parameters.input_norm);
+  LayerNormBackwardArguments first = norm_backward(type, batch.tokens, shape.hidden, parameters.input_norm);
   first.d_output = d_attention;
   first.d_residual_stream = d_middle;
   first.sum = input;

@@ -15,6 +15,7 @@
 #include "engine/batch/packed_batch.h"
 #include "kernels/common/registry.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/layernorm/layernorm.h"
 #include "kernels/random/dropout_mask.h"
 #include "models/xlmr/config.h"
 #include "models/xlmr/parameters.h"
@@ -97,7 +98,11 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
                     const BlockDropout& dropout, const BatchView& batch, const void* input,
                     const BlockActivations& activations, void* d_output, void* d_input, StackMemory& stack);
 
-// The products of a linear layer, shared with the heads.
+// The arguments of a layer normalisation, and the products of a linear layer, shared with the embeddings and the heads.
+
+/// Sizes and parameters filled in; operands are the caller's.
+LayerNormForwardArguments norm_forward(DType type, std::int64_t rows, std::int64_t width, float epsilon, const Norm& norm);
+LayerNormBackwardArguments norm_backward(DType type, std::int64_t rows, std::int64_t width, const Norm& norm);
 
 /// output = input W^T + bias, then `epilogue`; `pre_activation` as in gemm.h; residual added where given. `output_type` fp32
 /// lets logits of a mixed-precision model be fp32.

@@ -101,14 +101,9 @@ void Encoder::embed(const Context& context, const BatchView& batch, const Dropou
   lookup.output = post ? activations.embedding_sum : activations.embeddings;
   embedding_forward(context, lookup);
   if (post) {
-    LayerNormForwardArguments norm;
-    norm.type = shape_.type;
-    norm.rows = batch.tokens;
-    norm.width = shape_.hidden;
-    norm.epsilon = shape_.epsilon;
+    LayerNormForwardArguments norm =
+        norm_forward(shape_.type, batch.tokens, shape_.hidden, shape_.epsilon, parameters_.embedding_norm);
     norm.input = activations.embedding_sum;
-    norm.weight = parameters_.embedding_norm.weight;
-    norm.bias = parameters_.embedding_norm.bias;
     norm.output = activations.embeddings;
     norm.mean = activations.embedding_mean;
     norm.rstd = activations.embedding_rstd;
@@ -122,14 +117,9 @@ void Encoder::embed(const Context& context, const BatchView& batch, const Dropou
 
 void Encoder::final_norm(const Context& context, const BatchView& batch, const void* input,
                          EncoderActivations& activations) const {
-  LayerNormForwardArguments norm;
-  norm.type = shape_.type;
-  norm.rows = batch.tokens;
-  norm.width = shape_.hidden;
-  norm.epsilon = shape_.epsilon;
+  LayerNormForwardArguments norm =
+      norm_forward(shape_.type, batch.tokens, shape_.hidden, shape_.epsilon, parameters_.final_norm);
   norm.input = input;
-  norm.weight = parameters_.final_norm.weight;
-  norm.bias = parameters_.final_norm.bias;
   norm.output = activations.final_output;
   norm.mean = activations.final_mean;
   norm.rstd = activations.final_rstd;
