@@ -4,6 +4,7 @@ namespace koine {
 
 void cast_reference(const Context&, const CastArguments&, void*);
 void cast_cpu(const Context&, const CastArguments&, void*);
+void cast_portable(const Context&, const CastArguments&, void*);
 
 namespace {
 
@@ -28,7 +29,8 @@ const Operation<CastArguments>& operation<CastArguments>() {
                                                  validate,
                                                  flops,
                                                  bytes,
-                                                 {{"cpu", Device::kCpu, 0, not_double, nullptr, cast_cpu},
+                                                 {{"portable", Device::kCuda, 80, not_double, nullptr, cast_portable},
+                                                  {"cpu", Device::kCpu, 0, not_double, nullptr, cast_cpu},
                                                   {kReference, Device::kCpu, 0, nullptr, nullptr, cast_reference}}};
   return table;
 }

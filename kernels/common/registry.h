@@ -40,7 +40,7 @@ struct Context {
   const std::map<std::string, std::string, std::less<>>* forced = nullptr;
   /// Where to add up time and work, or null.
   Profile* profile = nullptr;
-  /// CUDA stream; null on the CPU.
+  /// CUDA stream (kernels/cuda/runtime.h); null on the CPU.
   void* stream = nullptr;
   /// Compute capability times ten (80, 90) on CUDA; 0 on the CPU.
   int architecture = 0;

@@ -4,7 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+/// Marks functions that CUDA kernels may call too.
+#if defined(__CUDACC__)
+#define KOINE_HOST_DEVICE __host__ __device__ inline
+#else
+#define KOINE_HOST_DEVICE inline
+#endif
 
 namespace koine {
 
@@ -26,19 +32,15 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-inline float to_float(BFloat16 value) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(value.bits) << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof result);
-  return result;
+KOINE_HOST_DEVICE float to_float(BFloat16 value) {
+  return __builtin_bit_cast(float, static_cast<std::uint32_t>(value.bits) << 16);
 }
-inline float to_float(float value) { return value; }
+KOINE_HOST_DEVICE float to_float(float value) { return value; }
 
 /// Rounds to the nearest bfloat16, ties to even; NaN stays a quiet NaN, and what is beyond the largest bfloat16 becomes
 /// infinity, as the hardware conversions do.
-inline BFloat16 to_bfloat16(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
+KOINE_HOST_DEVICE BFloat16 to_bfloat16(float value) {
+  auto bits = __builtin_bit_cast(std::uint32_t, value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((bits >> 16) | 0x40u)};
   bits += 0x7fffu + ((bits >> 16) & 1u);
   return {static_cast<std::uint16_t>(bits >> 16)};

@@ -28,6 +28,8 @@ struct Dropout {
   float rate = 0;          ///< probability of dropping, in [0, 1); 0 = no dropout, nothing below is read
   std::uint32_t seed = 0;  ///< of the run
   std::uint32_t step = 0;  ///< optimizer step
+  /// On a device: where to read the step instead, so that recorded work can be run again for another step. Null: `step`.
+  const std::uint32_t* step_from = nullptr;
   std::uint32_t site = 0;  ///< which dropout of the model, below 65,536
   /// [rows] for hidden units, [sequences] for attention: the example each belongs to.
   const std::uint32_t* examples = nullptr;

@@ -7,6 +7,26 @@ namespace {
 
 using testing::Buffer;
 
+void check_on_device(const Variant<CastArguments>& variant, CastArguments arguments, const std::vector<double>& values,
+                     const Buffer& expected) {
+  if (cuda::device_count() == 0) return;
+  for (const bool aligned : {false, true}) {
+    testing::for_each_schedule([&](const std::string& schedule) {
+      Buffer input(arguments.input_type, arguments.count, aligned);
+      Buffer output(arguments.output_type, arguments.count, aligned);
+      for (std::int64_t i = 0; i < arguments.count; ++i) {
+        store_element(input.data(), arguments.input_type, i, values[static_cast<std::size_t>(i)]);
+      }
+      arguments.input = input.data();
+      arguments.output = output.data();
+      testing::launch_on_device(testing::context_for(Device::kCuda), variant, arguments, {}, {&input, &output}, nullptr);
+      EXPECT_TRUE(output.guards_intact());
+      EXPECT_EQ(std::memcmp(output.data(), expected.data(), expected.bytes()), 0)
+          << variant.name << (aligned ? " aligned, " : ", ") << arguments.count << " elements, " << schedule;
+    });
+  }
+}
+
 // Exact for every pair of types the variants take: the reference's bits.
 TEST(Cast, VariantsAreExact) {
   const Operation<CastArguments>& table = operation<CastArguments>();
@@ -25,6 +45,10 @@ TEST(Cast, VariantsAreExact) {
         arguments.output = expected.data();
         testing::reference_variant<CastArguments>().launch(Context{}, arguments, nullptr);
         for (const Variant<CastArguments>& variant : table.variants) {
+          if (variant.device == Device::kCuda) {
+            check_on_device(variant, arguments, values, expected);
+            continue;
+          }
           if (!usable(variant, Context{}, arguments)) continue;
           testing::for_each_instruction_set([&](const std::string& instructions) {
             testing::for_each_thread_count([&](int threads) {

@@ -10,14 +10,17 @@
 // with the maximum over the operand, and `accumulation` what the case grants for summing and computing in fp32:
 // fp32_error(roundings, magnitude). Operands marked exact must equal `rounded` bit for bit.
 //
-// Outputs and workspaces are NaN before each launch and guarded on both sides. Every variant must give the same bits when
-// run again, and with 1, 2 and 3 threads.
+// Outputs and workspaces are NaN before each launch and guarded on both sides. Every CPU variant must give the same bits
+// when run again, and with 1, 2 and 3 threads. CUDA variants run on copies of the operands in device memory, aligned and
+// not; by the host implementation (kernels/cuda/host) in several orders of blocks and threads, which must give the same
+// bits, and on a device where the build has one.
 //
 //   Case<DropoutArguments> test_case("three rows");
 //   test_case.set_type = [](auto& arguments, DType type) { arguments.type = type; };
 //   test_case.arguments.rows = 3; ...                                     // integers, flags, host arrays of integers
 //   test_case.input("input", random_values(count), [](auto& arguments, void* data) { arguments.input = data; });
 //   test_case.output("output", count, [](auto& arguments, void* data) { arguments.output = data; });
+//   test_case.array(ids);                            // host memory the arguments point into: a std::vector that outlives it
 //   check_variants(test_case);
 
 #include <gtest/gtest.h>
@@ -32,10 +35,16 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/common/parallel.h"
 #include "kernels/common/registry.h"
+#include "kernels/cuda/runtime.h"
+#if !defined(KOINE_HAVE_CUDA)
+#include "kernels/cuda/host/execution.h"
+#include "kernels/cuda/host/memory_guard.h"
+#endif
 
 namespace koine::testing {
 
@@ -51,11 +60,15 @@ class Buffer {
     std::memset(memory_.get(), kGuardValue, size_);
     std::memset(data(), 0xff, bytes);
   }
-  Buffer(DType type, std::int64_t count) : Buffer(static_cast<std::size_t>(count) * size_of(type), size_of(type)) {}
+  Buffer(DType type, std::int64_t count, bool aligned = false)
+      : Buffer(static_cast<std::size_t>(count) * size_of(type), aligned ? 0 : size_of(type)) {}
 
   void* data() { return memory_.get() + begin_; }
   const void* data() const { return memory_.get() + begin_; }
   std::size_t bytes() const { return bytes_; }
+  /// All of it, guards included.
+  unsigned char* block() { return memory_.get(); }
+  std::size_t block_bytes() const { return size_; }
   bool guards_intact() const {
     const auto untouched = [](unsigned char value) { return value == kGuardValue; };
     return std::all_of(memory_.get(), memory_.get() + begin_, untouched) &&
@@ -127,6 +140,97 @@ struct Operand {
   std::function<void(Arguments&, void*)> bind;
 };
 
+/// Host memory that arguments point into. A launch on a device uses a copy of it there, and copies it back.
+struct Region {
+  void* begin = nullptr;
+  std::size_t bytes = 0;
+};
+template <class T>
+Region region_of(const std::vector<T>& values) {
+  return {const_cast<T*>(values.data()), values.size() * sizeof(T)};
+}
+inline Region region_of(Buffer& buffer) { return {buffer.data(), buffer.bytes()}; }
+
+/// The device of CUDA variants, and the architecture; the CPU for others. `available` false: this machine has none.
+inline Context context_for(Device device, bool* available = nullptr) {
+  Context context;
+  context.device = device;
+  if (device == Device::kCuda) {
+    const bool found = cuda::device_count() > 0;
+    if (available != nullptr) *available = found;
+    context.architecture = found ? cuda::device_properties(0).architecture : 0;
+  }
+  return context;
+}
+
+/// A copy of host memory in device memory, with what lies around it unreadable where the address sanitizer watches.
+class DeviceCopy {
+ public:
+  /// `block`: bytes around the region that come along, guards; or the region itself.
+  DeviceCopy(Region region, Region block)
+      : region_(region), block_(block), memory_("a test's operand", std::max<std::size_t>(block.bytes, 1)) {
+    cuda::copy_to_device(memory_.data(), block.begin, block.bytes, nullptr);
+    cuda::synchronize(nullptr);
+    guard(true);
+  }
+  void copy_back() {
+    guard(false);
+    cuda::copy_to_host(block_.begin, memory_.data(), block_.bytes, nullptr);
+    cuda::synchronize(nullptr);
+  }
+  /// Where `address` lies on the device; null where it is not in this region (its end belongs to it).
+  void* translate(const void* address) const {
+    const auto* begin = static_cast<const char*>(region_.begin);
+    const auto* wanted = static_cast<const char*>(address);
+    if (region_.begin == nullptr || wanted < begin || wanted > begin + region_.bytes) return nullptr;
+    return static_cast<char*>(memory_.data()) + (wanted - static_cast<const char*>(block_.begin));
+  }
+
+ private:
+  void guard([[maybe_unused]] bool on) {
+#if !defined(KOINE_HAVE_CUDA)
+    const auto change = on ? cuda::host::make_unreadable : cuda::host::make_readable;
+    const auto before = static_cast<std::size_t>(static_cast<char*>(region_.begin) - static_cast<char*>(block_.begin));
+    change(memory_.data(), before / 8 * 8);  // the sanitizer's granules are 8 bytes
+    change(static_cast<char*>(memory_.data()) + before + region_.bytes, memory_.bytes() - before - region_.bytes);
+#endif
+  }
+  Region region_;
+  Region block_;
+  cuda::DeviceMemory memory_;
+};
+
+/// Launches a CUDA variant with `arguments`, whose pointers into the regions and buffers are turned into pointers to copies
+/// on the device; afterwards the regions and buffers hold what the launch left.
+template <class Arguments>
+void launch_on_device(const Context& context, const Variant<Arguments>& variant, Arguments arguments,
+                      const std::vector<Region>& regions, const std::vector<Buffer*>& buffers, void* workspace) {
+  static_assert(std::is_trivially_copyable_v<Arguments>);
+  std::vector<std::unique_ptr<DeviceCopy>> copies;
+  for (Buffer* buffer : buffers) {
+    copies.push_back(std::make_unique<DeviceCopy>(region_of(*buffer), Region{buffer->block(), buffer->block_bytes()}));
+  }
+  for (const Region& region : regions) copies.push_back(std::make_unique<DeviceCopy>(region, region));
+  const auto translate = [&](void* address) -> void* {
+    for (const auto& copy : copies) {
+      if (void* there = copy->translate(address)) return there;
+    }
+    return address;
+  };
+  unsigned char bytes[sizeof(Arguments)];
+  std::memcpy(bytes, &arguments, sizeof bytes);
+  for (std::size_t at = 0; at + sizeof(void*) <= sizeof bytes; at += sizeof(void*)) {
+    void* word = nullptr;
+    std::memcpy(&word, bytes + at, sizeof word);
+    word = translate(word);
+    std::memcpy(bytes + at, &word, sizeof word);
+  }
+  std::memcpy(&arguments, bytes, sizeof bytes);
+  variant.launch(context, arguments, translate(workspace));
+  cuda::synchronize(nullptr);
+  for (const auto& copy : copies) copy->copy_back();
+}
+
 template <class Arguments>
 struct Case {
   using Bind = std::function<void(Arguments&, void*)>;
@@ -138,6 +242,14 @@ struct Case {
   std::function<void(Arguments&, DType)> set_type;
   std::vector<DType> types = {DType::kFloat32, DType::kBFloat16};
   std::vector<Operand<Arguments>> operands;
+  std::vector<Region> arrays;
+  bool large = false;  ///< too large for the host implementation of the CUDA kernels
+
+  /// Names host memory the arguments point into: integers, doubles, examples of a Dropout. Outlives the case.
+  template <class T>
+  void array(const std::vector<T>& values) {
+    arrays.push_back(region_of(values));
+  }
 
   /// The functions below add an operand of the type under test and return it; the ..._fp32 ones one that is always fp32.
   Operand<Arguments>& input(std::string operand, std::vector<double> values, Bind bind) {
@@ -188,14 +300,16 @@ struct Outcome {
 };
 
 /// Launches `variant` on fresh memory. The inputs are rounded to `data_type`, and stored and computed in `compute_type`.
+/// Arrays are as they were afterwards: what a variant writes there, tests look at by themselves.
 template <class Arguments>
-Outcome launch(const Case<Arguments>& test_case, const Variant<Arguments>& variant, DType data_type, DType compute_type) {
+Outcome launch(const Case<Arguments>& test_case, const Variant<Arguments>& variant, DType data_type, DType compute_type,
+               bool aligned = false) {
   Outcome outcome;
   Arguments arguments = test_case.arguments;
   if (test_case.set_type) test_case.set_type(arguments, compute_type);
   for (const Operand<Arguments>& operand : test_case.operands) {
     outcome.types.push_back(operand.fixed_fp32 ? DType::kFloat32 : compute_type);
-    outcome.buffers.emplace_back(outcome.types.back(), operand.count);
+    outcome.buffers.emplace_back(outcome.types.back(), operand.count, aligned);
     if (operand.read) {
       for (std::int64_t i = 0; i < operand.count; ++i) {
         const double value = operand.values[static_cast<std::size_t>(i)];
@@ -211,7 +325,15 @@ Outcome launch(const Case<Arguments>& test_case, const Variant<Arguments>& varia
   EXPECT_GE(operation<Arguments>().flops(arguments), 0);
   EXPECT_GE(operation<Arguments>().bytes(arguments), 0);
   Buffer workspace(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(arguments));
-  variant.launch(Context{}, arguments, workspace.bytes() == 0 ? nullptr : workspace.data());
+  void* const space = workspace.bytes() == 0 ? nullptr : workspace.data();
+  const Context context = context_for(variant.device);
+  if (variant.device == Device::kCuda) {
+    std::vector<Buffer*> buffers = {&workspace};
+    for (Buffer& buffer : outcome.buffers) buffers.push_back(&buffer);
+    launch_on_device(context, variant, arguments, test_case.arrays, buffers, space);
+  } else {
+    variant.launch(context, arguments, space);
+  }
   EXPECT_TRUE(workspace.guards_intact()) << test_case.name << ": " << variant.name << " wrote outside its workspace";
   for (std::size_t i = 0; i < outcome.buffers.size(); ++i) {
     EXPECT_TRUE(outcome.buffers[i].guards_intact())
@@ -293,6 +415,19 @@ inline void for_each_thread_count(const std::function<void(int)>& body) {
   set_thread_count(before);
 }
 
+/// Calls `body(name)` for several orders of blocks and threads of the host implementation; once on a device.
+inline void for_each_schedule(const std::function<void(const std::string&)>& body) {
+#if defined(KOINE_HAVE_CUDA)
+  body("on the device");
+#else
+  for (const std::uint64_t seed : {2, 3, 0}) {
+    cuda::host::set_schedule_seed(seed);
+    body(concatenate("schedule ", seed));
+  }
+  cuda::host::set_schedule_seed(1);
+#endif
+}
+
 /// Every usable variant against the reference, and each against itself.
 template <class Arguments>
 void check_variants(const Case<Arguments>& test_case) {
@@ -303,7 +438,25 @@ void check_variants(const Case<Arguments>& test_case) {
     Arguments typed = test_case.arguments;
     if (test_case.set_type) test_case.set_type(typed, type);
     for (const Variant<Arguments>& variant : table.variants) {
-      if (variant.name == kReference || !usable(variant, Context{}, typed)) continue;
+      bool available = true;
+      const Context context = context_for(variant.device, &available);
+      if (variant.name == kReference || !available || !usable(variant, context, typed)) continue;
+      if (variant.device == Device::kCuda) {
+        if (test_case.large && cuda::on_host()) continue;
+        for (const bool aligned : {false, true}) {
+          const std::string label = concatenate(table.name, ":", variant.name, aligned ? " aligned " : " ", name_of(type),
+                                                ", ", test_case.name, ": ");
+          const Outcome first = launch(test_case, variant, type, type, aligned);
+          for (std::size_t i = 0; i < test_case.operands.size(); ++i) {
+            if (test_case.operands[i].written) compare_operand(test_case, i, first, rounded, truth, label);
+          }
+          for_each_schedule([&](const std::string& schedule) {
+            EXPECT_TRUE(same_bits(first, launch(test_case, variant, type, type, aligned)))
+                << label << schedule << " differs";
+          });
+        }
+        continue;
+      }
       for_each_instruction_set([&](const std::string& instructions) {
         const std::string label =
             concatenate(table.name, ":", variant.name, " ", instructions, " ", name_of(type), ", ", test_case.name, ": ");
