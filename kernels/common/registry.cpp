@@ -1,14 +1,20 @@
 #include "kernels/common/registry.h"
 
+#include <chrono>
+
 #include "kernels/activation/activation.h"
 #include "kernels/attention/attention.h"
 #include "kernels/cast/cast.h"
+#include "kernels/common/tuning_table.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather/gather.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/weight_gradients.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/optimizer/adamw.h"
+#include "kernels/optimizer/gradient_norm.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
@@ -24,9 +30,7 @@ OperationSummary summary() {
   OperationSummary result;
   result.name = table.name;
   for (const Variant<Arguments>& variant : table.variants) {
-    const std::string architecture =
-        variant.minimum_architecture == 0 ? "" : concatenate(", architecture ", variant.minimum_architecture);
-    result.variants.push_back(concatenate(variant.name, " (", name_of(variant.device), architecture, ")"));
+    result.variants.push_back({std::string(variant.name), variant.device, variant.minimum_architecture});
   }
   return result;
 }
@@ -38,13 +42,27 @@ std::vector<OperationSummary> summaries() {
 
 }  // namespace
 
+std::string_view tuned_variant(std::string_view operation, int architecture, const std::string& key) {
+  for (const TunedVariant& row : kTuningTable) {
+    if (row.architecture == architecture && row.operation == operation && row.key == key) return row.variant;
+  }
+  return "";
+}
+
+double profile_clock(const Context& context) {
+  if (context.device == Device::kCuda) cuda::synchronize(context.stream);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 std::vector<OperationSummary> all_operations() {
   return summaries<ActivationBackwardArguments, ActivationForwardArguments, AdamWArguments, AdamWRowsArguments,
-                   AttentionBackwardArguments, AttentionForwardArguments, CastArguments, ClipFactorArguments,
-                   ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments, EmbeddingForwardArguments,
-                   GatherRowsArguments, GemmArguments, LayerNormBackwardArguments, LayerNormForwardArguments,
-                   MeanPoolingBackwardArguments, MeanPoolingForwardArguments, ScatterRowsArguments,
-                   SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments, SumOfSquaresArguments, TopKArguments>();
+                   AdamWSegmentsArguments, AttentionBackwardArguments, AttentionForwardArguments, CastArguments,
+                   ClipFactorArguments, ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments,
+                   EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
+                   LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
+                   MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments,
+                   SumArguments, SumOfSquaresArguments, TopKArguments,
+                   WeightGradientsArguments>();
 }
 
 }  // namespace koine

@@ -7,7 +7,7 @@
 // the context's device and supports the arguments, unless the context forces another. Tests and benchmarks walk
 // `Operation::variants`, so a variant is tested and measured by standing in that list.
 
-#include <chrono>
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <string>
@@ -20,7 +20,7 @@
 
 namespace koine {
 
-/// Time and work by operation, filled by run() where a context has one.
+/// Time and work by operation, filled by run() where a context has one. On a device, run() then waits for every operation.
 struct Profile {
   struct Entry {
     std::int64_t calls = 0;
@@ -66,6 +66,8 @@ struct Operation {
   double (*flops)(const Arguments&) = nullptr;
   double (*bytes)(const Arguments&) = nullptr;  ///< least memory traffic: every operand read once, every result written once
   std::vector<Variant<Arguments>> variants;     ///< in order of preference
+  /// What the speed of variants depends on, as the tuning table spells it ("nt 16384x3072x1024 bf16"); null: not tuned.
+  std::string (*tuning_key)(const Arguments&) = nullptr;
 };
 
 inline constexpr std::string_view kReference = "reference";
@@ -80,7 +82,11 @@ bool usable(const Variant<Arguments>& variant, const Context& context, const Arg
          (variant.supports == nullptr || variant.supports(arguments));
 }
 
-/// The variant run() would launch. Throws Error where there is none, or where the forced one does not fit.
+/// The variant the committed table of measurements (kernels/common/tuning_table.h) holds for the fastest, or "".
+std::string_view tuned_variant(std::string_view operation, int architecture, const std::string& key);
+
+/// The variant run() would launch: the forced one; else the one measured as the fastest for such arguments on such a device;
+/// else the first that fits. Throws Error where there is none, or where the forced one does not fit.
 template <class Arguments>
 const Variant<Arguments>& choose_variant(const Context& context, const Arguments& arguments) {
   const Operation<Arguments>& table = operation<Arguments>();
@@ -89,6 +95,12 @@ const Variant<Arguments>& choose_variant(const Context& context, const Arguments
     const auto found = context.forced->find(table.name);
     if (found != context.forced->end()) forced = found->second;
   }
+  if (forced.empty() && context.device == Device::kCuda && table.tuning_key != nullptr) {
+    const std::string_view tuned = tuned_variant(table.name, context.architecture, table.tuning_key(arguments));
+    for (const Variant<Arguments>& variant : table.variants) {
+      if (variant.name == tuned && usable(variant, context, arguments)) return variant;
+    }
+  }
   for (const Variant<Arguments>& variant : table.variants) {
     if (forced.empty() ? variant.name == kReference : variant.name != forced) continue;
     if (usable(variant, context, arguments)) return variant;
@@ -96,6 +108,9 @@ const Variant<Arguments>& choose_variant(const Context& context, const Arguments
   throw Error(concatenate("operation ", table.name, " has no variant ", forced, forced.empty() ? "" : " ",
                           "for these arguments on device ", name_of(context.device)));
 }
+
+/// Seconds of a clock, read when all work of the context's device is done: for profiles only.
+double profile_clock(const Context& context);
 
 /// Checks the arguments, takes the workspace, launches `variant`.
 template <class Arguments>
@@ -108,12 +123,11 @@ void run_variant(const Context& context, const Variant<Arguments>& variant, cons
       return;
     }
     const Operation<Arguments>& table = operation<Arguments>();
-    const auto start = std::chrono::steady_clock::now();
+    const double start = profile_clock(context);
     variant.launch(context, arguments, workspace);
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     Profile::Entry& entry = context.profile->operations[std::string(table.name)];
+    entry.seconds += profile_clock(context) - start;
     entry.calls += 1;
-    entry.seconds += taken.count();
     entry.flops += table.flops(arguments);
     entry.bytes += table.bytes(arguments);
   };
@@ -126,16 +140,40 @@ void run_variant(const Context& context, const Variant<Arguments>& variant, cons
   launch(context.scratch->allocate(operation<Arguments>().name, bytes));
 }
 
+/// The most workspace any variant wants that may be picked for arguments of about these sizes: for plans of memory.
+template <class Arguments>
+std::size_t planned_workspace_bytes(const Context& context, const Arguments& arguments) {
+  const Variant<Arguments>& chosen = choose_variant(context, arguments);
+  std::size_t most = chosen.workspace_bytes == nullptr ? 0 : chosen.workspace_bytes(arguments);
+  if (operation<Arguments>().tuning_key == nullptr || context.device == Device::kCpu) return most;
+  for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+    if (!usable(variant, context, arguments) || variant.workspace_bytes == nullptr) continue;
+    most = std::max(most, variant.workspace_bytes(arguments));
+  }
+  return most;
+}
+
 template <class Arguments>
 void run(const Context& context, const Arguments& arguments) {
   operation<Arguments>().validate(arguments);
-  run_variant(context, choose_variant(context, arguments), arguments);
+  if (!context.dry_run) {
+    run_variant(context, choose_variant(context, arguments), arguments);
+  } else if (const std::size_t bytes = planned_workspace_bytes(context, arguments); bytes > 0) {
+    check(context.scratch != nullptr, "the operation needs scratch and the context has none");
+    const StackScope scope(*context.scratch);
+    context.scratch->allocate(operation<Arguments>().name, bytes);
+  }
 }
 
 /// What `koine doctor` and the benchmarks list.
 struct OperationSummary {
+  struct Variant {
+    std::string name;
+    Device device = Device::kCpu;
+    int minimum_architecture = 0;
+  };
   std::string name;
-  std::vector<std::string> variants;  ///< "name (device, architecture)"
+  std::vector<Variant> variants;  ///< in order of preference
 };
 /// All operations of this build, by name. Defined in registry.cpp, which lists them.
 std::vector<OperationSummary> all_operations();

@@ -36,7 +36,7 @@ void set_device(int device);
 /// Bytes of the device's memory that nobody has taken.
 std::size_t free_memory();
 
-/// Memory of the device, on a multiple of 256 bytes.
+/// Memory of the device, on a multiple of 256 bytes. Giving it back waits for the device, which may still use it.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
@@ -53,7 +53,7 @@ class DeviceMemory {
   std::size_t bytes_ = 0;
 };
 
-/// Host memory the device can copy from and to while the host goes on.
+/// Host memory the device can copy from and to while the host goes on. Giving it back waits for the device.
 class PinnedMemory {
  public:
   PinnedMemory() = default;
@@ -127,13 +127,16 @@ class Graph {
   void* handle_ = nullptr;
 };
 
-// All of these put work into a stream (null: the default stream) and return; the memory is to stay until it has run.
+// All of these put work into a stream and return; the memory is to stay until it has run. The default stream (null) is
+// ordered with no Stream: whoever mixes them waits in between.
 void copy_to_device(void* device, const void* host, std::size_t bytes, void* stream);
 void copy_to_host(void* host, const void* device, std::size_t bytes, void* stream);
 void copy_on_device(void* to, const void* from, std::size_t bytes, void* stream);
 void fill_with_zero(void* device, std::size_t bytes, void* stream);
 /// The calling thread waits until everything in the stream has run; throws what went wrong in it.
 void synchronize(void* stream);
+/// The calling thread waits for all streams. For the start and the end of things, and for errors; never in a step.
+void synchronize_device();
 
 /// What this process has asked of the device so far, for tests that promise "nothing in a step waits or allocates".
 struct Trace {

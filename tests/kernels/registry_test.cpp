@@ -9,15 +9,20 @@
 namespace koine {
 namespace {
 
-TEST(Registry, EveryOperationHasAReferenceAndACpuVariant) {
+TEST(Registry, EveryOperationHasAReferenceAndAVariantForEachDevice) {
   std::set<std::string> names;
   for (const OperationSummary& summary : all_operations()) {
     EXPECT_TRUE(names.insert(summary.name).second) << summary.name << " is there twice";
-    const std::set<std::string> variants(summary.variants.begin(), summary.variants.end());
-    EXPECT_EQ(variants.size(), summary.variants.size()) << summary.name << " has two variants of one name";
-    EXPECT_EQ(variants.count("reference (cpu)"), 1u) << summary.name;
-    EXPECT_EQ(summary.variants.back(), "reference (cpu)") << summary.name;
-    EXPECT_GE(summary.variants.size(), 2u) << summary.name << " has nothing a user could run";
+    std::set<std::string> variants;
+    std::set<Device> devices;
+    for (const OperationSummary::Variant& variant : summary.variants) {
+      EXPECT_TRUE(variants.insert(variant.name).second) << summary.name << " has two variants " << variant.name;
+      if (variant.name != kReference) devices.insert(variant.device);
+    }
+    EXPECT_EQ(variants.count(std::string(kReference)), 1u) << summary.name;
+    EXPECT_EQ(summary.variants.back().name, kReference) << summary.name;
+    EXPECT_EQ(devices.count(Device::kCpu), 1u) << summary.name << " has nothing a user could run on a CPU";
+    EXPECT_EQ(devices.count(Device::kCuda), 1u) << summary.name << " has nothing a user could run on a GPU";
   }
 }
 

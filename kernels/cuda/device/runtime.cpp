@@ -114,7 +114,9 @@ DeviceMemory::DeviceMemory(std::string name, std::size_t bytes) : bytes_(bytes) 
 }
 
 DeviceMemory::~DeviceMemory() {
-  if (data_ != nullptr) cudaFree(data_);
+  if (data_ == nullptr) return;
+  cudaDeviceSynchronize();
+  cudaFree(data_);
 }
 DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
@@ -130,7 +132,9 @@ PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   ++allocations;
 }
 PinnedMemory::~PinnedMemory() {
-  if (data_ != nullptr) cudaFreeHost(data_);
+  if (data_ == nullptr) return;
+  cudaDeviceSynchronize();
+  cudaFreeHost(data_);
 }
 PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
@@ -241,6 +245,11 @@ void fill_with_zero(void* device, std::size_t bytes, void* stream) {
 void synchronize(void* stream) {
   ++synchronizations;
   require_success(cudaStreamSynchronize(stream_of(stream)), "waiting for a stream");
+}
+
+void synchronize_device() {
+  ++synchronizations;
+  require_success(cudaDeviceSynchronize(), "waiting for the device");
 }
 
 Trace trace() { return {allocations, synchronizations, launches, graph_launches, copies}; }

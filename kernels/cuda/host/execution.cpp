@@ -1,6 +1,7 @@
 #include "kernels/cuda/host/execution.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -11,11 +12,12 @@
 #include "kernels/common/types.h"
 #include "kernels/cuda/host/fibre.h"
 #include "kernels/cuda/host/memory_guard.h"
+#include "kernels/cuda/host/race_hooks.h"
 
 namespace koine::cuda::host {
 namespace {
 
-constexpr std::size_t kStackBytes = 256 << 10;
+constexpr std::size_t kStackBytes = 252 << 10;
 constexpr int kWarp = 32;
 constexpr int kMostThreads = 1024;
 constexpr std::size_t kMostShared = 227 << 10;  // of a block, compute capability 9.0; 163 KiB on 8.0
@@ -25,7 +27,12 @@ struct Copy {
   void* to;
   const void* from;  // null: zeros
   int bytes;
+  const void* place;  // the return address, for the race detector
 };
+
+bool same(Site left, Site right) {
+  return left.line == right.line && (left.file == right.file || std::strcmp(left.file, right.file) == 0);
+}
 
 enum class State { kReady, kAtBarrier, kAtWarp, kFinished };
 
@@ -40,7 +47,8 @@ struct Thread {
 struct Warp {
   void* deposits[kWarp];
   int arrived = 0;
-  int finished = 0;
+  Site site = {"", 0};  // where the first of them stands
+  int first = 0;        // which it was
 };
 
 /// xorshift64*: as good as orders of threads need.
@@ -58,7 +66,7 @@ class Order {
   std::uint64_t state_;
 };
 
-std::uint64_t schedule_seed = 1;
+std::atomic<std::uint64_t> schedule_seed{1};
 
 struct Counts {
   std::mutex mutex;
@@ -77,17 +85,21 @@ class Machine {
 
   void* shared(std::size_t bytes, std::size_t alignment);
   void at_barrier(Site site);
-  void at_warp(Site site, void* deposit, void (*act)(void* const*));
+  void at_warp(Site site, void* deposit, void (*act)(void* const*), bool orders_memory);
   void issue(const Copy& copy);
   void commit();
   void wait(int pending);
-  [[noreturn]] void fail(const std::string& message);
+  [[noreturn]] void fail(std::string message);
 
   Execution execution;
 
  private:
   static void thread_main();
+  [[noreturn]] void leave();
+  void run_blocks(std::uint64_t first, std::uint64_t stride, std::uint64_t count);
   void run_block();
+  std::string who() const;
+  void prepare(const Shape& shape);
   void resume_next(bool finished);
   void make_ready(int thread) {
     threads_[static_cast<std::size_t>(thread)].state = State::kReady;
@@ -115,16 +127,30 @@ thread_local Machine* machine = nullptr;
 void Machine::thread_main() {
   Fibre::entered();
   Machine& m = *machine;
-  m.body_(m.argument_);
-  Thread& self = m.current();
-  if (!self.issued.empty() || !self.groups.empty()) {
-    m.fail("a thread leaves while its asynchronous copies are under way");
+  try {
+    m.body_(m.argument_);
+    if (!m.current().issued.empty() || !m.current().groups.empty()) {
+      m.failure_ = "a thread leaves while its asynchronous copies are under way";
+    }
+  } catch (const std::exception& error) {
+    m.failure_ = concatenate("the kernel throws \"", error.what(), "\"");
+  } catch (...) {
+    m.failure_ = "the kernel throws";
   }
-  self.state = State::kFinished;
-  ++m.finished_;
-  ++m.warps_[static_cast<std::size_t>(m.execution.thread / kWarp)].finished;
-  m.resume_next(true);
+  m.leave();
+}
+
+/// The running thread is done, or the launch has failed: whoever is next, and never back.
+void Machine::leave() {
+  current().state = State::kFinished;
+  ++finished_;
+  resume_next(true);
   std::abort();  // nobody switches back
+}
+
+std::string Machine::who() const {
+  return concatenate("; thread ", execution.thread, " of block (", execution.block[0], ", ", execution.block[1], ", ",
+                     execution.block[2], ")");
 }
 
 void Machine::resume_next(bool finished) {
@@ -143,12 +169,11 @@ void Machine::resume_next(bool finished) {
   }
 }
 
-void Machine::fail(const std::string& message) {
-  failure_ = concatenate(message, "; thread ", execution.thread, " of block (", execution.block[0], ", ", execution.block[1],
-                         ", ", execution.block[2], ")");
-  current().state = State::kFinished;
-  Fibre::switch_to(*current().fibre, main_, true);
-  std::abort();
+/// Ends the launch. The fibres stay where they are, this one too: it may be called from under functions that no exception
+/// can pass. So nothing on them may own memory; the message is moved out.
+void Machine::fail(std::string message) {
+  failure_.swap(message);
+  leave();
 }
 
 void Machine::at_barrier(Site site) {
@@ -157,9 +182,10 @@ void Machine::at_barrier(Site site) {
   self.site = site;
   if (++at_barrier_ == shape_.threads) {
     at_barrier_ = 0;
+    races::barrier();
     for (int t = shape_.threads - 1; t >= 0; --t) {
       const Site other = threads_[static_cast<std::size_t>(t)].site;
-      if (other.line != site.line || std::strcmp(other.file, site.file) != 0) {
+      if (!same(other, site)) {
         fail(concatenate("the threads of a block meet different barriers: thread ", t, " that of ", other.file, ":",
                          other.line, ", this one that of ", site.file, ":", site.line));
       }
@@ -169,28 +195,27 @@ void Machine::at_barrier(Site site) {
   resume_next(false);
 }
 
-void Machine::at_warp(Site site, void* deposit, void (*act)(void* const*)) {
-  Warp& warp = warps_[static_cast<std::size_t>(execution.thread / kWarp)];
+void Machine::at_warp(Site site, void* deposit, void (*act)(void* const*), bool orders_memory) {
+  const int number = execution.thread / kWarp;
+  Warp& warp = warps_[static_cast<std::size_t>(number)];
   Thread& self = current();
   self.state = State::kAtWarp;
   self.site = site;
   warp.deposits[execution.thread % kWarp] = deposit;
-  if (++warp.arrived < kWarp) {
-    resume_next(false);
-    return;
+  if (warp.arrived == 0) {
+    warp.site = site;
+    warp.first = execution.thread;
+  } else if (!same(warp.site, site)) {
+    fail(concatenate("the lanes of a warp meet different operations: thread ", warp.first, " that of ", warp.site.file, ":",
+                     warp.site.line, ", this one that of ", site.file, ":", site.line));
   }
-  warp.arrived = 0;
-  const int first = execution.thread / kWarp * kWarp;
-  for (int t = first; t < first + kWarp; ++t) {
-    const Site other = threads_[static_cast<std::size_t>(t)].site;
-    if (other.line != site.line || std::strcmp(other.file, site.file) != 0) {
-      fail(concatenate("the lanes of a warp meet different operations: thread ", t, " that of ", other.file, ":", other.line,
-                       ", this one that of ", site.file, ":", site.line));
-    }
+  if (++warp.arrived == kWarp) {
+    warp.arrived = 0;
+    if (orders_memory) races::warp_barrier(number);
+    if (act != nullptr) act(warp.deposits);
+    // This lane goes on first or last as it comes: the others are ready, and it waits its turn among them.
+    for (int lane = kWarp - 1; lane >= 0; --lane) make_ready(number * kWarp + lane);
   }
-  if (act != nullptr) act(warp.deposits);
-  // This lane goes on first or last as it comes: the others are ready, and it waits its turn among them.
-  for (int t = first + kWarp - 1; t >= first; --t) make_ready(t);
   resume_next(false);
 }
 
@@ -205,10 +230,10 @@ void* Machine::shared(std::size_t bytes, std::size_t alignment) {
 void Machine::issue(const Copy& copy) {
   const auto begin = reinterpret_cast<std::uintptr_t>(shared_->data());
   const auto to = reinterpret_cast<std::uintptr_t>(copy.to);
-  if (to < begin || to + static_cast<std::uintptr_t>(copy.bytes) > begin + shape_.shared_bytes) {
-    fail("an asynchronous copy goes outside of shared memory");
-  }
-  std::memset(copy.to, kPoison, static_cast<std::size_t>(copy.bytes));
+  const auto bytes = static_cast<std::size_t>(copy.bytes);
+  if (to < begin || to + bytes > begin + shape_.shared_bytes) fail("an asynchronous copy goes outside of shared memory");
+  races::write(copy.to, bytes, copy.place);  // it may arrive from here on
+  std::memset(copy.to, kPoison, bytes);
   current().issued.push_back(copy);
 }
 
@@ -221,16 +246,21 @@ void Machine::commit() {
 void Machine::wait(int pending) {
   Thread& self = current();
   const auto keep = static_cast<std::size_t>(pending);
-  while (self.groups.size() > keep) {
-    for (const Copy& copy : self.groups.front()) {
+  if (self.groups.size() <= keep) return;
+  const auto arrived = static_cast<std::ptrdiff_t>(self.groups.size() - keep);
+  for (auto group = self.groups.begin(); group != self.groups.begin() + arrived; ++group) {
+    for (const Copy& copy : *group) {
+      const auto bytes = static_cast<std::size_t>(copy.bytes);
+      races::write(copy.to, bytes, copy.place);
       if (copy.from == nullptr) {
-        std::memset(copy.to, 0, static_cast<std::size_t>(copy.bytes));
+        std::memset(copy.to, 0, bytes);
       } else {
-        std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.bytes));
+        races::read(copy.from, bytes, copy.place);
+        std::memcpy(copy.to, copy.from, bytes);
       }
     }
-    self.groups.erase(self.groups.begin());
   }
+  self.groups.erase(self.groups.begin(), self.groups.begin() + arrived);
 }
 
 std::string Machine::where_all_wait() const {
@@ -255,10 +285,10 @@ void Machine::run_block() {
   finished_ = 0;
   ready_.clear();
   shared_->poison();
-  for (Warp& warp : warps_) warp = {};
+  for (Warp& warp : warps_) warp.arrived = 0;
+  races::begin_block(execution.block, shared_->data(), shape_.shared_bytes);
   for (int t = shape_.threads - 1; t >= 0; --t) {
     Thread& thread = threads_[static_cast<std::size_t>(t)];
-    if (thread.fibre == nullptr) thread.fibre = std::make_unique<Fibre>(kStackBytes);
     thread.issued.clear();
     thread.groups.clear();
     thread.site = {"", 0};
@@ -270,37 +300,65 @@ void Machine::run_block() {
   ready_[place] = ready_.back();
   ready_.pop_back();
   Fibre::switch_to(main_, *current().fibre);
-  if (failure_.empty() && finished_ < shape_.threads) {
+  if (!failure_.empty()) {
+    failure_ += who();
+    return;
+  }
+  if (finished_ < shape_.threads) {
     failure_ = concatenate("threads of block (", execution.block[0], ", ", execution.block[1], ", ", execution.block[2],
                            ") wait in vain: ", where_all_wait());
   }
-  if (failure_.empty() && !shared_->guard_intact()) {
+  if (failure_.empty() && !shared_->guards_intact()) {
     failure_ = concatenate("block (", execution.block[0], ", ", execution.block[1], ", ", execution.block[2],
-                           ") wrote behind its ", shape_.shared_bytes, " bytes of shared memory");
+                           ") wrote outside of its ", shape_.shared_bytes, " bytes of shared memory");
   }
 }
 
-void Machine::run(const char* kernel, const std::string& description, const Shape& shape, void (*body)(const void*),
-                  const void* argument) {
-  const std::string where = description + ": ";
+void check_shape(const std::string& where, const Shape& shape) {
   check(shape.threads > 0 && shape.threads <= kMostThreads && shape.threads % kWarp == 0, where.c_str(),
         "a block has 32 to 1024 threads, a multiple of 32");
   check(shape.grid[0] > 0 && shape.grid[1] > 0 && shape.grid[2] > 0 && shape.grid[0] <= 0x7fffffffu &&
             shape.grid[1] <= 65535 && shape.grid[2] <= 65535,
         where.c_str(), "no such grid");
   check(shape.shared_bytes <= kMostShared, where.c_str(), "a block has at most 227 KiB of shared memory");
+}
+
+void Machine::prepare(const Shape& shape) {
   shape_ = shape;
-  body_ = body;
-  argument_ = argument;
-  failure_.clear();
+  std::string().swap(failure_);  // owns nothing that fail() would leave on a fibre
   if (threads_.size() < static_cast<std::size_t>(shape.threads)) threads_.resize(static_cast<std::size_t>(shape.threads));
+  for (int t = 0; t < shape.threads; ++t) {
+    Thread& thread = threads_[static_cast<std::size_t>(t)];
+    if (thread.fibre == nullptr) thread.fibre = std::make_unique<Fibre>(kStackBytes, t);
+  }
   warps_.resize(static_cast<std::size_t>(shape.threads / kWarp));
   shared_ = std::make_unique<GuardedMemory>(shape.shared_bytes, 1024);
   execution.threads = shape.threads;
   std::copy(shape.grid, shape.grid + 3, execution.grid);
+  const std::uint64_t seed = schedule_seed;
+  order_ = seed == 0 ? nullptr : std::make_unique<Order>(seed);
+}
 
+void Machine::run_blocks(std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
+  const unsigned* const grid = shape_.grid;
+  for (std::uint64_t i = 0; i < count && failure_.empty(); ++i) {
+    const std::uint64_t block = (first + i * stride) % count;
+    execution.block[0] = static_cast<unsigned>(block % grid[0]);
+    execution.block[1] = static_cast<unsigned>(block / grid[0] % grid[1]);
+    execution.block[2] = static_cast<unsigned>(block / grid[0] / grid[1]);
+    run_block();
+  }
+}
+
+void Machine::run(const char* kernel, const std::string& description, const Shape& shape, void (*body)(const void*),
+                  const void* argument) {
+  const std::string where = description + ": ";
+  check_shape(where, shape);
+  check(running == nullptr, where.c_str(), "a kernel cannot start kernels");
+  body_ = body;
+  argument_ = argument;
+  prepare(shape);
   const std::uint64_t blocks = std::uint64_t{shape.grid[0]} * shape.grid[1] * shape.grid[2];
-  order_ = schedule_seed == 0 ? nullptr : std::make_unique<Order>(schedule_seed);
   // A permutation without memory for it: first + i * stride, the stride without a common divisor.
   std::uint64_t first = 0;
   std::uint64_t stride = 1;
@@ -314,20 +372,14 @@ void Machine::run(const char* kernel, const std::string& description, const Shap
     do stride = 1 + order_->below(blocks - 1);
     while (divides(stride) != 1);
   }
+  races::begin_launch();
   running = &execution;
-  Machine* const before = machine;
   machine = this;
-  for (std::uint64_t i = 0; i < blocks && failure_.empty(); ++i) {
-    const std::uint64_t block = (first + i * stride) % blocks;
-    execution.block[0] = static_cast<unsigned>(block % shape.grid[0]);
-    execution.block[1] = static_cast<unsigned>(block / shape.grid[0] % shape.grid[1]);
-    execution.block[2] = static_cast<unsigned>(block / shape.grid[0] / shape.grid[1]);
-    run_block();
-  }
-  machine = before;
+  run_blocks(first, stride, blocks);
+  machine = nullptr;
   running = nullptr;
   shared_.reset();
-  if (!failure_.empty()) throw Error(where + failure_);
+  if (!failure_.empty()) throw Error(where + failure_ + races::places());
 
   Counts& all = counts();
   const std::lock_guard lock(all.mutex);
@@ -344,12 +396,16 @@ void Machine::run(const char* kernel, const std::string& description, const Shap
 
 void* shared_memory(std::size_t bytes, std::size_t alignment) { return machine->shared(bytes, alignment); }
 void sync_block(Site site) { machine->at_barrier(site); }
-void warp_collective(Site site, void* deposit, void (*act)(void* const* lanes)) { machine->at_warp(site, deposit, act); }
-void sync_warp(Site site) { machine->at_warp(site, nullptr, nullptr); }
-void async_copy(void* shared, const void* global, int bytes) { machine->issue({shared, global, bytes}); }
+void warp_collective(Site site, void* deposit, void (*act)(void* const* lanes)) {
+  machine->at_warp(site, deposit, act, false);
+}
+void sync_warp(Site site) { machine->at_warp(site, nullptr, nullptr, true); }
+void async_copy(void* shared, const void* global, int bytes) {
+  machine->issue({shared, global, bytes, __builtin_return_address(0)});
+}
 void async_commit() { machine->commit(); }
 void async_wait(int pending) { machine->wait(pending); }
-void fail(const std::string& message) { machine->fail(message); }
+void fail(std::string message) { machine->fail(std::move(message)); }
 void fail_misaligned(const void* address, std::size_t alignment) {
   machine->fail(concatenate("address ", address, " is not a multiple of ", alignment));
 }

@@ -9,6 +9,8 @@
 // arrive as late as they may, and their destination is NaN until then. Threads that wait for each other in vain, meet
 // different barriers, or leave while others wait, end the launch with an Error that says who waits where.
 //
+// Builds with KOINE_CUDA_RACES also find every missing barrier, whatever the order (race_hooks.h).
+//
 // What it does not show: timing, and sums whose order inside a tensor core the hardware leaves open.
 
 #include <cstddef>
@@ -18,13 +20,15 @@
 
 namespace koine::cuda::host {
 
-/// Where in the source a thread stands.
+/// Where in the source a thread stands. Made as a default argument it is the place of the call, as the builtins are by
+/// themselves the arguments of a function: inside of braces they would be the place of the declaration.
 struct Site {
+  // NOLINTNEXTLINE(google-explicit-constructor): nobody converts from text.
+  constexpr Site(const char* in_file = __builtin_FILE(), int at_line = __builtin_LINE()) : file(in_file), line(at_line) {}
   const char* file;
   int line;
 };
-#define KOINE_SITE \
-  ::koine::cuda::host::Site site = ::koine::cuda::host::Site { __builtin_FILE(), __builtin_LINE() }
+#define KOINE_SITE ::koine::cuda::host::Site site = ::koine::cuda::host::Site()
 
 /// What the running thread can ask about itself.
 struct Execution {
@@ -36,8 +40,7 @@ struct Execution {
 inline thread_local constinit Execution* running = nullptr;
 inline const Execution& execution() { return *running; }
 
-// --- what kernels call through the headers of kernels/cuda
-// ------------------------------------------------------------------
+// --- what kernels call through the headers of kernels/cuda ---
 
 void* shared_memory(std::size_t bytes, std::size_t alignment);
 void sync_block(Site site);
@@ -48,16 +51,16 @@ void sync_warp(Site site);
 void async_copy(void* shared, const void* global, int bytes);  ///< global null: zeros
 void async_commit();
 void async_wait(int pending);
-/// Ends the launch with an Error where `address` is not a multiple of `alignment`.
-[[noreturn]] void fail(const std::string& message);
+/// Ends the launch with an Error. Nothing on the stack of the running thread is destroyed.
+[[noreturn]] void fail(std::string message);
 [[noreturn]] void fail_misaligned(const void* address, std::size_t alignment);
 
+/// Ends the launch with an Error where `address` is not a multiple of `alignment`.
 inline void check_aligned(const void* address, std::size_t alignment) {
   if (reinterpret_cast<std::uintptr_t>(address) % alignment != 0) fail_misaligned(address, alignment);
 }
 
-// --- what launch() calls
-// -------------------------------------------------------------------------------------------------------
+// --- what launch() calls ---
 
 struct Shape {
   unsigned grid[3];
@@ -69,8 +72,7 @@ struct Shape {
 void run_grid(const char* kernel, const std::string& description, const Shape& shape,
               void (*body)(const void* kernel_and_arguments), const void* kernel_and_arguments);
 
-// --- for tests
-// -------------------------------------------------------------------------------------------------------------------
+// --- for tests ---
 
 /// Draws other orders from now on. Order 0 is the plain one: blocks and threads ascending.
 void set_schedule_seed(std::uint64_t seed);

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "kernels/cuda/host/race_hooks.h"
+
 namespace koine::cuda::host {
 namespace {
 
@@ -71,6 +73,7 @@ void multiply_all(void* const* lanes) {
 
 void load_matrix(std::uint32_t (&x)[4], const void* row, bool transposed, Site site) {
   check_aligned(row, 16);
+  races::read(row, 16, __builtin_return_address(0));
   std::uint32_t result[4];
   Load deposit = {row, result};
   warp_collective(site, &deposit, transposed ? load_all<true> : load_all<false>);

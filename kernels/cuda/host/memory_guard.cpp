@@ -5,8 +5,9 @@
 #include <cstring>
 
 #include "kernels/common/check.h"
+#include "kernels/cuda/host/sanitizers.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KOINE_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -17,36 +18,47 @@ constexpr unsigned char kGuard = 0xa5;
 }  // namespace
 
 GuardedMemory::GuardedMemory(std::size_t bytes, std::size_t alignment)
-    : bytes_(bytes), total_((bytes + kGuardBytes + alignment - 1) / alignment * alignment) {
-  memory_ = static_cast<unsigned char*>(std::aligned_alloc(alignment, total_));
+    : before_(std::max(alignment, kGuardBytes)),
+      bytes_(bytes),
+      total_((before_ + bytes + kGuardBytes + alignment - 1) / alignment * alignment),
+      memory_(static_cast<unsigned char*>(std::aligned_alloc(alignment, total_))) {
   check(memory_ != nullptr, "cannot allocate ", bytes, " bytes");
-  std::memset(memory_ + bytes_, kGuard, total_ - bytes_);
-  make_unreadable(memory_ + bytes_, total_ - bytes_);
+  fill_guard(memory_, before_);
+  fill_guard(memory_ + before_ + bytes_, total_ - before_ - bytes_);
+  make_unreadable(memory_, before_);
+  make_unreadable(memory_ + before_ + bytes_, total_ - before_ - bytes_);
   poison();
 }
 
 GuardedMemory::~GuardedMemory() {
-  make_readable(memory_ + bytes_, total_ - bytes_);
+  make_readable(memory_, total_);
   std::free(memory_);
 }
 
-void GuardedMemory::poison() { std::memset(memory_, 0xff, bytes_); }
+void GuardedMemory::poison() { std::memset(data(), 0xff, bytes_); }
 
-bool GuardedMemory::guard_intact() const {
-#if defined(__SANITIZE_ADDRESS__)
+bool GuardedMemory::guards_intact() const {
+  return guard_intact(memory_, before_) && guard_intact(memory_ + before_ + bytes_, total_ - before_ - bytes_);
+}
+
+void fill_guard(void* begin, std::size_t bytes) { std::memset(begin, kGuard, bytes); }
+
+bool guard_intact([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes) {
+#if defined(KOINE_ADDRESS_SANITIZER)
   return true;  // the sanitizer saw to it
 #else
-  return std::all_of(memory_ + bytes_, memory_ + total_, [](unsigned char byte) { return byte == kGuard; });
+  const auto* const first = static_cast<const unsigned char*>(begin);
+  return std::all_of(first, first + bytes, [](unsigned char byte) { return byte == kGuard; });
 #endif
 }
 
 void make_unreadable([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KOINE_ADDRESS_SANITIZER)
   ASAN_POISON_MEMORY_REGION(begin, bytes);
 #endif
 }
 void make_readable([[maybe_unused]] const void* begin, [[maybe_unused]] std::size_t bytes) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(KOINE_ADDRESS_SANITIZER)
   ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
 #endif
 }

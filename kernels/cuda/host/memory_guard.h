@@ -1,6 +1,7 @@
 #pragma once
 
-// Memory that ends where it says: NaN until written, a guard behind it, and unreadable there under the address sanitizer.
+// Memory that begins and ends where it says: NaN until written, guards on both sides, and unreadable there under the address
+// sanitizer.
 
 #include <cstddef>
 
@@ -13,15 +14,20 @@ class GuardedMemory {
   GuardedMemory(const GuardedMemory&) = delete;
   GuardedMemory& operator=(const GuardedMemory&) = delete;
 
-  void* data() { return memory_; }
+  void* data() { return memory_ + before_; }
   void poison();  ///< NaN again
-  bool guard_intact() const;
+  bool guards_intact() const;
 
  private:
-  unsigned char* memory_ = nullptr;
+  std::size_t before_;
   std::size_t bytes_;
   std::size_t total_;
+  unsigned char* memory_;
 };
+
+/// Bytes that show whether somebody wrote them.
+void fill_guard(void* begin, std::size_t bytes);
+bool guard_intact(const void* begin, std::size_t bytes);
 
 /// Under the address sanitizer, any access to these bytes from now on is reported; elsewhere nothing.
 void make_unreadable(const void* begin, std::size_t bytes);

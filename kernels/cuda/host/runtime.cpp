@@ -5,9 +5,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -16,6 +18,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/host/memory_guard.h"
+#include "kernels/cuda/host/race_hooks.h"
 #include "kernels/cuda/launch.h"
 
 namespace koine::cuda {
@@ -42,13 +45,37 @@ struct StreamState {
   std::vector<std::function<void()>> recorded;
 };
 
+/// Pages of device memory: [fence][guard][what was asked for][guard][fence]. What was asked for begins on a
+/// multiple of 256 and not on more.
+struct Allocation {
+  std::string name;
+  char* pages = nullptr;  // the accessible ones
+  std::size_t page_bytes = 0;
+  char* data = nullptr;
+  std::size_t bytes = 0;
+
+  void fill_guards() const {
+    host::fill_guard(pages, static_cast<std::size_t>(data - pages));
+    host::fill_guard(data + bytes, static_cast<std::size_t>(pages + page_bytes - data) - bytes);
+    host::make_unreadable(pages, static_cast<std::size_t>(data - pages));
+    host::make_unreadable(data + bytes, static_cast<std::size_t>(pages + page_bytes - data) - bytes);
+  }
+  bool guards_intact() const {
+    const auto before = std::min<std::size_t>(static_cast<std::size_t>(data - pages), kGuardBytes);
+    return host::guard_intact(data - before, before) && host::guard_intact(data + bytes, kGuardBytes);
+  }
+  static constexpr std::size_t kGuardBytes = 256;
+  static constexpr std::size_t kFenceBytes = 64 << 10;  // a multiple of any page size
+};
+
 /// Everything of the one device, behind one lock.
 struct Machine {
   std::recursive_mutex mutex;
   StreamState default_stream;
   std::vector<StreamState*> streams;
-  std::map<std::uintptr_t, std::size_t> memory;  // start and bytes of what was allocated
-  int open = 0;                                  // depth of code that may touch it
+  std::map<const void*, Allocation> memory;  // by what was handed out
+  int open = 0;                              // depth of code that may touch it
+  std::exception_ptr failure;                // of work that nobody waited for; the next who waits gets it
   Trace trace;
   std::uint64_t random = 0x2545F4914F6CDD1Du;
 
@@ -76,7 +103,7 @@ class OpenMemory {
 
  private:
   static void protect(int how) {
-    for (const auto& [start, bytes] : Machine::get().memory) mprotect(reinterpret_cast<void*>(start), bytes, how);
+    for (const auto& [data, allocation] : Machine::get().memory) mprotect(allocation.pages, allocation.page_bytes, how);
   }
 };
 
@@ -104,11 +131,23 @@ bool run_one() {
   return true;
 }
 
+/// Somebody wrote between the allocations.
+void check_guards() {
+  for (auto& [data, allocation] : Machine::get().memory) {
+    if (allocation.guards_intact()) continue;
+    allocation.fill_guards();  // told once
+    throw Error(concatenate("something wrote outside of the ", allocation.bytes, " bytes of device memory \"",
+                            allocation.name, "\""));
+  }
+}
+
 template <class Done>
 void run_until(Done done) {
   const OpenMemory open;
   try {
+    if (std::exception_ptr failure = std::exchange(Machine::get().failure, nullptr)) std::rethrow_exception(failure);
     while (!done()) check(run_one(), "streams wait for each other in vain");
+    check_guards();
   } catch (...) {
     // As on a device: after a failure nothing that was asked for runs.
     for (StreamState* stream : Machine::get().streams) stream->queue.clear();
@@ -137,8 +176,7 @@ void enqueue(void* stream, std::function<void()> work) {
   if (state.recording) {
     state.recorded.push_back(std::move(work));
   } else if (stream == nullptr) {
-    // The default stream waits for all others and they for it.
-    drain_all();
+    // At once, and ordered with no other stream, as Streams are made.
     const OpenMemory open;
     work();
   } else {
@@ -179,30 +217,55 @@ std::size_t free_memory() {
   return static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
-// --- memory
-// --------------------------------------------------------------------------------------------------------------------
+// --- memory ---
 
 DeviceMemory::DeviceMemory(std::string name, std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   Machine& machine = Machine::get();
   const std::lock_guard lock(machine.mutex);
-  const int access = machine.open > 0 ? PROT_READ | PROT_WRITE : PROT_NONE;
-  data_ = mmap(nullptr, bytes, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (data_ == MAP_FAILED) {
-    data_ = nullptr;
-    throw Error(concatenate("cannot allocate ", bytes, " bytes of device memory for ", name));
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t behind = (bytes + 255) / 256 * 256 + Allocation::kGuardBytes;
+  Allocation allocation = {std::move(name), nullptr, (behind + page - 1) / page * page, nullptr, bytes};
+  const std::size_t mapped = allocation.page_bytes + 2 * Allocation::kFenceBytes;
+  void* mapping = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) {
+    throw Error(concatenate("cannot allocate ", bytes, " bytes of device memory for ", allocation.name));
   }
-  machine.memory[reinterpret_cast<std::uintptr_t>(data_)] = bytes;
+  allocation.pages = static_cast<char*>(mapping) + Allocation::kFenceBytes;
+  allocation.data = allocation.pages + allocation.page_bytes - behind;
+  mprotect(allocation.pages, allocation.page_bytes, PROT_READ | PROT_WRITE);
+  // NaN until written. Of very large memory only the beginning, so that what is not used costs nothing.
+  constexpr std::size_t kMostPoisoned = std::size_t{256} << 20;
+  std::memset(allocation.data, 0xff, std::min(bytes, kMostPoisoned));
+  allocation.fill_guards();
+  if (machine.open == 0) mprotect(allocation.pages, allocation.page_bytes, PROT_NONE);
+  data_ = allocation.data;
+  host::races::add_memory(allocation.name, data_, bytes);
+  machine.memory[data_] = std::move(allocation);
   ++machine.trace.allocations;
 }
+
+namespace {
+/// Before memory goes: what is under way may use it. What goes wrong in it is for the next synchronize to tell.
+void finish_quietly() {
+  try {
+    drain_all();
+  } catch (const std::exception&) {
+  }
+}
+}  // namespace
 
 DeviceMemory::~DeviceMemory() {
   if (data_ == nullptr) return;
   Machine& machine = Machine::get();
   const std::lock_guard lock(machine.mutex);
-  host::make_readable(data_, bytes_);
-  machine.memory.erase(reinterpret_cast<std::uintptr_t>(data_));
-  munmap(data_, bytes_);
+  finish_quietly();
+  const auto found = machine.memory.find(data_);
+  const Allocation& allocation = found->second;
+  host::make_readable(allocation.pages, allocation.page_bytes);
+  host::races::remove_memory(data_);
+  munmap(allocation.pages - Allocation::kFenceBytes, allocation.page_bytes + 2 * Allocation::kFenceBytes);
+  machine.memory.erase(found);
 }
 
 DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
@@ -214,9 +277,19 @@ DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
 }
 
 PinnedMemory::PinnedMemory(std::size_t bytes) : data_(bytes == 0 ? nullptr : ::operator new(bytes)), bytes_(bytes) {
+  if (bytes == 0) return;
+  std::memset(data_, 0xff, bytes);  // whoever reads results before they are there reads NaN
+  const std::lock_guard lock(Machine::get().mutex);
   ++Machine::get().trace.allocations;
 }
-PinnedMemory::~PinnedMemory() { ::operator delete(data_); }
+PinnedMemory::~PinnedMemory() {
+  if (data_ == nullptr) return;
+  {
+    const std::lock_guard lock(Machine::get().mutex);
+    finish_quietly();
+  }
+  ::operator delete(data_);
+}
 PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
@@ -225,8 +298,7 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
   return *this;
 }
 
-// --- streams and events
-// ---------------------------------------------------------------------------------------------------------
+// --- streams and events ---
 
 Stream::Stream() {
   auto* state = new StreamState;
@@ -241,8 +313,8 @@ Stream::~Stream() {
   auto* state = static_cast<StreamState*>(handle_);
   try {
     if (!state->queue.empty()) run_until([&] { return state->queue.empty(); });
-  } catch (const std::exception&) {
-    // Whoever wanted to know has called synchronize().
+  } catch (...) {
+    machine.failure = std::current_exception();
   }
   std::erase(machine.streams, state);
   delete state;
@@ -268,7 +340,6 @@ void Event::record(void* stream) {
     state->when = Clock::now();
   };
   if (stream == nullptr) {
-    drain_all();
     reach();
   } else {
     state_of(stream).queue.push_back({reach, nullptr, 0});
@@ -277,9 +348,10 @@ void Event::record(void* stream) {
 
 void Event::wait_on(void* stream) const {
   const std::lock_guard lock(Machine::get().mutex);
+  check(!state_of(stream).recording, "recorded work does not wait for events");
   const auto state = *static_cast<std::shared_ptr<EventState>*>(handle_);
   if (stream == nullptr) {
-    drain_all();
+    run_until([&] { return state->reached >= state->recorded; });
   } else {
     state_of(stream).queue.push_back({nullptr, state, state->recorded});
   }
@@ -296,17 +368,24 @@ void Event::synchronize() const {
 bool Event::passed() const {
   const std::lock_guard lock(Machine::get().mutex);
   const EventState& state = **static_cast<std::shared_ptr<EventState>*>(handle_);
-  return state.reached >= state.recorded;
+  const bool passed = state.reached >= state.recorded;
+  if (!passed) {  // who asks again and again sees it come
+    int pieces = 1;
+    run_until([&] { return pieces-- == 0; });
+  }
+  return passed;
 }
 
 double Event::milliseconds(const Event& begin, const Event& end) {
+  const std::lock_guard lock(Machine::get().mutex);
   const auto& first = **static_cast<std::shared_ptr<EventState>*>(begin.handle_);
   const auto& last = **static_cast<std::shared_ptr<EventState>*>(end.handle_);
+  check(first.recorded > 0 && last.recorded > 0 && first.reached == first.recorded && last.reached == last.recorded,
+        "only events that have passed can be timed");
   return std::chrono::duration<double, std::milli>(last.when - first.when).count();
 }
 
-// --- graphs
-// -----------------------------------------------------------------------------------------------------------------------
+// --- graphs ---
 
 Graph::~Graph() { delete static_cast<std::vector<std::function<void()>>*>(handle_); }
 Graph::Graph(Graph&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
@@ -346,13 +425,13 @@ void Graph::launch(void* stream) const {
   const std::lock_guard lock(machine.mutex);
   ++machine.trace.graph_launches;
   check(handle_ != nullptr && stream != nullptr, "there is no graph to launch");
+  check(!state_of(stream).recording, "graphs are not recorded into graphs");
   for (const auto& work : *static_cast<std::vector<std::function<void()>>*>(handle_)) {
     state_of(stream).queue.push_back({work, nullptr, 0});
   }
 }
 
-// --- copies
-// -----------------------------------------------------------------------------------------------------------------------
+// --- copies ---
 
 namespace {
 void copy(void* to, const void* from, std::size_t bytes, void* stream) {
@@ -375,11 +454,14 @@ void synchronize(void* stream) {
   ++machine.trace.synchronizations;
   StreamState& state = state_of(stream);
   check(!state.recording, "a stream that is being recorded cannot be waited for");
-  if (stream == nullptr) {
-    drain_all();
-  } else {
-    run_until([&] { return state.queue.empty(); });
-  }
+  run_until([&] { return state.queue.empty(); });
+}
+
+void synchronize_device() {
+  Machine& machine = Machine::get();
+  const std::lock_guard lock(machine.mutex);
+  ++machine.trace.synchronizations;
+  drain_all();
 }
 
 Trace trace() {
