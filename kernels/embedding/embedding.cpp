@@ -4,9 +4,12 @@ namespace koine {
 
 void embedding_forward_reference(const Context&, const EmbeddingForwardArguments&, void*);
 void embedding_forward_cpu(const Context&, const EmbeddingForwardArguments&, void*);
+void embedding_forward_portable(const Context&, const EmbeddingForwardArguments&, void*);
 void embedding_backward_reference(const Context&, const EmbeddingBackwardArguments&, void*);
 void embedding_backward_cpu(const Context&, const EmbeddingBackwardArguments&, void*);
 std::size_t embedding_backward_cpu_workspace(const EmbeddingBackwardArguments&);
+void embedding_backward_portable(const Context&, const EmbeddingBackwardArguments&, void*);
+std::size_t embedding_backward_portable_workspace(const EmbeddingBackwardArguments&);
 
 namespace {
 
@@ -51,7 +54,8 @@ const Operation<EmbeddingForwardArguments>& operation<EmbeddingForwardArguments>
       validate_forward,
       forward_flops,
       forward_bytes,
-      {{"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, embedding_forward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<Arguments>, nullptr, embedding_forward_portable},
+       {"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, embedding_forward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, embedding_forward_reference}}};
   return table;
 }
@@ -64,7 +68,9 @@ const Operation<EmbeddingBackwardArguments>& operation<EmbeddingBackwardArgument
       validate_backward,
       backward_flops,
       backward_bytes,
-      {{"cpu", Device::kCpu, 0, not_double<Arguments>, embedding_backward_cpu_workspace, embedding_backward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<Arguments>, embedding_backward_portable_workspace,
+        embedding_backward_portable},
+       {"cpu", Device::kCpu, 0, not_double<Arguments>, embedding_backward_cpu_workspace, embedding_backward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, embedding_backward_reference}}};
   return table;
 }

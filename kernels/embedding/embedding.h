@@ -6,10 +6,10 @@
 //
 // Backward adds rows of d_output into fp32 tables. Word rows: for each distinct id, its tokens in order of their place in
 // the batch, as a TokenOrder lists them; rows of ids that do not occur are neither read nor written, which is what lets the
-// optimizer treat the table lazily. Position rows likewise; the token-type row gets the sum over all tokens.
+// optimizer treat the table lazily. Position rows likewise; the token-type row gets the sum over all tokens
+// (also those in no group: padding, whose d_output is zero).
 // Tables [*, width] of `type` (gradients fp32), output and d_output [tokens, width] of `type`, ids and position_ids
-// [tokens]. Deterministic. Ids out of range are the caller's mistake, checked by validate only where the memory is the
-// host's.
+// [tokens]. Deterministic. Ids out of range are the caller's mistake, checked only where the memory is the host's.
 
 #include <cstdint>
 
@@ -33,11 +33,14 @@ struct EmbeddingForwardArguments {
 
 /// The tokens of a batch grouped by a key (word id or position id): key keys[g] occurs at
 /// tokens[starts[g]] .. tokens[starts[g+1] - 1], ascending; keys ascend. Built on the host while the batch is packed.
+/// A batch padded to a common size has groups without tokens at the end (starts[g] == starts[g+1]): their keys are not read,
+/// and no row of a table is touched for them. Tokens that are padding stand in no group, so starts[groups] may be less than
+/// the batch's tokens; what lies in the list behind that is not read.
 struct TokenOrder {
   std::int64_t groups = 0;
   const std::int32_t* keys = nullptr;    ///< [groups]
   const std::int32_t* starts = nullptr;  ///< [groups + 1]
-  const std::int32_t* tokens = nullptr;  ///< [tokens]
+  const std::int32_t* tokens = nullptr;  ///< [starts[groups]]
 };
 
 struct EmbeddingBackwardArguments {

@@ -44,6 +44,7 @@ void add_groups_of(const EmbeddingBackwardArguments& a, const TokenOrder& order,
   const hn::ScalableTag<float> d;
   HWY_ALIGN float sum[kColumns];
   for (std::int64_t group = begin; group < end; ++group) {
+    if (order.starts[group] == order.starts[group + 1]) continue;
     std::fill(sum, sum + count, 0.0f);
     for (std::int64_t i = order.starts[group]; i < order.starts[group + 1]; ++i) {
       const T* d_output = static_cast<const T*>(a.d_output) + order.tokens[i] * a.width + column;

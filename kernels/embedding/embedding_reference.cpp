@@ -5,6 +5,7 @@ namespace {
 
 void add_groups(const EmbeddingBackwardArguments& a, const TokenOrder& order, float* table) {
   for (std::int64_t group = 0; group < order.groups; ++group) {
+    if (order.starts[group] == order.starts[group + 1]) continue;
     for (std::int64_t c = 0; c < a.width; ++c) {
       float& row = table[order.keys[group] * a.width + c];
       double sum = static_cast<double>(row);

@@ -7,6 +7,8 @@ void softmax_cross_entropy_reference(const Context&, const SoftmaxCrossEntropyAr
 // softmax_cross_entropy_cpu.cpp
 std::size_t softmax_cross_entropy_cpu_workspace(const SoftmaxCrossEntropyArguments&);
 void softmax_cross_entropy_cpu(const Context&, const SoftmaxCrossEntropyArguments&, void* workspace);
+// softmax_cross_entropy.cu
+void softmax_cross_entropy_portable(const Context&, const SoftmaxCrossEntropyArguments&, void* workspace);
 
 namespace {
 
@@ -34,6 +36,8 @@ double bytes(const Arguments& arguments) {
   return passes * elements * static_cast<double>(size_of(arguments.type)) + 8.0 * static_cast<double>(arguments.rows);
 }
 
+bool not_double(const Arguments& arguments) { return arguments.type != DType::kFloat64; }
+
 }  // namespace
 
 template <>
@@ -43,8 +47,8 @@ const Operation<Arguments>& operation<Arguments>() {
       validate,
       flops,
       bytes,
-      {{"cpu", Device::kCpu, 0, [](const Arguments& a) { return a.type != DType::kFloat64; },
-        softmax_cross_entropy_cpu_workspace, softmax_cross_entropy_cpu},
+      {{"portable", Device::kCuda, 80, not_double, nullptr, softmax_cross_entropy_portable},
+       {"cpu", Device::kCpu, 0, not_double, softmax_cross_entropy_cpu_workspace, softmax_cross_entropy_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, softmax_cross_entropy_reference}}};
   return table;
 }

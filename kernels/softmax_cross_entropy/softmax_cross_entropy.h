@@ -9,7 +9,8 @@
 // gives the mean. logits [rows, classes] of `type` with row stride `stride`; d_logits likewise and may be logits itself (in
 // place), or null when only losses are wanted. labels [rows], loss [rows] fp32. Multiple choice is the same operation: rows
 // = examples, classes = choices. A head over a large vocabulary calls it chunk of rows by chunk of rows. Sums in fp32 with
-// the row's maximum subtracted, fixed order. Bytes: logits read once or twice, d_logits written once.
+// the row's maximum subtracted, fixed order. A label outside [0, classes) is refused on the CPU; on a device, where nobody
+// sees it in time, the row's loss is NaN and its gradient 0. Bytes: logits read once or twice, d_logits written once.
 
 #include <cstdint>
 
@@ -30,6 +31,9 @@ struct SoftmaxCrossEntropyArguments {
   float gradient_scale = 1;
   float* loss = nullptr;
   void* d_logits = nullptr;
+  /// Where to read the scale instead of gradient_scale (device memory on a device), so that recorded work can be run again
+  /// with another; null: gradient_scale.
+  const float* gradient_scale_from = nullptr;
 };
 
 inline void softmax_cross_entropy(const Context& context, const SoftmaxCrossEntropyArguments& arguments) {

@@ -97,9 +97,10 @@ void block_gradient(const Arguments& arguments, std::int64_t row, std::int64_t b
     std::memset(d_logits, 0, static_cast<std::size_t>(count) * size_of(arguments.type));
     return;
   }
+  const float scale = arguments.gradient_scale_from == nullptr ? arguments.gradient_scale : *arguments.gradient_scale_from;
   HWY_DYNAMIC_DISPATCH(gradient_of)
-  (arguments.type, logits_at(arguments, row, begin), count, whole.largest, arguments.gradient_scale / whole.sum,
-   label - begin, arguments.gradient_scale, d_logits);
+  (arguments.type, logits_at(arguments, row, begin), count, whole.largest, scale / whole.sum, label - begin, scale,
+   d_logits);
 }
 
 void run_short_rows(const Arguments& arguments) {

@@ -22,10 +22,11 @@ void row_reference(const SoftmaxCrossEntropyArguments& arguments, std::int64_t r
   for (const double logit : logits) sum += std::exp(logit - maximum);
   arguments.loss[row] = counted ? static_cast<float>(std::log(sum) - (logits[label] - maximum)) : 0.0f;
   if (arguments.d_logits == nullptr) return;
+  const float* from = arguments.gradient_scale_from;
+  const double scale = from == nullptr ? arguments.gradient_scale : *from;
   for (std::int64_t c = 0; c < arguments.classes; ++c) {
     const double gradient = std::exp(logits[c] - maximum) / sum - (c == label ? 1 : 0);
-    store_element(arguments.d_logits, arguments.type, start + c,
-                  counted ? static_cast<double>(arguments.gradient_scale) * gradient : 0);
+    store_element(arguments.d_logits, arguments.type, start + c, counted ? scale * gradient : 0);
   }
 }
 

@@ -7,6 +7,8 @@ void span_loss_reference(const Context&, const SpanLossArguments&, void* workspa
 // span_loss_cpu.cpp
 std::size_t span_loss_cpu_workspace(const SpanLossArguments&);
 void span_loss_cpu(const Context&, const SpanLossArguments&, void* workspace);
+// span_loss.cu
+void span_loss_portable(const Context&, const SpanLossArguments&, void* workspace);
 
 namespace {
 
@@ -33,18 +35,19 @@ double bytes(const Arguments& arguments) {
          16.0 * static_cast<double>(arguments.sequences);
 }
 
+bool not_double(const Arguments& arguments) { return arguments.type != DType::kFloat64; }
+
 }  // namespace
 
 template <>
 const Operation<Arguments>& operation<Arguments>() {
-  static const Operation<Arguments> table{
-      "span_loss",
-      validate,
-      flops,
-      bytes,
-      {{"cpu", Device::kCpu, 0, [](const Arguments& a) { return a.type != DType::kFloat64; }, span_loss_cpu_workspace,
-        span_loss_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, span_loss_reference}}};
+  static const Operation<Arguments> table{"span_loss",
+                                          validate,
+                                          flops,
+                                          bytes,
+                                          {{"portable", Device::kCuda, 80, not_double, nullptr, span_loss_portable},
+                                           {"cpu", Device::kCpu, 0, not_double, span_loss_cpu_workspace, span_loss_cpu},
+                                           {kReference, Device::kCpu, 0, nullptr, nullptr, span_loss_reference}}};
   return table;
 }
 

@@ -29,6 +29,9 @@ struct SpanLossArguments {
   float gradient_scale = 1;
   float* loss = nullptr;
   void* d_logits = nullptr;
+  /// Where to read the scale instead of gradient_scale (device memory on a device), so that recorded work can be run again
+  /// with another; null: gradient_scale.
+  const float* gradient_scale_from = nullptr;
 };
 
 inline void span_loss(const Context& context, const SpanLossArguments& arguments) { run(context, arguments); }

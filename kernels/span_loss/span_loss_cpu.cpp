@@ -52,7 +52,8 @@ double column_loss(const Arguments& arguments, float* logits, std::int64_t lengt
   const double loss =
       std::log(static_cast<double>(statistics.sum)) + (static_cast<double>(statistics.largest) - logits[label]);
   if (arguments.d_logits != nullptr) {
-    const float half = arguments.gradient_scale / 2;
+    const float* from = arguments.gradient_scale_from;
+    const float half = (from == nullptr ? arguments.gradient_scale : *from) / 2;
     HWY_DYNAMIC_DISPATCH(gradient_of)(logits, length, statistics.largest, half / statistics.sum, label, half);
   }
   return loss;

@@ -21,10 +21,11 @@ double column_reference(const SpanLossArguments& arguments, std::int64_t sequenc
   for (const double logit : logits) sum += std::exp(logit - maximum);
   const double loss = counted ? std::log(sum) - (logits[label] - maximum) : 0;
   if (arguments.d_logits == nullptr) return loss;
+  const float* from = arguments.gradient_scale_from;
+  const double scale = from == nullptr ? arguments.gradient_scale : *from;
   for (std::int64_t i = 0; i < length; ++i) {
     const double gradient = (std::exp(logits[i] - maximum) / sum - (i == label ? 1 : 0)) / 2;
-    store_element(arguments.d_logits, arguments.type, 2 * (first + i) + column,
-                  counted ? static_cast<double>(arguments.gradient_scale) * gradient : 0);
+    store_element(arguments.d_logits, arguments.type, 2 * (first + i) + column, counted ? scale * gradient : 0);
   }
   return loss;
 }

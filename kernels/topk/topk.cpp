@@ -9,6 +9,10 @@ void top_k_reference(const Context&, const TopKArguments&, void* workspace);
 // topk_cpu.cpp
 std::size_t top_k_cpu_workspace(const TopKArguments&);
 void top_k_cpu(const Context&, const TopKArguments&, void* workspace);
+// topk.cu
+bool top_k_portable_supports(const TopKArguments&);
+std::size_t top_k_portable_workspace(const TopKArguments&);
+void top_k_portable(const Context&, const TopKArguments&, void* workspace);
 
 namespace {
 
@@ -40,12 +44,14 @@ double bytes(const Arguments& arguments) {
 
 template <>
 const Operation<Arguments>& operation<Arguments>() {
-  static const Operation<Arguments> table{"top_k",
-                                          validate,
-                                          flops,
-                                          bytes,
-                                          {{"cpu", Device::kCpu, 0, nullptr, top_k_cpu_workspace, top_k_cpu},
-                                           {kReference, Device::kCpu, 0, nullptr, nullptr, top_k_reference}}};
+  static const Operation<Arguments> table{
+      "top_k",
+      validate,
+      flops,
+      bytes,
+      {{"portable", Device::kCuda, 80, top_k_portable_supports, top_k_portable_workspace, top_k_portable},
+       {"cpu", Device::kCpu, 0, nullptr, top_k_cpu_workspace, top_k_cpu},
+       {kReference, Device::kCpu, 0, nullptr, nullptr, top_k_reference}}};
   return table;
 }
 

@@ -6,8 +6,8 @@
 //
 // Equal scores: the lower index first; a score that is not a number counts as minus infinity. queries [queries_count,
 // width], candidates [candidates_count, width] fp32, contiguous; indices [queries_count, k] int32, scores [queries_count, k]
-// fp32; 1 <= k <= candidates_count. The product is formed block by block and never stored whole. Deterministic. FLOPs 2 *
-// queries * candidates * width.
+// fp32; 1 <= k <= candidates_count. The product is formed block by block and never stored whole. Deterministic. The CUDA
+// variants take k up to 32. FLOPs 2 * queries * candidates * width.
 
 #include <cstdint>
 

@@ -54,6 +54,8 @@ Case<EmbeddingForwardArguments> forward_case(const Batch& batch, std::int64_t wi
   test_case.arguments.positions = kPositions;
   test_case.arguments.ids = batch.ids.data();
   test_case.arguments.position_ids = batch.positions.data();
+  test_case.array(batch.ids);
+  test_case.array(batch.positions);
   test_case.input("word", random_values(kVocabulary * width, 1), [](auto& a, void* data) { a.word = data; });
   test_case.input("position", random_values(kPositions * width, 2), [](auto& a, void* data) { a.position = data; });
   test_case.input("token_type", random_values(width, 3), [](auto& a, void* data) { a.token_type = data; });
@@ -61,14 +63,21 @@ Case<EmbeddingForwardArguments> forward_case(const Batch& batch, std::int64_t wi
   return test_case;
 }
 
-Case<EmbeddingBackwardArguments> backward_case(const Groups& by_id, const Groups& by_position, std::int64_t width) {
-  const auto tokens = static_cast<std::int64_t>(by_id.tokens.size());
+// `padding` tokens more than the orders list.
+Case<EmbeddingBackwardArguments> backward_case(const Groups& by_id, const Groups& by_position, std::int64_t width,
+                                               std::int64_t padding = 0) {
+  const std::int64_t tokens = by_id.starts.back() + padding;
   Case<EmbeddingBackwardArguments> test_case(concatenate("[", tokens, ", ", width, "]"));
   test_case.set_type = [](auto& a, DType type) { a.type = type; };
   test_case.arguments.tokens = tokens;
   test_case.arguments.width = width;
   test_case.arguments.by_id = by_id.order();
   test_case.arguments.by_position = by_position.order();
+  for (const Groups* groups : {&by_id, &by_position}) {
+    test_case.array(groups->keys);
+    test_case.array(groups->starts);
+    test_case.array(groups->tokens);
+  }
   test_case.input("d_output", random_values(tokens * width, 1), [](auto& a, void* data) { a.d_output = data; });
   // Sums of up to `tokens` numbers of size 1 one after the other: a random walk of roundings of their sum.
   const double n = std::max(1.0, static_cast<double>(tokens));
@@ -92,10 +101,55 @@ TEST(Embedding, Variants) {
   for (const std::int64_t tokens : {0, 1, 5, 200}) {
     for (const std::int64_t width : {1, 7, 64, 768, 1000}) {
       const Batch batch(tokens);
+      const Groups by_id(batch.ids);
+      const Groups by_position(batch.positions);
       check_variants(forward_case(batch, width));
-      check_variants(backward_case(Groups(batch.ids), Groups(batch.positions), width));
+      check_variants(backward_case(by_id, by_position, width));
     }
   }
+}
+
+// Groups around the 64 tokens of a piece of the CUDA variant, one behind the other, so that they begin at all places of the
+// list: several begin between two multiples of 64, a long one begins on a multiple, and one fills many pieces.
+TEST(Embedding, GroupsOfAllLengths) {
+  std::vector<std::int32_t> ids, positions;
+  std::int32_t id = 0;
+  for (const std::int64_t length : {1, 63, 64, 65, 127, 128, 129, 2, 191, 61, 65, 66, 192, 62, 66, 64, 700, 1, 3}) {
+    ids.insert(ids.end(), static_cast<std::size_t>(length), id++);
+  }
+  // Spread over the batch, so that a group's tokens do not lie side by side.
+  testing::TestRandom random(3);
+  for (std::size_t t = ids.size() - 1; t > 0; --t) {
+    std::swap(ids[t], ids[static_cast<std::size_t>(random.below(static_cast<std::int64_t>(t) + 1))]);
+  }
+  for (std::size_t t = 0; t < ids.size(); ++t) positions.push_back(t % 2 == 0 ? 3 : static_cast<std::int32_t>(4 + t % 16));
+  const Groups by_id(ids);
+  const Groups by_position(positions);
+  for (const std::int64_t width : {8, 33}) check_variants(backward_case(by_id, by_position, width));
+}
+
+// More groups than one look of a warp tells apart, many of them empty.
+TEST(Embedding, ABatchPaddedToACommonSize) {
+  const Batch batch(500);
+  Groups by_id(batch.ids);
+  Groups by_position(batch.positions);
+  for (Groups* groups : {&by_id, &by_position}) {
+    const std::int32_t last = groups->starts.back();
+    // Behind the keys that occur: rows that no table has, and tokens that no batch has.
+    groups->keys.resize(400, 1 << 30);
+    groups->starts.resize(401, last);
+    groups->tokens.resize(600, 1 << 30);
+  }
+  for (const std::int64_t width : {5, 64}) {
+    Case<EmbeddingBackwardArguments> test_case = backward_case(by_id, by_position, width, 100);
+    std::vector<double>& d_output = test_case.operands[0].values;
+    std::fill(d_output.begin() + 500 * width, d_output.end(), 0.0);
+    check_variants(test_case);
+  }
+  Groups nothing({});
+  nothing.keys.resize(70, 1 << 30);
+  nothing.starts.resize(71, 0);
+  check_variants(backward_case(nothing, nothing, 8, 70));
 }
 
 TEST(Embedding, UntouchedRowsKeepTheirBits) {
@@ -103,15 +157,19 @@ TEST(Embedding, UntouchedRowsKeepTheirBits) {
   const Groups by_id(batch.ids);
   const Groups by_position(batch.positions);
   const Case<EmbeddingBackwardArguments> test_case = backward_case(by_id, by_position, 33);
-  const auto outcome =
-      launch(test_case, operation<EmbeddingBackwardArguments>().variants.front(), DType::kFloat32, DType::kFloat32);
   const std::vector<double>& before = test_case.operands[1].values;
-  for (std::int64_t id = 0; id < kVocabulary; ++id) {
-    const bool touched = std::find(batch.ids.begin(), batch.ids.end(), id) != batch.ids.end();
-    const std::int64_t place = id * 33;
-    const bool same =
-        outcome.value(1, place) == static_cast<double>(static_cast<float>(before[static_cast<std::size_t>(place)]));
-    EXPECT_EQ(same, !touched) << id;
+  for (const auto& variant : operation<EmbeddingBackwardArguments>().variants) {
+    bool available = true;
+    testing::context_for(variant.device, &available);
+    if (!available) continue;
+    const auto outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+    for (std::int64_t id = 0; id < kVocabulary; ++id) {
+      const bool touched = std::find(batch.ids.begin(), batch.ids.end(), id) != batch.ids.end();
+      const std::int64_t place = id * 33;
+      const bool same =
+          outcome.value(1, place) == static_cast<double>(static_cast<float>(before[static_cast<std::size_t>(place)]));
+      EXPECT_EQ(same, !touched) << variant.name << " " << id;
+    }
   }
 }
 
@@ -140,8 +198,7 @@ TEST(Embedding, RefusesIdsThatAreNotThere) {
   Batch batch(3);
   batch.ids[1] = kVocabulary;
   const Case<EmbeddingForwardArguments> test_case = forward_case(batch, 4);
-  EXPECT_THROW(launch(test_case, operation<EmbeddingForwardArguments>().variants.front(), DType::kFloat32, DType::kFloat32),
-               Error);
+  EXPECT_THROW(launch(test_case, choose_variant(Context{}, test_case.arguments), DType::kFloat32, DType::kFloat32), Error);
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ Case<Arguments> make_case(const std::string& name, const Labels& labels, std::in
   test_case.arguments.classes = classes;
   test_case.arguments.stride = classes + gap;
   test_case.arguments.labels = labels.data();
+  test_case.array(labels);
   test_case.arguments.gradient_scale = 0.3f;
   double largest = 0;
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -97,6 +98,82 @@ TEST(SoftmaxCrossEntropy, AroundOneBlock) {
 TEST(SoftmaxCrossEntropy, AWholeVocabulary) { check_shape(2, 250002, Gradient::kInPlace); }
 TEST(SoftmaxCrossEntropy, NoRows) { check_shape(0, 3, Gradient::kApart); }
 
+TEST(SoftmaxCrossEntropy, TheScaleFromMemory) {
+  const std::vector<float> scale = {0.3f};
+  const Labels labels = {3, kIgnoredLabel, 16};
+  for (const std::int64_t classes : {17, 600, 5000}) {
+    for (const Gradient gradient : {Gradient::kApart, Gradient::kInPlace}) {
+      Case<Arguments> test_case = make_case(concatenate("scale from memory, ", classes), labels, classes, gradient,
+                                            random_values(3 * classes, 6, 2));
+      test_case.arguments.gradient_scale = 1e9f;  // not this one
+      test_case.arguments.gradient_scale_from = scale.data();
+      test_case.array(scale);
+      check_variants(test_case);
+    }
+  }
+}
+
+TEST(SoftmaxCrossEntropy, WhatAnIgnoredRowHoldsDoesNotMatter) {
+  const Labels labels = {kIgnoredLabel, 1, kIgnoredLabel};
+  for (const std::int64_t classes : {9, 513, 4099}) {
+    std::vector<double> logits = random_values(3 * classes, 6, 2);
+    std::fill(logits.begin(), logits.begin() + classes, NAN);
+    std::fill(logits.end() - classes, logits.end(), INFINITY);
+    Case<Arguments> test_case = make_case("ignored", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
+    test_case.operands[0].values = logits;
+    check_variants(test_case);
+  }
+}
+
+// A row's loss and gradient do not depend on its place: not on the address, and not on the rows beside it.
+TEST(SoftmaxCrossEntropy, ARowHasTheSameBitsEverywhere) {
+  for (const std::int64_t classes : {301, 3001}) {
+    const std::int64_t rows = 9, stride = classes + 1;  // rows at all places modulo 16 bytes that a type allows
+    const std::vector<double> row = random_values(stride, 7, 2);
+    std::vector<double> logits;
+    for (std::int64_t r = 0; r < rows; ++r) logits.insert(logits.end(), row.begin(), row.end());
+    const Labels labels(static_cast<std::size_t>(rows), 5);
+    const Case<Arguments> test_case = make_case("the same rows", labels, classes, Gradient::kInPlace, logits, 1);
+    for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+      bool available = true;
+      context_for(variant.device, &available);
+      if (!available || variant.name == kReference) continue;
+      for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+        const Outcome expected = launch(test_case, variant, type, type, true);
+        for (const bool aligned : {true, false}) {
+          const Outcome outcome = launch(test_case, variant, type, type, aligned);
+          for (std::int64_t r = 0; r < rows; ++r) {
+            ASSERT_EQ(outcome.value(1, r), expected.value(1, 0)) << variant.name << " row " << r;
+            for (std::int64_t c = 0; c < classes; ++c) {
+              ASSERT_EQ(outcome.value(0, r * stride + c), expected.value(0, c)) << variant.name << " " << r << ", " << c;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// On the CPU a wrong label is refused (below); a device has nobody to tell.
+TEST(SoftmaxCrossEntropy, AWrongLabelShowsOnADevice) {
+  for (const std::int64_t classes : {3, 600}) {
+    Labels labels = {0, static_cast<std::int32_t>(classes), -1};
+    Case<Arguments> test_case =
+        make_case("wrong labels", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
+    for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+      bool available = true;
+      context_for(variant.device, &available);
+      if (variant.device != Device::kCuda || !available) continue;
+      const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+      EXPECT_TRUE(std::isfinite(outcome.value(1, 0)));
+      for (const std::int64_t row : {1, 2}) {
+        EXPECT_TRUE(std::isnan(outcome.value(1, row)));
+        for (std::int64_t c = 0; c < classes; ++c) EXPECT_EQ(outcome.value(2, row * classes + c), 0);
+      }
+    }
+  }
+}
+
 // Numbers of PyTorch 2.15 in double: torch.nn.functional.cross_entropy(x, torch.tensor([2, -100, 1]), reduction="none"), and
 // the gradient of half its sum.
 TEST(SoftmaxCrossEntropy, ReferenceIsPyTorchs) {
@@ -142,6 +219,10 @@ TEST(SoftmaxCrossEntropy, HugeAndInfiniteLogits) {
   logits[9001] = 1e30, logits[9001 + 1] = -1e30, logits[9001 + 2] = 1e30;  // two equal ones, both wrong
   logits[3 * 9001 - 1] = -2e38;                                            // only the last block has a finite one
   check_variants(make_case("huge", labels, 9001, Gradient::kApart, logits));
+  std::vector<double> few(3 * 101, -INFINITY);
+  few[0] = 3e38, few[1] = -3e38, few[101] = 1e30, few[102] = -1e30, few[3 * 101 - 1] = -2e38;
+  const Labels few_labels = {0, 1, 100};
+  check_variants(make_case("huge, few", few_labels, 101, Gradient::kApart, few));
 }
 
 TEST(SoftmaxCrossEntropy, SaysWhichLabelIsWrong) {

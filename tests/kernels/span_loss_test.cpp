@@ -33,6 +33,9 @@ Case<Arguments> make_case(const std::string& name, const Spans& spans, Gradient 
   test_case.arguments.start_labels = spans.start.data();
   test_case.arguments.end_labels = spans.end.data();
   test_case.arguments.gradient_scale = 0.5f;
+  test_case.array(spans.cumulative_lengths);
+  test_case.array(spans.start);
+  test_case.array(spans.end);
   const double gradient_error = fp32_error(kRoundings, 0.25);
   if (gradient == Gradient::kInPlace) {
     test_case
@@ -73,6 +76,28 @@ TEST(SpanLoss, VariantsAgree) {
   for (const Gradient gradient : {Gradient::kNone, Gradient::kApart, Gradient::kInPlace}) {
     check_variants(make_case("mixed", spans, gradient, random_values(2 * spans.tokens(), 4, 2)));
   }
+}
+
+TEST(SpanLoss, TheScaleFromMemory) {
+  const Spans spans = mixed_spans();
+  const std::vector<float> scale = {0.5f};
+  Case<Arguments> test_case =
+      make_case("scale from memory", spans, Gradient::kApart, random_values(2 * spans.tokens(), 4, 2));
+  test_case.arguments.gradient_scale = 1e9f;  // not this one
+  test_case.arguments.gradient_scale_from = scale.data();
+  test_case.array(scale);
+  check_variants(test_case);
+}
+
+TEST(SpanLoss, LogitsThatAreNotCountedOrImpossible) {
+  Spans spans;
+  spans.add(130, -1, 130);  // neither counted: its logits may be anything
+  spans.add(140, 139, 128);
+  std::vector<double> logits = random_values(2 * spans.tokens(), 4, 2);
+  std::fill(logits.begin(), logits.begin() + 2 * 130, NAN);
+  for (std::size_t i = 130; i < 270; i += 3) logits[2 * i] = -INFINITY;  // token 139 is not among them
+  logits[2 * 131] = 1e30;
+  check_variants(make_case("impossible", spans, Gradient::kApart, logits));
 }
 
 TEST(SpanLoss, NothingAtAll) {
@@ -128,7 +153,7 @@ TEST(SpanLoss, SaysWhichShapeIsWrong) {
   const Spans spans = mixed_spans();
   Case<Arguments> test_case = make_case("wrong", spans, Gradient::kNone, random_values(2 * spans.tokens()));
   test_case.arguments.tokens -= 1;
-  const Variant<Arguments>& variant = choose_variant(Context{}, test_case.arguments);
+  const Variant<Arguments>& variant = choose_variant(Context{}, test_case.arguments);  // the lengths are on the host
   try {
     launch(test_case, variant, DType::kFloat32, DType::kFloat32);
     ADD_FAILURE() << "lengths that do not add up were accepted";

@@ -57,21 +57,71 @@ TEST(TopK, SeveralBlocks) {
   check_exactly(3, 5000, 4, 2500);  // the first k reach into the second block
 }
 
+// The most the CUDA variant keeps, by several of its tiles, where nearly every candidate is better than those before, and
+// where none is.
+TEST(TopK, CandidatesInOrderOfTheirScores) {
+  std::vector<double> ascending(700), descending(700);
+  for (std::size_t i = 0; i < 700; ++i) {
+    ascending[i] = static_cast<double>(i / 2);
+    descending[i] = -ascending[i];
+  }
+  check_variants(make_case(1, 700, 1, 32, {1}, ascending));
+  check_variants(make_case(1, 700, 1, 32, {1}, descending));
+}
+
+void for_each_variant(const Arguments& arguments, const std::function<void(const Variant<Arguments>&)>& body) {
+  for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+    bool available = true;
+    const Context context = context_for(variant.device, &available);
+    if (available && usable(variant, context, arguments) && variant.name != kReference) body(variant);
+  }
+}
+
 TEST(TopK, EqualScoresComeInOrderOfTheirIndex) {
   const std::int64_t candidates = 4100, k = 7;
   const Case<Arguments> test_case =
       make_case(2, candidates, 2, k, {1, 1, 2, 0}, std::vector<double>(static_cast<std::size_t>(2 * candidates), 1.0));
-  const Outcome outcome =
-      launch(test_case, choose_variant(Context{}, test_case.arguments), DType::kFloat32, DType::kFloat32);
-  const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
-  for (std::int64_t i = 0; i < 2 * k; ++i) {
-    EXPECT_EQ(indices[i], i % k);
-    EXPECT_EQ(outcome.value(3, i), 2);
-  }
+  for_each_variant(test_case.arguments, [&](const Variant<Arguments>& variant) {
+    const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+    const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
+    for (std::int64_t i = 0; i < 2 * k; ++i) {
+      EXPECT_EQ(indices[i], i % k) << variant.name;
+      EXPECT_EQ(outcome.value(3, i), 2) << variant.name;
+    }
+  });
+}
+
+// So many candidates that a block of the CUDA variant goes through several tiles, and the last one has a candidate.
+TEST(TopK, ManyCandidates) {
+  const std::int64_t queries = 3, candidates = 2048 * 128 + 1, k = 3;
+  Case<Arguments> test_case = make_case(queries, candidates, 1, k, {1, -1, 2}, small_integers(candidates, 2));
+  test_case.operands[1].values[200] = test_case.operands[1].values[90'000] = 5;
+  test_case.operands[1].values.back() = -7;
+  for_each_variant(test_case.arguments, [&](const Variant<Arguments>& variant) {
+    const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+    const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
+    const std::vector<double>& values = test_case.operands[1].values;
+    const auto first_of = [&](double value) {
+      return static_cast<std::int32_t>(std::find(values.begin(), values.end(), value) - values.begin());
+    };
+    const std::int32_t three = first_of(3), minus_three = first_of(-3);
+    const auto next_of = [&](double value, std::int32_t after) {
+      return static_cast<std::int32_t>(std::find(values.begin() + after + 1, values.end(), value) - values.begin());
+    };
+    const std::vector<std::int32_t> expected = {
+        200, 90'000, three, static_cast<std::int32_t>(candidates - 1), minus_three, next_of(-3, minus_three),
+        200, 90'000, three};
+    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(indices[i], expected[i]) << variant.name << " " << i;
+    EXPECT_EQ(outcome.value(3, 3), 7) << variant.name;
+    EXPECT_EQ(outcome.value(3, 8), 6) << variant.name;
+  });
 }
 
 TEST(TopK, ScoresThatAreNoNumbersComeLast) {
   check_variants(make_case(1, 6, 1, 6, {1}, {NAN, 2, -INFINITY, 5, NAN, INFINITY}));
+  std::vector<double> candidates(300, NAN);  // all but one
+  candidates[170] = -3;
+  check_variants(make_case(1, 300, 1, 20, {1}, candidates));
 }
 
 // Real numbers: the scores agree rank by rank (sorting moves no score by more than the largest error), and each is the score
@@ -81,18 +131,41 @@ TEST(TopK, RealNumbers) {
   const Case<Arguments> test_case =
       make_case(queries, candidates, width, k, random_values(queries * width, 1), random_values(candidates * width, 2));
   const Outcome expected = launch(test_case, reference_variant<Arguments>(), DType::kFloat32, DType::kFloat32);
-  const Outcome outcome =
-      launch(test_case, choose_variant(Context{}, test_case.arguments), DType::kFloat32, DType::kFloat32);
-  const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
   // A chain of 96 FMAs over partial sums of at most 64, errors of either sign: six times the root of their number.
   const double allowed = fp32_error(6 * std::sqrt(96.0), 64);
-  for (std::int64_t i = 0; i < queries * k; ++i) {
-    double score = 0;
-    for (std::int64_t c = 0; c < width; ++c)
-      score += outcome.value(0, i / k * width + c) * outcome.value(1, indices[i] * width + c);
-    EXPECT_NEAR(outcome.value(3, i), score, allowed);
-    EXPECT_NEAR(outcome.value(3, i), expected.value(3, i), allowed);
-  }
+  for_each_variant(test_case.arguments, [&](const Variant<Arguments>& variant) {
+    const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+    const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
+    for (std::int64_t i = 0; i < queries * k; ++i) {
+      double score = 0;
+      for (std::int64_t c = 0; c < width; ++c)
+        score += outcome.value(0, i / k * width + c) * outcome.value(1, indices[i] * width + c);
+      EXPECT_NEAR(outcome.value(3, i), score, allowed) << variant.name;
+      EXPECT_NEAR(outcome.value(3, i), expected.value(3, i), allowed) << variant.name;
+    }
+  });
+}
+
+// A pair's score is the same bits whatever other queries and candidates there are.
+TEST(TopK, AScoreDoesNotDependOnWhatIsBesideIt) {
+  const std::int64_t candidates = 140, width = 37;
+  const std::vector<double> query_values = random_values(70 * width, 3),
+                            candidate_values = random_values(candidates * width, 4);
+  const std::vector<double> last_query(query_values.end() - width, query_values.end());
+  const std::vector<double> last_candidate(candidate_values.end() - width, candidate_values.end());
+  const Case<Arguments> many = make_case(70, candidates, width, 32, query_values, candidate_values);
+  const Case<Arguments> one = make_case(1, 1, width, 1, last_query, last_candidate);
+  for_each_variant(many.arguments, [&](const Variant<Arguments>& variant) {
+    if (variant.device != Device::kCuda) return;
+    const double alone = launch(one, variant, DType::kFloat32, DType::kFloat32).value(3, 0);
+    // Only the last candidate's place in the list is not known.
+    Case<Arguments> raised = many;
+    for (std::int64_t c = 0; c + 1 < candidates; ++c) {
+      for (std::int64_t i = 0; i < width; ++i)
+        raised.operands[1].values[static_cast<std::size_t>(c * width + i)] = -INFINITY;
+    }
+    EXPECT_EQ(launch(raised, variant, DType::kFloat32, DType::kFloat32).value(3, 69 * 32), alone);
+  });
 }
 
 TEST(TopK, SaysWhichShapeIsWrong) {
