@@ -2,82 +2,195 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <exception>
 #include <iterator>
 #include <limits>
 
 #include "kernels/common/check.h"
-#include "kernels/reduce/reduce.h"
 
 namespace koine {
 
-Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
-    : store_(store), settings_(settings) {
-  check(store.training(), "an optimizer needs parameters with training state");
-  const ParameterTable& table = store.table();
-  for (int index = 0; lazy && index < table.size(); ++index) {
-    if (!table[index].lazy_rows) continue;
-    check(lazy_index_ < 0, "two parameters are lazy: ", table[index].name);
-    lazy_index_ = index;
+Optimizer::Memory::Memory(Device device, const char* name, std::size_t bytes) {
+  if (device == Device::kCuda) {
+    device_ = cuda::DeviceMemory(name, bytes);
+    data_ = device_.data();
+  } else {
+    host_.resize(bytes);
+    data_ = host_.data();
   }
-  collect_runs();
-  if (lazy_index_ < 0) return;
-  const auto rows = static_cast<std::size_t>(table[lazy_index_].rows());
-  last_step_.resize(rows);
-  touched_.reserve(rows);
-  merged_.reserve(rows);
-  history_.reserve(static_cast<std::size_t>(std::max<std::int64_t>(settings.max_steps, 1 << 12)) + 1);
-  history_.resize(1);
+}
+
+Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
+    : store_(store), settings_(settings), device_(store.device()) {
+  check(store.training(), "an optimizer needs parameters with training state");
+  find_table(lazy);
+  norm_ = segments_of_norm();
+  update_ = segments_of_update();
+  results_ = Memory(device_, "norm and clipping factor", sizeof(Results));
+  const auto rows = static_cast<std::size_t>(lazy_ ? store.table()[table_index_].rows() : 0);
+  const std::size_t list_bytes = kListBegin + rows * sizeof(std::int32_t);
+  step_list_ = Memory(device_, "rows of a step", list_bytes);
+  batch_list_ = Memory(device_, "rows of a batch", list_bytes);
+  if (device_ == Device::kCuda) {
+    for (Slot& slot : slots_) slot.memory = cuda::PinnedMemory(list_bytes);
+    norm_on_host_ = cuda::PinnedMemory(sizeof(float));
+  }
+  if (!lazy_) return;
+  last_step_ = Memory(device_, "last steps of rows", rows * sizeof(std::int32_t));
+  fill_last_steps(0);
+  reserve_history(std::max<std::int64_t>(settings.max_steps, 1 << 14));
+  for (std::vector<std::int32_t>* list : {&touched_, &stepped_, &merged_}) list->reserve(rows);
+}
+
+// What was put into streams still uses this object's memory.
+Optimizer::~Optimizer() {
+  if (device_ != Device::kCuda) return;
+  try {
+    cuda::synchronize_device();
+  } catch (const std::exception&) {
+    // Whoever wanted to know has waited.
+  }
+}
+
+// --- where things lie
+// ------------------------------------------------------------------------------------------------------------
+
+void Optimizer::find_table(bool lazy) {
+  const ParameterTable& table = store_.table();
+  for (int index = 0; index < table.size(); ++index) {
+    if (!table[index].lazy_rows) continue;
+    check(!lazy || table_index_ < 0, "two parameters are lazy: ", table[index].name);
+    if (table_index_ < 0) table_index_ = index;
+  }
+  lazy_ = lazy && table_index_ >= 0;
+}
+
+Optimizer::Segments Optimizer::segments_of_norm() const {
+  const ParameterTable& table = store_.table();
+  std::vector<FlatSegment> list;
+  for (int index = 0; index < table.size(); ++index) {
+    if (index != table_index_) list.push_back({table[index].offset, table[index].rows(), table[index].width(), 0, 0});
+  }
+  return in_memory(std::move(list));
 }
 
 // What lies between neighbours is zero in weights, gradients and moments, and AdamW leaves it so: epsilon is above zero.
-void Optimizer::collect_runs() {
+Optimizer::Segments Optimizer::segments_of_update() const {
   const ParameterTable& table = store_.table();
+  std::vector<FlatSegment> list;
   bool extend = false;
   for (int index = 0; index < table.size(); ++index) {
     const ParameterSpec& spec = table[index];
-    if (index == lazy_index_) {
+    if (lazy_ && index == table_index_) {
       extend = false;
       continue;
     }
-    if (!extend || runs_.back().decay != spec.decay) runs_.push_back({index, 0, spec.decay});
-    Run& run = runs_.back();
-    run.count = spec.offset + spec.count() - table[run.first].offset;
+    const std::int64_t group = spec.decay ? 1 : 0;
+    if (!extend || list.back().group != group) list.push_back({spec.offset, 1, 0, 0, group});
+    list.back().width = spec.offset + spec.count() - list.back().offset;
     extend = true;
   }
+  return in_memory(std::move(list));
 }
 
-AdamWStep Optimizer::scalars_of(double learning_rate, bool decay) const {
-  return adamw_step(steps_ + 1, learning_rate, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon,
-                    decay ? settings_.weight_decay : 0.0);
+Optimizer::Segments Optimizer::in_memory(std::vector<FlatSegment> list) const {
+  Segments result;
+  result.segments = std::ssize(list);
+  result.pieces = number_pieces(list);
+  for (const FlatSegment& segment : list) result.elements += segment.count();
+  const std::size_t bytes = list.size() * sizeof(FlatSegment);
+  result.list = Memory(device_, "list of parameters", bytes);
+  copy_in(result.list.as<void>(), list.data(), bytes);
+  return result;
 }
 
-// The scratch is this class's own, so that a model's plan need not know the optimizer. The dry run goes over whole tables,
-// which is the most any step asks for.
+void Optimizer::copy_in(void* to, const void* from, std::size_t bytes) const {
+  if (bytes == 0) return;
+  if (device_ == Device::kCpu) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  cuda::synchronize_device();
+  cuda::copy_to_device(to, from, bytes, nullptr);
+  cuda::synchronize(nullptr);
+}
+
+void Optimizer::fill_last_steps(std::int32_t step) {
+  const std::vector<std::int32_t> values(static_cast<std::size_t>(store_.table()[table_index_].rows()), step);
+  copy_in(last_step_.as<void>(), values.data(), values.size() * sizeof(std::int32_t));
+}
+
+void Optimizer::reserve_history(std::int64_t steps) {
+  if (steps <= history_steps_) return;
+  const auto bytes_of = [](std::int64_t last) { return static_cast<std::size_t>(last + 1) * sizeof(AdamWStep); };
+  const std::int64_t grown = std::max(steps, 2 * history_steps_);
+  Memory history(device_, "scalars of the steps", bytes_of(grown));
+  if (history_steps_ > 0 && device_ == Device::kCpu) {
+    std::memcpy(history.as<void>(), history_.as<void>(), bytes_of(history_steps_));
+  } else if (history_steps_ > 0) {
+    cuda::synchronize_device();
+    cuda::copy_on_device(history.as<void>(), history_.as<void>(), bytes_of(history_steps_), nullptr);
+    cuda::synchronize(nullptr);
+  }
+  history_ = std::move(history);
+  history_steps_ = grown;
+}
+
+// The scratch is this class's own, so that a model's plan need not know the optimizer.
 Context Optimizer::with_scratch(const Context& context) {
+  check(context.device == device_, "the parameters lie on device ", name_of(device_), ", the context is for ",
+        name_of(context.device));
   Context own = context;
   if (scratch_ == nullptr) {
     StackMemory plan;
     own.scratch = &plan;
     own.dry_run = true;
-    sum_gradients(own);
-    update(own, 0.0);
-    if (lazy_index_ >= 0) run_lazy_rows(own, nullptr, 0, false);
-    const std::size_t guard =
-        StackMemory::kAlignment;  // a guard behind each allocation in debug builds, one alive at a time
-    scratch_ = std::make_unique<StackMemory>("optimizer scratch", plan.peak() + guard);
+    launch_norm(own, 0);
+    launch_update(own);
+    const std::size_t bytes =
+        plan.peak() + StackMemory::kAlignment;  // a guard behind each allocation in debug builds, one alive at a time
+    if (device_ == Device::kCuda) {
+      scratch_memory_ = Memory(device_, "optimizer scratch", bytes);
+      scratch_ = std::make_unique<StackMemory>("optimizer scratch", scratch_memory_.as<void>(), bytes);
+    } else {
+      scratch_ = std::make_unique<StackMemory>("optimizer scratch", bytes);
+    }
   }
   own.scratch = scratch_.get();
   own.dry_run = context.dry_run;
   return own;
 }
 
+// --- rows
+// ------------------------------------------------------------------------------------------------------------------------
+
 void Optimizer::prepare_rows(const Context& context, const PackedBatch& batch) {
-  if (lazy_index_ < 0) return;
+  if (!lazy_) return;
+  upload_rows(context, batch);
+  launch_rows(context, std::ssize(batch.by_id.keys));
+}
+
+void Optimizer::upload_rows(const Context& context, const PackedBatch& batch) {
+  if (!lazy_) return;
   const std::vector<std::int32_t>& rows = batch.by_id.keys;
-  check(!rows.empty() && rows.front() >= 0 && rows.back() < store_.table()[lazy_index_].rows(),
-        "a batch's word ids lie outside of ", store_.table()[lazy_index_].name);
-  run_lazy_rows(with_scratch(context), rows.data(), static_cast<std::int64_t>(rows.size()), false);
+  check(!rows.empty() && rows.front() >= 0 && rows.back() < store_.table()[table_index_].rows(),
+        "a batch's word ids lie outside of ", store_.table()[table_index_].name);
+  Numbers numbers;
+  numbers.listed = std::ssize(rows);
+  numbers.step = steps_;
+  upload(context, batch_list_, numbers, rows, false);
   mark_touched(rows);
+}
+
+void Optimizer::launch_rows(const Context& context, std::int64_t most_rows) {
+  if (!lazy_) return;
+  AdamWRowsArguments arguments = table_arguments();
+  arguments.row_list = reinterpret_cast<const std::int32_t*>(batch_list_.as<std::byte>() + kListBegin);
+  arguments.listed = most_rows;
+  arguments.listed_from = &batch_list_.as<Numbers>()->listed;
+  arguments.step_from = &batch_list_.as<Numbers>()->step;
+  adamw_rows(with_scratch(context), arguments);
 }
 
 void Optimizer::mark_touched(const std::vector<std::int32_t>& rows) {
@@ -86,86 +199,165 @@ void Optimizer::mark_touched(const std::vector<std::int32_t>& rows) {
   touched_.swap(merged_);
 }
 
-double Optimizer::step(const Context& context, double learning_rate) {
-  const Context own = with_scratch(context);
-  sum_gradients(own);
-  if (!std::isfinite(scalars_.norm)) return scalars_.norm;
-  update(own, learning_rate);
-  touched_.clear();
-  ++steps_;
-  return scalars_.norm;
-}
-
-void Optimizer::sum_gradients(const Context& context) {
-  const ParameterTable& table = store_.table();
-  scalars_ = {};
-  for (int index = 0; index < table.size(); ++index) {
-    SumOfSquaresArguments sum;
-    sum.rows = table[index].rows();
-    sum.width = table[index].width();
-    sum.input = store_.gradient(index);
-    sum.output = &scalars_.sum_of_squares;
-    if (index == lazy_index_ && !context.dry_run) {
-      if (touched_.empty()) continue;
-      sum.row_list = touched_.data();
-      sum.listed = static_cast<std::int64_t>(touched_.size());
-    }
-    sum_of_squares(context, sum);
-  }
-  clip_factor(context,
-              {&scalars_.sum_of_squares, static_cast<float>(settings_.max_grad_norm), &scalars_.norm, &scalars_.factor});
-}
-
-void Optimizer::update(const Context& context, double learning_rate) {
-  for (const Run& run : runs_) {
-    AdamWArguments arguments;
-    arguments.count = run.count;
-    arguments.parameter = store_.master(run.first);
-    arguments.gradient = store_.gradient(run.first);
-    arguments.first_moment = store_.first_moment(run.first);
-    arguments.second_moment = store_.second_moment(run.first);
-    arguments.working = store_.working_bfloat16(run.first);
-    arguments.step = scalars_of(learning_rate, run.decay);
-    arguments.gradient_factor = &scalars_.factor;
-    adamw(context, arguments);
-  }
-  if (lazy_index_ < 0 || context.dry_run) return;
-  history_.push_back(scalars_of(learning_rate, store_.table()[lazy_index_].decay));
-  if (!touched_.empty()) run_lazy_rows(context, touched_.data(), static_cast<std::int64_t>(touched_.size()), true);
-}
-
-void Optimizer::run_lazy_rows(const Context& context, const std::int32_t* rows, std::int64_t listed, bool with_gradient) {
-  const ParameterSpec& spec = store_.table()[lazy_index_];
-  AdamWRowsArguments arguments;
-  arguments.rows = spec.rows();
-  arguments.width = spec.width();
-  arguments.parameter = store_.master(lazy_index_);
-  arguments.gradient = store_.gradient(lazy_index_);
-  arguments.first_moment = store_.first_moment(lazy_index_);
-  arguments.second_moment = store_.second_moment(lazy_index_);
-  arguments.working = store_.working_bfloat16(lazy_index_);
-  arguments.row_list = rows;
-  arguments.listed = listed;
-  arguments.last_step = last_step_.data();
-  arguments.history = history_.data();
-  arguments.step = steps_ + (with_gradient ? 1 : 0);
-  arguments.with_gradient = with_gradient;
-  arguments.gradient_factor = &scalars_.factor;
-  arguments.zero_gradient = with_gradient;
-  adamw_rows(context, arguments);
-}
-
 void Optimizer::catch_up(const Context& context) {
-  if (lazy_index_ >= 0) run_lazy_rows(with_scratch(context), nullptr, 0, false);
+  if (!lazy_) return;
+  AdamWRowsArguments arguments = table_arguments();
+  arguments.step = steps_;
+  adamw_rows(with_scratch(context), arguments);
 }
 
 void Optimizer::restore(std::int64_t steps) {
   check(steps >= 0 && steps < std::numeric_limits<std::int32_t>::max(), "an optimizer cannot continue from step ", steps);
   steps_ = steps;
   touched_.clear();
-  if (lazy_index_ < 0) return;
-  std::fill(last_step_.begin(), last_step_.end(), static_cast<std::int32_t>(steps));
-  history_.assign(static_cast<std::size_t>(steps) + 1, AdamWStep{});
+  if (!lazy_) return;
+  fill_last_steps(static_cast<std::int32_t>(steps));
+  reserve_history(steps);
+}
+
+// --- a step
+// ----------------------------------------------------------------------------------------------------------------------
+
+AdamWStep Optimizer::scalars_of(double learning_rate, bool decay) const {
+  return adamw_step(steps_ + 1, learning_rate, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon,
+                    decay ? settings_.weight_decay : 0.0);
+}
+
+double Optimizer::step(const Context& context, double learning_rate) {
+  enqueue_step(context, learning_rate);
+  const double result = norm(context);
+  if (!std::isfinite(result)) {
+    --steps_;
+    touched_.swap(stepped_);
+  }
+  return result;
+}
+
+void Optimizer::enqueue_step(const Context& context, double learning_rate) {
+  const std::int64_t rows = touched_rows();
+  upload_step(context, learning_rate);
+  launch_step(context, rows);
+}
+
+double Optimizer::norm(const Context& context) {
+  if (device_ == Device::kCpu) return *norm_on_device();
+  cuda::copy_to_host(norm_on_host_.data(), norm_on_device(), sizeof(float), context.stream);
+  cuda::synchronize(context.stream);
+  return *static_cast<const float*>(norm_on_host_.data());
+}
+
+void Optimizer::upload_step(const Context& context, double learning_rate) {
+  Numbers numbers;
+  numbers.steps[0] = scalars_of(learning_rate, false);
+  numbers.steps[1] = scalars_of(learning_rate, true);
+  numbers.listed = touched_rows();
+  numbers.step = steps_ + 1;
+  if (lazy_) reserve_history(steps_ + 1);
+  upload(context, step_list_, numbers, touched_, lazy_);
+  ++steps_;
+  touched_.swap(stepped_);
+  touched_.clear();
+}
+
+void Optimizer::launch_step(const Context& context, std::int64_t most_rows) {
+  const Context own = with_scratch(context);
+  launch_norm(own, most_rows);
+  launch_update(own);
+  if (!lazy_ || most_rows == 0) return;
+  AdamWRowsArguments arguments = table_arguments();
+  arguments.row_list = reinterpret_cast<const std::int32_t*>(step_list_.as<std::byte>() + kListBegin);
+  arguments.listed = most_rows;
+  arguments.listed_from = &step_list_.as<Numbers>()->listed;
+  arguments.step_from = &step_list_.as<Numbers>()->step;
+  arguments.with_gradient = true;
+  arguments.gradient_factor = &results_.as<Results>()->factor;
+  arguments.zero_gradient = true;
+  adamw_rows(own, arguments);
+}
+
+// One copy of the numbers and the rows behind them, and one of the table's scalars to their place among those of all steps.
+void Optimizer::upload(const Context& context, const Memory& list, const Numbers& numbers,
+                       const std::vector<std::int32_t>& rows, bool into_history) {
+  with_scratch(context);  // made before anything can be recorded
+  const bool decay = into_history && store_.table()[table_index_].decay;
+  const std::size_t row_bytes = rows.size() * sizeof(std::int32_t);
+  const auto write = [&](std::byte* to) {
+    std::memcpy(to, &numbers, sizeof numbers);
+    if (row_bytes > 0) std::memcpy(to + kListBegin, rows.data(), row_bytes);
+  };
+  if (device_ == Device::kCpu) {
+    write(list.as<std::byte>());
+    if (into_history) history_.as<AdamWStep>()[numbers.step] = numbers.steps[decay ? 1 : 0];
+    return;
+  }
+  Slot& slot = slots_[next_slot_];
+  next_slot_ = (next_slot_ + 1) % slots_.size();
+  if (!slot.copied.passed()) slot.copied.synchronize();
+  auto* staged = static_cast<std::byte*>(slot.memory.data());
+  write(staged);
+  cuda::copy_to_device(list.as<void>(), staged, kListBegin + row_bytes, context.stream);
+  if (into_history) {
+    cuda::copy_to_device(history_.as<AdamWStep>() + numbers.step, &reinterpret_cast<Numbers*>(staged)->steps[decay ? 1 : 0],
+                         sizeof(AdamWStep), context.stream);
+  }
+  slot.copied.record(context.stream);
+}
+
+void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
+  Results* results = results_.as<Results>();
+  GradientNormArguments arguments;
+  arguments.elements = norm_.elements;
+  arguments.segments = norm_.segments;
+  arguments.pieces = norm_.pieces;
+  arguments.segment_list = norm_.list.as<FlatSegment>();
+  arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
+  arguments.maximum_norm = static_cast<float>(settings_.max_grad_norm);
+  arguments.sum_of_squares = &results->sum_of_squares;
+  arguments.norm = &results->norm;
+  arguments.factor = &results->factor;
+  if (table_index_ >= 0) {
+    arguments.rows = store_.table()[table_index_].rows();
+    arguments.width = store_.table()[table_index_].width();
+    arguments.table_offset = store_.table()[table_index_].offset;
+  }
+  if (lazy_) {
+    arguments.row_list = reinterpret_cast<const std::int32_t*>(step_list_.as<std::byte>() + kListBegin);
+    arguments.listed = most_rows;
+    arguments.listed_from = &step_list_.as<Numbers>()->listed;
+  }
+  gradient_norm(context, arguments);
+}
+
+void Optimizer::launch_update(const Context& context) {
+  AdamWSegmentsArguments arguments;
+  arguments.elements = update_.elements;
+  arguments.segments = update_.segments;
+  arguments.pieces = update_.pieces;
+  arguments.segment_list = update_.list.as<FlatSegment>();
+  arguments.parameter = store_.master(0);
+  arguments.gradient = store_.gradient(0);
+  arguments.first_moment = store_.first_moment(0);
+  arguments.second_moment = store_.second_moment(0);
+  arguments.working = store_.working_bfloat16(0);
+  arguments.steps = step_list_.as<Numbers>()->steps;
+  arguments.gradient_factor = &results_.as<Results>()->factor;
+  adamw_segments(context, arguments);
+}
+
+AdamWRowsArguments Optimizer::table_arguments() const {
+  const ParameterSpec& spec = store_.table()[table_index_];
+  AdamWRowsArguments arguments;
+  arguments.rows = spec.rows();
+  arguments.width = spec.width();
+  arguments.parameter = store_.master(table_index_);
+  arguments.gradient = store_.gradient(table_index_);
+  arguments.first_moment = store_.first_moment(table_index_);
+  arguments.second_moment = store_.second_moment(table_index_);
+  arguments.working = store_.working_bfloat16(table_index_);
+  arguments.last_step = last_step_.as<std::int32_t>();
+  arguments.history = history_.as<AdamWStep>();
+  arguments.zero_gradient = false;
+  return arguments;
 }
 
 }  // namespace koine

@@ -2,11 +2,18 @@
 
 // AdamW over a whole ParameterStore: decay groups, clipping by the global norm, lazy rows.
 //
-// Neighbouring parameters of one decay group are updated by one call. The norm is summed parameter by parameter in the order
-// of the table, in double; of a lazy table only the rows that were touched, which changes no bit of it (reduce.h). Bytes a
-// step: 32 per dense element (34 with a working copy); of a lazy table as many per touched element, and per replayed one 24
-// (26).
+// A step is four operations whatever the number of parameters: the norm of all gradients and the clipping factor from it
+// (gradient_norm, two launches), the update of everything dense (adamw_segments, one), that of the lazy table's touched rows
+// (adamw_rows, one). The norm is summed in double in an order that only the shapes decide; of a lazy table only the rows
+// that were touched are read, which changes no bit of it. Bytes a step: 36 per dense element (38 with a working copy), the
+// gradient read twice and cleared; of a lazy table as many per touched element, and per replayed one 24 (26).
+//
+// Everything the operations read lies where the store lies. On a device, prepare_rows, enqueue_step and catch_up put work
+// into the context's stream and return: what changes from step to step (rows, rates, the step's number) goes there through
+// pinned memory of kUploads slots, and the host waits only where it is more than so many uploads ahead. All calls use one
+// stream, or streams the caller orders.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -14,7 +21,9 @@
 #include "engine/batch/packed_batch.h"
 #include "engine/parameters/parameter_store.h"
 #include "engine/training/settings.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/optimizer/adamw.h"
+#include "kernels/optimizer/gradient_norm.h"
 
 namespace koine {
 
@@ -23,12 +32,22 @@ class Optimizer {
   /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result). At most one parameter
   /// may be so marked: its rows are the word ids of the batches. `store` has training state and outlives the optimizer.
   Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy);
+  ~Optimizer();
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
 
   /// Brings the rows a batch will read up to date. To be called before the forward of every batch that is trained on.
   void prepare_rows(const Context& context, const PackedBatch& batch);
   /// Norm of all gradients (of rows prepared since the last step, for lazy tables), then clipping factor, then the update of
-  /// step steps() + 1 with `learning_rate`; gradients are zero afterwards. Returns the norm before clipping. A non-finite
-  /// norm changes nothing, and the gradients stay for whoever looks for the cause.
+  /// step steps() + 1 with `learning_rate`; gradients are zero afterwards. Does not wait for a device. A non-finite norm
+  /// changes no weight, moment or gradient, but steps() has gone on: whoever learns of it from norm() has to stop.
+  void enqueue_step(const Context& context, double learning_rate);
+  /// The norm before clipping of the last step enqueued; waits for it.
+  double norm(const Context& context);
+  /// Where that norm lies when the step has run: on the device of the store.
+  const float* norm_on_device() const { return &results_.as<Results>()->norm; }
+  /// enqueue_step and norm. After a non-finite norm everything is as before the call: the gradients stay for whoever looks
+  /// for the cause.
   double step(const Context& context, double learning_rate);
   /// Brings every row up to date: before a checkpoint, an evaluation, a save. Changes no bit of what follows.
   void catch_up(const Context& context);
@@ -38,37 +57,96 @@ class Optimizer {
   /// Continues behind step `steps` of another run whose weights and moments the store now holds, taken after catch_up.
   void restore(std::int64_t steps);
 
+  /// prepare_rows and enqueue_step in halves: the first uploads the numbers and lists (and counts the step), the second puts
+  /// operations into the stream that find all of them in memory. So a second half that was recorded into a graph can be
+  /// launched behind any first one whose rows are at most `most_rows`.
+  void upload_rows(const Context& context, const PackedBatch& batch);
+  void launch_rows(const Context& context, std::int64_t most_rows);
+  void upload_step(const Context& context, double learning_rate);
+  void launch_step(const Context& context, std::int64_t most_rows);
+  /// Rows touched since the last step.
+  std::int64_t touched_rows() const { return std::ssize(touched_); }
+
+  static constexpr int kUploads = 4;
+
  private:
-  /// Parameters that lie side by side and are updated alike.
-  struct Run {
-    int first = 0;
-    std::int64_t count = 0;
-    bool decay = false;
+  /// Memory where the store lies.
+  class Memory {
+   public:
+    Memory() = default;
+    Memory(Device device, const char* name, std::size_t bytes);
+    template <class T>
+    T* as() const {
+      return static_cast<T*>(data_);
+    }
+
+   private:
+    std::vector<std::byte> host_;
+    cuda::DeviceMemory device_;
+    void* data_ = nullptr;
   };
-  struct Scalars {
+  /// What lies in front of a list of rows.
+  struct Numbers {
+    AdamWStep steps[2];  ///< of what does not decay, of what does
+    std::int64_t listed = 0;
+    std::int64_t step = 0;
+  };
+  static constexpr std::size_t kListBegin = 128;  ///< bytes from the numbers to the rows
+  static_assert(sizeof(Numbers) <= kListBegin);
+  struct Results {
     double sum_of_squares = 0;
     float norm = 0;
     float factor = 0;
   };
+  struct Segments {
+    std::int64_t elements = 0;
+    std::int64_t segments = 0;
+    std::int64_t pieces = 0;
+    Memory list;
+  };
+  /// Where an upload waits to be copied.
+  struct Slot {
+    cuda::PinnedMemory memory;
+    cuda::Event copied;
+  };
 
-  void collect_runs();
+  void find_table(bool lazy);
+  Segments segments_of_norm() const;
+  Segments segments_of_update() const;
+  Segments in_memory(std::vector<FlatSegment> list) const;
+  void reserve_history(std::int64_t steps);
+  void fill_last_steps(std::int32_t step);
+  void copy_in(void* to, const void* from, std::size_t bytes) const;
+  void upload(const Context& context, const Memory& list, const Numbers& numbers, const std::vector<std::int32_t>& rows,
+              bool into_history);
   Context with_scratch(const Context& context);
-  void sum_gradients(const Context& context);
-  void update(const Context& context, double learning_rate);
-  void run_lazy_rows(const Context& context, const std::int32_t* rows, std::int64_t listed, bool with_gradient);
+  void launch_norm(const Context& context, std::int64_t most_rows);
+  void launch_update(const Context& context);
+  AdamWRowsArguments table_arguments() const;
   void mark_touched(const std::vector<std::int32_t>& rows);
   AdamWStep scalars_of(double learning_rate, bool decay) const;
 
   ParameterStore& store_;
   TrainingSettings settings_;
+  Device device_;
   std::int64_t steps_ = 0;
-  std::vector<Run> runs_;                ///< every parameter but the lazy one
-  int lazy_index_ = -1;                  ///< -1: none
-  std::vector<AdamWStep> history_;       ///< [steps + 1] scalars of every step, for the lazy table
-  std::vector<std::int32_t> last_step_;  ///< of every row of the lazy table
-  std::vector<std::int32_t> touched_;    ///< rows of the batches since the last step, ascending
-  std::vector<std::int32_t> merged_;     ///< touched_ while it grows
-  Scalars scalars_;
+  int table_index_ = -1;  ///< the parameter marked lazy_rows; -1: none
+  bool lazy_ = false;     ///< it is treated so
+  Segments norm_;         ///< every parameter but that one
+  Segments update_;       ///< neighbours that are updated alike; without the table where it is lazy
+  Memory results_;
+  Memory batch_list_;  ///< Numbers and rows of the last batch prepared
+  Memory step_list_;   ///< Numbers of the last step, and the rows it touched
+  Memory last_step_;   ///< [rows] of the table
+  Memory history_;     ///< [history_steps_ + 1] scalars of every step, for the table
+  std::int64_t history_steps_ = 0;
+  std::vector<std::int32_t> touched_;  ///< rows of the batches since the last step, ascending
+  std::vector<std::int32_t> stepped_;  ///< those of the last step
+  std::vector<std::int32_t> merged_;   ///< touched_ while it grows
+  std::array<Slot, kUploads> slots_;
+  std::size_t next_slot_ = 0;
+  cuda::PinnedMemory norm_on_host_;
+  Memory scratch_memory_;
   std::unique_ptr<StackMemory> scratch_;  ///< of the operations called here, from a dry run of them
 };
 

@@ -6,27 +6,42 @@ namespace koine {
 
 void adamw_reference(const Context&, const AdamWArguments&, void*);
 void adamw_cpu(const Context&, const AdamWArguments&, void*);
+void adamw_portable(const Context&, const AdamWArguments&, void*);
+void adamw_segments_reference(const Context&, const AdamWSegmentsArguments&, void*);
+void adamw_segments_cpu(const Context&, const AdamWSegmentsArguments&, void*);
+void adamw_segments_portable(const Context&, const AdamWSegmentsArguments&, void*);
 void adamw_rows_reference(const Context&, const AdamWRowsArguments&, void*);
 void adamw_rows_cpu(const Context&, const AdamWRowsArguments&, void*);
-void clip_factor_reference(const Context&, const ClipFactorArguments&, void*);
-void clip_factor_cpu(const Context&, const ClipFactorArguments&, void*);
+void adamw_rows_portable(const Context&, const AdamWRowsArguments&, void*);
 
 namespace {
 
 void validate(const AdamWArguments& a) { check(a.count >= 0, "adamw: [count ", a.count, "] is not a shape"); }
+void validate_segments(const AdamWSegmentsArguments& a) {
+  check(a.elements >= 0 && a.segments >= 0 && a.pieces >= 0 && (a.segments > 0 || a.pieces == 0) &&
+            a.pieces * kSegmentPiece >= a.elements,
+        "adamw_segments: ", a.elements, " elements in ", a.segments, " segments of ", a.pieces, " pieces is not a shape");
+}
 void validate_rows(const AdamWRowsArguments& a) {
   check(a.rows >= 0 && a.width > 0 && a.listed >= 0, "adamw_rows: [rows ", a.rows, ", width ", a.width, "], ", a.listed,
         " rows listed, is not a shape");
   check(a.step >= 0, "adamw_rows: [rows ", a.rows, ", width ", a.width, "] cannot be brought to step ", a.step);
 }
-void validate_clip(const ClipFactorArguments&) {}
 
 // Per element and step: 4 multiplications, 3 multiply-adds, 1 subtraction and addition each, a square root, 2 divisions.
 constexpr double kFlops = 15;
 
+// Parameter and moments are read and written, the gradient read.
+double bytes_of_an_element(bool zero_gradient, const BFloat16* working) {
+  return 28.0 + (zero_gradient ? 4 : 0) + (working == nullptr ? 0 : 2);
+}
 double flops(const AdamWArguments& a) { return kFlops * static_cast<double>(a.count); }
 double bytes(const AdamWArguments& a) {
-  return static_cast<double>(a.count) * (24.0 + (a.zero_gradient ? 4 : 0) + (a.working == nullptr ? 0 : 2));
+  return static_cast<double>(a.count) * bytes_of_an_element(a.zero_gradient, a.working);
+}
+double segments_flops(const AdamWSegmentsArguments& a) { return kFlops * static_cast<double>(a.elements); }
+double segments_bytes(const AdamWSegmentsArguments& a) {
+  return static_cast<double>(a.elements) * bytes_of_an_element(a.zero_gradient, a.working);
 }
 double elements(const AdamWRowsArguments& a) {
   return static_cast<double>(a.row_list == nullptr ? a.rows : a.listed) * static_cast<double>(a.width);
@@ -37,8 +52,6 @@ double rows_bytes(const AdamWRowsArguments& a) {
   const double gradient = a.with_gradient ? (a.zero_gradient ? 8 : 4) : 0;
   return elements(a) * (24.0 + gradient + (a.working == nullptr ? 0 : 2));
 }
-double clip_flops(const ClipFactorArguments&) { return 3; }
-double clip_bytes(const ClipFactorArguments&) { return 16; }
 
 }  // namespace
 
@@ -61,8 +74,22 @@ const Operation<AdamWArguments>& operation<AdamWArguments>() {
                                                   validate,
                                                   flops,
                                                   bytes,
-                                                  {{"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_cpu},
+                                                  {{"portable", Device::kCuda, 80, nullptr, nullptr, adamw_portable},
+                                                   {"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_cpu},
                                                    {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_reference}}};
+  return table;
+}
+
+template <>
+const Operation<AdamWSegmentsArguments>& operation<AdamWSegmentsArguments>() {
+  static const Operation<AdamWSegmentsArguments> table = {
+      "adamw_segments",
+      validate_segments,
+      segments_flops,
+      segments_bytes,
+      {{"portable", Device::kCuda, 80, nullptr, nullptr, adamw_segments_portable},
+       {"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_segments_cpu},
+       {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_segments_reference}}};
   return table;
 }
 
@@ -73,20 +100,9 @@ const Operation<AdamWRowsArguments>& operation<AdamWRowsArguments>() {
       validate_rows,
       rows_flops,
       rows_bytes,
-      {{"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_rows_cpu},
+      {{"portable", Device::kCuda, 80, nullptr, nullptr, adamw_rows_portable},
+       {"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_rows_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_rows_reference}}};
-  return table;
-}
-
-template <>
-const Operation<ClipFactorArguments>& operation<ClipFactorArguments>() {
-  static const Operation<ClipFactorArguments> table = {
-      "clip_factor",
-      validate_clip,
-      clip_flops,
-      clip_bytes,
-      {{"cpu", Device::kCpu, 0, nullptr, nullptr, clip_factor_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, clip_factor_reference}}};
   return table;
 }
 

@@ -13,17 +13,28 @@
 // row is listed with a gradient) applies step t. The same operations in the same order: bit for bit the dense update. A row
 // is to be replayed before it is read (forward of a batch that contains it) and before a checkpoint.
 //
+// Segments. adamw_segments is adamw over many tensors of flat buffers at once, each with the scalars of its group.
+//
+// A gradient factor of exactly 0 says that the norm was not finite (clip_factor, gradient_norm): an update that would read a
+// gradient then changes nothing at all: no parameter, moment, gradient or last step.
+//
 // parameter, gradient, first_moment, second_moment [count] or [rows, width] fp32; working bf16 or null. Elementwise, exact
-// order; gradients are set to zero after use where zero_gradient. Bytes dense: 28 (30 with working) per element.
+// order; gradients are set to zero after use where zero_gradient. Bytes dense: 28 per element, 4 more to clear the gradient,
+// 2 more with working.
+//
+// Numbers that change from step to step may lie in memory the variant reads (on CUDA: device memory), so that a recorded
+// launch can be repeated: the ..._from pointers, null where the number is given by value. On CUDA so do the lists of rows
+// and segments, `history` and `last_step`; no variant for CUDA can refuse what it finds there.
 
 #include <cstdint>
 
 #include "kernels/common/registry.h"
+#include "kernels/optimizer/segments.h"
 
 namespace koine {
 
-/// The scalars of one optimizer step, as the kernels use them.
-struct AdamWStep {
+/// The scalars of one optimizer step, as the kernels use them: two loads of 16 bytes.
+struct alignas(16) AdamWStep {
   float one_minus_rate_decay = 1;  ///< 1 - lr_t * decay
   float one_minus_beta1 = 0;
   float beta2 = 0;
@@ -44,7 +55,23 @@ struct AdamWArguments {
   float* second_moment = nullptr;
   BFloat16* working = nullptr;
   AdamWStep step;
-  const float* gradient_factor = nullptr;  ///< one value on the device; null: 1
+  const AdamWStep* step_from = nullptr;
+  const float* gradient_factor = nullptr;  ///< one value; null: 1
+  bool zero_gradient = true;
+};
+
+struct AdamWSegmentsArguments {
+  std::int64_t elements = 0;  ///< of all segments
+  std::int64_t segments = 0;
+  std::int64_t pieces = 0;                    ///< what number_pieces returned
+  const FlatSegment* segment_list = nullptr;  ///< [segments], numbered; they do not overlap
+  float* parameter = nullptr;                 ///< the flat buffers, which the segments' offsets count from
+  float* gradient = nullptr;
+  float* first_moment = nullptr;
+  float* second_moment = nullptr;
+  BFloat16* working = nullptr;
+  const AdamWStep* steps = nullptr;  ///< [groups] the scalars of this step
+  const float* gradient_factor = nullptr;
   bool zero_gradient = true;
 };
 
@@ -57,28 +84,20 @@ struct AdamWRowsArguments {
   float* second_moment = nullptr;
   BFloat16* working = nullptr;
   const std::int32_t* row_list = nullptr;  ///< [listed] distinct rows; null: all rows
-  std::int64_t listed = 0;
+  std::int64_t listed = 0;                 ///< how many; where listed_from is given: at most
+  const std::int64_t* listed_from = nullptr;
   std::int32_t* last_step = nullptr;   ///< [rows] the last step applied to each row; updated
   const AdamWStep* history = nullptr;  ///< [step + 1]; history[t] = the scalars of step t (history[0] unused)
   std::int64_t step = 0;               ///< the step to bring the listed rows to
-  bool with_gradient = false;          ///< true: steps last+1 .. step-1 are replayed and step is applied with the gradient;
-                                       ///< false: steps last+1 .. step are replayed
+  const std::int64_t* step_from = nullptr;
+  bool with_gradient = false;  ///< true: steps last+1 .. step-1 are replayed and step is applied with the gradient;
+                               ///< false: steps last+1 .. step are replayed
   const float* gradient_factor = nullptr;
   bool zero_gradient = true;
 };
 
 inline void adamw(const Context& context, const AdamWArguments& arguments) { run(context, arguments); }
+inline void adamw_segments(const Context& context, const AdamWSegmentsArguments& arguments) { run(context, arguments); }
 inline void adamw_rows(const Context& context, const AdamWRowsArguments& arguments) { run(context, arguments); }
-
-/// Clipping by the global norm: factor = min(1, maximum / (norm + 1e-6)) as torch.nn.utils.clip_grad_norm_ does, from the
-/// sum of squares; maximum <= 0: 1. A non-finite norm gives a non-finite norm and factor 0: the caller stops before the
-/// update.
-struct ClipFactorArguments {
-  const double* sum_of_squares = nullptr;
-  float maximum_norm = 0;
-  float* norm = nullptr;
-  float* factor = nullptr;
-};
-inline void clip_factor(const Context& context, const ClipFactorArguments& arguments) { run(context, arguments); }
 
 }  // namespace koine

@@ -11,7 +11,6 @@
 // clang-format on
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/common/parallel.h"
 #include "kernels/optimizer/adamw.h"
@@ -35,7 +34,7 @@ HWY_INLINE void update(D d, V& parameter, V& first_moment, V& second_moment, V g
 void dense(const AdamWArguments& a, std::int64_t begin, std::int64_t end) {
   const hn::ScalableTag<float> d;
   const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
-  const AdamWStep step = a.step;
+  const AdamWStep step = a.step_from == nullptr ? a.step : *a.step_from;
   for_lanes(d, end - begin, [&](std::int64_t offset, auto lanes) KOINE_LANES {
     const std::int64_t i = begin + offset;
     auto parameter = lanes.load(d, a.parameter + i);
@@ -157,13 +156,44 @@ namespace koine {
 namespace {
 HWY_EXPORT(dense);
 HWY_EXPORT(rows);
+
+// A factor of exactly 0: the norm was not finite.
+bool gives_nothing(const float* gradient_factor) { return gradient_factor != nullptr && *gradient_factor == 0; }
+
+// Numbers that lie in memory stand among the others from here on.
+AdamWRowsArguments with_numbers_read(AdamWRowsArguments a) {
+  if (a.listed_from != nullptr) a.listed = *a.listed_from;
+  if (a.step_from != nullptr) a.step = *a.step_from;
+  return a;
+}
+
 }  // namespace
 
 void adamw_cpu(const Context&, const AdamWArguments& a, void*) {
+  if (gives_nothing(a.gradient_factor)) return;
   parallel_ranges(a.count, 16384, [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(dense)(a, begin, end); });
 }
 
-void adamw_rows_cpu(const Context&, const AdamWRowsArguments& a, void*) {
+void adamw_segments_cpu(const Context& context, const AdamWSegmentsArguments& a, void*) {
+  for (std::int64_t index = 0; index < a.segments; ++index) {
+    const FlatSegment& segment = a.segment_list[index];
+    AdamWArguments one;
+    one.count = segment.count();
+    one.parameter = a.parameter + segment.offset;
+    one.gradient = a.gradient + segment.offset;
+    one.first_moment = a.first_moment + segment.offset;
+    one.second_moment = a.second_moment + segment.offset;
+    one.working = a.working == nullptr ? nullptr : a.working + segment.offset;
+    one.step_from = a.steps + segment.group;
+    one.gradient_factor = a.gradient_factor;
+    one.zero_gradient = a.zero_gradient;
+    adamw_cpu(context, one, nullptr);
+  }
+}
+
+void adamw_rows_cpu(const Context&, const AdamWRowsArguments& given, void*) {
+  if (given.with_gradient && gives_nothing(given.gradient_factor)) return;
+  const AdamWRowsArguments a = with_numbers_read(given);
   const std::int64_t count = a.row_list == nullptr ? a.rows : a.listed;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t row = a.row_list == nullptr ? i : a.row_list[i];
@@ -174,14 +204,6 @@ void adamw_rows_cpu(const Context&, const AdamWRowsArguments& a, void*) {
   parallel_ranges(count, std::max<std::int64_t>(1, 16384 / a.width), [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(rows)(a, begin, end);
   });
-}
-
-void clip_factor_cpu(const Context&, const ClipFactorArguments& a, void*) {
-  const double norm = std::sqrt(*a.sum_of_squares);
-  const double maximum = static_cast<double>(a.maximum_norm);
-  *a.norm = static_cast<float>(norm);
-  *a.factor = maximum > 0 ? static_cast<float>(std::min(1.0, maximum / (norm + 1e-6))) : 1.0f;
-  if (!std::isfinite(*a.norm)) *a.factor = 0;
 }
 
 }  // namespace koine

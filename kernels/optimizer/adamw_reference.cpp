@@ -18,6 +18,9 @@ void update(float& parameter, float& first_moment, float& second_moment, double 
   second_moment = static_cast<float>(v);
 }
 
+// A factor of exactly 0: the norm was not finite.
+bool gives_nothing(const float* gradient_factor) { return gradient_factor != nullptr && *gradient_factor == 0; }
+
 double factor_of(const float* gradient_factor) {
   return gradient_factor == nullptr ? 1 : static_cast<double>(*gradient_factor);
 }
@@ -25,38 +28,46 @@ double factor_of(const float* gradient_factor) {
 }  // namespace
 
 void adamw_reference(const Context&, const AdamWArguments& a, void*) {
+  if (gives_nothing(a.gradient_factor)) return;
+  const AdamWStep step = a.step_from == nullptr ? a.step : *a.step_from;
   for (std::int64_t i = 0; i < a.count; ++i) {
     const double gradient = factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]);
-    update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.step);
+    update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, step);
     if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
     if (a.zero_gradient) a.gradient[i] = 0;
   }
 }
 
+void adamw_segments_reference(const Context&, const AdamWSegmentsArguments& a, void*) {
+  if (gives_nothing(a.gradient_factor)) return;
+  for (std::int64_t index = 0; index < a.segments; ++index) {
+    const FlatSegment& segment = a.segment_list[index];
+    for (std::int64_t i = segment.offset; i < segment.offset + segment.count(); ++i) {
+      const double gradient = factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]);
+      update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.steps[segment.group]);
+      if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
+      if (a.zero_gradient) a.gradient[i] = 0;
+    }
+  }
+}
+
 void adamw_rows_reference(const Context&, const AdamWRowsArguments& a, void*) {
-  const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
+  if (a.with_gradient && gives_nothing(a.gradient_factor)) return;
+  const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed_from == nullptr ? a.listed : *a.listed_from;
+  const std::int64_t last = a.step_from == nullptr ? a.step : *a.step_from;
   for (std::int64_t listed = 0; listed < rows; ++listed) {
     const std::int64_t row = a.row_list == nullptr ? listed : a.row_list[listed];
     for (std::int64_t i = row * a.width; i < (row + 1) * a.width; ++i) {
-      for (std::int64_t step = a.last_step[row] + 1; step <= a.step; ++step) {
-        const bool applied = a.with_gradient && step == a.step;
+      for (std::int64_t step = a.last_step[row] + 1; step <= last; ++step) {
+        const bool applied = a.with_gradient && step == last;
         const double gradient = applied ? factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]) : 0;
         update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.history[step]);
         if (applied && a.zero_gradient) a.gradient[i] = 0;
       }
       if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
     }
-    a.last_step[row] = static_cast<std::int32_t>(a.step);
+    a.last_step[row] = static_cast<std::int32_t>(last);
   }
-}
-
-void clip_factor_reference(const Context&, const ClipFactorArguments& a, void*) {
-  const double norm = std::sqrt(*a.sum_of_squares);
-  const double maximum = static_cast<double>(a.maximum_norm);
-  *a.norm = static_cast<float>(norm);
-  *a.factor = 1;
-  if (maximum > 0 && maximum / (norm + 1e-6) < 1) *a.factor = static_cast<float>(maximum / (norm + 1e-6));
-  if (!std::isfinite(*a.norm)) *a.factor = 0;
 }
 
 }  // namespace koine

@@ -5,11 +5,16 @@ namespace koine {
 void column_sum_reference(const Context&, const ColumnSumArguments&, void*);
 void column_sum_cpu(const Context&, const ColumnSumArguments&, void*);
 std::size_t column_sum_cpu_workspace(const ColumnSumArguments&);
+void column_sum_portable(const Context&, const ColumnSumArguments&, void*);
+std::size_t column_sum_portable_workspace(const ColumnSumArguments&);
 void sum_of_squares_reference(const Context&, const SumOfSquaresArguments&, void*);
 void sum_of_squares_cpu(const Context&, const SumOfSquaresArguments&, void*);
 std::size_t sum_of_squares_cpu_workspace(const SumOfSquaresArguments&);
+void sum_of_squares_portable(const Context&, const SumOfSquaresArguments&, void*);
+std::size_t sum_of_squares_portable_workspace(const SumOfSquaresArguments&);
 void sum_reference(const Context&, const SumArguments&, void*);
 void sum_cpu(const Context&, const SumArguments&, void*);
+void sum_portable(const Context&, const SumArguments&, void*);
 
 namespace {
 
@@ -46,7 +51,8 @@ const Operation<ColumnSumArguments>& operation<ColumnSumArguments>() {
       validate_column_sum,
       column_sum_flops,
       column_sum_bytes,
-      {{"cpu", Device::kCpu, 0, not_double, column_sum_cpu_workspace, column_sum_cpu},
+      {{"portable", Device::kCuda, 80, not_double, column_sum_portable_workspace, column_sum_portable},
+       {"cpu", Device::kCpu, 0, not_double, column_sum_cpu_workspace, column_sum_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, column_sum_reference}}};
   return table;
 }
@@ -58,19 +64,21 @@ const Operation<SumOfSquaresArguments>& operation<SumOfSquaresArguments>() {
       validate_sum_of_squares,
       sum_of_squares_flops,
       sum_of_squares_bytes,
-      {{"cpu", Device::kCpu, 0, nullptr, sum_of_squares_cpu_workspace, sum_of_squares_cpu},
+      {{"portable", Device::kCuda, 80, nullptr, sum_of_squares_portable_workspace, sum_of_squares_portable},
+       {"cpu", Device::kCpu, 0, nullptr, sum_of_squares_cpu_workspace, sum_of_squares_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, sum_of_squares_reference}}};
   return table;
 }
 
 template <>
 const Operation<SumArguments>& operation<SumArguments>() {
-  static const Operation<SumArguments> table = {
-      "sum",
-      validate_sum,
-      sum_flops,
-      sum_bytes,
-      {{"cpu", Device::kCpu, 0, nullptr, nullptr, sum_cpu}, {kReference, Device::kCpu, 0, nullptr, nullptr, sum_reference}}};
+  static const Operation<SumArguments> table = {"sum",
+                                                validate_sum,
+                                                sum_flops,
+                                                sum_bytes,
+                                                {{"portable", Device::kCuda, 80, nullptr, nullptr, sum_portable},
+                                                 {"cpu", Device::kCpu, 0, nullptr, nullptr, sum_cpu},
+                                                 {kReference, Device::kCpu, 0, nullptr, nullptr, sum_reference}}};
   return table;
 }
 

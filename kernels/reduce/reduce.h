@@ -2,12 +2,14 @@
 
 // Sums in a fixed order.
 //
-//   column_sum:      output[c] += sum over rows of input[r, c]           (bias gradients); input of `type`, row stride
-//   `stride` sum_of_squares:  output[0] += sum over all of input[i]^2, in double  (gradient norm); [rows, width] fp32 row by
-//   row:
-//                    a double per row, added up in order of the rows. Rows of zeros change nothing, so the sum over listed
-//                    rows (row_list) is bit for bit the sum over all when the others are zero.
-//   sum:             output[0] += sum of input[i] in double, in order    (losses)
+//   column_sum:      output[c] += sum over rows of input[r, c]                        (bias gradients)
+//   sum_of_squares:  output[0] += sum over all of input[i]^2, in double               (gradient norm)
+//   sum:             output[0] += sum of input[i], in double                          (losses)
+//
+// column_sum: input of `type`, its rows `stride` elements apart. sum_of_squares: [rows, width] fp32 row by row: doubles
+// per row, added up in an order that goes by the rows' places. Rows of zeros change nothing, so the sum over listed rows
+// (row_list) is bit for bit the sum over all when the others are zero. sum: in order on the CPU; in an order of its own,
+// decided by `count`, on a device.
 
 #include <cstdint>
 

@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/random/random.h"
 
 namespace koine {
@@ -42,40 +45,60 @@ std::set<std::int32_t> some_rows(RandomStream& random, std::int64_t most) {
   return rows;
 }
 
+using Buffer = ParameterStore::Buffer;
+
 void add_gradients(ParameterStore& store, const std::set<std::int32_t>& rows, RandomStream& random) {
+  std::vector<float> gradients = store.read_all(Buffer::kGradient);
   for (int index = 0; index < store.table().size(); ++index) {
     const ParameterSpec& spec = store.table()[index];
     for (std::int64_t i = 0; i < spec.count(); ++i) {
       const bool touched = !spec.lazy_rows || rows.count(static_cast<std::int32_t>(i / kWidth)) != 0;
-      if (touched) store.gradient(index)[i] += static_cast<float>(random.normal());
+      if (touched) gradients[static_cast<std::size_t>(spec.offset + i)] += static_cast<float>(random.normal());
     }
   }
+  store.write_all(Buffer::kGradient, gradients);
+}
+
+/// The bytes of the working copies, or of the weights where there are none.
+std::vector<std::byte> working_bytes(ParameterStore& store) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(store.table().elements()) * size_of(store.compute_type()));
+  if (store.device() == Device::kCpu) {
+    std::memcpy(bytes.data(), store.working(0), bytes.size());
+  } else {
+    cuda::copy_to_host(bytes.data(), store.working(0), bytes.size(), nullptr);
+    cuda::synchronize(nullptr);
+  }
+  return bytes;
 }
 
 bool same_state(ParameterStore& a, ParameterStore& b) {
-  for (int index = 0; index < a.table().size(); ++index) {
-    const std::size_t bytes = static_cast<std::size_t>(a.table()[index].count()) * sizeof(float);
-    if (std::memcmp(a.master(index), b.master(index), bytes) != 0) return false;
-    if (std::memcmp(a.first_moment(index), b.first_moment(index), bytes) != 0) return false;
-    if (std::memcmp(a.second_moment(index), b.second_moment(index), bytes) != 0) return false;
-    if (std::memcmp(a.gradient(index), b.gradient(index), bytes) != 0) return false;
-    if (std::memcmp(a.working(index), b.working(index), bytes / 4 * size_of(a.compute_type())) != 0) return false;
+  for (const Buffer buffer : {Buffer::kMaster, Buffer::kGradient, Buffer::kFirstMoment, Buffer::kSecondMoment}) {
+    const std::vector<float> left = a.read_all(buffer);
+    const std::vector<float> right = b.read_all(buffer);
+    if (std::memcmp(left.data(), right.data(), left.size() * sizeof(float)) != 0) return false;
   }
-  return true;
+  return working_bytes(a) == working_bytes(b);
 }
 
 struct Side {
-  Side(DType type, bool lazy, const TrainingSettings& settings)
-      : store(table_with_rows(), type, true), optimizer(store, settings, lazy) {
+  Side(DType type, bool lazy, const TrainingSettings& settings, Device device = Device::kCpu)
+      : store(table_with_rows(), type, true, device), optimizer(store, settings, lazy) {
+    context.device = device;
+    if (device == Device::kCuda) {
+      stream = std::make_unique<cuda::Stream>();
+      context.stream = stream->handle();
+      context.architecture = cuda::device_properties(0).architecture;
+    }
     store.initialise(3, 0.1);
     store.refresh_working(context);
   }
+  std::unique_ptr<cuda::Stream> stream;
   Context context;
   ParameterStore store;
   Optimizer optimizer;
 };
 
-/// The same random sparse gradients for both, `batches` micro-batches a step.
+/// The same random sparse gradients for all, `batches` micro-batches a step.
 void run_steps(Side& side, std::int64_t first, std::int64_t last, int batches) {
   for (std::int64_t step = first; step < last; ++step) {
     RandomStream random(11, static_cast<std::uint64_t>(step));
@@ -88,12 +111,21 @@ void run_steps(Side& side, std::int64_t first, std::int64_t last, int batches) {
   }
 }
 
-class LazyIsDense : public testing::TestWithParam<DType> {};
+bool no_device() { return cuda::device_count() == 0; }
+
+class LazyIsDense : public testing::TestWithParam<std::tuple<DType, Device>> {
+ protected:
+  void SetUp() override {
+    if (device() == Device::kCuda && no_device()) GTEST_SKIP() << "no device";
+  }
+  DType type() const { return std::get<0>(GetParam()); }
+  Device device() const { return std::get<1>(GetParam()); }
+};
 
 TEST_P(LazyIsDense, BitForBitOverManySparseSteps) {
   const TrainingSettings settings;
-  Side dense(GetParam(), false, settings);
-  Side lazy(GetParam(), true, settings);
+  Side dense(type(), false, settings, device());
+  Side lazy(type(), true, settings, device());
   run_steps(dense, 0, 40, 2);
   run_steps(lazy, 0, 40, 2);
   EXPECT_FALSE(same_state(dense.store, lazy.store)) << "no row was left behind: the test shows nothing";
@@ -103,8 +135,8 @@ TEST_P(LazyIsDense, BitForBitOverManySparseSteps) {
 
 TEST_P(LazyIsDense, CatchingUpInBetweenChangesNothing) {
   const TrainingSettings settings;
-  Side plain(GetParam(), true, settings);
-  Side interrupted(GetParam(), true, settings);
+  Side plain(type(), true, settings, device());
+  Side interrupted(type(), true, settings, device());
   run_steps(plain, 0, 20, 1);
   plain.optimizer.catch_up(plain.context);
   run_steps(interrupted, 0, 7, 1);
@@ -117,18 +149,15 @@ TEST_P(LazyIsDense, CatchingUpInBetweenChangesNothing) {
 
 TEST_P(LazyIsDense, RestoredContinuesBitForBit) {
   const TrainingSettings settings;
-  Side plain(GetParam(), true, settings);
+  Side plain(type(), true, settings, device());
   run_steps(plain, 0, 20, 1);
   plain.optimizer.catch_up(plain.context);
-  Side first(GetParam(), true, settings);
+  Side first(type(), true, settings, device());
   run_steps(first, 0, 9, 1);
   first.optimizer.catch_up(first.context);
-  Side second(GetParam(), true, settings);
-  for (int index = 0; index < first.store.table().size(); ++index) {
-    const std::int64_t count = first.store.table()[index].count();
-    std::copy_n(first.store.master(index), count, second.store.master(index));
-    std::copy_n(first.store.first_moment(index), count, second.store.first_moment(index));
-    std::copy_n(first.store.second_moment(index), count, second.store.second_moment(index));
+  Side second(type(), true, settings, device());
+  for (const Buffer buffer : {Buffer::kMaster, Buffer::kFirstMoment, Buffer::kSecondMoment}) {
+    second.store.write_all(buffer, first.store.read_all(buffer));
   }
   second.store.refresh_working(second.context);
   second.optimizer.restore(9);
@@ -138,8 +167,139 @@ TEST_P(LazyIsDense, RestoredContinuesBitForBit) {
   EXPECT_TRUE(same_state(plain.store, second.store));
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, LazyIsDense, testing::Values(DType::kFloat32, DType::kBFloat16),
+INSTANTIATE_TEST_SUITE_P(Precisions, LazyIsDense,
+                         testing::Combine(testing::Values(DType::kFloat32, DType::kBFloat16),
+                                          testing::Values(Device::kCpu, Device::kCuda)),
+                         [](const auto& info) {
+                           return concatenate(name_of(std::get<0>(info.param)), "_", name_of(std::get<1>(info.param)));
+                         });
+
+// --- on a device
+// -----------------------------------------------------------------------------------------------------------------
+
+/// The update is the same operations in the same order on both devices, but that a processor without fused multiply-adds
+/// rounds more often. The norm is summed in another order, in double: the factor made of it could differ in the last bit of
+/// its float, with a chance of about 2^-29 a step.
+bool processor_fuses() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("fma") != 0;
+#else
+  return true;
+#endif
+}
+
+TrainingSettings clipping_settings() {
+  TrainingSettings settings;
+  settings.max_grad_norm = 0.5;  // far below the norm of hundreds of normal numbers
+  return settings;
+}
+
+class OptimizerOnDevice : public testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override {
+    if (no_device()) GTEST_SKIP() << "no device";
+    if (!processor_fuses()) GTEST_SKIP() << "this processor has no fused multiply-add";
+  }
+};
+
+TEST_P(OptimizerOnDevice, AgreesWithTheCpuBitForBit) {
+  for (const bool lazy : {false, true}) {
+    Side cpu(GetParam(), lazy, clipping_settings());
+    Side device(GetParam(), lazy, clipping_settings(), Device::kCuda);
+    run_steps(cpu, 0, 20, 2);
+    run_steps(device, 0, 20, 2);
+    EXPECT_TRUE(same_state(cpu.store, device.store)) << "lazy " << lazy;
+    cpu.optimizer.catch_up(cpu.context);
+    device.optimizer.catch_up(device.context);
+    EXPECT_TRUE(same_state(cpu.store, device.store)) << "lazy " << lazy;
+    EXPECT_EQ(cpu.optimizer.norm(cpu.context), device.optimizer.norm(device.context));
+    EXPECT_GT(cpu.optimizer.norm(cpu.context), 0.5);
+  }
+}
+
+// Steps without a wait in between, many more than there are slots for uploads; gradients only in the first.
+TEST_P(OptimizerOnDevice, TheHostMayRunAhead) {
+  Side cpu(GetParam(), true, clipping_settings());
+  Side device(GetParam(), true, clipping_settings(), Device::kCuda);
+  for (Side* side : {&cpu, &device}) {
+    run_steps(*side, 0, 1, 1);
+    for (std::int64_t step = 1; step < 5 * Optimizer::kUploads; ++step) {
+      RandomStream random(12, static_cast<std::uint64_t>(step));
+      side->optimizer.prepare_rows(side->context, batch_of(some_rows(random, 8)));
+      side->optimizer.enqueue_step(side->context, 1e-2 / static_cast<double>(step + 1));
+    }
+  }
+  EXPECT_EQ(device.optimizer.steps(), 5 * Optimizer::kUploads);
+  EXPECT_TRUE(same_state(cpu.store, device.store));
+}
+
+TEST_P(OptimizerOnDevice, ARecordedStepIsReplayed) {
+  constexpr std::int64_t kMostRows = 32;
+  Side cpu(GetParam(), true, clipping_settings());
+  Side device(GetParam(), true, clipping_settings(), Device::kCuda);
+  cuda::Graph rows;
+  cuda::Graph step;
+  run_steps(cpu, 0, 20, 2);
+  run_steps(device, 0, 3, 2);
+  for (std::int64_t number = 3; number < 20; ++number) {
+    RandomStream random(11, static_cast<std::uint64_t>(number));
+    for (int batch = 0; batch < 2; ++batch) {
+      const std::set<std::int32_t> touched = some_rows(random, 8);
+      device.optimizer.upload_rows(device.context, batch_of(touched));
+      if (rows.empty()) {
+        cuda::Graph::begin_recording(device.context.stream);
+        device.optimizer.launch_rows(device.context, kMostRows);
+        rows = cuda::Graph::end_recording(device.context.stream);
+      }
+      rows.launch(device.context.stream);
+      add_gradients(device.store, touched, random);
+    }
+    device.optimizer.upload_step(device.context, 1e-2 / static_cast<double>(number + 1));
+    if (step.empty()) {
+      cuda::Graph::begin_recording(device.context.stream);
+      device.optimizer.launch_step(device.context, kMostRows);
+      step = cuda::Graph::end_recording(device.context.stream);
+    }
+    step.launch(device.context.stream);
+  }
+  EXPECT_TRUE(same_state(cpu.store, device.store));
+}
+
+TEST_P(OptimizerOnDevice, AStepNeitherWaitsNorAllocates) {
+  Side side(GetParam(), true, clipping_settings(), Device::kCuda);
+  run_steps(side, 0, 2, 2);
+  for (std::int64_t step = 2; step < 12; ++step) {
+    RandomStream random(11, static_cast<std::uint64_t>(step));
+    const std::set<std::int32_t> rows = some_rows(random, 8);
+    add_gradients(side.store, rows, random);  // waits, so that the slots are free again
+    const cuda::Trace before = cuda::trace();
+    side.optimizer.prepare_rows(side.context, batch_of(rows));
+    side.optimizer.enqueue_step(side.context, 1e-3);
+    const cuda::Trace after = cuda::trace();
+    EXPECT_EQ(after.allocations, before.allocations);
+    EXPECT_EQ(after.synchronizations, before.synchronizations);
+    EXPECT_EQ(after.launches - before.launches, 5);
+    EXPECT_EQ(after.copies - before.copies, 3);
+  }
+}
+
+// The history of the lazy table starts with room for some thousand steps.
+TEST_P(OptimizerOnDevice, TheHistoryGrows) {
+  Side cpu(GetParam(), true, clipping_settings());
+  Side device(GetParam(), true, clipping_settings(), Device::kCuda);
+  for (Side* side : {&cpu, &device}) {
+    side->optimizer.restore((1 << 14) - 3);
+    run_steps(*side, 0, 8, 1);
+    side->optimizer.catch_up(side->context);
+  }
+  EXPECT_TRUE(same_state(cpu.store, device.store));
+}
+
+INSTANTIATE_TEST_SUITE_P(Precisions, OptimizerOnDevice, testing::Values(DType::kFloat32, DType::kBFloat16),
                          [](const auto& info) { return std::string(name_of(info.param)); });
+
+// --- what a step is
+// --------------------------------------------------------------------------------------------------------------
 
 // One step in double, as adamw.h and clip_grad_norm_ define it.
 TEST(Optimizer, AStepIsClippedAdamWWithDecayGroups) {
@@ -191,17 +351,28 @@ TEST(Optimizer, WithoutClippingTheNormIsStillReported) {
 }
 
 TEST(Optimizer, ANormThatIsNotFiniteChangesNothing) {
-  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    const TrainingSettings settings;
-    Side side(DType::kFloat32, true, settings);
-    Side untouched(DType::kFloat32, true, settings);
-    for (Side* each : {&side, &untouched}) {
-      each->optimizer.prepare_rows(each->context, batch_of({4}));
-      each->store.gradient(3)[4 * kWidth + 1] = bad;
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    if (device == Device::kCuda && no_device()) continue;
+    for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      const TrainingSettings settings;
+      Side side(DType::kBFloat16, true, settings, device);
+      Side untouched(DType::kBFloat16, true, settings, device);
+      const std::int64_t place = side.store.table()[3].offset + 4 * kWidth + 1;
+      for (Side* each : {&side, &untouched}) {
+        run_steps(*each, 0, 2, 1);
+        each->optimizer.prepare_rows(each->context, batch_of({4}));
+        std::vector<float> gradients = each->store.read_all(Buffer::kGradient);
+        gradients[static_cast<std::size_t>(place)] = bad;
+        each->store.write_all(Buffer::kGradient, gradients);
+      }
+      EXPECT_FALSE(std::isfinite(side.optimizer.step(side.context, 1e-3)));
+      EXPECT_EQ(side.optimizer.steps(), 2);
+      EXPECT_TRUE(same_state(side.store, untouched.store));
+      side.optimizer.enqueue_step(side.context, 1e-3);
+      EXPECT_FALSE(std::isfinite(side.optimizer.norm(side.context)));
+      EXPECT_EQ(side.optimizer.steps(), 3);
+      EXPECT_TRUE(same_state(side.store, untouched.store));
     }
-    EXPECT_FALSE(std::isfinite(side.optimizer.step(side.context, 1e-3)));
-    EXPECT_EQ(side.optimizer.steps(), 0);
-    EXPECT_TRUE(same_state(side.store, untouched.store));
   }
 }
 
@@ -225,6 +396,9 @@ TEST(Optimizer, RefusesRowsOutsideOfTheTableAndStoresWithoutTrainingState) {
   EXPECT_THROW(side.optimizer.prepare_rows(side.context, batch_of({-1})), Error);
   ParameterStore plain(table_with_rows(), DType::kFloat32, false);
   EXPECT_THROW(Optimizer(plain, settings, false), Error);
+  Context elsewhere;
+  elsewhere.device = Device::kCuda;
+  EXPECT_THROW(side.optimizer.step(elsewhere, 1e-3), Error);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ namespace {
 
 using testing::Case;
 using testing::fp32_error;
+using testing::launch_on_device;
 using testing::random_values;
 
 Case<ColumnSumArguments> column_case(std::int64_t rows, std::int64_t width, std::int64_t stride) {
@@ -30,22 +31,32 @@ TEST(ColumnSum, Variants) {
       check_variants(column_case(rows, width, width + 13));
     }
   }
+  check_variants(column_case(70, 264, 280));  // every row on 16 bytes, more columns than a block of a device's threads has
 }
 
 // A double as the output is more than the suite's operands know, so these two are driven by hand.
-template <class Arguments>
-double run_variant_on(const Variant<Arguments>& variant, Arguments arguments, double start) {
-  testing::Buffer workspace(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(arguments));
-  arguments.output = &start;
-  operation<Arguments>().validate(arguments);
-  variant.launch(Context{}, arguments, workspace.data());
-  EXPECT_TRUE(workspace.guards_intact());
-  return start;
-}
-
 std::vector<float> floats(std::int64_t count, std::uint64_t seed) {
   const std::vector<double> values = random_values(count, seed);
   return {values.begin(), values.end()};
+}
+
+/// The sum of squares of `input` and `start`, on a device where the variant is for one.
+double squares_on(const Variant<SumOfSquaresArguments>& variant, SumOfSquaresArguments arguments,
+                  const std::vector<float>& input, double start, const std::vector<std::int32_t>& listed = {}) {
+  std::vector<double> output = {start};
+  arguments.output = output.data();
+  arguments.input = input.data() + (std::ssize(input) - arguments.rows * arguments.width);
+  operation<SumOfSquaresArguments>().validate(arguments);
+  testing::Buffer workspace(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(arguments));
+  if (variant.device == Device::kCuda) {
+    launch_on_device(testing::context_for(variant.device), variant, arguments,
+                     {testing::region_of(input), testing::region_of(output), testing::region_of(listed)}, {&workspace},
+                     workspace.data());
+  } else {
+    variant.launch(Context{}, arguments, workspace.data());
+  }
+  EXPECT_TRUE(workspace.guards_intact()) << variant.name;
+  return output[0];
 }
 
 TEST(SumOfSquares, AgreesWithTheReferenceOnAllThreads) {
@@ -56,22 +67,36 @@ TEST(SumOfSquares, AgreesWithTheReferenceOnAllThreads) {
       SumOfSquaresArguments arguments;
       arguments.rows = rows;
       arguments.width = width;
-      arguments.input = input.data();
-      const double truth = run_variant_on(table.variants.back(), arguments, 0.25);
-      testing::for_each_instruction_set([&](const std::string& instructions) {
-        const double first = run_variant_on(table.variants.front(), arguments, 0.25);
-        // Sums of positive doubles in another order: at most as many roundings of 2^-53 as there are terms.
-        EXPECT_NEAR(first, truth, truth * 1e-16 * static_cast<double>(rows * width + 4)) << instructions;
-        testing::for_each_thread_count(
-            [&](int) { EXPECT_EQ(first, run_variant_on(table.variants.front(), arguments, 0.25)) << instructions; });
-      });
+      const double truth = squares_on(table.variants.back(), arguments, input, 0.25);
+      // Sums of positive doubles in another order: at most as many roundings of 2^-53 as there are terms.
+      const double tolerance = truth * 1e-16 * static_cast<double>(rows * width + 4);
+      for (const auto& variant : table.variants) {
+        if (variant.name == kReference || (variant.device == Device::kCuda && cuda::device_count() == 0)) continue;
+        if (variant.device == Device::kCuda) {
+          const double first = squares_on(variant, arguments, input, 0.25);
+          EXPECT_NEAR(first, truth, tolerance) << variant.name << " [" << rows << ", " << width << "]";
+          testing::for_each_schedule([&](const std::string& schedule) {
+            EXPECT_EQ(first, squares_on(variant, arguments, input, 0.25)) << schedule;
+          });
+          std::vector<float> shifted = {1e9f};  // the same bits where nothing is aligned
+          shifted.insert(shifted.end(), input.begin(), input.end());
+          EXPECT_EQ(first, squares_on(variant, arguments, shifted, 0.25)) << "misaligned";
+          continue;
+        }
+        testing::for_each_instruction_set([&](const std::string& instructions) {
+          const double first = squares_on(variant, arguments, input, 0.25);
+          EXPECT_NEAR(first, truth, tolerance) << instructions;
+          testing::for_each_thread_count(
+              [&](int) { EXPECT_EQ(first, squares_on(variant, arguments, input, 0.25)) << instructions; });
+        });
+      }
     }
   }
 }
 
 TEST(SumOfSquares, ListedRowsGiveTheBitsOfAllRows) {
   constexpr std::int64_t kRows = 300;
-  for (const std::int64_t width : {33, 768, 9000}) {
+  for (const std::int64_t width : {33, 768, 2500}) {
     std::vector<float> input(static_cast<std::size_t>(kRows * width));
     std::vector<std::int32_t> listed;
     testing::TestRandom random(8);
@@ -84,27 +109,52 @@ TEST(SumOfSquares, ListedRowsGiveTheBitsOfAllRows) {
     SumOfSquaresArguments arguments;
     arguments.rows = kRows;
     arguments.width = width;
-    arguments.input = input.data();
     for (const auto& variant : operation<SumOfSquaresArguments>().variants) {
+      if (variant.device == Device::kCuda && cuda::device_count() == 0) continue;
       arguments.row_list = nullptr;
-      const double all = run_variant_on(variant, arguments, 1.0 / 3);
+      const double all = squares_on(variant, arguments, input, 1.0 / 3);
       arguments.row_list = listed.data();
       arguments.listed = static_cast<std::int64_t>(listed.size());
-      EXPECT_EQ(all, run_variant_on(variant, arguments, 1.0 / 3)) << variant.name;
+      EXPECT_EQ(all, squares_on(variant, arguments, input, 1.0 / 3, listed)) << variant.name << ", width " << width;
     }
   }
 }
 
+// The sum of `start` and `input`, on a device where the variant is for one.
+double sum_on(const Variant<SumArguments>& variant, const std::vector<float>& input, double start) {
+  std::vector<double> output = {start};
+  const SumArguments arguments = {std::ssize(input), input.data(), output.data()};
+  operation<SumArguments>().validate(arguments);
+  if (variant.device == Device::kCuda) {
+    launch_on_device(testing::context_for(variant.device), variant, arguments,
+                     {testing::region_of(input), testing::region_of(output)}, {}, nullptr);
+  } else {
+    variant.launch(Context{}, arguments, nullptr);
+  }
+  return output[0];
+}
+
 TEST(Sum, IsInOrder) {
-  for (const std::int64_t count : {0, 1, 1000}) {
+  for (const std::int64_t count : {0, 1, 1000, 5000}) {
     const std::vector<float> input = floats(count, 3);
-    SumArguments arguments;
-    arguments.count = count;
-    arguments.input = input.data();
     double truth = 0.5;
+    double magnitudes = 0.5;
     for (const float value : input) truth += static_cast<double>(value);
+    for (const float value : input) magnitudes += std::fabs(static_cast<double>(value));
     for (const auto& variant : operation<SumArguments>().variants) {
-      EXPECT_EQ(run_variant_on(variant, arguments, 0.5), truth) << variant.name;
+      if (variant.device == Device::kCpu) {
+        EXPECT_EQ(sum_on(variant, input, 0.5), truth) << variant.name;
+        continue;
+      }
+      if (cuda::device_count() == 0) continue;
+      // An order of its own: every number takes part in at most 20 additions (in threads of 512, then pairs), each of which
+      // rounds by 2^-53 of what it has; the sum in order rounds `count` times, by as much of partial sums of size
+      // sqrt(count).
+      const double tolerance = 0x1p-53 * (20 + std::sqrt(static_cast<double>(count))) * magnitudes;
+      const double first = sum_on(variant, input, 0.5);
+      EXPECT_NEAR(first, truth, tolerance) << variant.name << ", " << count;
+      testing::for_each_schedule(
+          [&](const std::string& schedule) { EXPECT_EQ(sum_on(variant, input, 0.5), first) << schedule; });
     }
   }
 }

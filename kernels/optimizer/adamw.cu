@@ -1,0 +1,275 @@
+// adamw, adamw_segments and adamw_rows share one inlined function, adamw_update, in which every multiply-add is written out:
+// so a step of the dense update and a replayed step of a row compute the same bits, and those of the CPU where it has fused
+// multiply-adds. Square root and division round to nearest (nvcc's default).
+//
+// adamw, adamw_segments: a block of 256 threads updates a piece of 8,192 elements, thread t groups t, t + 256, ... of four:
+// 16 bytes of each fp32 buffer, 8 of the bf16 copy. adamw's only segment is the whole range; the others are found in a list
+// of some hundred entries, which stays in the cache. Traffic: 16 bytes read and 16 written per element (gradients cleared),
+// 2 more with a working copy, all but that copy marked as used once. Four loads a thread in flight, 64 KiB a multiprocessor
+// at half of its threads.
+//
+// adamw_rows: a block takes a listed row, a thread four of its elements at a time, which stay in registers from the first
+// missed step to the last. The scalars of the next step are loaded while one is computed. Where both moments are zero (a row
+// no gradient has reached) a step is the decay alone, and has the same bits. Traffic: as above per element of a row that is
+// behind; 4 bytes for one that is not.
+//
+// No shared memory; no sums, so nothing depends on any order. Misaligned buffers and ends of pieces are accessed one element
+// at a time.
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/optimizer/adamw.h"
+#include "kernels/optimizer/segments_device.h"
+
+namespace koine {
+namespace {
+
+using namespace cuda;
+
+constexpr int kThreads = 256;
+
+/// The buffers of an update.
+struct Buffers {
+  float* parameter;
+  float* gradient;
+  float* first_moment;
+  float* second_moment;
+  BFloat16* working;
+};
+
+KOINE_DEVICE void adamw_update(float& parameter, float& first_moment, float& second_moment, float gradient,
+                               const AdamWStep& step) {
+  const float squared = gradient * gradient;
+  first_moment = fused(step.one_minus_beta1, gradient - first_moment, first_moment);
+  second_moment = fused(step.one_minus_beta2, squared, step.beta2 * second_moment);
+  const float denominator = sqrtf(second_moment) / step.sqrt_correction2 + step.epsilon;
+  const float change = step.step_size * first_moment / denominator;
+  parameter = fused(parameter, step.one_minus_rate_decay, -change);
+}
+
+/// Four neighbouring elements on their way through the registers.
+struct Group {
+  float parameter[4];
+  float first_moment[4];
+  float second_moment[4];
+};
+
+/// What of a group lies inside, and whether it can be moved as one.
+struct Reach {
+  std::int64_t at;
+  int inside;  ///< of the four
+  bool whole;
+};
+
+KOINE_DEVICE Reach reach_of(const Buffers& buffers, std::int64_t at, std::int64_t left) {
+  // At the same place of every buffer: one number says whether all of them are aligned there.
+  const std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(buffers.parameter + at) |
+                              reinterpret_cast<std::uintptr_t>(buffers.gradient + at) |
+                              reinterpret_cast<std::uintptr_t>(buffers.first_moment + at) |
+                              reinterpret_cast<std::uintptr_t>(buffers.second_moment + at) |
+                              (buffers.working == nullptr ? 0 : 2 * reinterpret_cast<std::uintptr_t>(buffers.working + at));
+  return {at, left < 4 ? static_cast<int>(left) : 4, left >= 4 && bits % 16 == 0};
+}
+
+KOINE_DEVICE void load(float (&to)[4], const float* from, const Reach& reach) {
+  if (reach.whole) {
+    load_streaming(to, from + reach.at);
+    return;
+  }
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) to[i] = i < reach.inside ? from[reach.at + i] : 0.0f;
+}
+KOINE_DEVICE void store(float* to, const float (&from)[4], const Reach& reach) {
+  if (reach.whole) {
+    store_streaming(to + reach.at, from);
+    return;
+  }
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if (i < reach.inside) to[reach.at + i] = from[i];
+  }
+}
+KOINE_DEVICE void store_working(BFloat16* to, const float (&from)[4], const Reach& reach) {
+  if (reach.whole) {
+    store_floats(to + reach.at, from);
+    return;
+  }
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if (i < reach.inside) to[reach.at + i] = to_bfloat16(from[i]);
+  }
+}
+
+KOINE_DEVICE void load_group(Group& group, const Buffers& buffers, const Reach& reach) {
+  load(group.parameter, buffers.parameter, reach);
+  load(group.first_moment, buffers.first_moment, reach);
+  load(group.second_moment, buffers.second_moment, reach);
+}
+KOINE_DEVICE void store_group(const Group& group, const Buffers& buffers, const Reach& reach) {
+  store(buffers.parameter, group.parameter, reach);
+  store(buffers.first_moment, group.first_moment, reach);
+  store(buffers.second_moment, group.second_moment, reach);
+  if (buffers.working != nullptr) store_working(buffers.working, group.parameter, reach);
+}
+
+KOINE_DEVICE void update_group(Group& group, const float (&gradient)[4], float factor, const AdamWStep& step) {
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    adamw_update(group.parameter[i], group.first_moment[i], group.second_moment[i], factor * gradient[i], step);
+  }
+}
+
+// --- adamw and adamw_segments
+// ----------------------------------------------------------------------------------------------------
+
+struct DenseParams {
+  Buffers buffers;
+  std::int64_t count;               ///< without a list: of the only segment
+  std::int64_t segments;            ///< with one
+  const FlatSegment* segment_list;  ///< null: none
+  AdamWStep step;
+  const AdamWStep* steps;  ///< null: `step`
+  const float* gradient_factor;
+  bool zero_gradient;
+};
+
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_kernel(DenseParams p) {
+  const float factor = p.gradient_factor == nullptr ? 1.0f : *p.gradient_factor;
+  if (factor == 0) return;
+  SegmentPiece piece;
+  if (p.segment_list != nullptr) {
+    piece = find_piece(p.segment_list, p.segments, block_index().x);
+  } else {
+    piece.begin = std::int64_t{block_index().x} * kSegmentPiece;
+    piece.count = p.count - piece.begin < kSegmentPiece ? p.count - piece.begin : kSegmentPiece;
+  }
+  const AdamWStep step = p.steps == nullptr ? p.step : p.steps[piece.group];
+  constexpr float kZeros[4] = {0, 0, 0, 0};
+  for (std::int64_t i = 4 * thread_index(); i < piece.count; i += 4 * kThreads) {
+    const Reach reach = reach_of(p.buffers, piece.begin + i, piece.count - i);
+    Group group;
+    float gradient[4];
+    load_group(group, p.buffers, reach);
+    load(gradient, p.buffers.gradient, reach);
+    update_group(group, gradient, factor, step);
+    store_group(group, p.buffers, reach);
+    if (p.zero_gradient) store(p.buffers.gradient, kZeros, reach);
+  }
+}
+
+void launch_dense(const Context& context, const char* kernel, std::int64_t elements, std::int64_t pieces,
+                  const DenseParams& params) {
+  if (pieces == 0) return;
+  launch(
+      {.kernel = kernel, .shape = {elements}, .grid = {grid_extent(pieces)}, .threads = kThreads, .stream = context.stream},
+      adamw_kernel, params);
+}
+
+// --- adamw_rows
+// ------------------------------------------------------------------------------------------------------------------
+
+struct RowsParams {
+  Buffers buffers;
+  std::int64_t width;
+  const std::int32_t* row_list;
+  std::int64_t listed;
+  const std::int64_t* listed_from;
+  std::int32_t* last_step;
+  const AdamWStep* history;
+  std::int64_t step;
+  const std::int64_t* step_from;
+  bool with_gradient;
+  const float* gradient_factor;
+  bool zero_gradient;
+};
+
+KOINE_DEVICE bool moments_are_zero(const Group& group) {
+  std::uint32_t bits = 0;
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    bits |= __builtin_bit_cast(std::uint32_t, group.first_moment[i]);
+    bits |= __builtin_bit_cast(std::uint32_t, group.second_moment[i]);
+  }
+  return bits == 0;
+}
+
+/// Steps `first` .. `last` without a gradient. With epsilon zero a step without moments is 0 / 0, not the decay.
+KOINE_DEVICE void replay(Group& group, const AdamWStep* history, std::int64_t first, std::int64_t last) {
+  if (first > last) return;
+  const bool decay_alone = moments_are_zero(group);
+  const float no_gradient[4] = {0, 0, 0, 0};
+  AdamWStep next = history[first];
+  for (std::int64_t t = first; t <= last; ++t) {
+    const AdamWStep step = next;
+    next = history[t < last ? t + 1 : t];
+    if (decay_alone && step.epsilon > 0) {
+      KOINE_UNROLL
+      for (int i = 0; i < 4; ++i) group.parameter[i] *= step.one_minus_rate_decay;
+    } else {
+      update_group(group, no_gradient, 1.0f, step);
+    }
+  }
+}
+
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_rows_kernel(RowsParams p) {
+  const std::int64_t listed = p.listed_from == nullptr ? p.listed : *p.listed_from;
+  const float factor = p.with_gradient && p.gradient_factor != nullptr ? *p.gradient_factor : 1.0f;
+  const std::int64_t place = block_index().x;
+  if (factor == 0 || place >= listed) return;  // the whole block
+  const std::int64_t row = p.row_list == nullptr ? place : p.row_list[place];
+  const std::int64_t step = p.step_from == nullptr ? p.step : *p.step_from;
+  const std::int64_t first_missed = std::int64_t{p.last_step[row]} + 1;
+  sync_block();  // all have read last_step
+  if (first_missed > step) return;
+  constexpr float kZeros[4] = {0, 0, 0, 0};
+  for (std::int64_t i = 4 * thread_index(); i < p.width; i += 4 * block_threads()) {
+    const Reach reach = reach_of(p.buffers, row * p.width + i, p.width - i);
+    Group group;
+    float gradient[4] = {0, 0, 0, 0};
+    load_group(group, p.buffers, reach);
+    if (p.with_gradient) load(gradient, p.buffers.gradient, reach);
+    replay(group, p.history, first_missed, p.with_gradient ? step - 1 : step);
+    if (p.with_gradient) {
+      update_group(group, gradient, factor, p.history[step]);
+      if (p.zero_gradient) store(p.buffers.gradient, kZeros, reach);
+    }
+    store_group(group, p.buffers, reach);
+  }
+  if (thread_index() == 0) p.last_step[row] = static_cast<std::int32_t>(step);
+}
+
+}  // namespace
+
+void adamw_portable(const Context& context, const AdamWArguments& a, void*) {
+  const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
+  launch_dense(context, "adamw", a.count, divide_up(a.count, kSegmentPiece),
+               {buffers, a.count, 0, nullptr, a.step, a.step_from, a.gradient_factor, a.zero_gradient});
+}
+
+void adamw_segments_portable(const Context& context, const AdamWSegmentsArguments& a, void*) {
+  const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
+  launch_dense(context, "adamw_segments", a.elements, a.pieces,
+               {buffers, 0, a.segments, a.segment_list, {}, a.steps, a.gradient_factor, a.zero_gradient});
+}
+
+void adamw_rows_portable(const Context& context, const AdamWRowsArguments& a, void*) {
+  const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
+  if (rows == 0) return;
+  const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
+  const RowsParams params = {
+      buffers,           a.width,        a.row_list, rows,        a.row_list == nullptr ? nullptr : a.listed_from,
+      a.last_step,       a.history,      a.step,     a.step_from, a.with_gradient,
+      a.gradient_factor, a.zero_gradient};
+  const std::int64_t groups = divide_up(a.width, 4);
+  const auto threads = static_cast<int>(std::min<std::int64_t>(divide_up(groups, kWarpThreads) * kWarpThreads, kThreads));
+  launch({.kernel = "adamw_rows",
+          .shape = {rows, a.width},
+          .grid = {grid_extent(rows)},
+          .threads = threads,
+          .stream = context.stream},
+         adamw_rows_kernel, params);
+}
+
+}  // namespace koine

@@ -1,0 +1,62 @@
+#include "kernels/optimizer/gradient_norm.h"
+
+namespace koine {
+
+void clip_factor_reference(const Context&, const ClipFactorArguments&, void*);
+void clip_factor_cpu(const Context&, const ClipFactorArguments&, void*);
+void clip_factor_portable(const Context&, const ClipFactorArguments&, void*);
+void gradient_norm_reference(const Context&, const GradientNormArguments&, void*);
+void gradient_norm_cpu(const Context&, const GradientNormArguments&, void*);
+std::size_t gradient_norm_cpu_workspace(const GradientNormArguments&);
+void gradient_norm_portable(const Context&, const GradientNormArguments&, void*);
+std::size_t gradient_norm_portable_workspace(const GradientNormArguments&);
+
+namespace {
+
+void validate_clip(const ClipFactorArguments&) {}
+double clip_flops(const ClipFactorArguments&) { return 3; }
+double clip_bytes(const ClipFactorArguments&) { return 16; }
+
+void validate(const GradientNormArguments& a) {
+  check(a.elements >= 0 && a.segments >= 0 && a.pieces >= 0 && (a.segments > 0 || a.pieces == 0) &&
+            a.pieces * kSegmentPiece >= a.elements,
+        "gradient_norm: ", a.elements, " elements in ", a.segments, " segments of ", a.pieces, " pieces is not a shape");
+  check(a.rows >= 0 && a.width > 0 && a.listed >= 0, "gradient_norm: table [rows ", a.rows, ", width ", a.width, "], ",
+        a.listed, " rows listed, is not a shape");
+}
+double elements(const GradientNormArguments& a) {
+  const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
+  return static_cast<double>(a.elements) + static_cast<double>(rows) * static_cast<double>(a.width);
+}
+double flops(const GradientNormArguments& a) { return 2 * elements(a); }
+double bytes(const GradientNormArguments& a) { return 4 * elements(a) + 16; }
+
+}  // namespace
+
+template <>
+const Operation<ClipFactorArguments>& operation<ClipFactorArguments>() {
+  static const Operation<ClipFactorArguments> table = {
+      "clip_factor",
+      validate_clip,
+      clip_flops,
+      clip_bytes,
+      {{"portable", Device::kCuda, 80, nullptr, nullptr, clip_factor_portable},
+       {"cpu", Device::kCpu, 0, nullptr, nullptr, clip_factor_cpu},
+       {kReference, Device::kCpu, 0, nullptr, nullptr, clip_factor_reference}}};
+  return table;
+}
+
+template <>
+const Operation<GradientNormArguments>& operation<GradientNormArguments>() {
+  static const Operation<GradientNormArguments> table = {
+      "gradient_norm",
+      validate,
+      flops,
+      bytes,
+      {{"portable", Device::kCuda, 80, nullptr, gradient_norm_portable_workspace, gradient_norm_portable},
+       {"cpu", Device::kCpu, 0, nullptr, gradient_norm_cpu_workspace, gradient_norm_cpu},
+       {kReference, Device::kCpu, 0, nullptr, nullptr, gradient_norm_reference}}};
+  return table;
+}
+
+}  // namespace koine

@@ -1,0 +1,40 @@
+#pragma once
+
+// Tensors in flat buffers, listed in memory, so that one launch goes over all of them.
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/common/types.h"
+
+namespace koine {
+
+/// rows * width neighbouring elements that begin at the same place of every flat buffer.
+struct FlatSegment {
+  std::int64_t offset = 0;
+  std::int64_t rows = 1;
+  std::int64_t width = 0;
+  std::int64_t first_piece = 0;  ///< pieces of all segments before; set by number_pieces
+  std::int64_t group = 0;        ///< adamw_segments: which of the steps is applied
+
+  KOINE_HOST_DEVICE std::int64_t count() const { return rows * width; }
+};
+
+/// The elements one block of threads handles.
+inline constexpr std::int64_t kSegmentPiece = 8192;
+
+KOINE_HOST_DEVICE std::int64_t pieces_of(const FlatSegment& segment) {
+  return (segment.count() + kSegmentPiece - 1) / kSegmentPiece;
+}
+
+/// Numbers the pieces of a list of segments, in order, and returns how many they are.
+inline std::int64_t number_pieces(std::vector<FlatSegment>& segments) {
+  std::int64_t pieces = 0;
+  for (FlatSegment& segment : segments) {
+    segment.first_piece = pieces;
+    pieces += pieces_of(segment);
+  }
+  return pieces;
+}
+
+}  // namespace koine
