@@ -131,12 +131,13 @@ PackedBatch pack_groups(const Dataset& dataset, std::span<const std::int64_t> gr
 
 void mask_tokens(PackedBatch& batch, const MaskingSettings& settings, std::uint32_t epoch) {
   check(settings.vocabulary > 0, "masking needs the size of the vocabulary");
+  batch.head_kind = HeadKind::kMaskedLm;
   batch.labels.assign(batch.ids.size(), kIgnoredLabel);
-  batch.counted_labels = 0;
+  std::int64_t chosen = 0;
   const auto choose = [&](std::size_t token, const PhiloxCounter& bits) {
     batch.labels[token] = batch.ids[token];
     batch.ids[token] = masked_id(batch.ids[token], settings, bits);
-    ++batch.counted_labels;
+    ++chosen;
   };
   // Kept in case no draw falls below the probability: then the token of the least draw is the one chosen.
   std::size_t least_token = batch.ids.size();
@@ -151,8 +152,9 @@ void mask_tokens(PackedBatch& batch, const MaskingSettings& settings, std::uint3
     }
     if (bits[0] * 0x1p-32 < settings.probability) choose(token, bits);
   }
-  if (batch.counted_labels == 0 && least_token < batch.ids.size()) choose(least_token, least);
+  if (chosen == 0 && least_token < batch.ids.size()) choose(least_token, least);
   rebuild_orders(batch);
+  recount_labels(batch);
 }
 
 }  // namespace koine

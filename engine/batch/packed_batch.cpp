@@ -94,10 +94,7 @@ void add_labels(PackedBatch& batch, std::span<const Example* const> examples) {
 
 void finish(PackedBatch& batch) {
   rebuild_orders(batch);
-  batch.counted_labels = batch.head_kind == HeadKind::kSpan
-                             ? (batch.labels.empty() ? 0 : batch.sequences)
-                             : std::count_if(batch.labels.begin(), batch.labels.end(),
-                                             [](std::int32_t label) { return label != kIgnoredLabel; });
+  recount_labels(batch);
 }
 
 }  // namespace
@@ -105,6 +102,21 @@ void finish(PackedBatch& batch) {
 void rebuild_orders(PackedBatch& batch) {
   batch.by_id = order_by(batch.ids);
   batch.by_position = order_by(batch.positions);
+}
+
+void recount_labels(PackedBatch& batch) {
+  const auto counts = [](std::int32_t label) { return label != kIgnoredLabel; };
+  batch.counted_labels = batch.head_kind == HeadKind::kSpan
+                             ? (batch.labels.empty() ? 0 : batch.sequences)
+                             : std::count_if(batch.labels.begin(), batch.labels.end(), counts);
+  batch.counted_tokens.clear();
+  batch.counted_token_labels.clear();
+  if (batch.head_kind != HeadKind::kMaskedLm) return;
+  for (std::size_t token = 0; token < batch.labels.size(); ++token) {
+    if (!counts(batch.labels[token])) continue;
+    batch.counted_tokens.push_back(static_cast<std::int32_t>(token));
+    batch.counted_token_labels.push_back(batch.labels[token]);
+  }
 }
 
 PackedBatch pack(std::span<const Example* const> examples, HeadKind head, std::int32_t group) {

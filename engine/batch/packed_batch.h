@@ -56,6 +56,9 @@ struct PackedBatch {
   /// kSequence(Pooled): [sequences]. kToken, kMaskedLm: [tokens]. kSpan: [2 * sequences], all starts, then all ends.
   /// kChoice: [sequences / group]. Empty: unlabelled, for prediction.
   std::vector<std::int32_t> labels;
+  /// kMaskedLm: the tokens whose labels count, ascending, and those labels.
+  std::vector<std::int32_t> counted_tokens;
+  std::vector<std::int32_t> counted_token_labels;
   std::int64_t counted_labels = 0;  ///< labels that count: for kSpan sequences; else labels that are not kIgnoredLabel
 
   // Tokens grouped by word id and by position, for the ordered gradient of the embeddings (TokenOrder).
@@ -78,5 +81,8 @@ PackedBatch pack_padded(std::span<const std::int32_t> ids, std::int64_t sequence
 
 /// Rebuilds by_id and by_position after ids have changed.
 void rebuild_orders(PackedBatch& batch);
+
+/// Counts the labels anew, and lists the tokens of a kMaskedLm batch that have one, after labels have changed.
+void recount_labels(PackedBatch& batch);
 
 }  // namespace koine

@@ -248,8 +248,14 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
   const std::uint64_t length = text.size();
   file.write(&length, sizeof length);
   file.write(text);
+  std::vector<std::byte> fetched;
   for (const auto& [name, tensor] : by_name) {
-    file.write(tensor->data, byte_size(tensor->shape, safetensors_bits(tensor->dtype), name));
+    const std::uint64_t bytes = byte_size(tensor->shape, safetensors_bits(tensor->dtype), name);
+    if (tensor->read) {
+      fetched.resize(bytes);
+      tensor->read(fetched.data());
+    }
+    file.write(tensor->read ? fetched.data() : tensor->data, bytes);
   }
   file.commit();
 }

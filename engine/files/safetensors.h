@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -73,6 +74,8 @@ struct TensorSource {
   std::string dtype = "F32";
   std::vector<std::int64_t> shape;
   const void* data = nullptr;
+  /// Where the values are not in host memory: puts them into the memory it is given, of the tensor's size; `data` is null.
+  std::function<void(void*)> read = {};
 };
 
 /// Writes atomically (temporary name beside it, synced, renamed). Tensors are ordered by name, the header padded to a

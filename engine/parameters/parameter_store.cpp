@@ -48,8 +48,9 @@ std::vector<ParameterStore::Footprint> ParameterStore::footprint(const Parameter
   return parts;
 }
 
-ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool training)
-    : table_(std::move(table)), compute_type_(compute_type) {
+ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool training, Device device)
+    : table_(std::move(table)), compute_type_(compute_type), device_(device) {
+  check(device == Device::kCpu || compute_type != DType::kFloat64, "fp64 is the references', which run on the CPU");
   master_ = static_cast<float*>(allocate("master weights", DType::kFloat32));
   if (compute_type != DType::kFloat32) working_ = allocate("working weights", compute_type);
   if (training) {
@@ -62,6 +63,12 @@ ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool tr
 // Every element is written once, also those between parameters, which whole-buffer operations read.
 void* ParameterStore::allocate(const char* name, DType type) {
   const std::size_t bytes = bytes_of(table_, type);
+  if (device_ == Device::kCuda) {
+    device_blocks_.emplace_back(name, bytes);
+    cuda::fill_with_zero(device_blocks_.back().data(), bytes, nullptr);
+    cuda::synchronize(nullptr);
+    return device_blocks_.back().data();
+  }
   blocks_.push_back(std::make_unique<StackMemory>(name, bytes + StackMemory::kAlignment));  // room for a debug build's guard
   void* memory = blocks_.back()->allocate(name, bytes);
   fill_zero(memory, static_cast<std::int64_t>(bytes));
@@ -87,7 +94,8 @@ void ParameterStore::initialise(std::uint32_t seed, double standard_deviation, b
 
 void ParameterStore::initialise_one(int index, std::uint32_t seed, double standard_deviation) {
   const ParameterSpec& spec = table_[index];
-  float* values = master(index);
+  std::vector<float> staged(device_ == Device::kCuda ? static_cast<std::size_t>(spec.count()) : 0);
+  float* values = device_ == Device::kCuda ? staged.data() : master(index);
   switch (spec.initialisation) {
     case Initialisation::kNormal:
       fill_normal(values, spec.count(), 0, standard_deviation, seed, hash_of(spec.name));
@@ -99,6 +107,64 @@ void ParameterStore::initialise_one(int index, std::uint32_t seed, double standa
       std::fill_n(values, spec.count(), 1.0f);
       break;
   }
+  if (device_ == Device::kCuda) copy_in(values, master(index), spec.count());
+}
+
+float* ParameterStore::flat(Buffer buffer) const {
+  switch (buffer) {
+    case Buffer::kMaster:
+      return master_;
+    case Buffer::kGradient:
+      return gradient_;
+    case Buffer::kFirstMoment:
+      return first_moment_;
+    case Buffer::kSecondMoment:
+      return second_moment_;
+  }
+  throw Error("unknown buffer of parameters");
+}
+
+void ParameterStore::copy_out(const float* from, float* to, std::int64_t count) const {
+  check(from != nullptr, "parameters without training state have no gradients and moments");
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
+  if (device_ == Device::kCpu) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  cuda::synchronize_device();
+  cuda::copy_to_host(to, from, bytes, nullptr);
+  cuda::synchronize(nullptr);
+}
+
+void ParameterStore::copy_in(const float* from, float* to, std::int64_t count) {
+  check(to != nullptr, "parameters without training state have no gradients and moments");
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
+  if (device_ == Device::kCpu) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  cuda::synchronize_device();
+  cuda::copy_to_device(to, from, bytes, nullptr);
+  cuda::synchronize(nullptr);
+}
+
+void ParameterStore::read(Buffer buffer, int index, float* values) const {
+  copy_out(flat(buffer) == nullptr ? nullptr : flat(buffer) + table_[index].offset, values, table_[index].count());
+}
+
+void ParameterStore::write(Buffer buffer, int index, const float* values) {
+  copy_in(values, flat(buffer) == nullptr ? nullptr : flat(buffer) + table_[index].offset, table_[index].count());
+}
+
+std::vector<float> ParameterStore::read_all(Buffer buffer) const {
+  std::vector<float> values(static_cast<std::size_t>(table_.elements()));
+  copy_out(flat(buffer), values.data(), table_.elements());
+  return values;
+}
+
+void ParameterStore::write_all(Buffer buffer, const std::vector<float>& values) {
+  check(std::ssize(values) == table_.elements(), "values of another model");
+  copy_in(values.data(), flat(buffer), table_.elements());
 }
 
 void ParameterStore::refresh_working(const Context& context) {
@@ -114,7 +180,15 @@ void ParameterStore::refresh_working(const Context& context) {
 void ParameterStore::reset_training_state() {
   check(training(), "parameters without training state have none to reset");
   const auto bytes = static_cast<std::int64_t>(bytes_of(table_, DType::kFloat32));
-  for (float* buffer : {gradient_, first_moment_, second_moment_}) fill_zero(buffer, bytes);
+  if (device_ == Device::kCuda) cuda::synchronize_device();
+  for (float* buffer : {gradient_, first_moment_, second_moment_}) {
+    if (device_ == Device::kCuda) {
+      cuda::fill_with_zero(buffer, static_cast<std::size_t>(bytes), nullptr);
+    } else {
+      fill_zero(buffer, bytes);
+    }
+  }
+  if (device_ == Device::kCuda) cuda::synchronize(nullptr);
 }
 
 }  // namespace koine

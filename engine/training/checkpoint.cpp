@@ -194,20 +194,23 @@ void verify(const fs::path& folder, bool contents) {
 // --- tensors
 // -----------------------------------------------------------------------------------------------------------------
 
-void add_sources(std::vector<TensorSource>& sources, const ParameterTable& table, const std::string& prefix,
-                 const std::function<const float*(int)>& buffer) {
+using Buffer = ParameterStore::Buffer;
+
+void add_sources(std::vector<TensorSource>& sources, const ParameterStore& store, const std::string& prefix, Buffer buffer) {
+  const ParameterTable& table = store.table();
   for (int index = 0; index < table.size(); ++index) {
-    sources.push_back({prefix + table[index].name, "F32", table[index].shape, buffer(index)});
+    const auto read = [&store, buffer, index](void* to) { store.read(buffer, index, static_cast<float*>(to)); };
+    sources.push_back({prefix + table[index].name, "F32", table[index].shape, nullptr, read});
   }
 }
 
 void read_tensors(const SafetensorsFile& file, const ParameterTable& table, const std::string& prefix,
-                  const std::function<float*(int)>& buffer) {
+                  const std::function<void(int, const std::vector<float>&)>& take) {
   for (int index = 0; index < table.size(); ++index) {
     const std::string name = prefix + table[index].name;
     require(file.entry(name).shape == table[index].shape, file.path().string(), ": tensor ", name,
             " has another shape than this model's; resume with the model the run was started with");
-    file.read_float(name, buffer(index));
+    take(index, file.read_float(name));
   }
 }
 
@@ -223,16 +226,18 @@ void save_checkpoint(const fs::path& directory, const TrainingState& state, Para
 
   const ParameterTable& table = store.table();
   std::vector<TensorSource> sources;
-  add_sources(sources, table, "", [&](int index) { return store.master(index); });
+  add_sources(sources, store, "", Buffer::kMaster);
   write_safetensors(partial.path() / kModelFile, sources);
   sources.clear();
-  add_sources(sources, table, "first_moment.", [&](int index) { return store.first_moment(index); });
-  add_sources(sources, table, "second_moment.", [&](int index) { return store.second_moment(index); });
+  add_sources(sources, store, "first_moment.", Buffer::kFirstMoment);
+  add_sources(sources, store, "second_moment.", Buffer::kSecondMoment);
   write_safetensors(partial.path() / kOptimizerFile, sources);
   if (!best.empty()) {
     check(static_cast<std::int64_t>(best.size()) == table.elements(), "best weights of another model");
     sources.clear();
-    add_sources(sources, table, "", [&](int index) { return best.data() + table[index].offset; });
+    for (const ParameterSpec& spec : table.specs()) {
+      sources.push_back({spec.name, "F32", spec.shape, best.data() + spec.offset, {}});
+    }
     write_safetensors(partial.path() / kBestFile, sources);
   }
   write_file_atomically(partial.path() / kStateFile, to_json(state).dump(1) + "\n");
@@ -261,15 +266,20 @@ TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, std
   require(model.tensors().size() == static_cast<std::size_t>(table.size()), model.path().string(), ": holds ",
           model.tensors().size(), " tensors, this model has ", table.size(),
           "; resume with the model the run was started with");
-  read_tensors(model, table, "", [&](int index) { return store.master(index); });
+  const auto into = [&](Buffer buffer) {
+    return [&store, buffer](int index, const std::vector<float>& values) { store.write(buffer, index, values.data()); };
+  };
+  read_tensors(model, table, "", into(Buffer::kMaster));
   const SafetensorsFile optimizer(folder / kOptimizerFile);
-  read_tensors(optimizer, table, "first_moment.", [&](int index) { return store.first_moment(index); });
-  read_tensors(optimizer, table, "second_moment.", [&](int index) { return store.second_moment(index); });
+  read_tensors(optimizer, table, "first_moment.", into(Buffer::kFirstMoment));
+  read_tensors(optimizer, table, "second_moment.", into(Buffer::kSecondMoment));
   best.clear();
   if (fs::exists(folder / kBestFile)) {
     best.resize(static_cast<std::size_t>(table.elements()));
     const SafetensorsFile file(folder / kBestFile);
-    read_tensors(file, table, "", [&](int index) { return best.data() + table[index].offset; });
+    read_tensors(file, table, "", [&](int index, const std::vector<float>& values) {
+      std::copy(values.begin(), values.end(), best.begin() + table[index].offset);
+    });
   }
   return state;
 }

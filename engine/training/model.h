@@ -53,9 +53,16 @@ class Model {
   virtual void reserve(std::int64_t maximum_tokens, bool training) = 0;
 
   /// Forward and backward of one labelled micro-batch with dropout. Adds the gradient of gradient_scale * (sum of the
-  /// counted labels' losses) to the parameters' gradients; returns that unscaled sum of losses. With gradient_scale = 1 /
-  /// (counted labels of the optimizer step), the accumulated gradient is that of the mean.
-  virtual double train_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) = 0;
+  /// counted labels' losses) to the parameters' gradients, and that unscaled sum of losses to *loss_sum(). With
+  /// gradient_scale = 1 / (counted labels of the optimizer step), the accumulated gradient is that of the mean. On a device
+  /// this only puts work into context().stream; the batch may be changed afterwards.
+  virtual void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) = 0;
+
+  /// Where add_batch adds up losses: on the device the model runs on. Whoever reads it sets it back to zero.
+  virtual double* loss_sum() = 0;
+
+  /// add_batch, and its loss; waits for a device. Leaves *loss_sum() zero.
+  double train_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step);
 
   /// Sum of the counted labels' losses, without dropout.
   virtual double evaluate_loss(const PackedBatch& batch) = 0;

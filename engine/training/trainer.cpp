@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <optional>
 #include <sstream>
 #include <utility>
 
 #include "engine/files/text_file.h"
 #include "engine/training/checkpoint.h"
+#include "engine/training/step_results.h"
 #include "kernels/common/check.h"
 #include "kernels/random/random.h"
 
@@ -117,6 +119,7 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
       {"early_stopping_patience", std::to_string(s.early_stopping_patience)},
       {"load_best_model_at_end", s.load_best_model_at_end ? "true" : "false"},
       {"seed", std::to_string(s.seed)},
+      {"device", name_of(run.model->parameters().device())},
       {"precision", name_of(run.model->parameters().compute_type())}};
   for (const TrainingTask& task : run.tasks) {
     all["task " + task.name] = concatenate("weight ", digits(task.weight), ", head ", task.head, ", ", task.train->groups(),
@@ -139,6 +142,17 @@ struct StepBatches {
   std::int64_t tokens = 0;
   double epoch = 0;
 };
+
+using Clock = std::chrono::steady_clock;
+
+/// A step the device may still be at.
+struct RunningStep {
+  StepBatches batches;
+  std::int64_t number = 0;  ///< from 0
+  double learning_rate = 0;
+  Clock::time_point begin;
+};
+constexpr int kMostRunning = 2;
 
 /// "17, 4, 256 ..." : the examples of one or all micro-batches, for messages.
 std::string examples_of(std::span<const PackedBatch> batches) {
@@ -179,7 +193,10 @@ class Trainer {
   StepBatches next_batches();
   PackedBatch pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const;
   void take_step();
-  double accumulate(const StepBatches& step);
+  void accumulate(const StepBatches& step);
+  void finish_oldest();
+  void finish_all();
+  void require_finite(const char* what, const RunningStep& step, double value, std::span<const PackedBatch> batches) const;
   void evaluate();
   void save();
   void restore_best();
@@ -193,6 +210,9 @@ class Trainer {
   Optimizer optimizer_;
   std::vector<EpochSampler> samplers_;  ///< of each task
   std::vector<std::int64_t> visits_;    ///< steps each task has had
+  StepResults results_;
+  std::deque<RunningStep> running_;
+  Clock::time_point last_finish_;
   TrainingState state_;
   std::int64_t saved_step_ = -1;
   std::vector<float> best_;  ///< best weights so far, in the store's layout
@@ -204,7 +224,8 @@ Trainer::Trainer(const TrainingRun& run)
       store_(run.model->parameters()),
       total_(total_steps(run)),
       optimizer_(store_, run.settings, run.model->word_gradient_is_sparse()),
-      visits_(run.tasks.size()) {
+      visits_(run.tasks.size()),
+      results_(store_.device(), kMostRunning) {
   for (const TrainingTask& task : run.tasks) {
     samplers_.emplace_back(task.train->groups(), groups_per_step(run.settings), run.settings.seed);
   }
@@ -224,6 +245,7 @@ TrainingResult Trainer::run() {
     }
     take_step();
   }
+  finish_all();
   optimizer_.catch_up(model_.context());
   if (!interrupted) restore_best();
   for (TrainingObserver* observer : run_.observers) observer->on_end();
@@ -298,45 +320,62 @@ PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int
   return batch;
 }
 
+// On a device the host goes on before the step has run: what it left is read when the next one is under way.
 void Trainer::take_step() {
-  const auto begin = std::chrono::steady_clock::now();
-  const StepBatches step = next_batches();
-  const double loss = accumulate(step);
-  const double rate = learning_rate_at(run_.settings, state_.step, total_);
-  const double norm = optimizer_.step(model_.context(), rate);
-  if (!std::isfinite(norm)) {
-    throw Error(concatenate("the gradient of step ", state_.step + 1, " is not finite (norm ", norm, "): task ",
-                            step.task->name, ", examples ", examples_of(step.batches), " of ", step.task->train->name));
-  }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  RunningStep step = {next_batches(), state_.step, learning_rate_at(run_.settings, state_.step, total_), Clock::now()};
+  accumulate(step.batches);
+  optimizer_.enqueue_step(model_.context(), step.learning_rate);
+  results_.enqueue(model_.context(), model_.loss_sum(), optimizer_.norm_on_device());
+  running_.push_back(std::move(step));
   ++state_.step;
-  state_.tokens += step.tokens;
+  while (std::ssize(running_) > (store_.device() == Device::kCuda ? 1 : 0)) finish_oldest();
+}
+
+void Trainer::finish_all() {
+  while (!running_.empty()) finish_oldest();
+}
+
+void Trainer::finish_oldest() {
+  const RunningStep step = std::move(running_.front());
+  running_.pop_front();
+  const StepResult result = results_.take();
+  const StepBatches& batches = step.batches;
+  require_finite("loss", step, result.loss_sum, batches.batches);
+  require_finite("gradient", step, result.norm, batches.batches);
+  const double loss = batches.counted_labels == 0 ? 0.0 : result.loss_sum / static_cast<double>(batches.counted_labels);
+  const Clock::time_point now = Clock::now();
+  const std::chrono::duration<double> taken = now - std::max(step.begin, last_finish_);
+  last_finish_ = now;
+  state_.tokens += batches.tokens;
   state_.seconds += taken.count();
   state_.last_loss = loss;
-  for (const PackedBatch& batch : step.batches) state_.flops += batch_flops(model_, batch);
-  const TrainingObserver::Step report = {state_.step, total_,      step.epoch,    loss,           norm,
-                                         rate,        step.tokens, taken.count(), step.task->name};
+  for (const PackedBatch& batch : batches.batches) state_.flops += batch_flops(model_, batch);
+  const TrainingObserver::Step report = {
+      step.number + 1, total_,        batches.epoch,     loss, result.norm, step.learning_rate,
+      batches.tokens,  taken.count(), batches.task->name};
   for (TrainingObserver* observer : run_.observers) observer->on_step(report);
 }
 
-/// Adds up the gradients of a step and returns its mean loss. A micro-batch without a counted label adds nothing.
-double Trainer::accumulate(const StepBatches& step) {
+void Trainer::require_finite(const char* what, const RunningStep& step, double value,
+                             std::span<const PackedBatch> batches) const {
+  if (std::isfinite(value)) return;
+  throw Error(concatenate("the ", what, " of step ", step.number + 1, " is not finite (", value, "): task ",
+                          step.batches.task->name, ", examples ", examples_of(batches), " of ",
+                          step.batches.task->train->name));
+}
+
+/// Adds up the gradients and losses of a step. A micro-batch without a counted label adds nothing.
+void Trainer::accumulate(const StepBatches& step) {
   const StepIdentity identity = {run_.settings.seed, static_cast<std::uint32_t>(state_.step)};
-  double sum = 0;
   for (const PackedBatch& batch : step.batches) {
     if (batch.counted_labels == 0) continue;
     optimizer_.prepare_rows(model_.context(), batch);
-    const double loss = model_.train_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity);
-    if (!std::isfinite(loss)) {
-      throw Error(concatenate("the loss of step ", state_.step + 1, " is not finite (", loss, "): task ", step.task->name,
-                              ", examples ", examples_of({&batch, 1}), " of ", step.task->train->name));
-    }
-    sum += loss;
+    model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity);
   }
-  return step.counted_labels == 0 ? 0.0 : sum / static_cast<double>(step.counted_labels);
 }
 
 void Trainer::evaluate() {
+  finish_all();
   optimizer_.catch_up(model_.context());
   const std::map<std::string, double> metrics = run_.evaluate(model_);
   if (stop_requested()) return;  // perhaps cut short
@@ -351,9 +390,8 @@ void Trainer::evaluate() {
     state_.best_step = state_.step;
     state_.best_metrics = metrics;
     state_.evaluations_without_improvement = 0;
-    const float* weights = store_.master(0);
     if (run_.settings.load_best_model_at_end && state_.step < total_)
-      best_.assign(weights, weights + store_.table().elements());
+      best_ = store_.read_all(ParameterStore::Buffer::kMaster);
   } else {
     ++state_.evaluations_without_improvement;
   }
@@ -361,6 +399,7 @@ void Trainer::evaluate() {
 }
 
 void Trainer::save() {
+  finish_all();
   optimizer_.catch_up(model_.context());
   save_checkpoint(run_.directory, state_, store_, best_, run_.settings.save_total_limit);
   saved_step_ = state_.step;
@@ -371,7 +410,7 @@ void Trainer::restore_best() {
     message(concatenate("stopped early: ", state_.evaluations_without_improvement, " evaluations without improvement"));
   }
   if (!run_.settings.load_best_model_at_end || !state_.has_best || state_.best_step == state_.step) return;
-  std::copy(best_.begin(), best_.end(), store_.master(0));
+  store_.write_all(ParameterStore::Buffer::kMaster, best_);
   store_.refresh_working(model_.context());
   message(concatenate("the weights are those of step ", state_.best_step, ", the best evaluation"));
 }

@@ -30,16 +30,17 @@ ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
 
 }  // namespace
 
-double choice_head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+void choice_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const std::int64_t rows = input.batch.sequences;
-  check(labels.group > 0 && rows % labels.group == 0, "a batch of ", rows, " sequences does not hold whole examples of ",
-        labels.group, " choices");
-  const std::int64_t examples = rows / labels.group;
+  const std::int64_t group = input.batch.group;
+  check(group > 0 && rows % group == 0, "a batch of ", rows, " sequences does not hold whole examples of ", group,
+        " choices");
+  const std::int64_t examples = rows / group;
   const ChoiceForward state = forward(input, head);
   float* losses = input.stack.allocate_array<float>("losses", examples);
-  softmax_cross_entropy(input.context,
-                        {logits_type(input.type), examples, labels.group, labels.group, state.scores, labels.labels,
-                         labels.gradient_scale, losses, d_hidden == nullptr ? nullptr : state.scores});
+  softmax_cross_entropy(input.context, {logits_type(input.type), examples, group, group, state.scores, input.batch.labels,
+                                        input.gradient_scale, losses, d_hidden == nullptr ? nullptr : state.scores,
+                                        input.batch.gradient_scale_from});
   if (d_hidden != nullptr) {
     void* d_vectors = input.stack.allocate_elements("d_vectors", input.type, rows * input.hidden);
     linear_backward(input.context, head.output,
@@ -51,7 +52,7 @@ double choice_head_loss(const HeadInput& input, const HeadParameters& head, cons
     head_dropout_backward(input, d_vectors, rows, false, 0);
     sentence_vectors_backward(input, head, true, state.vectors, d_vectors, d_hidden);
   }
-  return total_loss(input, losses, examples);
+  add_losses(input, losses, examples, loss);
 }
 
 std::vector<float> choice_head_logits(const HeadInput& input, const HeadParameters& head) {

@@ -2,6 +2,7 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/cast/cast.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/gather/gather.h"
 #include "kernels/reduce/reduce.h"
@@ -17,9 +18,25 @@ Dropout numbered_dropout(const HeadInput& input, bool by_token, int which) {
   return dropout;
 }
 
+std::vector<float> from_device(const HeadInput& input, const void* values, DType type, std::int64_t count) {
+  const StackScope scope(input.stack);
+  const void* floats = values;
+  if (type != DType::kFloat32) {
+    void* converted = input.stack.allocate_elements("fp32 copy", DType::kFloat32, count);
+    cast(input.context, {count, type, DType::kFloat32, values, converted});
+    floats = converted;
+  }
+  if (input.context.dry_run) return {};
+  std::vector<float> result(static_cast<std::size_t>(count));
+  cuda::copy_to_host(result.data(), floats, result.size() * sizeof(float), input.context.stream);
+  cuda::synchronize(input.context.stream);
+  return result;
+}
+
 }  // namespace
 
 std::vector<float> to_host(const HeadInput& input, const void* logits, DType type, std::int64_t count) {
+  if (input.context.device == Device::kCuda) return from_device(input, logits, type, count);
   if (input.context.dry_run) return {};
   std::vector<float> result(static_cast<std::size_t>(count));
   if (type == DType::kFloat64) {
@@ -32,10 +49,8 @@ std::vector<float> to_host(const HeadInput& input, const void* logits, DType typ
   return result;
 }
 
-double total_loss(const HeadInput& input, const float* losses, std::int64_t count) {
-  double total = 0;
-  sum(input.context, {count, losses, &total});
-  return total;
+void add_losses(const HeadInput& input, const float* losses, std::int64_t count, double* loss) {
+  sum(input.context, {count, losses, loss});
 }
 
 const void* as_model_type(const HeadInput& input, const void* d_logits, std::int64_t count) {
@@ -87,28 +102,28 @@ void sentence_vectors_backward(const HeadInput& input, const HeadParameters& hea
                {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths, d_first, d_hidden});
 }
 
-double head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+void head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const StackScope scope(input.stack);
   switch (head.spec.kind) {
     case HeadKind::kMaskedLm:
-      return masked_lm_head_loss(input, head, labels, d_hidden);
+      return masked_lm_head_loss(input, head, loss, d_hidden);
     case HeadKind::kSequence:
     case HeadKind::kSequencePooled:
-      return sequence_head_loss(input, head, labels, d_hidden);
+      return sequence_head_loss(input, head, loss, d_hidden);
     case HeadKind::kToken:
     case HeadKind::kSpan:
-      return token_head_loss(input, head, labels, d_hidden);
+      return token_head_loss(input, head, loss, d_hidden);
     case HeadKind::kChoice:
-      return choice_head_loss(input, head, labels, d_hidden);
+      return choice_head_loss(input, head, loss, d_hidden);
   }
   throw Error("unknown kind of head");
 }
 
-std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels) {
+std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head) {
   const StackScope scope(input.stack);
   switch (head.spec.kind) {
     case HeadKind::kMaskedLm:
-      return masked_lm_head_logits(input, head, labels);
+      return masked_lm_head_logits(input, head);
     case HeadKind::kSequence:
     case HeadKind::kSequencePooled:
       return sequence_head_logits(input, head);

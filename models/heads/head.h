@@ -33,21 +33,16 @@ struct HeadInput {
   float epsilon = 1e-5f;
   const void* hidden_states = nullptr;  ///< [tokens, hidden], the encoder's output
   Dropout dropout;  ///< rate, seed, step; site of the head's first dropout, its next ones follow; rate 0 outside training
+  float gradient_scale = 1;  ///< where the batch names no memory to read it from
 };
 
-struct HeadLabels {
-  const std::int32_t* labels = nullptr;  ///< as PackedBatch::labels
-  std::int64_t counted = 0;
-  std::int32_t group = 1;
-  float gradient_scale = 1;
-};
-
-/// Sum of the counted labels' losses. Where d_hidden is given ([tokens, hidden], overwritten) also the gradient of
-/// gradient_scale * that sum: of the head's parameters (added) and of the hidden states. 0 in a dry run.
-double head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden);
+/// Adds the sum of the counted labels' losses to `loss`, which lies where the operations run. Where d_hidden is given
+/// ([tokens, hidden], overwritten) also the gradient of gradient_scale * that sum: of the head's parameters (added) and of
+/// the hidden states.
+void head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden);
 
 /// Logits as Model::predict documents them.
-std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels);
+std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head);
 
 // --- shared by the heads
 // -------------------------------------------------------------------------------------------------------
@@ -55,11 +50,11 @@ std::vector<float> head_logits(const HeadInput& input, const HeadParameters& hea
 /// Type of a small head's logits: never bf16, so that a mixed-precision loss keeps fp32 logits.
 inline DType logits_type(DType type) { return type == DType::kBFloat16 ? DType::kFloat32 : type; }
 
-/// Copies logits of logits_type to fp32 on the host.
+/// Values of any type to fp32 on the host; waits for them.
 std::vector<float> to_host(const HeadInput& input, const void* logits, DType type, std::int64_t count);
 
-/// Adds up per-row losses in order.
-double total_loss(const HeadInput& input, const float* losses, std::int64_t count);
+/// Adds per-row losses to `loss`, in order.
+void add_losses(const HeadInput& input, const float* losses, std::int64_t count, double* loss);
 
 /// The gradient of fp32 logits in the model's type, as the products read it: cast where they differ.
 const void* as_model_type(const HeadInput& input, const void* d_logits, std::int64_t count);
@@ -80,13 +75,13 @@ SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& h
 void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, bool pooled,
                                const SentenceVectors& vectors, void* d_output, void* d_hidden);
 
-double sequence_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+void sequence_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> sequence_head_logits(const HeadInput&, const HeadParameters&);
-double choice_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+void choice_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> choice_head_logits(const HeadInput&, const HeadParameters&);
-double token_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
+void token_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> token_head_logits(const HeadInput&, const HeadParameters&);
-double masked_lm_head_loss(const HeadInput&, const HeadParameters&, const HeadLabels&, void* d_hidden);
-std::vector<float> masked_lm_head_logits(const HeadInput&, const HeadParameters&, const HeadLabels&);
+void masked_lm_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
+std::vector<float> masked_lm_head_logits(const HeadInput&, const HeadParameters&);
 
 }  // namespace koine

@@ -14,13 +14,12 @@
 namespace koine {
 namespace {
 
-// Elements of the logits buffer: enough rows for the decoder's product to run at full rate, 256 MB at most in fp32.
-constexpr std::int64_t kChunkElements = std::int64_t{1} << 26;
+// Elements of the logits buffer: enough rows for the decoder's product to run at full rate; 256 MB at most in fp32 on the
+// CPU. A device, on which a chunk should outlast several waves of tiles, gets four times as many (0.5 GB in bf16).
+std::int64_t chunk_elements(Device device) { return std::int64_t{1} << (device == Device::kCuda ? 28 : 26); }
 
 struct MaskedLmForward {
   std::int64_t rows = 0;
-  std::int32_t* indices = nullptr;  ///< the counted tokens
-  std::int32_t* labels = nullptr;
   void* gathered = nullptr;
   void* pre_activation = nullptr;
   void* activation = nullptr;
@@ -29,23 +28,13 @@ struct MaskedLmForward {
   void* normalised = nullptr;
 };
 
-MaskedLmForward forward(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels) {
-  const std::int64_t elements = labels.counted * input.hidden;
+MaskedLmForward forward(const HeadInput& input, const HeadParameters& head) {
+  const std::int64_t elements = input.batch.counted_labels * input.hidden;
   MaskedLmForward state;
-  state.rows = labels.counted;
-  state.indices = input.stack.allocate_array<std::int32_t>("counted_tokens", state.rows);
-  state.labels = input.stack.allocate_array<std::int32_t>("counted_labels", state.rows);
-  if (!input.context.dry_run) {
-    std::int64_t row = 0;
-    for (std::int64_t token = 0; token < input.batch.tokens; ++token) {
-      if (labels.labels[token] == kIgnoredLabel) continue;
-      state.indices[row] = static_cast<std::int32_t>(token);
-      state.labels[row++] = labels.labels[token];
-    }
-  }
+  state.rows = input.batch.counted_labels;
   state.gathered = input.stack.allocate_elements("counted_hidden", input.type, elements);
-  gather_rows(input.context, {input.type, state.rows, input.hidden, input.batch.tokens, state.indices, input.hidden_states,
-                              state.gathered});
+  gather_rows(input.context, {input.type, state.rows, input.hidden, input.batch.tokens, input.batch.counted_tokens,
+                              input.hidden_states, state.gathered});
   state.pre_activation = input.stack.allocate_elements("lm_pre_activation", input.type, elements);
   state.activation = input.stack.allocate_elements("lm_activation", input.type, elements);
   linear_forward(input.context, head.dense,
@@ -68,8 +57,9 @@ MaskedLmForward forward(const HeadInput& input, const HeadParameters& head, cons
   return state;
 }
 
-std::int64_t chunk_rows(const HeadParameters& head, std::int64_t rows) {
-  return std::clamp<std::int64_t>(kChunkElements / head.spec.classes, 64, std::max<std::int64_t>(rows, 64));
+std::int64_t chunk_rows(const HeadInput& input, const HeadParameters& head, std::int64_t rows) {
+  return std::clamp<std::int64_t>(chunk_elements(input.context.device) / head.spec.classes, 64,
+                                  std::max<std::int64_t>(rows, 64));
 }
 
 void backward(const HeadInput& input, const HeadParameters& head, const MaskedLmForward& state, void* d_normalised,
@@ -94,15 +84,15 @@ void backward(const HeadInput& input, const HeadParameters& head, const MaskedLm
       input.context, head.dense,
       {.type = input.type, .rows = state.rows, .input = state.gathered, .d_output = d_normalised, .d_input = d_gathered});
   scatter_rows(input.context,
-               {input.type, state.rows, input.hidden, input.batch.tokens, state.indices, d_gathered, d_hidden});
+               {input.type, state.rows, input.hidden, input.batch.tokens, input.batch.counted_tokens, d_gathered, d_hidden});
 }
 
 }  // namespace
 
-double masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const std::int64_t classes = head.spec.classes;
-  const MaskedLmForward state = forward(input, head, labels);
-  const std::int64_t chunk = chunk_rows(head, state.rows);
+  const MaskedLmForward state = forward(input, head);
+  const std::int64_t chunk = chunk_rows(input, head, state.rows);
   void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * classes);
   float* losses = input.stack.allocate_array<float>("losses", state.rows);
   void* d_normalised = d_hidden == nullptr
@@ -113,8 +103,9 @@ double masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, c
     const void* normalised = offset_by(static_cast<const void*>(state.normalised), input.type, begin * input.hidden);
     linear_forward(input.context, head.output,
                    {.type = input.type, .output_type = input.type, .rows = rows, .input = normalised, .output = logits});
-    softmax_cross_entropy(input.context, {input.type, rows, classes, classes, logits, state.labels + begin,
-                                          labels.gradient_scale, losses + begin, d_hidden == nullptr ? nullptr : logits});
+    softmax_cross_entropy(input.context, {input.type, rows, classes, classes, logits,
+                                          input.batch.counted_token_labels + begin, input.gradient_scale, losses + begin,
+                                          d_hidden == nullptr ? nullptr : logits, input.batch.gradient_scale_from});
     if (d_hidden == nullptr) continue;
     linear_backward(input.context, head.output,
                     {.type = input.type,
@@ -124,13 +115,13 @@ double masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, c
                      .d_input = offset_by(d_normalised, input.type, begin * input.hidden)});
   }
   if (d_hidden != nullptr) backward(input, head, state, d_normalised, d_hidden);
-  return total_loss(input, losses, state.rows);
+  add_losses(input, losses, state.rows, loss);
 }
 
-std::vector<float> masked_lm_head_logits(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels) {
+std::vector<float> masked_lm_head_logits(const HeadInput& input, const HeadParameters& head) {
   const std::int64_t classes = head.spec.classes;
-  const MaskedLmForward state = forward(input, head, labels);
-  const std::int64_t chunk = chunk_rows(head, state.rows);
+  const MaskedLmForward state = forward(input, head);
+  const std::int64_t chunk = chunk_rows(input, head, state.rows);
   void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * classes);
   std::vector<float> result;
   for (std::int64_t begin = 0; begin < state.rows; begin += chunk) {

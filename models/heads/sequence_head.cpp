@@ -59,15 +59,15 @@ void backward(const HeadInput& input, const HeadParameters& head, const Sequence
 
 }  // namespace
 
-double sequence_head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+void sequence_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const std::int64_t rows = input.batch.sequences;
   const SequenceForward state = forward(input, head);
   float* losses = input.stack.allocate_array<float>("losses", rows);
-  softmax_cross_entropy(input.context,
-                        {logits_type(input.type), rows, head.spec.classes, head.spec.classes, state.logits, labels.labels,
-                         labels.gradient_scale, losses, d_hidden == nullptr ? nullptr : state.logits});
+  softmax_cross_entropy(input.context, {logits_type(input.type), rows, head.spec.classes, head.spec.classes, state.logits,
+                                        input.batch.labels, input.gradient_scale, losses,
+                                        d_hidden == nullptr ? nullptr : state.logits, input.batch.gradient_scale_from});
   if (d_hidden != nullptr) backward(input, head, state, d_hidden);
-  return total_loss(input, losses, rows);
+  add_losses(input, losses, rows, loss);
 }
 
 std::vector<float> sequence_head_logits(const HeadInput& input, const HeadParameters& head) {

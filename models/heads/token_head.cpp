@@ -31,7 +31,7 @@ TokenForward forward(const HeadInput& input, const HeadParameters& head) {
 
 }  // namespace
 
-double token_head_loss(const HeadInput& input, const HeadParameters& head, const HeadLabels& labels, void* d_hidden) {
+void token_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const std::int64_t rows = input.batch.tokens;
   const std::int64_t sequences = input.batch.sequences;
   const bool span = head.spec.kind == HeadKind::kSpan;
@@ -40,11 +40,12 @@ double token_head_loss(const HeadInput& input, const HeadParameters& head, const
   void* d_logits = d_hidden == nullptr ? nullptr : state.logits;
   float* losses = input.stack.allocate_array<float>("losses", span ? sequences : rows);
   if (span) {
-    span_loss(input.context, {type, rows, sequences, input.batch.cumulative_lengths, state.logits, labels.labels,
-                              labels.labels + sequences, labels.gradient_scale, losses, d_logits});
+    span_loss(input.context,
+              {type, rows, sequences, input.batch.cumulative_lengths, state.logits, input.batch.labels,
+               input.batch.labels + sequences, input.gradient_scale, losses, d_logits, input.batch.gradient_scale_from});
   } else {
-    softmax_cross_entropy(input.context, {type, rows, head.spec.classes, head.spec.classes, state.logits, labels.labels,
-                                          labels.gradient_scale, losses, d_logits});
+    softmax_cross_entropy(input.context, {type, rows, head.spec.classes, head.spec.classes, state.logits, input.batch.labels,
+                                          input.gradient_scale, losses, d_logits, input.batch.gradient_scale_from});
   }
   if (d_hidden != nullptr) {
     linear_backward(input.context, head.output,
@@ -55,7 +56,7 @@ double token_head_loss(const HeadInput& input, const HeadParameters& head, const
                      .d_input = d_hidden});
     if (drops(head)) head_dropout_backward(input, d_hidden, rows, true, 0);
   }
-  return total_loss(input, losses, span ? sequences : rows);
+  add_losses(input, losses, span ? sequences : rows, loss);
 }
 
 std::vector<float> token_head_logits(const HeadInput& input, const HeadParameters& head) {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/attention/attention.h"
-#include "kernels/reduce/reduce.h"
+#include "kernels/common/check.h"
 
 namespace koine {
 namespace {
@@ -17,6 +17,7 @@ AttentionShape attention_shape(const BlockShape& shape, const BatchView& batch, 
   result.head_size = shape.hidden / shape.heads;
   result.maximum_length = batch.maximum_length;
   result.cumulative_lengths = batch.cumulative_lengths;
+  result.host_cumulative_lengths = batch.host_cumulative_lengths;
   result.qkv_stride = 3 * shape.hidden;
   result.output_stride = shape.hidden;
   result.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(result.head_size)));
@@ -134,26 +135,18 @@ void linear_forward(const Context& context, const Linear& linear, const LinearFo
   product.epilogue = call.epilogue;
   product.pre_activation = call.pre_activation;
   product.residual = call.residual;
+  product.dropout = call.dropout;
   gemm(context, product);
 }
 
 void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call) {
-  GemmArguments weight;
-  weight.m = linear.out;
-  weight.n = linear.in;
-  weight.k = call.rows;
-  weight.input_type = call.type;
-  weight.a = call.d_output;
-  weight.lda = linear.out;
-  weight.transpose_a = true;
-  weight.b = call.input;
-  weight.ldb = linear.in;
-  weight.c = linear.d_weight;
-  weight.ldc = linear.in;
-  weight.output_type = DType::kFloat32;
-  weight.accumulate = true;
-  gemm(context, weight);
-  column_sum(context, {call.type, call.rows, linear.out, linear.out, call.d_output, linear.d_bias});
+  WeightGradientsArguments alone;
+  WeightGradientsArguments& weights = call.collect == nullptr ? alone : *call.collect;
+  check(weights.count < WeightGradientsArguments::kMost, "too many weight gradients are collected");
+  weights.type = call.type;
+  weights.entries[weights.count++] = {linear.out,    linear.in,  call.rows,       call.input,   linear.in,
+                                      call.d_output, linear.out, linear.d_weight, linear.d_bias};
+  if (call.collect == nullptr) weight_gradients(context, alone);
   if (call.d_input == nullptr) return;
 
   GemmArguments input;
@@ -175,6 +168,26 @@ void linear_backward(const Context& context, const Linear& linear, const LinearB
   input.residual = call.residual;
   gemm(context, input);
 }
+
+namespace {
+
+/// Lets the product or the layer normalisation that reads it make norm's sum = dropout(product) + residual: on a device the
+/// product, whose tile is still in registers then; on the CPU the normalisation, whose row is in the cache. The same numbers
+/// where there is dropout; without it, the product in bf16 is rounded once less on a device.
+void add_residual(const Context& context, const Dropout& dropout, const void* residual, LinearForward& product,
+                  LayerNormForwardArguments& norm) {
+  norm.input = product.output;
+  if (context.device == Device::kCuda) {
+    product.dropout = dropout;
+    product.residual = residual;
+  } else {
+    norm.dropout = dropout;
+    norm.residual = residual;
+    norm.sum = product.output;
+  }
+}
+
+}  // namespace
 
 void block_forward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
                    const BlockDropout& dropout, const BatchView& batch, const void* input,
@@ -199,18 +212,15 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
                   .input = attention_input,
                   .output = activations.query_key_value});
   attention_forward_of(context, shape, dropout, batch, activations);
-  linear_forward(context, parameters.attention_output,
-                 {.type = type,
-                  .output_type = type,
-                  .rows = batch.tokens,
-                  .input = activations.attention,
-                  .output = activations.attention_sum});
-
   LayerNormForwardArguments middle = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.middle_norm);
-  middle.input = activations.attention_sum;
-  middle.residual = input;
-  middle.dropout = dropout.attention_output;
-  middle.sum = activations.attention_sum;
+  LinearForward projection = {.type = type,
+                              .output_type = type,
+                              .rows = batch.tokens,
+                              .input = activations.attention,
+                              .output = activations.attention_sum};
+  add_residual(context, dropout.attention_output, input, projection, middle);
+  linear_forward(context, parameters.attention_output, projection);
+
   middle.output = activations.middle;
   middle.mean = activations.middle_mean;
   middle.rstd = activations.middle_rstd;
@@ -224,20 +234,17 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
                   .output = activations.activation,
                   .epilogue = GemmEpilogue::kGelu,
                   .pre_activation = activations.pre_activation});
-  linear_forward(context, parameters.output,
-                 {.type = type,
-                  .output_type = type,
-                  .rows = batch.tokens,
-                  .input = activations.activation,
-                  .output = post ? activations.output_sum : activations.output,
-                  .residual = post ? nullptr : activations.attention_sum});
+  LinearForward second = {.type = type,
+                          .output_type = type,
+                          .rows = batch.tokens,
+                          .input = activations.activation,
+                          .output = post ? activations.output_sum : activations.output,
+                          .residual = post ? nullptr : activations.attention_sum};
+  LayerNormForwardArguments last = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.output_norm);
+  if (post) add_residual(context, dropout.output, activations.middle, second, last);
+  linear_forward(context, parameters.output, second);
   if (!post) return;
 
-  LayerNormForwardArguments last = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.output_norm);
-  last.input = activations.output_sum;
-  last.residual = activations.middle;
-  last.dropout = dropout.output;
-  last.sum = activations.output_sum;
   last.output = activations.output;
   last.mean = activations.output_mean;
   last.rstd = activations.output_rstd;
@@ -271,6 +278,7 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
     layernorm_backward(context, last);
   }
 
+  WeightGradientsArguments weights;  // of the block's four layers: one launch
   void* d_pre_activation = temporary("d_pre_activation", shape.intermediate);
   linear_backward(context, parameters.output,
                   {.type = type,
@@ -278,7 +286,8 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
                    .input = activations.activation,
                    .d_output = d_feed_forward,
                    .d_input = d_pre_activation,
-                   .pre_activation = activations.pre_activation});
+                   .pre_activation = activations.pre_activation,
+                   .collect = &weights});
   void* d_middle = temporary("d_middle", shape.hidden);
   linear_backward(context, parameters.intermediate,
                   {.type = type,
@@ -286,7 +295,8 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
                    .input = activations.middle,
                    .d_output = d_pre_activation,
                    .d_input = d_middle,
-                   .residual = post ? d_output : nullptr});
+                   .residual = post ? d_output : nullptr,
+                   .collect = &weights});
 
   LayerNormBackwardArguments middle = norm_backward(type, batch.tokens, shape.hidden, parameters.middle_norm);
   middle.d_output = d_middle;
@@ -304,9 +314,13 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
   layernorm_backward(context, middle);
 
   void* d_attention = temporary("d_attention", shape.hidden);
-  linear_backward(
-      context, parameters.attention_output,
-      {.type = type, .rows = batch.tokens, .input = activations.attention, .d_output = d_projected, .d_input = d_attention});
+  linear_backward(context, parameters.attention_output,
+                  {.type = type,
+                   .rows = batch.tokens,
+                   .input = activations.attention,
+                   .d_output = d_projected,
+                   .d_input = d_attention,
+                   .collect = &weights});
   void* d_query_key_value = temporary("d_query_key_value", 3 * shape.hidden);
   attention_backward_of(context, shape, dropout, batch, activations, d_attention, d_query_key_value);
   linear_backward(context, parameters.query_key_value,
@@ -315,7 +329,9 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
                    .input = post ? input : activations.attention_input,
                    .d_output = d_query_key_value,
                    .d_input = post ? d_input : d_attention,
-                   .residual = post ? d_middle : nullptr});
+                   .residual = post ? d_middle : nullptr,
+                   .collect = &weights});
+  weight_gradients(context, weights);
   if (post) return;
 
   LayerNormBackwardArguments first = norm_backward(type, batch.tokens, shape.hidden, parameters.input_norm);

@@ -12,30 +12,16 @@
 // All products carry their bias. Backward runs the same operations in reverse; parameter gradients accumulate, activation
 // gradients are overwritten.
 
-#include "engine/batch/packed_batch.h"
+#include "engine/batch/batch_view.h"
 #include "kernels/common/registry.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/weight_gradients.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/random/dropout_mask.h"
 #include "models/xlmr/config.h"
 #include "models/xlmr/parameters.h"
 
 namespace koine {
-
-/// The arrays of a batch where the operations can read them.
-struct BatchView {
-  std::int64_t tokens = 0;
-  std::int64_t sequences = 0;
-  std::int64_t maximum_length = 0;
-  const std::int32_t* ids = nullptr;
-  const std::int32_t* positions = nullptr;
-  const std::int32_t* cumulative_lengths = nullptr;
-  const std::int32_t* zero_positions = nullptr;  ///< [sequences] zeros: where the first tokens stand
-  const std::uint32_t* token_examples = nullptr;
-  const std::uint32_t* sequence_examples = nullptr;
-  TokenOrder by_id;
-  TokenOrder by_position;
-};
 
 struct BlockParameters {
   Norm input_norm;
@@ -104,8 +90,8 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
 LayerNormForwardArguments norm_forward(DType type, std::int64_t rows, std::int64_t width, float epsilon, const Norm& norm);
 LayerNormBackwardArguments norm_backward(DType type, std::int64_t rows, std::int64_t width, const Norm& norm);
 
-/// output = input W^T + bias, then `epilogue`; `pre_activation` as in gemm.h; residual added where given. `output_type` fp32
-/// lets logits of a mixed-precision model be fp32.
+/// output = input W^T + bias, then `epilogue`; `pre_activation` as in gemm.h; dropout where active; residual added where
+/// given. `output_type` fp32 lets logits of a mixed-precision model be fp32.
 struct LinearForward {
   DType type = DType::kFloat32;
   DType output_type = DType::kFloat32;
@@ -115,11 +101,13 @@ struct LinearForward {
   GemmEpilogue epilogue = GemmEpilogue::kNone;
   void* pre_activation = nullptr;
   const void* residual = nullptr;
+  Dropout dropout = {};
 };
 void linear_forward(const Context& context, const Linear& linear, const LinearForward& call);
 
 /// d_weight += d_output^T input, d_bias += column sums of d_output, and d_input = d_output W [+ residual], or times
-/// gelu'(pre_activation); d_input null: not wanted.
+/// gelu'(pre_activation); d_input null: not wanted. With `collect`, the weight and bias gradients are only noted there, to
+/// be computed with others by weight_gradients(): input and d_output have to stay as they are until then.
 struct LinearBackward {
   DType type = DType::kFloat32;
   std::int64_t rows = 0;
@@ -128,6 +116,7 @@ struct LinearBackward {
   void* d_input = nullptr;
   void* pre_activation = nullptr;  ///< not null: d_input is the gradient of the GELU's input
   const void* residual = nullptr;
+  WeightGradientsArguments* collect = nullptr;
 };
 void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call);
 

@@ -151,7 +151,9 @@ LoadReport read_weights(const ModelWeights& weights, const std::filesystem::path
       report.fresh.push_back(spec.name);
       continue;
     }
-    weights.read_float(*found, store.master(index));
+    std::vector<float> values(static_cast<std::size_t>(spec.count()));
+    weights.read_float(*found, values.data());
+    store.write(ParameterStore::Buffer::kMaster, index, values.data());
     used.insert(*found);
   }
   for (const std::string& name : weights.names()) {
@@ -171,7 +173,7 @@ void write_model(const std::filesystem::path& directory, const XlmrConfig& confi
     TensorSource source;
     source.name = saved_name(spec.name, kept);
     source.shape = spec.shape;
-    source.data = store.master(index);
+    source.read = [&store, index](void* to) { store.read(ParameterStore::Buffer::kMaster, index, static_cast<float*>(to)); };
     tensors.push_back(std::move(source));
   }
   make_directory(directory);

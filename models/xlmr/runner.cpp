@@ -24,15 +24,6 @@ std::vector<HeadParameters> head_parameters(const std::vector<HeadSpec>& heads, 
   return result;
 }
 
-HeadLabels labels_of(const PackedBatch& batch, double gradient_scale) {
-  HeadLabels labels;
-  labels.labels = batch.labels.data();
-  labels.counted = batch.counted_labels;
-  labels.group = batch.group;
-  labels.gradient_scale = static_cast<float>(gradient_scale);
-  return labels;
-}
-
 }  // namespace
 
 XlmrRunner::XlmrRunner(const XlmrConfig& config, DType type, const std::vector<HeadSpec>& heads,
@@ -42,7 +33,7 @@ XlmrRunner::XlmrRunner(const XlmrConfig& config, DType type, const std::vector<H
       encoder_(config, type, encoder_parameters(config, type, parameters, addresses)),
       heads_(head_parameters(heads, parameters, addresses)) {}
 
-BatchView XlmrRunner::view_of(const PackedBatch& batch) {
+void XlmrRunner::require_readable(const PackedBatch& batch) const {
   check(batch.tokens > 0, "packed batch is empty");
   require(batch.maximum_length <= config_.maximum_length(), "a sequence has ", batch.maximum_length,
           " tokens, and this model reads at most ", config_.maximum_length(), ": cut it shorter (max_seq_length)");
@@ -52,28 +43,21 @@ BatchView XlmrRunner::view_of(const PackedBatch& batch) {
     fail_user("token id ", *wrong, " is outside the model's vocabulary of ", config_.vocab_size,
               ": the tokenizer does not belong to this model");
   }
-  if (std::ssize(zero_positions_) < batch.sequences) zero_positions_.assign(static_cast<std::size_t>(batch.sequences), 0);
-  BatchView view;
-  view.tokens = batch.tokens;
-  view.sequences = batch.sequences;
-  view.maximum_length = batch.maximum_length;
-  view.ids = batch.ids.data();
-  view.positions = batch.positions.data();
-  view.cumulative_lengths = batch.cumulative_lengths.data();
-  view.zero_positions = zero_positions_.data();
-  view.token_examples = batch.token_examples.data();
-  view.sequence_examples = batch.sequence_examples.data();
-  view.by_id = batch.by_id.view();
-  view.by_position = batch.by_position.view();
-  return view;
 }
 
 HeadInput XlmrRunner::head_input(const Context& context, const BatchView& view, const void* hidden,
                                  StackMemory& stack) const {
-  return {context, stack, view, type_, config_.hidden_size, static_cast<float>(config_.layer_norm_eps), hidden, Dropout{}};
+  return {.context = context,
+          .stack = stack,
+          .batch = view,
+          .type = type_,
+          .hidden = config_.hidden_size,
+          .epsilon = static_cast<float>(config_.layer_norm_eps),
+          .hidden_states = hidden,
+          .dropout = {}};
 }
 
-const HeadParameters& XlmrRunner::head_of(const PackedBatch& batch) const {
+const HeadParameters& XlmrRunner::head_of(const BatchView& batch) const {
   check(batch.head >= 0 && batch.head < std::ssize(heads_), "head ", batch.head, " of a model with ", heads_.size(),
         " heads");
   const HeadParameters& head = heads_[static_cast<std::size_t>(batch.head)];
@@ -81,64 +65,60 @@ const HeadParameters& XlmrRunner::head_of(const PackedBatch& batch) const {
   return head;
 }
 
-double XlmrRunner::train(const Context& context, const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
-                         StackMemory& stack) {
+void XlmrRunner::train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
+                       StackMemory& stack, double* loss) {
   const StackScope scope(stack);
-  const BatchView view = view_of(batch);
-  check(!batch.labels.empty(), "a training batch has labels");
+  check(batch.labelled, "a training batch has labels");
   Dropout identity;
   identity.rate = 1;
   identity.seed = step.seed;
   identity.step = step.step;
-  const void* last = encoder_.forward_training(context, view, identity, stack, activations_);
+  identity.step_from = batch.step_from;
+  const void* last = encoder_.forward_training(context, batch, identity, stack, activations_);
 
-  HeadInput input = head_input(context, view, last, stack);
+  HeadInput input = head_input(context, batch, last, stack);
   input.dropout = identity;
   input.dropout.rate = static_cast<float>(config_.head_dropout());
   input.dropout.site = head_site(config_.num_hidden_layers);
-  void* d_last = stack.allocate_elements("d_last_hidden", type_, view.tokens * config_.hidden_size);
-  const double loss = head_loss(input, head_of(batch), labels_of(batch, gradient_scale), d_last);
-  encoder_.backward(context, view, identity, activations_, d_last, stack);
-  return loss;
+  input.gradient_scale = static_cast<float>(gradient_scale);
+  void* d_last = stack.allocate_elements("d_last_hidden", type_, batch.tokens * config_.hidden_size);
+  head_loss(input, head_of(batch), loss, d_last);
+  encoder_.backward(context, batch, identity, activations_, d_last, stack);
 }
 
-double XlmrRunner::loss(const Context& context, const PackedBatch& batch, StackMemory& stack) {
+void XlmrRunner::loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) {
   const StackScope scope(stack);
-  const BatchView view = view_of(batch);
-  check(!batch.labels.empty(), "a loss needs labels");
-  const void* last = encoder_.forward_prediction(context, view, config_.num_hidden_layers, stack);
-  return head_loss(head_input(context, view, last, stack), head_of(batch), labels_of(batch, 1), nullptr);
+  check(batch.labelled, "a loss needs labels");
+  const void* last = encoder_.forward_prediction(context, batch, config_.num_hidden_layers, stack);
+  head_loss(head_input(context, batch, last, stack), head_of(batch), loss, nullptr);
 }
 
-std::vector<float> XlmrRunner::predict(const Context& context, const PackedBatch& batch, StackMemory& stack) {
+std::vector<float> XlmrRunner::predict(const Context& context, const BatchView& batch, StackMemory& stack) {
   const StackScope scope(stack);
-  const BatchView view = view_of(batch);
-  const void* last = encoder_.forward_prediction(context, view, config_.num_hidden_layers, stack);
-  return head_logits(head_input(context, view, last, stack), head_of(batch), labels_of(batch, 1));
+  const void* last = encoder_.forward_prediction(context, batch, config_.num_hidden_layers, stack);
+  return head_logits(head_input(context, batch, last, stack), head_of(batch));
 }
 
-std::vector<float> XlmrRunner::hidden_states(const Context& context, const PackedBatch& batch, std::int64_t layer,
+std::vector<float> XlmrRunner::hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,
                                              StackMemory& stack) {
   const StackScope scope(stack);
-  const BatchView view = view_of(batch);
-  const void* hidden = encoder_.forward_prediction(context, view, layer, stack);
-  return to_host(head_input(context, view, hidden, stack), hidden, type_, view.tokens * config_.hidden_size);
+  const void* hidden = encoder_.forward_prediction(context, batch, layer, stack);
+  return to_host(head_input(context, batch, hidden, stack), hidden, type_, batch.tokens * config_.hidden_size);
 }
 
-std::vector<float> XlmrRunner::encode(const Context& context, const PackedBatch& batch, std::int64_t layer, Pooling pooling,
+std::vector<float> XlmrRunner::encode(const Context& context, const BatchView& batch, std::int64_t layer, Pooling pooling,
                                       StackMemory& stack) {
   const StackScope scope(stack);
-  const BatchView view = view_of(batch);
   const std::int64_t width = config_.hidden_size;
-  const void* hidden = encoder_.forward_prediction(context, view, layer, stack);
-  void* vectors = stack.allocate_elements("sentence_vectors", type_, view.sequences * width);
+  const void* hidden = encoder_.forward_prediction(context, batch, layer, stack);
+  void* vectors = stack.allocate_elements("sentence_vectors", type_, batch.sequences * width);
   if (pooling == Pooling::kFirstToken) {
-    gather_rows(context, {type_, view.sequences, width, view.tokens, view.cumulative_lengths, hidden, vectors});
+    gather_rows(context, {type_, batch.sequences, width, batch.tokens, batch.cumulative_lengths, hidden, vectors});
   } else {
-    mean_pooling_forward(context, {type_, view.tokens, view.sequences, width, view.cumulative_lengths,
+    mean_pooling_forward(context, {type_, batch.tokens, batch.sequences, width, batch.cumulative_lengths,
                                    pooling == Pooling::kMeanWithoutSpecial, hidden, vectors});
   }
-  return to_host(head_input(context, view, vectors, stack), vectors, type_, view.sequences * width);
+  return to_host(head_input(context, batch, vectors, stack), vectors, type_, batch.sequences * width);
 }
 
 namespace {
@@ -185,18 +165,24 @@ MemoryPlan plan_memory(XlmrRunner& runner, const XlmrConfig& config, const std::
   for (const std::int64_t tokens : sizes) {
     for (const std::int64_t length : {std::int64_t{1}, std::min(tokens, config.maximum_length())}) {
       const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
+      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.sequences), 0);
       plan([&](const Context& context, StackMemory& stack) {
-        runner.encode(context, unlabelled, config.num_hidden_layers, Pooling::kMean, stack);
+        runner.encode(context, host_view(unlabelled, zeros), config.num_hidden_layers, Pooling::kMean, stack);
+      });
+      plan([&](const Context& context, StackMemory& stack) {
+        runner.hidden_states(context, host_view(unlabelled, zeros), config.num_hidden_layers, stack);
       });
       for (std::size_t i = 0; i < heads.size(); ++i) {
         PackedBatch batch = planned_batch(&heads[i], tokens, length);
         batch.head = static_cast<std::int32_t>(i);
-        plan([&](const Context& context, StackMemory& stack) { runner.predict(context, batch, stack); });
-        plan([&](const Context& context, StackMemory& stack) { runner.loss(context, batch, stack); });
-        if (training) {
-          plan(
-              [&](const Context& context, StackMemory& stack) { runner.train(context, batch, 1.0, StepIdentity{}, stack); });
-        }
+        const BatchView view = host_view(batch, zeros);
+        double nothing = 0;
+        plan([&](const Context& context, StackMemory& stack) { runner.predict(context, view, stack); });
+        plan([&](const Context& context, StackMemory& stack) { runner.loss(context, view, stack, &nothing); });
+        if (!training) continue;
+        plan([&](const Context& context, StackMemory& stack) {
+          runner.train(context, view, 1.0, StepIdentity{}, stack, &nothing);
+        });
       }
     }
   }

@@ -1,6 +1,7 @@
 #pragma once
 
-// One step of an XLM-R with its heads, on memory that is handed in: what a model runs and what a dry run counts.
+// One step of an XLM-R with its heads, on memory that is handed in: what a model runs and what a dry run counts. Nothing
+// here waits for a device but what returns values to the host.
 
 #include <vector>
 
@@ -14,25 +15,29 @@ class XlmrRunner {
   XlmrRunner(const XlmrConfig& config, DType type, const std::vector<HeadSpec>& heads, const XlmrParameters& parameters,
              const ParameterAddresses& addresses);
 
-  double train(const Context& context, const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
-               StackMemory& stack);
-  double loss(const Context& context, const PackedBatch& batch, StackMemory& stack);
-  std::vector<float> predict(const Context& context, const PackedBatch& batch, StackMemory& stack);
-  std::vector<float> encode(const Context& context, const PackedBatch& batch, std::int64_t layer, Pooling pooling,
+  /// UserError for a batch this model cannot read.
+  void require_readable(const PackedBatch& batch) const;
+
+  /// Adds gradients, and the loss to `loss` (where the operations run). The step's numbers come from the batch where it
+  /// names memory for them.
+  void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
+             StackMemory& stack, double* loss);
+  /// Adds the loss without dropout to `loss`.
+  void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss);
+  std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack);
+  std::vector<float> encode(const Context& context, const BatchView& batch, std::int64_t layer, Pooling pooling,
                             StackMemory& stack);
-  std::vector<float> hidden_states(const Context& context, const PackedBatch& batch, std::int64_t layer, StackMemory& stack);
+  std::vector<float> hidden_states(const Context& context, const BatchView& batch, std::int64_t layer, StackMemory& stack);
 
  private:
-  BatchView view_of(const PackedBatch& batch);
   HeadInput head_input(const Context& context, const BatchView& view, const void* hidden, StackMemory& stack) const;
-  const HeadParameters& head_of(const PackedBatch& batch) const;
+  const HeadParameters& head_of(const BatchView& batch) const;
 
   XlmrConfig config_;
   DType type_;
   Encoder encoder_;
   std::vector<HeadParameters> heads_;
   EncoderActivations activations_;
-  std::vector<std::int32_t> zero_positions_;
 };
 
 /// Peak memory of `runner`'s steps for batches of up to `maximum_tokens` tokens and every mix of sequence lengths, by dry

@@ -1,13 +1,102 @@
 #include "models/xlmr/xlmr.h"
 
 #include <algorithm>
+#include <array>
 
+#include "engine/batch/device_batch.h"
 #include "engine/files/safetensors.h"
+#include "kernels/cuda/runtime.h"
 #include "models/xlmr/checkpoint.h"
 #include "models/xlmr/runner.h"
 
 namespace koine {
 namespace {
+
+/// What a model on a device has besides its parameters.
+class DeviceSide {
+ public:
+  DeviceSide() {
+    cuda::fill_with_zero(losses_.data(), losses_.bytes(), nullptr);
+    cuda::synchronize(nullptr);
+  }
+
+  /// Memory for batches of up to `tokens` tokens. What was recorded for the old memory is forgotten.
+  void reserve(std::int64_t tokens, const MemoryPlan& plan) {
+    cuda::synchronize_device();
+    graphs_.clear();
+    activations_ = {};
+    scratch_ = {};
+    activations_ = cuda::DeviceMemory("activations", plan.activation_bytes);
+    scratch_ = cuda::DeviceMemory("scratch", plan.scratch_bytes);
+    uploader_ = std::make_unique<BatchUploader>(tokens);
+  }
+
+  void* stream() const { return stream_.handle(); }
+  double* training_loss() const { return static_cast<double*>(losses_.data()); }
+  double* evaluation_loss() const { return training_loss() + 1; }
+  const cuda::DeviceMemory& activations() const { return activations_; }
+  const cuda::DeviceMemory& scratch() const { return scratch_; }
+  BatchUploader& uploader() { return *uploader_; }
+
+  /// Runs `work`, which depends on nothing but the batch's sizes: the first time as it is, the second time it is recorded,
+  /// from then on the recording.
+  template <class Work>
+  void run_recorded(const BatchView& batch, const StepIdentity& step, const Work& work) {
+    Recorded& recorded = graphs_[Size{batch.tokens, batch.sequences, batch.maximum_length, batch.by_id.groups,
+                                      batch.by_position.groups, batch.labelled ? 1 : 0, batch.head, step.seed}];
+    recorded.last_use = ++uses_;
+    if (recorded.graph.empty()) {
+      if (++recorded.seen == 1) {
+        work();
+        forget_the_oldest();
+        return;
+      }
+      cuda::Graph::begin_recording(stream());
+      try {
+        work();
+      } catch (...) {
+        cuda::Graph::abandon_recording(stream());
+        throw;
+      }
+      recorded.graph = cuda::Graph::end_recording(stream());
+    }
+    recorded.graph.launch(stream());
+  }
+
+ private:
+  using Size = std::array<std::int64_t, 8>;
+  struct Recorded {
+    int seen = 0;
+    std::int64_t last_use = 0;
+    cuda::Graph graph;
+  };
+  static constexpr std::size_t kMostGraphs = 64;
+
+  void forget_the_oldest() {
+    if (graphs_.size() <= kMostGraphs) return;
+    const auto older = [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; };
+    cuda::synchronize(stream());  // it may still run
+    graphs_.erase(std::min_element(graphs_.begin(), graphs_.end(), older));
+  }
+
+  cuda::Stream stream_;
+  cuda::DeviceMemory losses_{"losses", 2 * sizeof(double)};
+  cuda::DeviceMemory activations_;
+  cuda::DeviceMemory scratch_;
+  std::unique_ptr<BatchUploader> uploader_;
+  std::map<Size, Recorded> graphs_;
+  std::int64_t uses_ = 0;
+};
+
+Context context_of(const ModelOptions& options) {
+  Context context;
+  context.forced = &options.forced_variants;
+  context.device = options.device;
+  if (options.device == Device::kCuda) {
+    context.architecture = cuda::device_count() > 0 ? cuda::device_properties(0).architecture : kPlannedArchitecture;
+  }
+  return context;
+}
 
 class XlmrModel : public Model {
  public:
@@ -15,13 +104,19 @@ class XlmrModel : public Model {
       : config_(config),
         options_(options),
         index_(xlmr_parameters(config, options.heads)),
-        store_(index_.table, options.precision, options.training),
+        store_(index_.table, options.precision, options.training, options.device),
         runner_(config, options.precision, options.heads, index_, ParameterAddresses(store_)) {
-    context_.forced = &options_.forced_variants;
+    context_ = context_of(options_);
+    if (options.device == Device::kCpu) return;
+    device_ = std::make_unique<DeviceSide>();
+    context_.stream = device_->stream();
   }
 
   void initialise() { store_.initialise(options_.seed, config_.initializer_range); }
-  void refresh() { store_.refresh_working(context_); }
+  void refresh() {
+    store_.refresh_working(context_);
+    if (device_ != nullptr) cuda::synchronize(context_.stream);
+  }
 
   ParameterStore& parameters() override { return store_; }
   const std::vector<HeadSpec>& heads() const override { return options_.heads; }
@@ -41,30 +136,64 @@ class XlmrModel : public Model {
     context_.scratch = nullptr;
     activations_.reset();
     scratch_.reset();
-    activations_ = std::make_unique<StackMemory>("activations", plan.activation_bytes);
-    scratch_ = std::make_unique<StackMemory>("scratch", plan.scratch_bytes);
+    if (device_ == nullptr) {
+      activations_ = std::make_unique<StackMemory>("activations", plan.activation_bytes);
+      scratch_ = std::make_unique<StackMemory>("scratch", plan.scratch_bytes);
+    } else {
+      device_->reserve(reserved_tokens_, plan);
+      activations_ = on_device("activations", device_->activations());
+      scratch_ = on_device("scratch", device_->scratch());
+    }
     context_.scratch = scratch_.get();
   }
 
-  double train_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) override {
+  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) override {
+    runner_.require_readable(batch);
     ready_for(batch, true);
-    return runner_.train(context_, batch, gradient_scale, step, *activations_);
+    if (device_ == nullptr) {
+      runner_.train(context_, host_view_of(batch), gradient_scale, step, *activations_, &loss_sum_);
+      return;
+    }
+    PackedBatch padded = batch;
+    pad_to_common_size(padded, static_cast<std::int32_t>(config_.pad_token_id), reserved_tokens_, config_.maximum_length());
+    const BatchView view =
+        device_->uploader().upload(padded, step.step, static_cast<float>(gradient_scale), context_.stream);
+    const auto work = [&] { runner_.train(context_, view, gradient_scale, step, *activations_, loss_sum()); };
+    // A profile waits around every operation, which a recording cannot; the counted tokens of a masked batch are never as
+    // many twice.
+    if (options_.graphs && context_.profile == nullptr && batch.head_kind != HeadKind::kMaskedLm) {
+      device_->run_recorded(view, step, work);
+    } else {
+      work();
+    }
   }
+  double* loss_sum() override { return device_ == nullptr ? &loss_sum_ : device_->training_loss(); }
+
   double evaluate_loss(const PackedBatch& batch) override {
-    ready_for(batch, false);
-    return runner_.loss(context_, batch, *activations_);
+    double loss = 0;
+    const BatchView view = view_of(batch);  // which may make room first
+    if (device_ == nullptr) {
+      runner_.loss(context_, view, *activations_, &loss);
+      return loss;
+    }
+    double* place = device_->evaluation_loss();
+    cuda::fill_with_zero(place, sizeof loss, context_.stream);
+    runner_.loss(context_, view, *activations_, place);
+    cuda::copy_to_host(&loss, place, sizeof loss, context_.stream);
+    cuda::synchronize(context_.stream);
+    return loss;
   }
   std::vector<float> predict(const PackedBatch& batch) override {
-    ready_for(batch, false);
-    return runner_.predict(context_, batch, *activations_);
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_.predict(context_, view, *activations_);
   }
   std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) override {
-    ready_for(batch, false);
-    return runner_.encode(context_, batch, layer, pooling, *activations_);
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_.encode(context_, view, layer, pooling, *activations_);
   }
   std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer) override {
-    ready_for(batch, false);
-    return runner_.hidden_states(context_, batch, layer, *activations_);
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_.hidden_states(context_, view, layer, *activations_);
   }
 
   double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const override {
@@ -81,6 +210,22 @@ class XlmrModel : public Model {
   }
 
  private:
+  static std::unique_ptr<StackMemory> on_device(const char* name, const cuda::DeviceMemory& memory) {
+    return std::make_unique<StackMemory>(name, memory.data(), memory.bytes());
+  }
+
+  BatchView host_view_of(const PackedBatch& batch) {
+    if (std::ssize(zero_positions_) < batch.sequences) zero_positions_.assign(static_cast<std::size_t>(batch.sequences), 0);
+    return host_view(batch, zero_positions_);
+  }
+
+  /// The batch where the operations can read it, for prediction.
+  BatchView view_of(const PackedBatch& batch) {
+    runner_.require_readable(batch);
+    ready_for(batch, false);
+    return device_ == nullptr ? host_view_of(batch) : device_->uploader().upload(batch, 0, 1, context_.stream);
+  }
+
   void ready_for(const PackedBatch& batch, bool training) {
     // Growing in the middle of a run would hide a wrong budget: only prediction may, for sequences longer than it.
     if (batch.tokens > reserved_tokens_ || (training && !reserved_training_)) {
@@ -95,6 +240,9 @@ class XlmrModel : public Model {
   ParameterStore store_;
   XlmrRunner runner_;
   Context context_;
+  std::unique_ptr<DeviceSide> device_;  ///< null on the CPU
+  double loss_sum_ = 0;                 ///< on the CPU
+  std::vector<std::int32_t> zero_positions_;
   std::unique_ptr<StackMemory> activations_;
   std::unique_ptr<StackMemory> scratch_;
   std::int64_t reserved_tokens_ = 0;
@@ -129,9 +277,7 @@ ParameterTable xlmr_parameter_table(const XlmrConfig& config, const std::vector<
 MemoryPlan plan_xlmr_memory(const XlmrConfig& config, const ModelOptions& options, std::int64_t maximum_tokens) {
   const XlmrParameters parameters = xlmr_parameters(config, options.heads);
   XlmrRunner runner(config, options.precision, options.heads, parameters, ParameterAddresses(parameters.table));
-  Context context;
-  context.forced = &options.forced_variants;
-  return plan_memory(runner, config, options.heads, maximum_tokens, options.training, context);
+  return plan_memory(runner, config, options.heads, maximum_tokens, options.training, context_of(options));
 }
 
 double xlmr_forward_flops(const XlmrConfig& config, const HeadSpec& head, const std::vector<std::int64_t>& lengths,

@@ -15,6 +15,7 @@
 namespace koine {
 
 struct ModelOptions {
+  Device device = Device::kCpu;
   DType precision = DType::kFloat32;  ///< kFloat32, or kBFloat16 for mixed mode
   bool training = false;
   std::vector<HeadSpec> heads;      ///< none: encoder only
@@ -22,7 +23,12 @@ struct ModelOptions {
   std::vector<std::string> labels;  ///< id2label of a single classification head, for config.json
   /// Operation -> variant, for experiments (registry.h).
   std::map<std::string, std::string, std::less<>> forced_variants;
+  /// On a device: record the work of a training batch that has a size seen before, and run the recording for the next ones.
+  bool graphs = true;
 };
+
+/// Architecture that plans of memory for a device that is not there assume (Hopper).
+inline constexpr int kPlannedArchitecture = 90;
 
 /// A model with fresh parameters.
 std::unique_ptr<Model> make_xlmr(const XlmrConfig& config, const ModelOptions& options);
@@ -43,7 +49,7 @@ std::unique_ptr<Model> load_xlmr(const std::filesystem::path& directory, const M
 ParameterTable xlmr_parameter_table(const XlmrConfig& config, const std::vector<HeadSpec>& heads);
 
 /// Activation and scratch memory such a model would need for batches of up to `maximum_tokens`, by a dry run, without its
-/// memory.
+/// memory. For a device also where there is none.
 MemoryPlan plan_xlmr_memory(const XlmrConfig& config, const ModelOptions& options, std::int64_t maximum_tokens);
 
 /// FLOPs of a batch as Model::forward_flops counts them (performance.md 1.1).

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 
+#include "engine/batch/device_batch.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
@@ -308,13 +309,15 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
     lines.push_back({name, bytes});
     total += bytes;
   };
-  add("program, libraries, tokenizer, data", question.resident_bytes);
+  const bool on_cpu = question.device == Device::kCpu;
+  if (on_cpu) add("program, libraries, tokenizer, data", question.resident_bytes);
   const ParameterTable table = xlmr_parameter_table(question.config, question.heads);
   for (const auto& [name, bytes] : ParameterStore::footprint(table, question.precision, question.training)) {
     add(name, static_cast<double>(bytes));
   }
   const double before = total;
   ModelOptions options;
+  options.device = question.device;
   options.precision = question.precision;
   options.training = question.training;
   options.heads = question.heads;
@@ -326,10 +329,11 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   }
   add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
   add("scratch", static_cast<double>(plan.scratch_bytes));
+  if (!on_cpu) add("batches", static_cast<double>(batch_upload_bytes(question.tokens)));
   const auto weights = static_cast<double>(table.elements()) * sizeof(float);
-  if (question.keeps_best) add("best weights so far", weights);
+  if (question.keeps_best && on_cpu) add("best weights so far", weights);
   // The file is mapped only until the parameters are read, before there are activations.
-  if (question.from_file) add("model file while it is read", weights - (total - before));
+  if (question.from_file && on_cpu) add("model file while it is read", weights - (total - before));
   lines.push_back({"total", total});
   return lines;
 }

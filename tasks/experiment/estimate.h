@@ -43,7 +43,8 @@ struct MemoryQuestion {
   std::int64_t tokens = 4096;  ///< in memory at a time
   bool keeps_best = false;     ///< a copy of the best weights (load_best_model_at_end with a dev set)
   bool from_file = false;      ///< the model is read from a directory
-  double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
+  Device device = Device::kCpu;
+  double resident_bytes = 0;  ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
 };
 
 /// The trainings of an experiment, each with its heads and batch. A copy of the best weights is kept from the first
@@ -55,9 +56,11 @@ struct MemoryLine {
   std::string name;
   double bytes = 0;
 };
-/// Peak resident memory: parameters by buffer, activations at their highest point added up by name over all layers, scratch,
-/// the copies a training keeps. The last line is the total. A checkpoint is written from where it lies; resuming from one
-/// maps its files for the time of reading, which the total does not count.
+/// Peak memory. On the CPU what the process holds: parameters by buffer, activations at their highest point added up by name
+/// over all layers, scratch, the copies a training keeps. The last line is the total. A checkpoint is written from where it
+/// lies; resuming from one maps its files for the time of reading, which the total does not count. On a device its memory
+/// alone: no program, no copy of the best weights, no file (the CUDA context comes on top, and goes by the driver's
+/// version).
 std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question);
 
 /// Bytes of physical memory this process holds (VmRSS); 0 where the system does not say.

@@ -358,6 +358,7 @@ bool Runner::train_target(const IntermediateSpec& arm, const TargetSpec& target,
 bool Runner::evaluate_target(const TargetSpec& target, const StartPoint& model_at, const EvaluationPlan& plan,
                              PhaseFolder& folder, json& evaluations) {
   ModelOptions model_options;
+  model_options.device = options_.device;
   model_options.precision = options_.precision;
   model_options.forced_variants = options_.forced_variants;
   model_options.seed = model_at.seed;

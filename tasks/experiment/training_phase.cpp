@@ -62,6 +62,7 @@ void record_data(const TrainingPhase& phase) {
 
 ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options) {
   ModelOptions result;
+  result.device = options.device;
   result.precision = options.precision;
   result.training = true;
   for (const PhaseTask& task : phase.tasks) result.heads.push_back(task.head);
@@ -80,10 +81,11 @@ void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, dou
     const ParameterSpec& spec = store.table()[index];
     const bool was_there = std::find(report.fresh.begin(), report.fresh.end(), spec.name) == report.fresh.end();
     if (!spec.head || is_task_head(spec.name) || !was_there) continue;
-    kept.emplace_back(index, std::vector<float>(store.master(index), store.master(index) + spec.count()));
+    kept.emplace_back(index, std::vector<float>(static_cast<std::size_t>(spec.count())));
+    store.read(ParameterStore::Buffer::kMaster, index, kept.back().second.data());
   }
   store.initialise(seed, standard_deviation, true);
-  for (const auto& [index, values] : kept) std::copy(values.begin(), values.end(), store.master(index));
+  for (const auto& [index, values] : kept) store.write(ParameterStore::Buffer::kMaster, index, values.data());
   store.refresh_working(model.context());
 }
 

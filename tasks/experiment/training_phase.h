@@ -21,6 +21,7 @@ namespace koine {
 /// How a run is carried out: everything that must not change its result, and the numeric mode.
 struct RunOptions {
   std::filesystem::path output;
+  Device device = Device::kCpu;
   DType precision = DType::kFloat32;
   std::map<std::string, std::string, std::less<>> forced_variants;
   const std::atomic<bool>* stop = nullptr;  ///< finish the step, write a checkpoint, return

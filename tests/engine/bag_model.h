@@ -40,7 +40,7 @@ class BagModel : public Model {
   bool sparse = true;                  ///< what word_gradient_is_sparse() says
   std::int64_t nan_loss_example = -1;  ///< a batch that holds it has a loss that is not a number
   std::int64_t infinite_gradient_step = -1;
-  std::vector<StepIdentity> identities;  ///< of every train_batch
+  std::vector<StepIdentity> identities;  ///< of every add_batch
 
   ParameterStore& parameters() override { return store_; }
   const std::vector<HeadSpec>& heads() const override { return heads_; }
@@ -54,16 +54,16 @@ class BagModel : public Model {
     for (std::vector<double>* buffer : {&embedded_, &dropped_, &pooled_, &logits_}) buffer->resize(elements);
     losses_.resize(static_cast<std::size_t>(maximum_tokens));
   }
-  double train_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) override {
+  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) override {
     identities.push_back(step);
-    const double loss = forward(batch, step, dropout_rate, gradient_scale, true);
+    loss_sum_ += forward(batch, step, dropout_rate, gradient_scale, true);
     backward(batch, step);
     if (infinite_gradient_step == step.step) store_.gradient(0)[0] = std::numeric_limits<float>::infinity();
     for (const std::uint32_t example : batch.sequence_examples) {
-      if (nan_loss_example == example) return std::numeric_limits<double>::quiet_NaN();
+      if (nan_loss_example == example) loss_sum_ = std::numeric_limits<double>::quiet_NaN();
     }
-    return loss;
   }
+  double* loss_sum() override { return &loss_sum_; }
   double evaluate_loss(const PackedBatch& batch) override { return forward(batch, {}, 0, 1, false); }
   std::vector<float> predict(const PackedBatch&) override { return {}; }
   std::vector<float> encode(const PackedBatch&, std::int64_t, Pooling) override { return {}; }
@@ -102,8 +102,11 @@ class BagModel : public Model {
 
   DropoutArguments dropout_of(const PackedBatch& batch, const StepIdentity& step, double rate, const void* in, void* out) {
     DropoutArguments arguments{store_.compute_type(), batch.tokens, kWidth, in, nullptr, {}, out};
-    arguments.dropout = {static_cast<float>(rate), step.seed, step.step, 0, batch.token_examples.data(),
-                         batch.positions.data()};
+    arguments.dropout.rate = static_cast<float>(rate);
+    arguments.dropout.seed = step.seed;
+    arguments.dropout.step = step.step;
+    arguments.dropout.examples = batch.token_examples.data();
+    arguments.dropout.positions = batch.positions.data();
     return arguments;
   }
 
@@ -171,6 +174,7 @@ class BagModel : public Model {
   std::vector<HeadSpec> heads_;
   ParameterStore store_;
   StackMemory scratch_;
+  double loss_sum_ = 0;
   Context context_;
   std::vector<double> embedded_, dropped_, pooled_, logits_;  // room for any type
   std::vector<float> losses_;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/common/registry.h"
 #include "tasks/experiment/training_phase.h"
 #include "tools/koine/machine.h"
 
@@ -45,8 +46,17 @@ void add_model_commands(CommandLine& line);    // inspect, convert
 void add_estimate_command(CommandLine& line);  // estimate
 void add_doctor_command(CommandLine& line);    // doctor
 
-/// Sets threads and checks the device. UserError for a device this build has not.
+/// Sets threads and checks the device.
 void apply(const CommonOptions& common);
+/// The device of the options. UserError for one that this build or this machine has not.
+Device resolve_device(const CommonOptions& common);
+/// "device: NVIDIA ..., compute capability 9.0, ..." of the CUDA device.
+std::string device_summary();
+/// The variant of every operation that runs unless its arguments do not suit it: "kernels: portable: gemm ...".
+std::string chosen_variants(const CommonOptions& common);
+/// The first variant for the device, or the forced one.
+std::string preferred_variant(const OperationSummary& operation, Device device, int architecture,
+                              const ForcedVariants& forced);
 /// fp32, bf16, or what `auto` measures; says which on stderr unless quiet.
 DType resolve_precision(const CommonOptions& common, const std::string& wanted);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
+#include "models/xlmr/xlmr.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -28,40 +30,53 @@ std::string library_table() {
                        {"CLI11", CLI11_VERSION}});
 }
 
-/// The variants of every operation; the first that is for this device and not the reference is what runs unless forced.
+/// The variants of every operation; the first that is for a device and not the reference is what runs there unless forced.
 std::string operation_table(const ForcedVariants& forced) {
-  std::vector<std::vector<std::string>> rows = {{"operation", "runs", "variants"}};
+  const int architecture = cuda::device_count() > 0 ? cuda::device_properties(0).architecture : kPlannedArchitecture;
+  std::vector<std::vector<std::string>> rows = {{"operation", "on the CPU", "on CUDA", "variants"}};
   for (const OperationSummary& operation : all_operations()) {
-    std::string chosen = "none";
-    for (const std::string& variant : operation.variants) {
-      if (variant.rfind(kReference, 0) == 0) continue;
-      chosen = variant.substr(0, variant.find(' '));
-      break;
-    }
-    const auto found = forced.find(operation.name);
-    if (found != forced.end()) chosen = found->second + " (forced)";
     std::string all;
-    for (const std::string& variant : operation.variants) all += (all.empty() ? "" : ", ") + variant;
-    rows.push_back({operation.name, chosen, all});
+    for (const OperationSummary::Variant& variant : operation.variants) {
+      const std::string least =
+          variant.minimum_architecture == 0 ? "" : concatenate(", architecture ", variant.minimum_architecture);
+      all += concatenate(all.empty() ? "" : ", ", variant.name, " (", name_of(variant.device), least, ")");
+    }
+    rows.push_back({operation.name, preferred_variant(operation, Device::kCpu, 0, forced),
+                    preferred_variant(operation, Device::kCuda, architecture, forced), all});
   }
   return format_table(rows);
 }
 
+std::string backends() {
+  if (cuda::on_host()) return "cpu; CUDA kernels run on the CPU for testing only";
+  const int devices = cuda::device_count();
+  if (devices == 0) return "cpu, cuda (no device found)";
+  return concatenate("cpu, cuda (", devices, devices == 1 ? " device)" : " devices)");
+}
+
 int doctor(const CommonOptions& common) {
   print(format_table({{"koine", KOINE_VERSION " (" KOINE_COMMIT "), " KOINE_BUILD_TYPE " build"},
-                      {"backends", "cpu (no CUDA in this build)"},
+                      {"backends", backends()},
                       {"processor", cpu_name()},
                       {"vector units", joined(cpu_features())},
                       {"threads", concatenate("using ", thread_count(), " of ", sysconf(_SC_NPROCESSORS_ONLN))},
                       {"memory", format_bytes(static_cast<double>(memory_bytes())) + ", " +
                                      format_bytes(static_cast<double>(available_memory_bytes())) + " free"}}) +
-        "\n" + library_table() + "\n" + operation_table(common.forced) + "\n");
+        (cuda::on_host() || cuda::device_count() == 0 ? "" : device_summary() + "\n") + "\n" + library_table() + "\n" +
+        operation_table(common.forced) + "\n");
   const PrecisionChoice choice = choose_precision(common.forced);
   print(format_table({{"measured on all threads", "rate"},
                       {"product fp32, 1024 x 3072 x 768", format_number(choice.float32_rate * 1e-9, 1) + " GFLOP/s"},
                       {"product bf16, 1024 x 3072 x 768", format_number(choice.bfloat16_rate * 1e-9, 1) + " GFLOP/s"},
                       {"copy, read and written", format_number(measure_copy_rate() * 1e-9, 1) + " GB/s"}}) +
         "--precision auto: " + name_of(choice.precision) + "\n");
+  if (!cuda::on_host() && cuda::device_count() > 0) {
+    const auto rate = [&](DType type) { return format_number(measure_device_product_rate(type, common.forced) * 1e-12, 1); };
+    print("\n" + format_table({{"measured on the device", "rate"},
+                               {"product fp32, 8192 x 8192 x 8192", rate(DType::kFloat32) + " TFLOP/s"},
+                               {"product bf16, 8192 x 8192 x 8192", rate(DType::kBFloat16) + " TFLOP/s"},
+                               {"copy, read and written", format_number(measure_device_copy_rate() * 1e-12, 2) + " TB/s"}}));
+  }
   return 0;
 }
 

@@ -1,8 +1,11 @@
 // koine estimate
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "kernels/common/check.h"
+#include "kernels/cuda/runtime.h"
 #include "tasks/experiment/estimate.h"
 #include "tools/koine/commands.h"
 
@@ -18,6 +21,7 @@ struct EstimateArguments {
   std::string head = "sequence";
   std::int64_t max_tokens = 4096;
   bool prediction = false;
+  double product_rate = 0;  ///< TFLOP/s; 0: measured
 };
 
 HeadSpec head_of(const std::string& name, const XlmrConfig& config) {
@@ -44,17 +48,40 @@ std::string model_summary(const XlmrConfig& config, const std::vector<HeadSpec>&
                      " embedding rows, ", format_count(xlmr_parameter_table(config, heads).parameters()), " parameters\n\n");
 }
 
-/// A product of the shape the model spends its time in.
-double product_rate(const XlmrConfig& config, DType precision, std::int64_t tokens, const ForcedVariants& forced) {
-  return measure_product_rate(precision, forced, std::min<std::int64_t>(tokens, 4096), config.intermediate_size,
-                              config.hidden_size);
+/// The device planned for: with --device cuda also where this machine has none.
+Device planned_device(const CommonOptions& common) {
+  return common.device == "cuda" ? Device::kCuda : resolve_device(common);
 }
+
+DType planned_precision(const CommonOptions& common, const std::string& wanted) {
+  const bool automatic = common.precision == "auto" && wanted == "auto";
+  return automatic && planned_device(common) == Device::kCuda ? DType::kBFloat16 : resolve_precision(common, wanted);
+}
+
+/// FLOP/s of products: as given, or measured on the device that is planned for. NaN where that is not here.
+double product_rate(const EstimateArguments& arguments, const CommonOptions& common, const XlmrConfig& config,
+                    DType precision, std::int64_t tokens) {
+  if (arguments.product_rate > 0) return arguments.product_rate * 1e12;
+  if (planned_device(common) == Device::kCpu) {
+    return measure_product_rate(precision, common.forced, std::min<std::int64_t>(tokens, 4096), config.intermediate_size,
+                                config.hidden_size);
+  }
+  const bool here = !cuda::on_host() && cuda::device_count() > 0;
+  return here ? measure_device_product_rate(precision, common.forced) : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::string rate_text(double rate, DType precision) {
+  if (std::isnan(rate)) return "not measured: the device is not here (give --product-rate)";
+  return concatenate(format_number(rate * 1e-9, 0), " GFLOP/s in ", name_of(precision));
+}
+
+std::string time_text(double seconds) { return std::isnan(seconds) ? "?" : format_seconds(seconds); }
 
 int estimate_model(const EstimateArguments& arguments, const CommonOptions& common) {
   const XlmrConfig config = arguments.model_size.empty()
                                 ? read_xlmr_config(std::filesystem::path(arguments.model) / "config.json")
                                 : published_xlmr_config(arguments.model_size);
-  const DType precision = resolve_precision(common, "auto");
+  const DType precision = planned_precision(common, "auto");
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
   print(model_summary(config, {head}));
@@ -67,31 +94,35 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
                                                  : head.kind == HeadKind::kToken  ? tokens
                                                                                   : static_cast<double>(lengths.size()));
   const double flops = (training ? 3 : 1) * xlmr_forward_flops(config, head, lengths, counted);
-  const double rate = product_rate(config, precision, arguments.max_tokens, common.forced);
+  const double rate = product_rate(arguments, common, config, precision, arguments.max_tokens);
   MemoryQuestion question{config, {head}, precision, training, arguments.max_tokens};
+  question.device = planned_device(common);
   question.keeps_best = training;
   question.from_file = true;
   question.resident_bytes = resident_memory();
   print(memory_table(question) + "(without tokenizer and data)\n\n");
-  print(format_table({{""},
-                      {training ? "training" : "prediction", concatenate("on sequences of ", kLength, " tokens")},
-                      {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
-                      {"product rate here", format_number(rate * 1e-9, 0) + " GFLOP/s in " + name_of(precision)},
-                      {"tokens per second", format_number(kAssumedShare * rate / (flops / tokens), 1) + " at " +
-                                                format_number(100 * kAssumedShare, 0) + " % of it"}}));
+  print(format_table(
+      {{""},
+       {training ? "training" : "prediction", concatenate("on sequences of ", kLength, " tokens")},
+       {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
+       {"product rate", rate_text(rate, precision)},
+       {"tokens per second", std::isnan(rate) ? "?"
+                                              : format_number(kAssumedShare * rate / (flops / tokens), 1) + " at " +
+                                                    format_number(100 * kAssumedShare, 0) + " % of it"}}));
   return 0;
 }
 
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
   const Experiment experiment = read_experiment(arguments.experiment, arguments.data);
-  const DType precision = resolve_precision(common, experiment.precision);
+  const DType precision = planned_precision(common, experiment.precision);
   const XlmrConfig config = experiment_model_config(experiment);
   const ExperimentEstimate estimate = estimate_experiment(experiment);
-  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, precision, estimate.phases);
+  std::vector<MemoryQuestion> questions = memory_questions(experiment, config, precision, estimate.phases);
+  for (MemoryQuestion& question : questions) question.device = planned_device(common);
   MemoryQuestion largest =
       *std::max_element(questions.begin(), questions.end(),
                         [](const MemoryQuestion& a, const MemoryQuestion& b) { return total_memory(a) < total_memory(b); });
-  const double rate = kAssumedShare * product_rate(config, precision, largest.tokens, common.forced);
+  const double rate = kAssumedShare * product_rate(arguments, common, config, precision, largest.tokens);
   largest.resident_bytes = estimate.resident_bytes;
   print(model_summary(config, largest.heads));
   print(memory_table(largest) + "\n");
@@ -109,16 +140,16 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
     const auto runs = static_cast<double>(phase.runs);
     rows.push_back({phase.label, std::to_string(phase.runs), format_count(phase.steps),
                     format_count(static_cast<std::int64_t>(phase.tokens)), format_number(phase.flops * 1e-12, 2),
-                    format_seconds(phase.flops / rate)});
+                    time_text(phase.flops / rate)});
     all_tokens += runs * phase.tokens;
     all_flops += runs * phase.flops;
   }
   rows.push_back({complete ? "all" : "all known", "", "", format_count(static_cast<std::int64_t>(all_tokens)),
-                  format_number(all_flops * 1e-12, 2), format_seconds(all_flops / rate)});
+                  format_number(all_flops * 1e-12, 2), time_text(all_flops / rate)});
   print(format_table(rows));
   print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ",
-                    format_number(100 * kAssumedShare, 0), " % of the product rate measured now (",
-                    format_number(rate / kAssumedShare * 1e-9, 0), " GFLOP/s in ", name_of(precision), ").\n"));
+                    format_number(100 * kAssumedShare, 0), " % of the product rate (",
+                    rate_text(rate / kAssumedShare, precision), ").\n"));
   return 0;
 }
 
@@ -127,7 +158,7 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
 void add_estimate_command(CommandLine& line) {
   auto arguments = std::make_shared<EstimateArguments>();
   CLI::App* app = line.add("estimate", "Memory, FLOPs, tokens and time before a run", [&line, arguments] {
-    apply(line.common);
+    if (line.common.device != "cuda") apply(line.common);
     const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) +
                       (arguments->model_size.empty() ? 0 : 1);
     require(given == 1, "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
@@ -143,6 +174,8 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app->add_option("--product-rate", arguments->product_rate, "TFLOP/s of products to assume; default: measured")
+      ->check(CLI::PositiveNumber);
   app->add_flag("--prediction", arguments->prediction, "memory of prediction instead of training");
 }
 

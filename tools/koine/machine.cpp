@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/gemm/gemm.h"
 
 namespace koine {
@@ -100,6 +101,49 @@ double measure_product_rate(DType type, const ForcedVariants& forced, std::int64
   return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / seconds;
 }
 
+double measure_device_product_rate(DType type, const ForcedVariants& forced) {
+  const std::int64_t extent = cuda::on_host() ? 64 : 8192;
+  const auto elements = static_cast<std::size_t>(extent * extent);
+  std::vector<float> values(elements);
+  fill(values);
+  const std::vector<BFloat16> values_rounded = rounded(values);
+  const bool mixed = type == DType::kBFloat16;
+  const std::size_t bytes = elements * size_of(type);
+  const cuda::DeviceMemory a("calibration", bytes);
+  const cuda::DeviceMemory b("calibration", bytes);
+  const cuda::DeviceMemory c("calibration", bytes);
+  const cuda::Stream stream;
+  for (const cuda::DeviceMemory* operand : {&a, &b}) {
+    cuda::copy_to_device(operand->data(), mixed ? static_cast<const void*>(values_rounded.data()) : values.data(), bytes,
+                         stream.handle());
+  }
+  GemmArguments arguments;
+  arguments.m = arguments.n = arguments.k = arguments.lda = arguments.ldb = arguments.ldc = extent;
+  arguments.a = a.data();
+  arguments.b = b.data();
+  arguments.transpose_b = true;
+  arguments.input_type = arguments.output_type = type;
+  arguments.c = c.data();
+  Context context;
+  context.device = Device::kCuda;
+  context.architecture = cuda::device_properties(0).architecture;
+  context.forced = &forced;
+  context.stream = stream.handle();
+  StackMemory plan;
+  context.scratch = &plan;
+  context.dry_run = true;
+  gemm(context, arguments);
+  const cuda::DeviceMemory workspace("calibration", plan.peak());
+  StackMemory scratch("calibration", workspace.data(), workspace.bytes());
+  context.scratch = &scratch;
+  context.dry_run = false;
+  const double seconds = best_seconds(0.2, [&] {
+    gemm(context, arguments);
+    cuda::synchronize(stream.handle());
+  });
+  return 2.0 * static_cast<double>(extent) * static_cast<double>(extent) * static_cast<double>(extent) / seconds;
+}
+
 double measure_copy_rate() {
   constexpr std::int64_t kBytes = 256 << 20;
   const std::vector<char> source(kBytes, 1);
@@ -110,6 +154,19 @@ double measure_copy_rate() {
     });
   });
   return 2.0 * static_cast<double>(kBytes) / seconds;
+}
+
+double measure_device_copy_rate() {
+  const std::size_t bytes = cuda::on_host() ? std::size_t{1} << 20 : std::size_t{2} << 30;
+  const cuda::DeviceMemory source("calibration", bytes);
+  const cuda::DeviceMemory target("calibration", bytes);
+  const cuda::Stream stream;
+  cuda::fill_with_zero(source.data(), bytes, stream.handle());
+  const double seconds = best_seconds(0.2, [&] {
+    cuda::copy_on_device(target.data(), source.data(), bytes, stream.handle());
+    cuda::synchronize(stream.handle());
+  });
+  return 2.0 * static_cast<double>(bytes) / seconds;
 }
 
 PrecisionChoice choose_precision(const ForcedVariants& forced) {

@@ -18,8 +18,13 @@ using ForcedVariants = std::map<std::string, std::string, std::less<>>;
 double measure_product_rate(DType type, const ForcedVariants& forced, std::int64_t m = 1024, std::int64_t n = 3072,
                             std::int64_t k = 768);
 
+/// The same on the CUDA device, there with m = n = k = 8192 as its peak is usually given.
+double measure_device_product_rate(DType type, const ForcedVariants& forced);
+
 /// Bytes per second read and written together by a copy of 256 MiB on all threads.
 double measure_copy_rate();
+/// The same of 2 GiB on the CUDA device.
+double measure_device_copy_rate();
 
 /// Rates by which `auto` was decided.
 struct PrecisionChoice {

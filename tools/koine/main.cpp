@@ -36,10 +36,9 @@ std::string family_of(const std::string& operation) {
   return operation;
 }
 
-/// Whether an operation has a variant; its summary lists them as "cpu (device, architecture)".
 bool has_variant(const OperationSummary& operation, const std::string& variant) {
   return std::any_of(operation.variants.begin(), operation.variants.end(),
-                     [&](const std::string& known) { return known.substr(0, known.find(' ')) == variant; });
+                     [&](const OperationSummary::Variant& known) { return known.name == variant; });
 }
 
 /// KOINE_FORCE=layernorm:portable,gemm_forward:packed: an operation's own name, or that of a family for its forward and its
@@ -62,7 +61,7 @@ ForcedVariants forced_variants() {
       names.push_back(family_of(operation.name));
       if (name != operation.name && name != family_of(operation.name)) continue;
       known = true;
-      for (const std::string& one : operation.variants) variants.push_back(one.substr(0, one.find(' ')));
+      for (const OperationSummary::Variant& one : operation.variants) variants.push_back(one.name);
       if (has_variant(operation, variant)) forced[operation.name] = variant;
     }
     const std::string near = nearest_name(name, names);

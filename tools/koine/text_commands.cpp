@@ -127,6 +127,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
   const Dataset dataset = read_sentences(arguments.input, tokenizer, maximum);
 
   ModelOptions options;
+  options.device = resolve_device(common);
   options.precision = resolve_precision(common, "auto");
   options.forced_variants = common.forced;
   const std::unique_ptr<Model> model = load_xlmr(arguments.model, options);

@@ -203,6 +203,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
           " already holds an evaluation; choose another --output");
   RunOptions options = run_options(common);
   ModelOptions model_options;
+  model_options.device = resolve_device(common);
   model_options.precision = resolve_precision(common, "auto");
   model_options.forced_variants = common.forced;
   if (!task.train_task().empty()) {

@@ -1,0 +1,185 @@
+#include "engine/batch/device_batch.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "kernels/common/check.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+namespace koine {
+namespace {
+
+constexpr std::int64_t kTokenStep = 64;
+constexpr std::int64_t kSequenceStep = 4;
+
+/// `count` rounded up to a multiple of a power of two that is at most a sixteenth of it, and at least `least`.
+std::int64_t common_size(std::int64_t count, std::int64_t least) {
+  const auto power = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(count, 1))));
+  const std::int64_t step = std::max(least, power / 16);
+  return (count + step - 1) / step * step;
+}
+
+struct CommonSize {
+  std::int64_t tokens = 0;
+  std::int64_t sequences = 0;
+};
+
+/// The size to pad to: every added sequence has at least one and at most `maximum_length` tokens, and there is one at least
+/// where there are tokens to add.
+CommonSize size_to_pad_to(const PackedBatch& batch, std::int64_t maximum_tokens, std::int64_t maximum_length) {
+  const std::int64_t step = kSequenceStep * batch.group;
+  CommonSize size = {batch.tokens, batch.sequences};
+  while (true) {
+    size.sequences = common_size(size.sequences + (size.sequences == batch.sequences ? 0 : 1), step);
+    const std::int64_t added = size.sequences - batch.sequences;
+    size.tokens = std::min(common_size(batch.tokens + added, kTokenStep), maximum_tokens);
+    const std::int64_t free_tokens = size.tokens - batch.tokens;
+    if (free_tokens < added) return {batch.tokens, batch.sequences};
+    if (free_tokens <= added * maximum_length) return size;
+    if (added == 0) ++size.sequences;
+  }
+}
+
+void pad_labels(PackedBatch& batch, std::int64_t old_tokens, std::int64_t old_sequences) {
+  if (batch.labels.empty()) return;
+  const auto ignored = [&](std::int64_t count) {
+    batch.labels.insert(batch.labels.end(), static_cast<std::size_t>(count), kIgnoredLabel);
+  };
+  const std::int64_t sequences = batch.sequences - old_sequences;
+  switch (batch.head_kind) {
+    case HeadKind::kSequence:
+    case HeadKind::kSequencePooled:
+      ignored(sequences);
+      break;
+    case HeadKind::kChoice:
+      ignored(sequences / batch.group);
+      break;
+    case HeadKind::kToken:
+    case HeadKind::kMaskedLm:
+      ignored(batch.tokens - old_tokens);
+      break;
+    case HeadKind::kSpan:
+      batch.labels.insert(batch.labels.begin() + old_sequences, static_cast<std::size_t>(sequences), kIgnoredLabel);
+      ignored(sequences);
+      break;
+  }
+}
+
+/// Groups that hold nothing, so that the number of groups is as common as that of tokens.
+void pad_order(PackedBatch::Order& order, std::int64_t groups) {
+  const std::int32_t key = order.keys.empty() ? 0 : order.keys.back();
+  order.keys.resize(std::max(order.keys.size(), static_cast<std::size_t>(groups)), key);
+  order.starts.resize(order.keys.size() + 1, order.starts.back());
+}
+
+// --- the block that travels
+// -------------------------------------------------------------------------------------------------
+
+struct StepNumbers {
+  std::uint32_t step = 0;
+  float gradient_scale = 0;
+};
+
+constexpr std::size_t kAlignment = 256;
+
+std::size_t round_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// Lays arrays one behind the other into a pinned buffer, and tells where each will lie on the device.
+class Packer {
+ public:
+  Packer(void* pinned, void* device, std::size_t capacity)
+      : pinned_(static_cast<std::byte*>(pinned)), device_(static_cast<std::byte*>(device)), capacity_(capacity) {}
+
+  template <class T>
+  const T* add(const T* values, std::size_t count) {
+    const std::size_t bytes = count * sizeof(T);
+    check(used_ + round_up(bytes) <= capacity_, "a batch is larger than the memory reserved for batches");
+    if (bytes > 0) std::memcpy(pinned_ + used_, values, bytes);
+    const auto* place = reinterpret_cast<const T*>(device_ + used_);
+    used_ += round_up(bytes);
+    return place;
+  }
+  template <class T>
+  const T* add(const std::vector<T>& values) {
+    return add(values.data(), values.size());
+  }
+  TokenOrder add(const PackedBatch::Order& order) {
+    return {std::ssize(order.keys), add(order.keys), add(order.starts), add(order.tokens)};
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* pinned_;
+  std::byte* device_;
+  std::size_t capacity_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace
+
+void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length) {
+  if (batch.head_kind == HeadKind::kMaskedLm || batch.tokens > maximum_tokens) return;
+  const std::int64_t longest = std::min(common_size(batch.maximum_length, kTokenStep), maximum_length);
+  const CommonSize size = size_to_pad_to(batch, maximum_tokens, longest);
+  const std::int64_t old_tokens = batch.tokens;
+  const std::int64_t old_sequences = batch.sequences;
+  const std::int64_t added = size.sequences - old_sequences;
+  for (std::int64_t i = 0; i < added; ++i) {
+    const std::int64_t length = (size.tokens - batch.tokens) / (added - i);
+    for (std::int64_t position = 0; position < length; ++position) {
+      batch.ids.push_back(pad_id);
+      batch.positions.push_back(static_cast<std::int32_t>(position));
+      batch.token_examples.push_back(0);
+    }
+    batch.sequence_examples.push_back(0);
+    batch.tokens += length;
+    batch.sequences += 1;
+    batch.cumulative_lengths.push_back(static_cast<std::int32_t>(batch.tokens));
+  }
+  pad_labels(batch, old_tokens, old_sequences);
+  pad_order(batch.by_id, batch.tokens);
+  pad_order(batch.by_position, std::min(longest, batch.tokens));
+  batch.maximum_length = longest;
+}
+
+BatchUploader::BatchUploader(std::int64_t maximum_tokens) {
+  const std::size_t bytes = batch_upload_bytes(maximum_tokens);
+  device_ = cuda::DeviceMemory("batches", bytes);
+  for (Slot& slot : slots_) slot.memory = cuda::PinnedMemory(bytes);
+}
+
+// At most so many arrays of so many numbers: 6 by token, 5 by sequence, and of each order tokens, keys and starts.
+std::size_t batch_upload_bytes(std::int64_t maximum_tokens) {
+  constexpr std::size_t kArrays = 18;
+  return kArrays * round_up((static_cast<std::size_t>(maximum_tokens) + 1) * 2 * sizeof(std::int32_t));
+}
+
+BatchView BatchUploader::upload(const PackedBatch& batch, std::uint32_t step, float gradient_scale, void* stream) {
+  Slot& slot = slots_[next_];
+  next_ = 1 - next_;
+  if (!slot.copied.passed()) slot.copied.synchronize();
+  Packer packer(slot.memory.data(), device_.data(), slot.memory.bytes());
+  const StepNumbers numbers = {step, gradient_scale};
+  const StepNumbers* place = packer.add(&numbers, 1);
+  const std::vector<std::int32_t> zeros(static_cast<std::size_t>(batch.sequences), 0);
+  BatchView view = host_view(batch, zeros);
+  view.ids = packer.add(batch.ids);
+  view.positions = packer.add(batch.positions);
+  view.cumulative_lengths = packer.add(batch.cumulative_lengths);
+  view.zero_positions = packer.add(zeros);
+  view.token_examples = packer.add(batch.token_examples);
+  view.sequence_examples = packer.add(batch.sequence_examples);
+  view.by_id = packer.add(batch.by_id);
+  view.by_position = packer.add(batch.by_position);
+  view.labels = packer.add(batch.labels);
+  view.counted_tokens = packer.add(batch.counted_tokens);
+  view.counted_token_labels = packer.add(batch.counted_token_labels);
+  view.step_from = &place->step;
+  view.gradient_scale_from = &place->gradient_scale;
+  cuda::copy_to_device(device_.data(), slot.memory.data(), packer.used(), stream);
+  slot.copied.record(stream);
+  return view;
+}
+
+}  // namespace koine

@@ -1,0 +1,178 @@
+#include "engine/batch/device_batch.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "kernels/common/check.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
+
+namespace koine {
+namespace {
+
+PackedBatch batch_of(HeadKind head, const std::vector<std::int64_t>& lengths, std::int32_t group = 1) {
+  std::vector<Example> examples;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    Example example;
+    example.number = static_cast<std::uint32_t>(7 + i);
+    for (std::int64_t t = 0; t < lengths[i]; ++t)
+      example.ids.push_back(static_cast<std::int32_t>(3 + (5 * t + static_cast<std::int64_t>(i)) % 40));
+    switch (head) {
+      case HeadKind::kToken:
+      case HeadKind::kMaskedLm:
+        example.labels.assign(example.ids.size(), 2);
+        break;
+      case HeadKind::kSpan:
+        example.labels = {0, static_cast<std::int32_t>(lengths[i] - 1)};
+        break;
+      case HeadKind::kChoice:
+        if (i % static_cast<std::size_t>(group) == 0) example.labels = {1};
+        break;
+      default:
+        example.labels = {1};
+    }
+    examples.push_back(std::move(example));
+  }
+  std::vector<const Example*> pointers;
+  for (const Example& example : examples) pointers.push_back(&example);
+  return pack(pointers, head, group);
+}
+
+const std::vector<HeadKind> kHeads = {HeadKind::kMaskedLm, HeadKind::kSequence, HeadKind::kSequencePooled,
+                                      HeadKind::kToken,    HeadKind::kSpan,     HeadKind::kChoice};
+
+void expect_consistent(const PackedBatch& batch) {
+  const auto tokens = static_cast<std::size_t>(batch.tokens);
+  const auto sequences = static_cast<std::size_t>(batch.sequences);
+  EXPECT_EQ(batch.ids.size(), tokens);
+  EXPECT_EQ(batch.positions.size(), tokens);
+  EXPECT_EQ(batch.token_examples.size(), tokens);
+  EXPECT_EQ(batch.sequence_examples.size(), sequences);
+  ASSERT_EQ(batch.cumulative_lengths.size(), sequences + 1);
+  EXPECT_EQ(batch.cumulative_lengths.back(), batch.tokens);
+  for (std::size_t s = 0; s < sequences; ++s) {
+    const std::int32_t begin = batch.cumulative_lengths[s];
+    const std::int32_t end = batch.cumulative_lengths[s + 1];
+    EXPECT_GE(end - begin, 1) << "the first token of every sequence is read";
+    EXPECT_LE(end - begin, batch.maximum_length);
+    for (std::int32_t t = begin; t < end; ++t) EXPECT_EQ(batch.positions[static_cast<std::size_t>(t)], t - begin);
+  }
+}
+
+TEST(PadToCommonSize, AddsWhatNothingCounts) {
+  for (const HeadKind head : kHeads) {
+    const std::int32_t group = head == HeadKind::kChoice ? 2 : 1;
+    for (const std::vector<std::int64_t>& lengths :
+         {std::vector<std::int64_t>{1, 1}, {5, 9, 30, 2}, {63, 1}, {64, 64}, std::vector<std::int64_t>(40, 45), {512, 3}}) {
+      const PackedBatch batch = batch_of(head, lengths, group);
+      PackedBatch padded = batch;
+      pad_to_common_size(padded, 1, 4096, 512);
+      expect_consistent(padded);
+      if (head == HeadKind::kMaskedLm) {
+        EXPECT_EQ(padded.tokens, batch.tokens);
+        continue;
+      }
+      EXPECT_EQ(padded.tokens % 64, 0);
+      EXPECT_EQ(padded.sequences % (4 * group), 0);
+      EXPECT_LE(padded.tokens, batch.tokens + batch.tokens / 16 + batch.sequences / 16 + 4 * group + 128);
+      // What was there is there, in its place.
+      EXPECT_TRUE(std::equal(batch.ids.begin(), batch.ids.end(), padded.ids.begin()));
+      EXPECT_TRUE(
+          std::equal(batch.cumulative_lengths.begin(), batch.cumulative_lengths.end(), padded.cumulative_lengths.begin()));
+      EXPECT_EQ(padded.counted_labels, batch.counted_labels);
+      // No place of the padding in the orders.
+      EXPECT_EQ(padded.by_id.tokens, batch.by_id.tokens);
+      EXPECT_EQ(padded.by_id.starts.back(), batch.tokens);
+      EXPECT_EQ(padded.by_position.starts.back(), batch.tokens);
+      // And only ignored labels, where the heads look for them.
+      std::int64_t counted = 0;
+      for (const std::int32_t label : padded.labels) counted += label != kIgnoredLabel;
+      EXPECT_EQ(counted, head == HeadKind::kSpan ? 2 * batch.counted_labels : batch.counted_labels);
+      if (head == HeadKind::kSpan) {
+        ASSERT_EQ(padded.labels.size(), static_cast<std::size_t>(2 * padded.sequences));
+        for (std::int64_t s = 0; s < batch.sequences; ++s) {
+          EXPECT_EQ(padded.labels[static_cast<std::size_t>(padded.sequences + s)],
+                    batch.labels[static_cast<std::size_t>(batch.sequences + s)]);
+        }
+      }
+    }
+  }
+}
+
+TEST(PadToCommonSize, SizesAreFewAndStayWithinTheBudget) {
+  std::set<std::pair<std::int64_t, std::int64_t>> sizes;
+  for (std::int64_t extra = 0; extra < 64; ++extra) {
+    std::vector<std::int64_t> lengths(32, 44);
+    lengths.back() += extra;
+    PackedBatch batch = batch_of(HeadKind::kSequence, lengths);
+    pad_to_common_size(batch, 1, 4096, 512);
+    sizes.insert({batch.tokens, batch.sequences});
+  }
+  EXPECT_LE(sizes.size(), 3u);
+  PackedBatch full = batch_of(HeadKind::kSequence, {512, 512});
+  pad_to_common_size(full, 1, 1024, 512);
+  EXPECT_EQ(full.tokens, 1024);
+  EXPECT_EQ(full.sequences, 2);
+  PackedBatch nearly = batch_of(HeadKind::kSequence, {512, 500});
+  pad_to_common_size(nearly, 1, 1024, 512);
+  EXPECT_LE(nearly.tokens, 1024);
+  expect_consistent(nearly);
+}
+
+template <class T>
+std::vector<T> from_device(const T* place, std::size_t count) {
+  std::vector<T> values(count);
+  cuda::copy_to_host(values.data(), place, count * sizeof(T), nullptr);
+  cuda::synchronize(nullptr);
+  return values;
+}
+
+TEST(BatchUploader, BringsEveryArrayToTheSamePlace) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  BatchUploader uploader(1024);
+  const cuda::Stream stream;
+  const std::int64_t allocations = cuda::trace().allocations;
+  const std::int32_t* place = nullptr;
+  for (std::uint32_t step = 0; step < 5; ++step) {
+    const PackedBatch batch = batch_of(HeadKind::kMaskedLm, {5, 9 + step, 30 - step});
+    const BatchView view = uploader.upload(batch, step, 0.25f, stream.handle());
+    EXPECT_TRUE(place == nullptr || place == view.ids);
+    place = view.ids;
+    cuda::synchronize(stream.handle());
+    EXPECT_EQ(from_device(view.ids, batch.ids.size()), batch.ids);
+    EXPECT_EQ(from_device(view.positions, batch.positions.size()), batch.positions);
+    EXPECT_EQ(from_device(view.cumulative_lengths, 4), batch.cumulative_lengths);
+    EXPECT_EQ(from_device(view.zero_positions, 3), std::vector<std::int32_t>(3, 0));
+    EXPECT_EQ(from_device(view.token_examples, batch.token_examples.size()), batch.token_examples);
+    EXPECT_EQ(from_device(view.sequence_examples, 3), batch.sequence_examples);
+    EXPECT_EQ(from_device(view.labels, batch.labels.size()), batch.labels);
+    EXPECT_EQ(from_device(view.counted_tokens, batch.counted_tokens.size()), batch.counted_tokens);
+    EXPECT_EQ(from_device(view.counted_token_labels, batch.counted_tokens.size()), batch.counted_token_labels);
+    EXPECT_EQ(from_device(view.by_id.keys, batch.by_id.keys.size()), batch.by_id.keys);
+    EXPECT_EQ(from_device(view.by_id.starts, batch.by_id.starts.size()), batch.by_id.starts);
+    EXPECT_EQ(from_device(view.by_id.tokens, batch.by_id.tokens.size()), batch.by_id.tokens);
+    EXPECT_EQ(from_device(view.by_position.tokens, batch.by_position.tokens.size()), batch.by_position.tokens);
+    EXPECT_EQ(from_device(view.step_from, 1)[0], step);
+    EXPECT_EQ(from_device(view.gradient_scale_from, 1)[0], 0.25f);
+  }
+  EXPECT_EQ(cuda::trace().allocations, allocations);
+}
+
+// The worst batch of a size: every sequence one token, every token another id and counted.
+TEST(BatchUploader, HasRoomForTheLargestBatch) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  constexpr std::int64_t kTokens = 512;
+  BatchUploader uploader(kTokens);
+  const cuda::Stream stream;
+  PackedBatch batch = batch_of(HeadKind::kMaskedLm, std::vector<std::int64_t>(kTokens, 1));
+  std::iota(batch.ids.begin(), batch.ids.end(), 0);
+  rebuild_orders(batch);
+  EXPECT_NO_THROW(uploader.upload(batch, 1, 1, stream.handle()));
+  PackedBatch spans = batch_of(HeadKind::kSpan, std::vector<std::int64_t>(kTokens, 1));
+  EXPECT_NO_THROW(uploader.upload(spans, 1, 1, stream.handle()));
+  cuda::synchronize(stream.handle());
+}
+
+}  // namespace
+}  // namespace koine
