@@ -1,5 +1,7 @@
 // koine against `transformers`: every folder with a fixture.safetensors beneath KOINE_FIXTURES and beneath the project's own
-// tests/fixtures (tools/make_fixtures.py), in fp32 and in mixed precision. Prints the largest error of each kind.
+// tests/fixtures (tools/make_fixtures.py), in fp32 and in mixed precision, on the CPU and on a device. Prints the largest
+// error of each kind. Where the CUDA kernels run on the CPU, which is slow, the device is given the project's own fixtures,
+// and trains two of them.
 
 #include <gtest/gtest.h>
 
@@ -10,10 +12,12 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "engine/batch/packed_batch.h"
 #include "engine/files/safetensors.h"
 #include "engine/training/optimizer.h"
+#include "kernels/cuda/runtime.h"
 #include "models/xlmr/xlmr.h"
 
 namespace koine {
@@ -22,6 +26,11 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kSteps = 20;
+
+struct Mode {
+  Device device = Device::kCpu;
+  DType precision = DType::kFloat32;
+};
 
 /// What may differ, as relative norms ||koine - reference|| / ||reference||.
 struct Bounds {
@@ -74,7 +83,7 @@ class Fixture {
   explicit Fixture(const fs::path& folder)
       : folder_(folder), file_(folder / "fixture.safetensors"), kind_(head_kind(file_.metadata().at("head"))) {}
 
-  std::unique_ptr<Model> model(DType precision) const {
+  std::unique_ptr<Model> model(const Mode& mode) const {
     HeadSpec head;
     head.kind = kind_;
     const ModelWeights weights(folder_);
@@ -94,14 +103,15 @@ class Fixture {
         break;
     }
     ModelOptions options;
-    options.precision = precision;
+    options.device = mode.device;
+    options.precision = mode.precision;
     options.training = true;
     options.heads = {head};
     LoadReport report;
     std::unique_ptr<Model> model = load_xlmr(folder_, options, &report);
     EXPECT_TRUE(report.fresh.empty()) << folder_ << " lacks " << report.fresh.front();
     EXPECT_TRUE(report.unused.empty()) << folder_ << " has no use for " << report.unused.front();
-    model->reserve(4096, true);
+    model->reserve(mode.device == Device::kCpu ? 4096 : 512, true);
     return model;
   }
 
@@ -215,8 +225,8 @@ std::int64_t layers_of(const Fixture& fixture) {
   return layers;
 }
 
-void compare_forward_and_gradients(const Fixture& fixture, DType precision, const Bounds& bounds, Report& report) {
-  const std::unique_ptr<Model> model = fixture.model(precision);
+void compare_forward_and_gradients(const Fixture& fixture, const Mode& mode, const Bounds& bounds, Report& report) {
+  const std::unique_ptr<Model> model = fixture.model(mode);
   const PackedBatch batch = fixture.batch(0);
   for (std::int64_t layer = 0; layer <= layers_of(fixture); ++layer) {
     const std::string name = "hidden." + std::to_string(layer);
@@ -240,15 +250,15 @@ void compare_forward_and_gradients(const Fixture& fixture, DType precision, cons
 
   ParameterStore& store = model->parameters();
   const double total_norm = total_gradient_norm(fixture, store.table());
-  for (int index = 0; index < store.table().size(); ++index) {
-    const ParameterSpec& spec = store.table()[index];
+  const std::vector<float> gradients = store.read_all(ParameterStore::Buffer::kGradient);
+  for (const ParameterSpec& spec : store.table().specs()) {
     if (!fixture.has("grad." + spec.name)) {
       ADD_FAILURE() << fixture.folder() << " has no gradient of " << spec.name;
       continue;
     }
     const std::vector<float> reference = fixture.reference("grad." + spec.name);
     ASSERT_EQ(static_cast<std::int64_t>(reference.size()), spec.count());
-    const double difference = distance(store.gradient(index), reference.data(), reference.size());
+    const double difference = distance(gradients.data() + spec.offset, reference.data(), reference.size());
     if (has_no_gradient(fixture, spec.name, total_norm)) {
       // Rounding noise only: a share of the whole gradient like that of any other tensor's error.
       EXPECT_LE(difference, bounds.gradient * total_norm) << fixture.folder() << " " << spec.name;
@@ -271,14 +281,14 @@ TrainingSettings fixture_settings() {
   return settings;
 }
 
-void compare_training(const Fixture& fixture, DType precision, const Bounds& bounds, Report& report) {
-  const std::unique_ptr<Model> model = fixture.model(precision);
+void compare_training(const Fixture& fixture, const Mode& mode, const Bounds& bounds, Report& report) {
+  const std::unique_ptr<Model> model = fixture.model(mode);
   ParameterStore& store = model->parameters();
   const TrainingSettings settings = fixture_settings();
   Optimizer optimizer(store, settings, model->word_gradient_is_sparse());
   const std::vector<float> losses = fixture.reference("train.losses");
   const std::vector<float> norms = fixture.reference("train.grad_norms");
-  const std::vector<float> initial(store.master(0), store.master(0) + store.table().elements());
+  const std::vector<float> initial = store.read_all(ParameterStore::Buffer::kMaster);
   for (int step = 0; step < kSteps; ++step) {
     const PackedBatch batch = fixture.batch(step);
     const double counted = static_cast<double>(batch.counted_labels);
@@ -293,12 +303,12 @@ void compare_training(const Fixture& fixture, DType precision, const Bounds& bou
   }
   optimizer.catch_up(model->context());
   const double total_norm = total_gradient_norm(fixture, store.table());
-  for (int index = 0; index < store.table().size(); ++index) {
-    const ParameterSpec& spec = store.table()[index];
+  const std::vector<float> weights = store.read_all(ParameterStore::Buffer::kMaster);
+  for (const ParameterSpec& spec : store.table().specs()) {
     if (!fixture.has("trained." + spec.name)) continue;
     const std::vector<float> trained = fixture.reference("trained." + spec.name);
     const double movement = distance(trained.data(), initial.data() + spec.offset, trained.size());
-    const double difference = distance(store.master(index), trained.data(), trained.size());
+    const double difference = distance(weights.data() + spec.offset, trained.data(), trained.size());
     if (has_no_gradient(fixture, spec.name, total_norm)) {
       // Noise over epsilon makes Adam's step: at most the sum of the learning rates per element, either way.
       double rates = 0;
@@ -312,23 +322,59 @@ void compare_training(const Fixture& fixture, DType precision, const Bounds& bou
 }
 
 template <class Compare>
-void for_all_fixtures(DType precision, const Bounds& bounds, const char* title, const Compare& compare) {
+void for_fixtures(const std::vector<fs::path>& folders, const Mode& mode, const char* title, const Compare& compare) {
   Report report;
-  const std::vector<fs::path> folders = fixture_folders();
-  ASSERT_GE(folders.size(), 12u) << "the project's own fixtures: two families, six heads";
-  for (const fs::path& folder : folders) compare(Fixture(folder), precision, bounds, report);
+  const Bounds& bounds = mode.precision == DType::kFloat32 ? kFloat32Bounds : kMixedBounds;
+  for (const fs::path& folder : folders) compare(Fixture(folder), mode, bounds, report);
   std::printf("%s: %zu fixtures\n", title, folders.size());
   report.print(title);
 }
 
-TEST(Parity, ForwardAndGradientsInFloat32) {
-  for_all_fixtures(DType::kFloat32, kFloat32Bounds, "fp32", compare_forward_and_gradients);
+template <class Compare>
+void for_all_fixtures(DType precision, const char* title, const Compare& compare) {
+  const std::vector<fs::path> folders = fixture_folders();
+  ASSERT_GE(folders.size(), 12u) << "the project's own fixtures: two families, six heads";
+  for_fixtures(folders, {Device::kCpu, precision}, title, compare);
 }
-TEST(Parity, TrainingInFloat32) { for_all_fixtures(DType::kFloat32, kFloat32Bounds, "fp32", compare_training); }
+
+class DeviceParity : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  }
+
+  /// All fixtures on a device; on the host implementation those of the project's own whose head is named.
+  static std::vector<fs::path> folders(const std::set<std::string>& heads) {
+    std::vector<fs::path> chosen;
+    for (const fs::path& folder : fixture_folders()) {
+      const bool own = folder.string().rfind(KOINE_SOURCE_DIR, 0) == 0;
+      if (!cuda::on_host() || (own && heads.count(folder.filename().string()) == 1)) chosen.push_back(folder);
+    }
+    return chosen;
+  }
+};
+
+TEST(Parity, ForwardAndGradientsInFloat32) { for_all_fixtures(DType::kFloat32, "fp32", compare_forward_and_gradients); }
+TEST(Parity, TrainingInFloat32) { for_all_fixtures(DType::kFloat32, "fp32", compare_training); }
 TEST(Parity, ForwardAndGradientsInMixedPrecision) {
-  for_all_fixtures(DType::kBFloat16, kMixedBounds, "mixed", compare_forward_and_gradients);
+  for_all_fixtures(DType::kBFloat16, "mixed", compare_forward_and_gradients);
 }
-TEST(Parity, TrainingInMixedPrecision) { for_all_fixtures(DType::kBFloat16, kMixedBounds, "mixed", compare_training); }
+TEST(Parity, TrainingInMixedPrecision) { for_all_fixtures(DType::kBFloat16, "mixed", compare_training); }
+
+TEST_F(DeviceParity, ForwardAndGradientsInFloat32) {
+  for_fixtures(folders({"choice", "masked_lm", "sequence_pooled", "span", "token"}), {Device::kCuda, DType::kFloat32},
+               "fp32 on a device", compare_forward_and_gradients);
+}
+TEST_F(DeviceParity, ForwardAndGradientsInMixedPrecision) {
+  for_fixtures(folders({"masked_lm", "sequence"}), {Device::kCuda, DType::kBFloat16}, "mixed on a device",
+               compare_forward_and_gradients);
+}
+TEST_F(DeviceParity, TrainingInFloat32) {
+  for_fixtures(folders({"sequence"}), {Device::kCuda, DType::kFloat32}, "fp32 on a device", compare_training);
+}
+TEST_F(DeviceParity, TrainingInMixedPrecision) {
+  for_fixtures(folders({"sequence"}), {Device::kCuda, DType::kBFloat16}, "mixed on a device", compare_training);
+}
 
 }  // namespace
 }  // namespace koine
