@@ -4,8 +4,10 @@ namespace koine {
 
 void activation_forward_reference(const Context&, const ActivationForwardArguments&, void*);
 void activation_forward_cpu(const Context&, const ActivationForwardArguments&, void*);
+void activation_forward_portable(const Context&, const ActivationForwardArguments&, void*);
 void activation_backward_reference(const Context&, const ActivationBackwardArguments&, void*);
 void activation_backward_cpu(const Context&, const ActivationBackwardArguments&, void*);
+void activation_backward_portable(const Context&, const ActivationBackwardArguments&, void*);
 
 namespace {
 
@@ -42,7 +44,8 @@ const Operation<ActivationForwardArguments>& operation<ActivationForwardArgument
       validate_forward,
       forward_flops,
       forward_bytes,
-      {{"cpu", Device::kCpu, 0, not_double<ActivationForwardArguments>, nullptr, activation_forward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<ActivationForwardArguments>, nullptr, activation_forward_portable},
+       {"cpu", Device::kCpu, 0, not_double<ActivationForwardArguments>, nullptr, activation_forward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, activation_forward_reference}}};
   return table;
 }
@@ -54,7 +57,8 @@ const Operation<ActivationBackwardArguments>& operation<ActivationBackwardArgume
       validate_backward,
       backward_flops,
       backward_bytes,
-      {{"cpu", Device::kCpu, 0, not_double<ActivationBackwardArguments>, nullptr, activation_backward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<ActivationBackwardArguments>, nullptr, activation_backward_portable},
+       {"cpu", Device::kCpu, 0, not_double<ActivationBackwardArguments>, nullptr, activation_backward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, activation_backward_reference}}};
   return table;
 }

@@ -46,7 +46,11 @@ KOINE_DEVICE void load_floats(float (&to)[kCount], const T* from) {
 }
 
 KOINE_DEVICE void round_into(float& to, float value) { to = value; }
-KOINE_DEVICE void round_into(BFloat16& to, float value) { to = to_bfloat16(value); }
+#if KOINE_ON_DEVICE
+KOINE_DEVICE void round_into(BFloat16& to, float value) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(value)); }
+#else
+inline void round_into(BFloat16& to, float value) { to = to_bfloat16(value); }
+#endif
 
 /// The value a T holds after `value` was stored in it.
 template <class T>
@@ -62,10 +66,17 @@ KOINE_DEVICE void store_floats(T* to, const float (&from)[kCount]) {
   constexpr int kPack = kPackSize<T, kCount>;
   KOINE_UNROLL
   for (int i = 0; i < kCount; i += kPack) {
-    Pack<T, kPack> pack;
-    KOINE_UNROLL
-    for (int j = 0; j < kPack; ++j) round_into(pack.values[j], from[i + j]);
-    store_pack<T, kPack>(to + i, pack);
+    if constexpr (sizeof(T) == 2 && kPack % 2 == 0) {  // two at a time, as the hardware rounds them
+      Pack<std::uint32_t, kPack / 2> pairs;
+      KOINE_UNROLL
+      for (int j = 0; j < kPack; j += 2) pairs.values[j / 2] = pack_bfloat16(from[i + j], from[i + j + 1]);
+      store_pack<std::uint32_t, kPack / 2>(reinterpret_cast<std::uint32_t*>(to + i), pairs);
+    } else {
+      Pack<T, kPack> pack;
+      KOINE_UNROLL
+      for (int j = 0; j < kPack; ++j) round_into(pack.values[j], from[i + j]);
+      store_pack<T, kPack>(to + i, pack);
+    }
   }
 }
 

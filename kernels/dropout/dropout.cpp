@@ -4,6 +4,7 @@ namespace koine {
 
 void dropout_reference(const Context&, const DropoutArguments&, void*);
 void dropout_cpu(const Context&, const DropoutArguments&, void*);
+void dropout_portable(const Context&, const DropoutArguments&, void*);
 
 namespace {
 
@@ -32,7 +33,8 @@ const Operation<DropoutArguments>& operation<DropoutArguments>() {
                                                     validate,
                                                     flops,
                                                     bytes,
-                                                    {{"cpu", Device::kCpu, 0, not_double, nullptr, dropout_cpu},
+                                                    {{"portable", Device::kCuda, 80, not_double, nullptr, dropout_portable},
+                                                     {"cpu", Device::kCpu, 0, not_double, nullptr, dropout_cpu},
                                                      {kReference, Device::kCpu, 0, nullptr, nullptr, dropout_reference}}};
   return table;
 }

@@ -4,8 +4,10 @@ namespace koine {
 
 void gather_rows_reference(const Context&, const GatherRowsArguments&, void*);
 void gather_rows_cpu(const Context&, const GatherRowsArguments&, void*);
+void gather_rows_portable(const Context&, const GatherRowsArguments&, void*);
 void scatter_rows_reference(const Context&, const ScatterRowsArguments&, void*);
 void scatter_rows_cpu(const Context&, const ScatterRowsArguments&, void*);
+void scatter_rows_portable(const Context&, const ScatterRowsArguments&, void*);
 
 namespace {
 
@@ -41,7 +43,8 @@ const Operation<GatherRowsArguments>& operation<GatherRowsArguments>() {
       validate_gather,
       flops<GatherRowsArguments>,
       gather_bytes,
-      {{"cpu", Device::kCpu, 0, nullptr, nullptr, gather_rows_cpu},
+      {{"portable", Device::kCuda, 80, nullptr, nullptr, gather_rows_portable},
+       {"cpu", Device::kCpu, 0, nullptr, nullptr, gather_rows_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, gather_rows_reference}}};
   return table;
 }
@@ -53,7 +56,8 @@ const Operation<ScatterRowsArguments>& operation<ScatterRowsArguments>() {
       validate_scatter,
       flops<ScatterRowsArguments>,
       scatter_bytes,
-      {{"cpu", Device::kCpu, 0, nullptr, nullptr, scatter_rows_cpu},
+      {{"portable", Device::kCuda, 80, nullptr, nullptr, scatter_rows_portable},
+       {"cpu", Device::kCpu, 0, nullptr, nullptr, scatter_rows_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, scatter_rows_reference}}};
   return table;
 }

@@ -6,6 +6,7 @@
 //   scatter:  output = 0 everywhere, then output[indices[i]] = input[i]     (the gradient of gather for distinct indices)
 //
 // [count, width] and [rows, width] of `type`, contiguous; indices [count] in [0, rows), distinct for scatter. Exact copies.
+// Indices outside throw on the CPU; on a device nobody looks.
 
 #include <cstdint>
 

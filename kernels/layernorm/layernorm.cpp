@@ -6,9 +6,12 @@ namespace koine {
 
 void layernorm_forward_reference(const Context&, const LayerNormForwardArguments&, void*);
 void layernorm_forward_cpu(const Context&, const LayerNormForwardArguments&, void*);
+void layernorm_forward_portable(const Context&, const LayerNormForwardArguments&, void*);
 void layernorm_backward_reference(const Context&, const LayerNormBackwardArguments&, void*);
 void layernorm_backward_cpu(const Context&, const LayerNormBackwardArguments&, void*);
 std::size_t layernorm_backward_cpu_workspace(const LayerNormBackwardArguments&);
+void layernorm_backward_portable(const Context&, const LayerNormBackwardArguments&, void*);
+std::size_t layernorm_backward_portable_workspace(const LayerNormBackwardArguments&);
 
 namespace {
 
@@ -65,7 +68,8 @@ const Operation<LayerNormForwardArguments>& operation<LayerNormForwardArguments>
       validate_forward,
       forward_flops,
       forward_bytes,
-      {{"cpu", Device::kCpu, 0, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_portable},
+       {"cpu", Device::kCpu, 0, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, layernorm_forward_reference}}};
   return table;
 }
@@ -77,7 +81,9 @@ const Operation<LayerNormBackwardArguments>& operation<LayerNormBackwardArgument
       validate_backward,
       backward_flops,
       backward_bytes,
-      {{"cpu", Device::kCpu, 0, not_double<LayerNormBackwardArguments>, layernorm_backward_cpu_workspace,
+      {{"portable", Device::kCuda, 80, not_double<LayerNormBackwardArguments>, layernorm_backward_portable_workspace,
+        layernorm_backward_portable},
+       {"cpu", Device::kCpu, 0, not_double<LayerNormBackwardArguments>, layernorm_backward_cpu_workspace,
         layernorm_backward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, layernorm_backward_reference}}};
   return table;

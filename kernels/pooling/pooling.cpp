@@ -4,8 +4,10 @@ namespace koine {
 
 void mean_pooling_forward_reference(const Context&, const MeanPoolingForwardArguments&, void*);
 void mean_pooling_forward_cpu(const Context&, const MeanPoolingForwardArguments&, void*);
+void mean_pooling_forward_portable(const Context&, const MeanPoolingForwardArguments&, void*);
 void mean_pooling_backward_reference(const Context&, const MeanPoolingBackwardArguments&, void*);
 void mean_pooling_backward_cpu(const Context&, const MeanPoolingBackwardArguments&, void*);
+void mean_pooling_backward_portable(const Context&, const MeanPoolingBackwardArguments&, void*);
 
 namespace {
 
@@ -41,7 +43,8 @@ const Operation<MeanPoolingForwardArguments>& operation<MeanPoolingForwardArgume
       validate<Arguments>,
       flops<Arguments>,
       bytes<Arguments>,
-      {{"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, mean_pooling_forward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<Arguments>, nullptr, mean_pooling_forward_portable},
+       {"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, mean_pooling_forward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, mean_pooling_forward_reference}}};
   return table;
 }
@@ -54,7 +57,8 @@ const Operation<MeanPoolingBackwardArguments>& operation<MeanPoolingBackwardArgu
       validate<Arguments>,
       flops<Arguments>,
       bytes<Arguments>,
-      {{"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, mean_pooling_backward_cpu},
+      {{"portable", Device::kCuda, 80, not_double<Arguments>, nullptr, mean_pooling_backward_portable},
+       {"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, mean_pooling_backward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, mean_pooling_backward_reference}}};
   return table;
 }

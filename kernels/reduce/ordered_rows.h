@@ -8,8 +8,8 @@
 
 namespace koine::cuda {
 
-/// A block of the second kernel adds up kWarpThreads columns: a warp takes every kRowWarps'th row, sixteen of them at a time,
-/// and the warps' sums are added in order.
+/// A block of the second kernel adds up kWarpThreads columns: a warp takes every kRowWarps'th row, sixteen of them at a
+/// time, and the warps' sums are added in order.
 inline constexpr int kRowWarps = 8;
 inline constexpr int kRowsThreads = kRowWarps * kWarpThreads;
 

@@ -32,6 +32,8 @@ Case<DropoutArguments> make_case(const Batch& batch, std::int64_t width, float r
   test_case.arguments.dropout.site = 5;
   test_case.arguments.dropout.examples = batch.examples.data();
   test_case.arguments.dropout.positions = batch.positions.data();
+  test_case.array(batch.examples);
+  test_case.array(batch.positions);
   test_case.input("input", random_values(rows * width, 1), [](auto& a, void* data) { a.input = data; });
   if (residual) test_case.input("residual", random_values(rows * width, 2), [](auto& a, void* data) { a.residual = data; });
   // Where nothing is added, product or copy are rounded once, as the reference rounds them.
@@ -67,27 +69,62 @@ TEST(Dropout, InPlace) {
   check_variants(test_case);
 }
 
+constexpr std::int64_t kWidth = 200;
+
+// What `variant` makes of ones, by these arguments.
+std::vector<float> dropped_ones(const Variant<DropoutArguments>& variant, const Batch& batch, DropoutArguments arguments,
+                                const std::vector<std::uint32_t>& steps = {}) {
+  std::vector<float> ones(batch.examples.size() * kWidth, 1.0f);
+  arguments.input = ones.data();
+  arguments.output = ones.data();
+  if (variant.device == Device::kCuda) {
+    testing::launch_on_device(testing::context_for(variant.device), variant, arguments,
+                              {testing::region_of(ones), testing::region_of(batch.examples),
+                               testing::region_of(batch.positions), testing::region_of(steps)},
+                              {}, nullptr);
+  } else {
+    run_variant(Context{}, variant, arguments);
+  }
+  return ones;
+}
+
+void for_each_variant(const std::function<void(const Variant<DropoutArguments>&)>& body) {
+  for (const auto& variant : operation<DropoutArguments>().variants) {
+    if (variant.device == Device::kCpu || cuda::device_count() > 0) body(variant);
+  }
+}
+
 // A row's mask does not depend on which row of the batch it is.
 TEST(Dropout, MaskIsIndependentOfTheLayout) {
-  constexpr std::int64_t kWidth = 200;
-  Batch batch(6);
-  const auto run_batch = [&](const Batch& layout) {
-    const auto rows = static_cast<std::int64_t>(layout.examples.size());
-    std::vector<float> ones(static_cast<std::size_t>(rows * kWidth), 1.0f);
-    DropoutArguments arguments = make_case(layout, kWidth, 0.5f, false).arguments;
-    arguments.input = ones.data();
-    arguments.output = ones.data();
-    dropout(Context{}, arguments);
-    return ones;
-  };
-  const std::vector<float> before = run_batch(batch);
-  std::reverse(batch.examples.begin(), batch.examples.end());
-  std::reverse(batch.positions.begin(), batch.positions.end());
-  const std::vector<float> after = run_batch(batch);
-  for (std::int64_t row = 0; row < 6; ++row) {
-    const auto first = before.begin() + row * kWidth;
-    EXPECT_TRUE(std::equal(first, first + kWidth, after.begin() + (5 - row) * kWidth)) << row;
-  }
+  for_each_variant([](const Variant<DropoutArguments>& variant) {
+    Batch batch(6);
+    const auto run_batch = [&] { return dropped_ones(variant, batch, make_case(batch, kWidth, 0.5f, false).arguments); };
+    const std::vector<float> before = run_batch();
+    std::reverse(batch.examples.begin(), batch.examples.end());
+    std::reverse(batch.positions.begin(), batch.positions.end());
+    const std::vector<float> after = run_batch();
+    for (std::int64_t row = 0; row < 6; ++row) {
+      const auto first = before.begin() + row * kWidth;
+      EXPECT_TRUE(std::equal(first, first + kWidth, after.begin() + (5 - row) * kWidth)) << variant.name << ", row " << row;
+    }
+  });
+}
+
+// All variants drop the same elements, those on a device also where they read the step from memory.
+TEST(Dropout, StepMayBeReadFromMemory) {
+  const Batch batch(3);
+  const std::vector<std::uint32_t> steps = {7};
+  DropoutArguments arguments = make_case(batch, kWidth, 0.5f, false).arguments;
+  arguments.dropout.step = 7;
+  const std::vector<float> expected = dropped_ones(testing::reference_variant<DropoutArguments>(), batch, arguments);
+  for_each_variant([&](const Variant<DropoutArguments>& variant) {
+    DropoutArguments changed = arguments;
+    if (variant.device == Device::kCuda) {
+      changed.dropout.step = 99;
+      changed.dropout.step_from = steps.data();
+    }
+    EXPECT_EQ(dropped_ones(variant, batch, changed, steps), expected) << variant.name;
+  });
 }
 
 // Linear, so its gradient is dropout itself.

@@ -28,6 +28,7 @@ Case<Arguments> make_case(const std::vector<std::int32_t>& indices, std::int64_t
   test_case.arguments.rows = rows;
   test_case.arguments.width = width;
   test_case.arguments.indices = indices.data();
+  test_case.array(indices);
   test_case.input("input", random_values((gathers ? rows : count) * width, 1), [](auto& a, void* data) { a.input = data; });
   test_case.output("output", (gathers ? count : rows) * width, [](auto& a, void* data) { a.output = data; }).exact = true;
   return test_case;
@@ -36,11 +37,13 @@ Case<Arguments> make_case(const std::vector<std::int32_t>& indices, std::int64_t
 TEST(GatherRows, Variants) {
   for (const std::int64_t width : {1, 7, 64, 768, 1000, 1024}) {
     for (const auto& [count, rows] : {std::pair<int, int>{0, 3}, {1, 1}, {5, 9}, {90, 100}}) {
-      check_variants(make_case<GatherRowsArguments>(some_rows(count, rows), rows, width, true));
-      check_variants(make_case<ScatterRowsArguments>(some_rows(count, rows), rows, width, false));
+      const std::vector<std::int32_t> indices = some_rows(count, rows);
+      check_variants(make_case<GatherRowsArguments>(indices, rows, width, true));
+      check_variants(make_case<ScatterRowsArguments>(indices, rows, width, false));
     }
   }
-  check_variants(make_case<GatherRowsArguments>({2, 2, 0}, 3, 5, true));  // gather may repeat a row
+  const std::vector<std::int32_t> repeated = {2, 2, 0};  // by gather only
+  check_variants(make_case<GatherRowsArguments>(repeated, 3, 5, true));
 }
 
 TEST(GatherRows, ScatterIsTheGradient) {

@@ -36,14 +36,24 @@ double sum_error(std::int64_t n, double magnitude) {
   return fp32_error(6 + 2 * std::sqrt(static_cast<double>(n) / 16), magnitude);
 }
 
-Case<LayerNormForwardArguments> forward_case(std::int64_t rows, std::int64_t width, bool residual, const Dropout* dropout) {
+// The arrays of the dropout, if there is one, belong to the case.
+template <class Arguments>
+void set_dropout(Case<Arguments>& test_case, const RowDropout* dropout) {
+  if (dropout == nullptr) return;
+  test_case.arguments.dropout = dropout->dropout;
+  test_case.array(dropout->examples);
+  test_case.array(dropout->positions);
+}
+
+Case<LayerNormForwardArguments> forward_case(std::int64_t rows, std::int64_t width, bool residual,
+                                             const RowDropout* dropout) {
   const std::int64_t count = rows * width;
   Case<LayerNormForwardArguments> test_case(
       concatenate("[", rows, ", ", width, "]", residual ? " residual" : "", dropout != nullptr ? " dropout" : ""));
   test_case.set_type = [](auto& a, DType type) { set_type(a, type); };
   test_case.arguments.rows = rows;
   test_case.arguments.width = width;
-  if (dropout != nullptr) test_case.arguments.dropout = *dropout;
+  set_dropout(test_case, dropout);
   test_case.input("input", random_values(count, 1, 1, 0.5), [](auto& a, void* data) { a.input = data; });
   if (residual) test_case.input("residual", random_values(count, 2), [](auto& a, void* data) { a.residual = data; });
   test_case.input_fp32("weight", random_values(width, 3, 0.2, 1),
@@ -67,18 +77,20 @@ TEST(LayerNorm, ForwardVariants) {
       const RowDropout dropout(rows, 0.1f);
       check_variants(forward_case(rows, width, false, nullptr));
       check_variants(forward_case(rows, width, true, nullptr));
-      check_variants(forward_case(rows, width, true, &dropout.dropout));
-      check_variants(forward_case(rows, width, false, &dropout.dropout));
+      check_variants(forward_case(rows, width, true, &dropout));
+      check_variants(forward_case(rows, width, false, &dropout));
     }
   }
   const RowDropout dropout(70, 0.1f);
-  check_variants(forward_case(70, 768, true, &dropout.dropout));
+  check_variants(forward_case(70, 768, true, &dropout));
+  // Rows that a block of a device's threads shares, and too wide even for that.
+  for (const std::int64_t width : {1032, 2560, 4096, 8208}) check_variants(forward_case(3, width, true, &dropout));
 }
 
 TEST(LayerNorm, ForwardMayWriteTheSumOverItsOperands) {
   for (const bool over_input : {true, false}) {
     const RowDropout dropout(4, 0.2f);
-    Case<LayerNormForwardArguments> test_case = forward_case(4, 100, true, &dropout.dropout);
+    Case<LayerNormForwardArguments> test_case = forward_case(4, 100, true, &dropout);
     for (auto& operand : test_case.operands) {
       if (operand.name == "sum") operand.bind = nullptr, operand.written = false;
       if (operand.name == (over_input ? "input" : "residual")) {
@@ -106,14 +118,15 @@ TEST(LayerNorm, VarianceIsOfCentredValues) {
   check_variants(test_case);
 }
 
-Case<LayerNormBackwardArguments> backward_case(std::int64_t rows, std::int64_t width, bool stream, const Dropout* dropout) {
+Case<LayerNormBackwardArguments> backward_case(std::int64_t rows, std::int64_t width, bool stream,
+                                               const RowDropout* dropout) {
   const std::int64_t count = rows * width;
   Case<LayerNormBackwardArguments> test_case(
       concatenate("[", rows, ", ", width, "]", stream ? " stream" : "", dropout != nullptr ? " dropout" : ""));
   test_case.set_type = [](auto& a, DType type) { set_type(a, type); };
   test_case.arguments.rows = rows;
   test_case.arguments.width = width;
-  if (dropout != nullptr) test_case.arguments.dropout = *dropout;
+  set_dropout(test_case, dropout);
   test_case.input("d_output", random_values(count, 1), [](auto& a, void* data) { a.d_output = data; });
   if (stream) {
     test_case.input("d_residual_stream", random_values(count, 2), [](auto& a, void* data) { a.d_residual_stream = data; });
@@ -144,10 +157,13 @@ TEST(LayerNorm, BackwardVariants) {
     for (const std::int64_t width : {1, 7, 64, 768, 1000, 1024}) {
       const RowDropout dropout(rows, 0.1f);
       check_variants(backward_case(rows, width, false, nullptr));
-      check_variants(backward_case(rows, width, true, rows > 0 ? &dropout.dropout : nullptr));
+      check_variants(backward_case(rows, width, true, rows > 0 ? &dropout : nullptr));
     }
   }
   check_variants(backward_case(101, 72, true, nullptr));  // several blocks of rows
+  const RowDropout dropout(21, 0.1f);
+  check_variants(backward_case(21, 1024, true, &dropout));  // more rows than a device has on the way at a time
+  for (const std::int64_t width : {1032, 2560, 4096, 4104}) check_variants(backward_case(11, width, true, &dropout));
 }
 
 TEST(LayerNorm, BackwardMayOverwriteWhatItReads) {
@@ -176,7 +192,7 @@ TEST(LayerNorm, GradientsAreTheDifferences) {
   constexpr std::int64_t kWidth = 11;
   const RowDropout dropout(kRows, 0.25f);
   const std::vector<double> coefficients = random_values(kRows * kWidth, 21);
-  Case<LayerNormForwardArguments> forward = forward_case(kRows, kWidth, true, &dropout.dropout);
+  Case<LayerNormForwardArguments> forward = forward_case(kRows, kWidth, true, &dropout);
   // Multiples of 2^-10, so that the fp32 parameters take the step exactly.
   for (auto& operand : forward.operands) {
     for (double& value : operand.values) value = std::round(value * 1024) / 1024;
@@ -189,7 +205,7 @@ TEST(LayerNorm, GradientsAreTheDifferences) {
   };
   const Outcome outcome = testing::reference_in_double(forward);
 
-  Case<LayerNormBackwardArguments> backward = backward_case(kRows, kWidth, false, &dropout.dropout);
+  Case<LayerNormBackwardArguments> backward = backward_case(kRows, kWidth, false, &dropout);
   for (auto& operand : backward.operands) {
     if (operand.name == "d_output") operand.values = coefficients;
     if (operand.name == "weight") operand.values = outcome.values(index_of("weight"));

@@ -20,6 +20,7 @@ Case<MeanPoolingForwardArguments> forward_case(const std::vector<std::int32_t>& 
   test_case.arguments.sequences = static_cast<std::int64_t>(lengths.size()) - 1;
   test_case.arguments.width = width;
   test_case.arguments.cumulative_lengths = lengths.data();
+  test_case.array(lengths);
   test_case.arguments.skip_special = skip;
   test_case.input("input", random_values(lengths.back() * width, 1), [](auto& a, void* data) { a.input = data; });
   // Sums in order of at most 130 numbers near 1, divided by their count: a random walk of roundings.
@@ -36,6 +37,7 @@ Case<MeanPoolingBackwardArguments> backward_case(const std::vector<std::int32_t>
   test_case.arguments.sequences = static_cast<std::int64_t>(lengths.size()) - 1;
   test_case.arguments.width = width;
   test_case.arguments.cumulative_lengths = lengths.data();
+  test_case.array(lengths);
   test_case.arguments.skip_special = skip;
   test_case.input("d_output", random_values(test_case.arguments.sequences * width, 2),
                   [](auto& a, void* data) { a.d_output = data; });
