@@ -61,8 +61,7 @@ std::vector<OperationSummary> all_operations() {
                    EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
                    LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
                    MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments,
-                   SumArguments, SumOfSquaresArguments, TopKArguments,
-                   WeightGradientsArguments>();
+                   SumArguments, SumOfSquaresArguments, TopKArguments, WeightGradientsArguments>();
 }
 
 }  // namespace koine

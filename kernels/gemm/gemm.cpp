@@ -3,11 +3,17 @@
 #include <algorithm>
 
 #include "kernels/gemm/gemm_packed.h"
+#include "kernels/gemm/gemm_portable.h"
 
 namespace koine {
 
 void gemm_reference(const Context& context, const GemmArguments& arguments, void* workspace);
 
+#if defined(KOINE_HAVE_CUDA)
+bool gemm_vendor_supports(const GemmArguments& arguments);
+std::size_t gemm_vendor_workspace(const GemmArguments& arguments);
+void gemm_vendor(const Context& context, const GemmArguments& arguments, void* workspace);
+#endif
 #if defined(KOINE_HAVE_ONEDNN)
 bool gemm_onednn_supports(const GemmArguments& arguments);
 std::size_t gemm_onednn_workspace(const GemmArguments& arguments);
@@ -37,6 +43,10 @@ void check_epilogue(const GemmArguments& g) {
   check(!plain || g.pre_activation == nullptr, "gemm: pre_activation is given and there is no activation: ", shape_of(g));
   check(g.epilogue != GemmEpilogue::kGeluGradient || g.pre_activation != nullptr || g.m == 0 || g.n == 0,
         "gemm: the GELU gradient needs pre_activation: ", shape_of(g));
+  check(!g.dropout.active() || (plain && !g.accumulate),
+        "gemm: dropout goes with no activation and no accumulate: ", shape_of(g));
+  check(!g.dropout.active() || g.m == 0 || (g.dropout.examples != nullptr && g.dropout.positions != nullptr),
+        "gemm: dropout needs the rows' examples and positions: ", shape_of(g));
 }
 
 void validate(const GemmArguments& g) {
@@ -68,6 +78,10 @@ Operation<GemmArguments> make_operation() {
   table.validate = validate;
   table.flops = flops;
   table.bytes = bytes;
+  table.variants.push_back({"portable", Device::kCuda, 80, gemm_portable_supports, gemm_portable_workspace, gemm_portable});
+#if defined(KOINE_HAVE_CUDA)
+  table.variants.push_back({"vendor", Device::kCuda, 80, gemm_vendor_supports, gemm_vendor_workspace, gemm_vendor});
+#endif
 #if defined(KOINE_HAVE_ONEDNN)
   table.variants.push_back({"onednn", Device::kCpu, 0, gemm_onednn_supports, gemm_onednn_workspace, gemm_onednn});
 #endif

@@ -13,9 +13,14 @@
 //   t += bias[column]                                  where bias is given
 //   kGelu:          pre_activation = t (rounded to C's type); C = gelu_erf(pre_activation as stored)
 //   kGeluGradient:  C = t * gelu_erf'(pre_activation)
+//   t = dropout(t rounded to C's type)                 where dropout is active (after kNone only, no accumulate)
 //   t += residual                                      where residual is given (after kNone only)
 //   C = t, or C += t where accumulate (kNone only)
 // gelu_erf(x) = x/2 (1 + erf(x / sqrt 2)) (Hendrycks, Gimpel, arXiv 1606.08415).
+//
+// Dropout draws the mask of hidden units (kernels/random/dropout_mask.h): an element is named by the example and position of
+// its row of C, and its column. t * multiplier + residual is rounded once. So C is, bit for bit, the `sum` that layernorm
+// (kernels/layernorm/layernorm.h) makes of a plain product's C as its input and the same residual and dropout.
 //
 // fp32 mode: A, B, C fp32. Mixed mode: A, B bf16; C bf16, or fp32 for weight gradients; always fp32 accumulation.
 // Deterministic, and a function of the shapes and operands only: not of the number of threads. FLOPs: 2 m n k.
@@ -24,6 +29,7 @@
 #include <cstdint>
 
 #include "kernels/common/registry.h"
+#include "kernels/random/dropout_mask.h"
 
 namespace koine {
 
@@ -48,6 +54,7 @@ struct GemmArguments {
   const float* bias = nullptr;     ///< [n] or null
   void* pre_activation = nullptr;  ///< [m, n], row stride ldc: written by kGelu (null: not kept), read by kGeluGradient
   const void* residual = nullptr;  ///< [m, n], row stride ldc, or null
+  Dropout dropout = {};            ///< examples and positions [m]; only the portable CUDA variant and the reference do it
 };
 
 inline void gemm(const Context& context, const GemmArguments& arguments) { run(context, arguments); }

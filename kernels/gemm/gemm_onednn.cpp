@@ -171,6 +171,7 @@ bool gemm_onednn_supports(const GemmArguments& arguments) {
   static const bool floats = fast_on_this_processor(PanelType::kFloat32);
   static const bool pairs = fast_on_this_processor(PanelType::kBFloat16Pairs);
   if (arguments.input_type == DType::kFloat64 || arguments.output_type == DType::kFloat64) return false;
+  if (arguments.dropout.active()) return false;
   return arguments.input_type == DType::kFloat32 ? floats : pairs;
 }
 

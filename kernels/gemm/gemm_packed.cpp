@@ -114,7 +114,7 @@ TileEngine engine_for(const GemmArguments& arguments) {
 }  // namespace
 
 bool gemm_packed_supports(const GemmArguments& arguments) {
-  return arguments.input_type != DType::kFloat64 && arguments.output_type != DType::kFloat64;
+  return arguments.input_type != DType::kFloat64 && arguments.output_type != DType::kFloat64 && !arguments.dropout.active();
 }
 
 std::size_t gemm_packed_workspace(const GemmArguments& arguments) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/gemm/gemm_portable.h"
+#include "kernels/layernorm/layernorm.h"
 #include "tests/kernels/suite.h"
 
 namespace koine::testing {
@@ -21,6 +23,7 @@ struct Extras {
   bool keep_pre_activation = false;
   bool residual = false;
   bool accumulate = false;
+  bool dropout = false;
 };
 
 enum class Transposes { kNeither, kB, kA, kBoth };
@@ -37,7 +40,7 @@ std::string describe(const Shape& shape, Transposes transposes, const Extras& ex
   return concatenate(shape.m, "x", shape.n, "x", shape.k, "+", shape.gap, " transposes ", static_cast<int>(transposes),
                      " epilogue ", static_cast<int>(extras.epilogue), extras.bias ? " bias" : "",
                      extras.keep_pre_activation ? " kept" : "", extras.residual ? " residual" : "",
-                     extras.accumulate ? " accumulate" : "");
+                     extras.accumulate ? " accumulate" : "", extras.dropout ? " dropout" : "");
 }
 
 void add_operands(Case<GemmArguments>& test_case, const Shape& shape, const Extras& extras) {
@@ -67,6 +70,34 @@ void add_operands(Case<GemmArguments>& test_case, const Shape& shape, const Extr
   if (extras.residual) test_case.input("residual", random_values(count, 6), [](auto& to, void* at) { to.residual = at; });
 }
 
+// For rows of C that stand anywhere in any example.
+struct DropoutRows {
+  std::vector<std::uint32_t> examples;
+  std::vector<std::int32_t> positions;
+};
+const DropoutRows& dropout_rows() {
+  static const DropoutRows rows = [] {
+    DropoutRows made;
+    for (std::int32_t row = 0; row < 400; ++row) {
+      made.examples.push_back(static_cast<std::uint32_t>(row / 7) * 1000003u);
+      made.positions.push_back(row * 37 % 512);
+    }
+    return made;
+  }();
+  return rows;
+}
+
+void add_dropout(Case<GemmArguments>& test_case) {
+  test_case.arguments.dropout = {.rate = 0.3f,
+                                 .seed = 11,
+                                 .step = 5,
+                                 .site = 9,
+                                 .examples = dropout_rows().examples.data(),
+                                 .positions = dropout_rows().positions.data()};
+  test_case.array(dropout_rows().examples);
+  test_case.array(dropout_rows().positions);
+}
+
 Case<GemmArguments> make_case(const Shape& shape, Transposes transposes, const Extras& extras) {
   Case<GemmArguments> test_case(describe(shape, transposes, extras));
   GemmArguments& g = test_case.arguments;
@@ -85,6 +116,7 @@ Case<GemmArguments> make_case(const Shape& shape, Transposes transposes, const E
     to.output_type = accumulate ? DType::kFloat32 : type;
   };
   add_operands(test_case, shape, extras);
+  if (extras.dropout) add_dropout(test_case);
   return test_case;
 }
 
@@ -110,7 +142,12 @@ TEST(Gemm, ShapesAroundBorders) {
   for (const Shape& shape :
        {Shape{511, 20, 40}, Shape{20, 513, 64}, Shape{9, 33, 512}, Shape{256, 70, 32}, Shape{257, 140, 96, 5},
         Shape{33, 18, 992}, Shape{21, 66, 993}, Shape{300, 10, 1100}, Shape{5, 70, 2050}}) {
-    for (const Transposes transposes : kAllTransposes) check_variants(make_case(shape, transposes, {.bias = true}));
+    for (const Transposes transposes : kAllTransposes) {
+      Case<GemmArguments> test_case = make_case(shape, transposes, {.bias = true});
+      // These borders are the CPU variants'; the CUDA kernels have theirs in the tests of plans.
+      test_case.large = shape.k > 600 || shape.m > 256;
+      check_variants(test_case);
+    }
   }
 }
 
@@ -125,8 +162,160 @@ TEST(Gemm, Epilogues) {
                                     {.bias = true, .residual = false, .accumulate = true}};
   for (const Extras& extras : list) {
     for (const Shape& shape : {Shape{37, 75, 24}, Shape{270, 33, 64, 2}}) {
-      for (const Transposes transposes : kAllTransposes) check_variants(make_case(shape, transposes, extras));
+      for (const Transposes transposes : kAllTransposes) {
+        Case<GemmArguments> test_case = make_case(shape, transposes, extras);
+        test_case.large = shape.m > 256;
+        check_variants(test_case);
+      }
     }
+  }
+}
+
+// The reference and the CUDA variants only.
+TEST(Gemm, DropsHiddenUnits) {
+  for (const Extras& extras : {Extras{.dropout = true}, Extras{.bias = true, .residual = true, .dropout = true}}) {
+    check_variants(make_case({37, 75, 24}, Transposes::kB, extras));
+    check_variants(make_case({66, 72, 40, 8}, Transposes::kNeither, extras));
+  }
+}
+
+// --- the CUDA variant's tiles and parts of the depth ---------------------------------------------------------------------
+
+GemmPlan planned;  // what variant_of_plan() launches
+std::size_t planned_workspace(const GemmArguments& g) { return gemm_plan_workspace(g, planned); }
+void launch_planned(const Context& context, const GemmArguments& g, void* workspace) {
+  launch_gemm_plan(context, g, planned, workspace);
+}
+Variant<GemmArguments> variant_of_plan(const GemmPlan& plan) {
+  planned = plan;
+  return {"planned", Device::kCuda, 80, nullptr, planned_workspace, launch_planned};
+}
+
+Outcome check_plan(const Case<GemmArguments>& test_case, DType type, const GemmPlan& plan) {
+  const Variant<GemmArguments> variant = variant_of_plan(plan);
+  const std::string label =
+      concatenate("tile ", static_cast<int>(plan.tile), ", ", plan.splits, " parts, ", test_case.name, ": ");
+  const Outcome truth = launch(test_case, reference_variant<GemmArguments>(), type, DType::kFloat64);
+  const Outcome rounded = launch(test_case, reference_variant<GemmArguments>(), type, type);
+  Outcome first = launch(test_case, variant, type, type, true);
+  for (std::size_t i = 0; i < test_case.operands.size(); ++i) {
+    if (test_case.operands[i].written) compare_operand(test_case, i, first, rounded, truth, label);
+  }
+  for_each_schedule([&](const std::string& schedule) {
+    EXPECT_TRUE(same_bits(first, launch(test_case, variant, type, type, true))) << label << schedule << " differs";
+  });
+  return first;
+}
+
+bool cuda_available() {
+  bool available = false;
+  context_for(Device::kCuda, &available);
+  return available;
+}
+
+constexpr Transposes kTiledTransposes[] = {Transposes::kNeither, Transposes::kB, Transposes::kA};
+
+// Rows of all matrices begin on multiples of 16 bytes, and end inside of 16 bytes but in the second shape. Depths of less
+// than one slice, of all slices under way, and of the ring more than once. All tiles give the same bits: a row's result does
+// not depend on the number of rows, by which tiles are chosen.
+TEST(Gemm, TilesAgree) {
+  if (!cuda_available()) GTEST_SKIP();
+  for (const Shape& shape : {Shape{125, 133, 21, 3}, Shape{136, 72, 96}, Shape{61, 133, 269, 3}}) {
+    for (const Transposes transposes : kTiledTransposes) {
+      const Case<GemmArguments> test_case = make_case(shape, transposes, {.bias = true, .residual = true});
+      const Outcome small = check_plan(test_case, DType::kBFloat16, {GemmTile::kSmall, 1, shape.k});
+      const Outcome large = check_plan(test_case, DType::kBFloat16, {GemmTile::kLarge, 1, shape.k});
+      const Outcome elements = check_plan(test_case, DType::kBFloat16, {GemmTile::kSmallElements, 1, shape.k});
+      EXPECT_TRUE(same_bits(small, large)) << test_case.name;
+      EXPECT_TRUE(same_bits(small, elements)) << test_case.name;
+    }
+  }
+}
+
+TEST(Gemm, EpiloguesOfLargeTiles) {
+  if (!cuda_available()) GTEST_SKIP();
+  for (const Extras& extras : {Extras{.bias = true, .epilogue = GemmEpilogue::kGelu, .keep_pre_activation = true},
+                               Extras{.epilogue = GemmEpilogue::kGeluGradient}, Extras{.accumulate = true},
+                               Extras{.bias = true, .residual = true, .dropout = true}}) {
+    check_plan(make_case({130, 136, 40}, Transposes::kB, extras), DType::kBFloat16, {GemmTile::kLarge, 1, 40});
+  }
+}
+
+TEST(Gemm, PartsOfTheDepth) {
+  if (!cuda_available()) GTEST_SKIP();
+  for (const Extras& extras : {Extras{.bias = true, .accumulate = true}, Extras{.residual = true, .dropout = true},
+                               Extras{.epilogue = GemmEpilogue::kGelu}}) {
+    const Case<GemmArguments> test_case = make_case({72, 67, 150, 5}, Transposes::kA, extras);
+    check_plan(test_case, DType::kFloat32, {GemmTile::kFloat, 3, 64});
+    for (const GemmTile tile : {GemmTile::kLarge, GemmTile::kSmall, GemmTile::kSmallElements}) {
+      Case<GemmArguments> aligned = make_case({77, 67, 150, 5}, Transposes::kA, extras);
+      aligned.arguments.lda += 6;  // 88
+      aligned.operands[0].values = random_values(150 * aligned.arguments.lda, 1);
+      aligned.operands[0].count = 150 * aligned.arguments.lda;
+      check_plan(aligned, DType::kBFloat16, {tile, 3, 64});
+    }
+  }
+  check_variants(make_case({20, 24, 2050}, Transposes::kA, {.accumulate = true}));
+}
+
+TEST(Gemm, PlansDependOnShapes) {
+  const auto plan_of = [](std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a, DType type) {
+    GemmArguments g;
+    g.m = m, g.n = n, g.k = k, g.transpose_a = transpose_a, g.transpose_b = !transpose_a;
+    g.lda = transpose_a ? m : k, g.ldb = transpose_a ? n : k, g.ldc = n;
+    g.input_type = type;
+    return plan_gemm(g);
+  };
+  const DType bf16 = DType::kBFloat16;
+  EXPECT_EQ(plan_of(16384, 1024, 1024, false, bf16).tile, GemmTile::kLarge);
+  EXPECT_EQ(plan_of(1440, 1024, 4096, false, bf16).tile, GemmTile::kLarge);
+  EXPECT_EQ(plan_of(32, 1024, 1024, false, bf16).tile, GemmTile::kSmall);
+  EXPECT_EQ(plan_of(32, 1024, 1023, false, bf16).tile, GemmTile::kSmallElements);
+  EXPECT_EQ(plan_of(1024, 1024, 16384, true, bf16).tile, GemmTile::kLarge);
+  EXPECT_EQ(plan_of(1024, 1024, 16384, true, bf16).splits, 4);
+  EXPECT_EQ(plan_of(1023, 1024, 16384, true, bf16).tile, GemmTile::kSmallElements);
+  EXPECT_EQ(plan_of(1023, 1024, 16384, true, bf16).splits, 4);
+  EXPECT_EQ(plan_of(3072, 1024, 16384, true, bf16).splits, 4);  // 192 tiles are three quarters of a wave, 768 nearly three
+  EXPECT_EQ(plan_of(250002, 1024, 16384, true, bf16).splits, 1);
+  EXPECT_EQ(plan_of(768, 768, 700, true, bf16).splits, 1);
+  EXPECT_EQ(plan_of(768, 768, 700, true, bf16).tile, GemmTile::kSmall);
+  for (const DType type : {DType::kFloat32, bf16}) {
+    for (const std::int64_t m : {1, 40, 3000}) EXPECT_EQ(plan_of(m, 64, 65536, false, type).splits, 1);
+    const GemmPlan plan = plan_of(64, 64, 9000, true, type);
+    EXPECT_GT(plan.splits, 8);
+    EXPECT_LT((plan.splits - 1) * plan.depth, 9000);
+    EXPECT_GE(plan.splits * plan.depth, 9000);
+  }
+}
+
+// With dropout: what layernorm's sum is after a plain product, bit for bit.
+TEST(Gemm, DropoutIsThatOfLayerNorm) {
+  if (!cuda_available()) GTEST_SKIP();
+  const std::int64_t m = 70, n = 80;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    const Variant<GemmArguments>& variant = operation<GemmArguments>().variants.front();
+    ASSERT_EQ(variant.name, "portable");
+    const Case<GemmArguments> fused =
+        make_case({m, n, 40}, Transposes::kB, {.bias = true, .residual = true, .dropout = true});
+    const Outcome sums = launch(fused, variant, type, type, true);
+    const Outcome product = launch(make_case({m, n, 40}, Transposes::kB, {.bias = true}), variant, type, type, true);
+    Buffer sum(type, m * n), output(type, m * n), weight(DType::kFloat32, n), bias(DType::kFloat32, n),
+        mean(DType::kFloat32, m), rstd(DType::kFloat32, m);
+    LayerNormForwardArguments norm;
+    norm.type = type;
+    norm.rows = m;
+    norm.width = n;
+    norm.input = product.buffers[2].data();
+    norm.residual = sums.buffers[4].data();
+    norm.dropout = fused.arguments.dropout;
+    norm.sum = sum.data();
+    norm.output = output.data();
+    norm.weight = static_cast<const float*>(weight.data());
+    norm.bias = static_cast<const float*>(bias.data());
+    norm.mean = static_cast<float*>(mean.data());
+    norm.rstd = static_cast<float*>(rstd.data());
+    layernorm_forward(Context{}, norm);
+    EXPECT_EQ(std::memcmp(sum.data(), sums.buffers[2].data(), sum.bytes()), 0) << name_of(type);
   }
 }
 
@@ -213,7 +402,7 @@ TEST(Gemm, ReadsOnlyItsOperands) {
   for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
     for (const Transposes transposes : kAllTransposes) {
       GemmArguments g = make_case({m, n, k}, transposes, {}).arguments;
-      Buffer a(type, large * large), b(type, large * large), c(type, m * n);
+      Buffer a(type, large * large, true), b(type, large * large, true), c(type, m * n);
       const auto fill = [&](Buffer& to, std::int64_t rows, std::int64_t columns) {
         for (std::int64_t i = 0; i < rows * columns; ++i)
           store_element(to.data(), type, i / columns * large + i % columns, 1);
@@ -222,9 +411,15 @@ TEST(Gemm, ReadsOnlyItsOperands) {
       fill(b, g.transpose_b ? n : k, g.transpose_b ? k : n);
       g.a = a.data(), g.b = b.data(), g.c = c.data(), g.lda = g.ldb = large, g.input_type = g.output_type = type;
       for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
-        if (!usable(variant, Context{}, g)) continue;
+        bool available = true;
+        const Context context = context_for(variant.device, &available);
+        if (!available || !usable(variant, context, g)) continue;
         Buffer workspace(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(g));
-        variant.launch(Context{}, g, workspace.data());
+        if (variant.device == Device::kCuda) {
+          launch_on_device(context, variant, g, {}, {&a, &b, &c, &workspace}, workspace.data());
+        } else {
+          variant.launch(context, g, workspace.data());
+        }
         for (std::int64_t i = 0; i < m * n; ++i) ASSERT_EQ(load_element(c.data(), type, i), k) << variant.name << " " << i;
       }
     }
@@ -239,7 +434,8 @@ TEST(Gemm, ActivationIsOfTheStoredValue) {
   for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
     GemmArguments typed = test_case.arguments;
     test_case.set_type(typed, DType::kBFloat16);
-    if (!usable(variant, Context{}, typed)) continue;
+    bool available = true;
+    if (!usable(variant, context_for(variant.device, &available), typed) || !available) continue;
     const Outcome outcome = launch(test_case, variant, DType::kBFloat16, DType::kBFloat16);
     for (std::int64_t i = 0; i < m * n; ++i) {
       const double x = outcome.value(4, i);
@@ -290,6 +486,9 @@ TEST(Gemm, RefusesWrongArguments) {
   refuses("accumulate goes with no activation", [](auto& g) { g.epilogue = GemmEpilogue::kGelu, g.accumulate = true; });
   refuses("residual goes with no activation", [](auto& g) { g.epilogue = GemmEpilogue::kGelu, g.residual = g.a; });
   refuses("there is no activation", [](auto& g) { g.pre_activation = g.c; });
+  refuses("dropout goes with no activation", [](auto& g) { g.dropout.rate = 0.1f, g.accumulate = true; });
+  refuses("dropout goes with no activation", [](auto& g) { g.dropout.rate = 0.1f, g.epilogue = GemmEpilogue::kGelu; });
+  refuses("examples and positions", [](auto& g) { g.dropout.rate = 0.1f; });
   refuses("needs pre_activation", [](auto& g) { g.epilogue = GemmEpilogue::kGeluGradient; });
 }
 
