@@ -145,6 +145,7 @@ struct Trace {
   std::int64_t launches = 0;          ///< of kernels, those recorded into a graph included
   std::int64_t graph_launches = 0;
   std::int64_t copies = 0;
+  std::int64_t device_bytes = 0;  ///< of DeviceMemory that is alive now
 };
 Trace trace();
 

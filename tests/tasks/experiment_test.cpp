@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/training/optimizer.h"
 #include "kernels/common/check.h"
+#include "kernels/cuda/runtime.h"
+#include "models/xlmr/xlmr.h"
 #include "tasks/experiment/estimate.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
@@ -278,6 +281,39 @@ TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
   prediction.training = false;
   EXPECT_EQ(line(prediction, "gradients"), 0);
   EXPECT_LT(total(prediction), total(question));
+}
+
+// The estimate of a device's memory is what a model, its optimizer and its batches then take there, but for the optimizer's
+// own small numbers: the promise is 5 %.
+TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  for (const HeadKind kind : {HeadKind::kSequence, HeadKind::kMaskedLm}) {
+    MemoryQuestion question;
+    question.config.vocab_size = 4000;
+    question.config.hidden_size = 64;
+    question.config.num_hidden_layers = 4;
+    question.config.num_attention_heads = 2;
+    question.config.intermediate_size = 256;
+    question.config.max_position_embeddings = 130;
+    question.heads = {{"", kind, kind == HeadKind::kMaskedLm ? 4000 : 3}};
+    question.precision = DType::kBFloat16;
+    question.tokens = 2048;
+    question.device = Device::kCuda;
+    const std::int64_t before = cuda::trace().device_bytes;
+    ModelOptions options;
+    options.device = Device::kCuda;
+    options.precision = DType::kBFloat16;
+    options.training = true;
+    options.heads = question.heads;
+    const std::unique_ptr<Model> model = make_xlmr(question.config, options);
+    model->reserve(question.tokens, true);
+    TrainingSettings settings;
+    settings.max_steps = 100;
+    Optimizer optimizer(model->parameters(), settings, model->word_gradient_is_sparse());
+    const auto taken = static_cast<double>(cuda::trace().device_bytes - before);
+    const double estimated = estimate_memory(question).back().bytes;
+    EXPECT_NEAR(estimated / taken, 1, 0.05) << estimated << " estimated, " << taken << " taken";
+  }
 }
 
 TEST(EstimateMemory, AsksForEveryTraining) {

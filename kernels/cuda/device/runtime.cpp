@@ -25,6 +25,7 @@ std::atomic<std::int64_t> synchronizations{0};
 std::atomic<std::int64_t> launches{0};
 std::atomic<std::int64_t> graph_launches{0};
 std::atomic<std::int64_t> copies{0};
+std::atomic<std::int64_t> device_bytes{0};
 
 template <class... Parts>
 void require_success(cudaError_t status, Message what, const Parts&... parts) {
@@ -111,12 +112,14 @@ DeviceMemory::DeviceMemory(std::string name, std::size_t bytes) : bytes_(bytes) 
   }
   require_success(status, "allocating ", bytes, " bytes for ", name);
   ++allocations;
+  device_bytes += static_cast<std::int64_t>(bytes);
 }
 
 DeviceMemory::~DeviceMemory() {
   if (data_ == nullptr) return;
   cudaDeviceSynchronize();
   cudaFree(data_);
+  device_bytes -= static_cast<std::int64_t>(bytes_);
 }
 DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
@@ -252,6 +255,6 @@ void synchronize_device() {
   require_success(cudaDeviceSynchronize(), "waiting for the device");
 }
 
-Trace trace() { return {allocations, synchronizations, launches, graph_launches, copies}; }
+Trace trace() { return {allocations, synchronizations, launches, graph_launches, copies, device_bytes}; }
 
 }  // namespace koine::cuda

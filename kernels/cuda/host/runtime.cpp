@@ -243,6 +243,7 @@ DeviceMemory::DeviceMemory(std::string name, std::size_t bytes) : bytes_(bytes) 
   host::races::add_memory(allocation.name, data_, bytes);
   machine.memory[data_] = std::move(allocation);
   ++machine.trace.allocations;
+  machine.trace.device_bytes += static_cast<std::int64_t>(bytes);
 }
 
 namespace {
@@ -260,6 +261,7 @@ DeviceMemory::~DeviceMemory() {
   Machine& machine = Machine::get();
   const std::lock_guard lock(machine.mutex);
   finish_quietly();
+  machine.trace.device_bytes -= static_cast<std::int64_t>(bytes_);
   const auto found = machine.memory.find(data_);
   const Allocation& allocation = found->second;
   host::make_readable(allocation.pages, allocation.page_bytes);
