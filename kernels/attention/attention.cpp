@@ -11,6 +11,10 @@ std::size_t attention_forward_cpu_workspace(const AttentionShape& shape);
 std::size_t attention_backward_cpu_workspace(const AttentionShape& shape);
 void attention_forward_cpu(const Context&, const AttentionForwardArguments&, void* workspace);
 void attention_backward_cpu(const Context&, const AttentionBackwardArguments&, void* workspace);
+// attention_forward.cu, attention_backward.cu
+void attention_forward_portable(const Context&, const AttentionForwardArguments&, void* workspace);
+std::size_t attention_backward_portable_workspace(const AttentionShape& shape);
+void attention_backward_portable(const Context&, const AttentionBackwardArguments&, void* workspace);
 
 namespace {
 
@@ -53,18 +57,21 @@ void validate_backward(const AttentionBackwardArguments& arguments) {
         " tokens: d_query, d_key or d_value is null");
 }
 
-// sum(length^2); where the lengths cannot be read, the most it can be.
+// sum(length^2); where the host cannot read the lengths, the most it can be. cumulative_lengths may lie on a device and is
+// not read.
 double pairs(const AttentionShape& shape) {
-  if (shape.cumulative_lengths == nullptr) {
+  if (shape.host_cumulative_lengths == nullptr) {
     return static_cast<double>(shape.tokens) * static_cast<double>(shape.maximum_length);
   }
   double sum = 0;
   for (std::int64_t n = 0; n < shape.sequences; ++n) {
-    const double length = shape.cumulative_lengths[n + 1] - shape.cumulative_lengths[n];
+    const double length = shape.host_cumulative_lengths[n + 1] - shape.host_cumulative_lengths[n];
     sum += length * length;
   }
   return sum;
 }
+
+bool not_double(const AttentionShape& shape) { return shape.type != DType::kFloat64; }
 
 double hidden_elements(const AttentionShape& shape) {
   return static_cast<double>(shape.tokens) * static_cast<double>(shape.heads * shape.head_size);
@@ -86,7 +93,9 @@ const Operation<AttentionForwardArguments>& operation<AttentionForwardArguments>
       validate_forward,
       [](const Arguments& a) { return 4.0 * pairs(a.shape) * static_cast<double>(a.shape.heads * a.shape.head_size); },
       [](const Arguments& a) { return bytes_of(a.shape, 4); },
-      {{"cpu", Device::kCpu, 0, [](const Arguments& a) { return attention_cpu_supports(a.shape); },
+      {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); }, nullptr,
+        attention_forward_portable},
+       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return attention_cpu_supports(a.shape); },
         [](const Arguments& a) { return attention_forward_cpu_workspace(a.shape); }, attention_forward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, attention_forward_reference}}};
   return table;
@@ -100,7 +109,9 @@ const Operation<AttentionBackwardArguments>& operation<AttentionBackwardArgument
       validate_backward,
       [](const Arguments& a) { return 10.0 * pairs(a.shape) * static_cast<double>(a.shape.heads * a.shape.head_size); },
       [](const Arguments& a) { return bytes_of(a.shape, 8); },
-      {{"cpu", Device::kCpu, 0, [](const Arguments& a) { return attention_cpu_supports(a.shape); },
+      {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); },
+        [](const Arguments& a) { return attention_backward_portable_workspace(a.shape); }, attention_backward_portable},
+       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return attention_cpu_supports(a.shape); },
         [](const Arguments& a) { return attention_backward_cpu_workspace(a.shape); }, attention_backward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, attention_backward_reference}}};
   return table;

@@ -14,6 +14,7 @@
 // output_stride; log_sum_exp [tokens, heads] fp32. Sequence n is tokens cumulative_lengths[n] .. cumulative_lengths[n+1]-1
 // and may be empty. Any head size, any length. Statistics, softmax and sums in fp32.
 // What forward gives to backward: output and log_sum_exp. Activation gradients are overwritten.
+// bf16 on tensor cores: weights and d(scores) are rounded to bf16 before they are multiplied, their sums are not.
 // Deterministic. FLOPs: forward 4, backward 10 times sum(length^2) * heads * head_size.
 
 #include <cstdint>
@@ -31,6 +32,8 @@ struct AttentionShape {
   std::int64_t head_size = 0;
   std::int64_t maximum_length = 0;                   ///< of a sequence in this batch
   const std::int32_t* cumulative_lengths = nullptr;  ///< [sequences + 1], on the device; may be unread in a dry run
+  /// The same numbers where the host can read them, for counting FLOPs; null: counted as if all were of maximum_length.
+  const std::int32_t* host_cumulative_lengths = nullptr;
   std::int64_t qkv_stride = 0;
   std::int64_t output_stride = 0;
   float scale = 1;  ///< 1 / sqrt(head_size) for XLM-R

@@ -35,6 +35,11 @@ struct Batch {
   }
   Batch(const Batch&) = delete;
 
+  template <class Arguments>
+  void bind_arrays(Case<Arguments>& test_case) const {
+    test_case.array(cumulative_lengths);
+    test_case.array(examples);
+  }
   std::int64_t hidden() const { return shape.heads * shape.head_size; }
   std::int64_t qkv_count() const { return shape.tokens * shape.qkv_stride; }
   std::int64_t output_count() const { return shape.tokens * shape.output_stride; }
@@ -74,6 +79,7 @@ Case<AttentionForwardArguments> forward_case(const std::string& name, const Batc
   Case<AttentionForwardArguments> test_case(name);
   test_case.set_type = set_shape_type<AttentionForwardArguments>;
   test_case.arguments.shape = batch.shape;
+  batch.bind_arrays(test_case);
   test_case.input("qkv", std::move(qkv), bind_qkv<AttentionForwardArguments>);
   test_case.output("output", batch.output_count(), [](auto& arguments, void* data) { arguments.output = data; });
   test_case.output_fp32("log_sum_exp", batch.statistics_count(),
@@ -89,6 +95,7 @@ Case<AttentionBackwardArguments> backward_case(const Batch& batch, const Case<At
   Case<AttentionBackwardArguments> test_case(forward.name);
   test_case.set_type = set_shape_type<AttentionBackwardArguments>;
   test_case.arguments.shape = batch.shape;
+  batch.bind_arrays(test_case);
   test_case.input("qkv", forward.operands[0].values, bind_qkv<AttentionBackwardArguments>);
   test_case.input("output", outcome.values(1), [](auto& arguments, void* data) { arguments.output = data; });
   test_case.input_fp32("log_sum_exp", outcome.values(2),
@@ -101,29 +108,88 @@ Case<AttentionBackwardArguments> backward_case(const Batch& batch, const Case<At
 }
 
 // The operands are bf16 numbers in either type, so that log_sum_exp, which stays fp32, belongs to what the backward reads.
-void check_both(const std::string& name, const Batch& batch) {
+// `large`: as in Case.
+void check_both(const std::string& name, const Batch& batch, bool large = false,
+                const std::vector<DType>& types = {DType::kFloat32, DType::kBFloat16}) {
   std::vector<double> qkv = random_values(batch.qkv_count());
   for (double& value : qkv) value = round_to(DType::kBFloat16, value);
-  const Case<AttentionForwardArguments> forward = forward_case(name, batch, std::move(qkv));
+  Case<AttentionForwardArguments> forward = forward_case(name, batch, std::move(qkv));
+  Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  forward.large = backward.large = large;
+  forward.types = backward.types = types;
   check_variants(forward);
-  check_variants(backward_case(batch, forward));
+  check_variants(backward);
 }
 
 TEST(Attention, OneToken) { check_both("one token", Batch({1}, 2, 64)); }
 TEST(Attention, NothingAtAll) { check_both("no tokens", Batch({0, 0}, 2, 64)); }
 TEST(Attention, MixedLengthsAndEmptySequences) {
-  check_both("mixed", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 3, 64));
-  check_both("mixed, dropout", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 3, 64, 0.1f));
+  check_both("mixed", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 2, 64));
+  check_both("mixed, dropout", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 2, 64, 0.1f));
 }
 TEST(Attention, LengthsAroundBlocks) { check_both("leaving 64 over", Batch({15, 16, 17, 65, 127, 129, 192}, 1, 16, 0.1f)); }
 TEST(Attention, HeadSizes) {
   check_both("head size 80", Batch({33, 5}, 2, 80, 0.1f));
+  check_both("head size 96", Batch({18, 3}, 2, 96, 0.2f));
   check_both("head size 128", Batch({17, 40}, 2, 128, 0.3f));
+  check_both("head size 136", Batch({6, 35}, 1, 136, 0.1f));
   check_both("head size 24", Batch({19, 3}, 2, 24));
   check_both("head size 7", Batch({21, 4}, 3, 7, 0.5f));
   check_both("head size 1", Batch({9}, 2, 1));
 }
-TEST(Attention, LongSequences) { check_both("long", Batch({511, 512, 513}, 1, 8, 0.1f)); }
+// Sequences of more than one tile in every width the tensor-core kernels are made for.
+TEST(Attention, HeadSizesInSeveralTiles) {
+  for (const std::int64_t head_size : {64, 80, 96, 128}) {
+    check_both("two tiles of " + std::to_string(head_size), Batch({70}, 1, head_size, 0.1f), false, {DType::kBFloat16});
+  }
+}
+
+// Every score is about -256, its exponential 0 in fp32, and that of minus log_sum_exp infinite: rows and keys that are not
+// there, whose scores are 0, must not enter. In bf16, whose rounding hides that of such scores.
+TEST(Attention, ScoresFarBelowZero) {
+  for (const std::int64_t length : {37, 83}) {
+    const Batch batch({length}, 1, 16);
+    std::vector<double> qkv = random_values(batch.qkv_count(), 3, 0.25);
+    for (std::int64_t token = 0; token < length; ++token) {
+      for (std::int64_t c = 0; c < 16; ++c) {
+        qkv[static_cast<std::size_t>(token * 48 + c)] = -8;
+        qkv[static_cast<std::size_t>(token * 48 + 16 + c)] += 8;
+      }
+    }
+    for (double& value : qkv) value = round_to(DType::kBFloat16, value);
+    Case<AttentionForwardArguments> forward = forward_case("far below zero", batch, std::move(qkv));
+    Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+    forward.types = backward.types = {DType::kBFloat16};
+    check_variants(forward);
+    check_variants(backward);
+  }
+}
+
+// On the host implementation of the CUDA kernels one of them, in the type whose kernels walk over tiles asynchronously.
+TEST(Attention, LongSequences) {
+  check_both("long", Batch({511, 512, 513}, 1, 8, 0.1f), true);
+  check_both("long, one", Batch({513}, 1, 16, 0.1f), false, {DType::kBFloat16});
+}
+
+// The order of the scores turned round, and all scores equal.
+TEST(Attention, ScalesThatAreNotPositive) {
+  for (const float scale : {-0.5f, 0.0f}) {
+    Batch batch({37, 2}, 1, 16);
+    batch.shape.scale = scale;
+    check_both("scale " + std::to_string(scale), batch);
+  }
+}
+
+// What the host knows of a batch on a device.
+TEST(Attention, CountsFlopsWithoutTheLengthsOnTheDevice) {
+  const Batch batch({5, 3, 0}, 2, 4);
+  AttentionForwardArguments arguments{batch.shape};
+  arguments.shape.cumulative_lengths = nullptr;
+  const auto flops = operation<AttentionForwardArguments>().flops;
+  EXPECT_EQ(flops(arguments), 4.0 * (8 * 5) * 8);
+  arguments.shape.host_cumulative_lengths = batch.cumulative_lengths.data();
+  EXPECT_EQ(flops(arguments), 4.0 * (25 + 9) * 8);
+}
 
 // Numbers of PyTorch 2.15 in double:
 //   q, k, v, do as below, requires_grad; o = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=0.5)
@@ -216,6 +282,25 @@ TEST(Attention, NeighboursDoNotMatter) {
       EXPECT_EQ(rows_of(among_back, 4, first, lengths[n], row), rows_of(by_itself_back, 4, 0, lengths[n], row));
       for (const double value : by_itself_back.values(4)) ASSERT_TRUE(std::isfinite(value));
     }
+  }
+}
+
+// The kernel for batches of short sequences and those for longer ones give a sequence the same bits.
+TEST(Attention, LongNeighboursDoNotMatterOnADevice) {
+  bool available = false;
+  const Context context = context_for(Device::kCuda, &available);
+  if (!available) GTEST_SKIP() << "no device";
+  for (const float rate : {0.0f, 0.1f}) {
+    const Batch few({40, 9, 64}, 2, 32, rate), more({40, 9, 64, 70}, 2, 32, rate);
+    const auto gradients = [&](const Batch& batch) {
+      const Case<AttentionForwardArguments> forward = forward_case("bits", batch, random_values(batch.qkv_count()));
+      const Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+      AttentionBackwardArguments typed = backward.arguments;
+      typed.shape.type = DType::kBFloat16;
+      return launch(backward, choose_variant(context, typed), DType::kBFloat16, DType::kBFloat16, true);
+    };
+    const std::int64_t row = few.shape.qkv_stride;
+    EXPECT_EQ(rows_of(gradients(few), 4, 0, 113, row), rows_of(gradients(more), 4, 0, 113, row)) << rate;
   }
 }
 

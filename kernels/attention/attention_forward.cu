@@ -1,0 +1,185 @@
+// The forward of attention on tensor cores: flash attention (Dao et al., arXiv 2205.14135) in bf16 with fp32 statistics.
+//
+// A block of four warps has 64 query rows of one head, a warp 16 of them, and walks over the sequence's keys in tiles of 64
+// in ascending order. Keys and values are in shared memory twice, so that the next tile travels while this one is worked on;
+// one barrier a tile. A warp's scores [16, 64], its output [16, head size] and its query rows stay in registers; the weights
+// become the left operand of the second product where they lie, no shared memory in between.
+//
+// Softmax: the running maximum and sum of each row are kept by the four lanes that hold its columns (the maximum agreed on
+// each tile, the sums added up once at the end), exponentials are powers of two with scale / log(2) folded into one fused
+// multiply-add. What is rounded: weights to bf16 before the second product (their sum is of the unrounded ones), output to
+// bf16 when stored; all else is fp32. The dropout multiplier of what is kept is part of the final division.
+// A score beyond 2^24 * 100 in size is beyond this arithmetic (its rounding error alone would overflow the exponential).
+//
+// Traffic: 2 * 64 * head_size bytes of query and output a block, and 4 * length * head_size bytes of keys and values, from
+// the L2 cache for all but the first of a head's tiles. FLOPs: 4 * 64 * length * head_size a block. Shared memory: 5 tiles
+// of [64, head size], 40 KiB at 64 and 80 KiB at 128. Everything is deterministic: a row's sums depend on its own sequence
+// only.
+//
+// Head sizes are padded with zeros in shared memory to 32, 64, 80, 96 or 128; larger ones, and fp32, go to
+// attention_plain.cu.
+
+#include "kernels/attention/attention_tile.h"
+
+namespace koine {
+namespace {
+
+using namespace cuda;
+
+constexpr int kTileRows = 64;
+constexpr int kThreads = 128;
+
+template <int kHeadSize>
+struct ForwardShared {
+  AttentionTile<kTileRows, kHeadSize> query;  // at the end: the output
+  AttentionTile<kTileRows, kHeadSize> key[2];
+  AttentionTile<kTileRows, kHeadSize> value[2];
+};
+
+/// Blocks a multiprocessor holds at once: by shared memory (164 KiB at 8.0) and registers.
+constexpr int forward_blocks(int head_size, bool dropout) { return head_size + 16 * dropout <= 64 ? 3 : 2; }
+
+/// The statistics of the rows g and g + 8 of a warp. `sum` is over this lane's columns only.
+struct RowState {
+  float shift[2];  // running maximum of score * scale / log(2)
+  float sum[2];
+};
+
+/// Scores -> weights exp(score - running maximum), not divided by their sum; the output so far follows the maximum.
+template <int kCount, int kOutputs>
+KOINE_DEVICE void softmax_step(Accumulator (&scores)[kCount], Accumulator (&output)[kOutputs], RowState& state,
+                               float factor) {
+  KOINE_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    float maximum = minus_infinity();
+    KOINE_UNROLL
+    for (int n = 0; n < kCount; ++n) {
+      maximum = fmaxf(maximum, fmaxf(scores[n].x[2 * half], scores[n].x[2 * half + 1]));
+    }
+    const float shift = fmaxf(state.shift[half], warp_max<4>(maximum) * factor);
+    const float correction = exp2_fast(state.shift[half] - shift);
+    state.shift[half] = shift;
+    float sum = 0;
+    KOINE_UNROLL
+    for (int n = 0; n < kCount; ++n) {
+      KOINE_UNROLL
+      for (int i = 2 * half; i < 2 * half + 2; ++i) {
+        scores[n].x[i] = exp2_fast(fused(scores[n].x[i], factor, -shift));
+        sum += scores[n].x[i];
+      }
+    }
+    state.sum[half] = fused(state.sum[half], correction, sum);
+    KOINE_UNROLL
+    for (int n = 0; n < kOutputs; ++n) {
+      output[n].x[2 * half] *= correction;
+      output[n].x[2 * half + 1] *= correction;
+    }
+  }
+}
+
+/// No key behind the end of the sequence has a weight: `keys` of this tile exist.
+template <int kCount>
+KOINE_DEVICE void mask_scores(Accumulator (&scores)[kCount], int keys) {
+  const int t = lane_index() % 4;
+  KOINE_UNROLL
+  for (int n = 0; n < kCount; ++n) {
+    KOINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      if (8 * n + 2 * t + i % 2 >= keys) scores[n].x[i] = minus_infinity();
+    }
+  }
+}
+
+/// Eight bits a patch of 16 columns, as kept_attention orders them.
+template <int kCount>
+KOINE_DEVICE void drop_weights(Accumulator (&weights)[kCount], std::uint32_t kept) {
+  KOINE_UNROLL
+  for (int i = 0; i < 4 * kCount; ++i) {
+    float& weight = weights[i / 8 * 2 + i / 2 % 2].x[i / 4 % 2 * 2 + i % 2];
+    if ((kept >> i & 1) == 0) weight = 0;
+  }
+}
+
+template <int kHeadSize, bool kDropout>
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) attention_forward_kernel(AttentionParams p) {
+  const AttentionPlace at = attention_place(p, kTileRows);
+  if (at.begin >= at.length) return;  // the whole block
+  auto& shared = shared_memory<ForwardShared<kHeadSize>>();
+  const AttentionRows keys = attention_rows(p, at, p.key, p.qkv_stride);
+  const AttentionRows values = attention_rows(p, at, p.value, p.qkv_stride);
+  load_tile<kThreads>(shared.query, attention_rows(p, at, p.query, p.qkv_stride), at.begin);
+  load_tile<kThreads>(shared.key[0], keys, 0);
+  load_tile<kThreads>(shared.value[0], values, 0);
+  async_commit();
+
+  const int warp_row = warp_index() * 16;
+  const int row = at.begin + warp_row + lane_index() / 4;  // and row + 8
+  const float factor = p.scale * kLog2OfE;
+  const AttentionDraws draws = attention_draws<kDropout>(p, at);
+  RowState state = {{minus_infinity(), minus_infinity()}, {0, 0}};
+  Accumulator output[kHeadSize / 8];
+  clear(output);
+  async_wait<0>();
+  sync_block();
+  FragmentA query[kHeadSize / 16];
+  KOINE_UNROLL
+  for (int step = 0; step < kHeadSize / 16; ++step) query[step] = load_a(shared.query, warp_row, step);
+
+  for (int begin = 0, stage = 0; begin < at.length; begin += kTileRows, stage ^= 1) {
+    const bool last = begin + kTileRows >= at.length;
+    if (!last) {
+      load_tile<kThreads>(shared.key[stage ^ 1], keys, begin + kTileRows);
+      load_tile<kThreads>(shared.value[stage ^ 1], values, begin + kTileRows);
+      async_commit();
+    }
+    Accumulator scores[kTileRows / 8];
+    multiply_along_columns<kHeadSize>(scores, shared.key[stage], [&](int step) { return query[step]; });
+    if (last) mask_scores(scores, at.length - begin);
+    softmax_step(scores, output, state, factor);
+    if constexpr (kDropout) drop_weights(scores, draws.kept<kTileRows / 8>(row, begin + lane_index() % 4 * 2, 0, 16));
+    multiply_along_rows<kHeadSize>(output, scores, shared.value[stage]);
+    if (!last) {
+      async_wait<0>();
+      sync_block();
+    }
+  }
+
+  float multiplier[2];
+  KOINE_UNROLL
+  for (int half = 0; half < 2; ++half) {
+    const float sum = warp_sum<4>(state.sum[half]);
+    multiplier[half] = p.dropout.scale / sum;
+    if (lane_index() % 4 == 0 && row + 8 * half < at.length) {
+      p.log_sum_exp[(at.first + row + 8 * half) * p.heads + at.head] = fused(state.shift[half], kLogOf2, logf(sum));
+    }
+  }
+  const int first_row = at.begin + warp_row;
+  store_rows<kHeadSize>(output, multiplier, shared.query, warp_row,
+                        static_cast<BFloat16*>(p.output) + (at.first + first_row) * p.output_stride + at.head * p.head_size,
+                        p.output_stride, at.length - first_row, p.head_size, p.vectors);
+}
+
+}  // namespace
+
+void attention_forward_portable(const Context& context, const AttentionForwardArguments& a, void*) {
+  const AttentionShape& shape = a.shape;
+  if (shape.tokens == 0) return;
+  if (!attention_on_tensor_cores(shape)) {
+    attention_forward_plain(context, a);
+    return;
+  }
+  const AttentionParams p = attention_params(a, kTileRows);
+  with_head_size(shape.head_size, [&](auto size) {
+    constexpr int kHeadSize = decltype(size)::value;
+    launch({.kernel = "attention_forward",
+            .shape = {shape.tokens, shape.sequences, shape.heads, shape.head_size},
+            .grid = {grid_extent(shape.sequences * p.tiles), grid_extent(shape.heads)},
+            .threads = kThreads,
+            .shared_bytes = sizeof(ForwardShared<kHeadSize>),
+            .stream = context.stream},
+           shape.dropout.active() ? attention_forward_kernel<kHeadSize, true> : attention_forward_kernel<kHeadSize, false>,
+           p);
+  });
+}
+
+}  // namespace koine
