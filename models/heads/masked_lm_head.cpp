@@ -93,7 +93,9 @@ void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, dou
   const std::int64_t classes = head.spec.classes;
   const MaskedLmForward state = forward(input, head);
   const std::int64_t chunk = chunk_rows(input, head, state.rows);
-  void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * classes);
+  // Rows begin on 16 bytes: 250,002 pieces are no multiple of them, and products read and write 16 bytes at a time.
+  const std::int64_t stride = (classes + 7) / 8 * 8;
+  void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * stride);
   float* losses = input.stack.allocate_array<float>("losses", state.rows);
   void* d_normalised = d_hidden == nullptr
                            ? nullptr
@@ -102,8 +104,13 @@ void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, dou
     const std::int64_t rows = std::min(chunk, state.rows - begin);
     const void* normalised = offset_by(static_cast<const void*>(state.normalised), input.type, begin * input.hidden);
     linear_forward(input.context, head.output,
-                   {.type = input.type, .output_type = input.type, .rows = rows, .input = normalised, .output = logits});
-    softmax_cross_entropy(input.context, {input.type, rows, classes, classes, logits,
+                   {.type = input.type,
+                    .output_type = input.type,
+                    .rows = rows,
+                    .input = normalised,
+                    .output = logits,
+                    .output_stride = stride});
+    softmax_cross_entropy(input.context, {input.type, rows, classes, stride, logits,
                                           input.batch.counted_token_labels + begin, input.gradient_scale, losses + begin,
                                           d_hidden == nullptr ? nullptr : logits, input.batch.gradient_scale_from});
     if (d_hidden == nullptr) continue;
@@ -112,7 +119,8 @@ void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, dou
                      .rows = rows,
                      .input = normalised,
                      .d_output = logits,
-                     .d_input = offset_by(d_normalised, input.type, begin * input.hidden)});
+                     .d_input = offset_by(d_normalised, input.type, begin * input.hidden),
+                     .d_output_stride = stride});
   }
   if (d_hidden != nullptr) backward(input, head, state, d_normalised, d_hidden);
   add_losses(input, losses, state.rows, loss);

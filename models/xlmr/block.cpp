@@ -129,7 +129,7 @@ void linear_forward(const Context& context, const Linear& linear, const LinearFo
   product.ldb = linear.in;
   product.transpose_b = true;
   product.c = call.output;
-  product.ldc = linear.out;
+  product.ldc = call.output_stride == 0 ? linear.out : call.output_stride;
   product.output_type = call.output_type;
   product.bias = linear.bias;
   product.epilogue = call.epilogue;
@@ -140,12 +140,20 @@ void linear_forward(const Context& context, const Linear& linear, const LinearFo
 }
 
 void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call) {
+  const std::int64_t stride = call.d_output_stride == 0 ? linear.out : call.d_output_stride;
   WeightGradientsArguments alone;
   WeightGradientsArguments& weights = call.collect == nullptr ? alone : *call.collect;
   check(weights.count < WeightGradientsArguments::kMost, "too many weight gradients are collected");
   weights.type = call.type;
-  weights.entries[weights.count++] = {linear.out,    linear.in,  call.rows,       call.input,   linear.in,
-                                      call.d_output, linear.out, linear.d_weight, linear.d_bias};
+  weights.entries[weights.count++] = {.out = linear.out,
+                                      .in = linear.in,
+                                      .rows = call.rows,
+                                      .x = call.input,
+                                      .ldx = linear.in,
+                                      .dy = call.d_output,
+                                      .lddy = stride,
+                                      .d_weight = linear.d_weight,
+                                      .d_bias = linear.d_bias};
   if (call.collect == nullptr) weight_gradients(context, alone);
   if (call.d_input == nullptr) return;
 
@@ -155,7 +163,7 @@ void linear_backward(const Context& context, const Linear& linear, const LinearB
   input.k = linear.out;
   input.input_type = call.type;
   input.a = call.d_output;
-  input.lda = linear.out;
+  input.lda = stride;
   input.b = linear.weight;
   input.ldb = linear.in;
   input.c = call.d_input;

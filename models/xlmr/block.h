@@ -102,6 +102,7 @@ struct LinearForward {
   void* pre_activation = nullptr;
   const void* residual = nullptr;
   Dropout dropout = {};
+  std::int64_t output_stride = 0;  ///< of the output's rows; 0: they lie side by side
 };
 void linear_forward(const Context& context, const Linear& linear, const LinearForward& call);
 
@@ -117,6 +118,7 @@ struct LinearBackward {
   void* pre_activation = nullptr;  ///< not null: d_input is the gradient of the GELU's input
   const void* residual = nullptr;
   WeightGradientsArguments* collect = nullptr;
+  std::int64_t d_output_stride = 0;  ///< of d_output's rows; 0: they lie side by side
 };
 void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call);
 
