@@ -139,8 +139,8 @@ void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t ma
   }
   pad_labels(batch, old_tokens, old_sequences);
   pad_order(batch.by_id, batch.tokens);
-  pad_order(batch.by_position, std::min(longest, batch.tokens));
-  batch.maximum_length = longest;
+  batch.maximum_length = std::min(longest, batch.tokens);
+  pad_order(batch.by_position, batch.maximum_length);
 }
 
 BatchUploader::BatchUploader(std::int64_t maximum_tokens) {

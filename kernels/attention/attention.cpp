@@ -15,6 +15,15 @@ void attention_backward_cpu(const Context&, const AttentionBackwardArguments&, v
 void attention_forward_portable(const Context&, const AttentionForwardArguments&, void* workspace);
 std::size_t attention_backward_portable_workspace(const AttentionShape& shape);
 void attention_backward_portable(const Context&, const AttentionBackwardArguments&, void* workspace);
+// attention_plain.cu: what the gradient of relative_bias needs besides
+std::size_t attention_relative_bias_workspace(const AttentionBackwardArguments& a);
+// attention_vendor.cpp
+bool attention_forward_vendor_supports(const AttentionForwardArguments&);
+bool attention_backward_vendor_supports(const AttentionBackwardArguments&);
+std::size_t attention_forward_vendor_workspace(const AttentionShape& shape);
+std::size_t attention_backward_vendor_workspace(const AttentionShape& shape);
+void attention_forward_vendor(const Context&, const AttentionForwardArguments&, void* workspace);
+void attention_backward_vendor(const Context&, const AttentionBackwardArguments&, void* workspace);
 
 namespace {
 
@@ -55,6 +64,8 @@ void validate_backward(const AttentionBackwardArguments& arguments) {
         " tokens: output, log_sum_exp or d_output is null");
   check(arguments.d_query && arguments.d_key && arguments.d_value, "attention backward over ", arguments.shape.tokens,
         " tokens: d_query, d_key or d_value is null");
+  check(arguments.shape.relative_bias || !arguments.d_relative_bias, "attention backward over ", arguments.shape.tokens,
+        " tokens: d_relative_bias without relative_bias");
 }
 
 // sum(length^2); where the host cannot read the lengths, the most it can be. cumulative_lengths may lie on a device and is
@@ -73,14 +84,18 @@ double pairs(const AttentionShape& shape) {
 
 bool not_double(const AttentionShape& shape) { return shape.type != DType::kFloat64; }
 
+bool on_cpu(const AttentionShape& shape) { return shape.relative_bias == nullptr && attention_cpu_supports(shape); }
+
 double hidden_elements(const AttentionShape& shape) {
   return static_cast<double>(shape.tokens) * static_cast<double>(shape.heads * shape.head_size);
 }
 
-// Query, key, value and output are elements; log_sum_exp one fp32 a token and head.
-double bytes_of(const AttentionShape& shape, double matrices) {
+// Query, key, value and output are elements; log_sum_exp one fp32 a token and head; relative_bias and its gradient
+// `biases` fp32 a head and distance.
+double bytes_of(const AttentionShape& shape, double matrices, double biases) {
+  const std::int64_t distances = shape.relative_bias == nullptr || shape.tokens == 0 ? 0 : 2 * shape.maximum_length - 1;
   return matrices * hidden_elements(shape) * static_cast<double>(size_of(shape.type)) +
-         4.0 * static_cast<double>(shape.tokens * shape.heads);
+         4.0 * static_cast<double>(shape.tokens * shape.heads) + 4.0 * biases * static_cast<double>(shape.heads * distances);
 }
 
 }  // namespace
@@ -92,10 +107,14 @@ const Operation<AttentionForwardArguments>& operation<AttentionForwardArguments>
       "attention_forward",
       validate_forward,
       [](const Arguments& a) { return 4.0 * pairs(a.shape) * static_cast<double>(a.shape.heads * a.shape.head_size); },
-      [](const Arguments& a) { return bytes_of(a.shape, 4); },
+      [](const Arguments& a) { return bytes_of(a.shape, 4, 1); },
       {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); }, nullptr,
         attention_forward_portable},
-       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return attention_cpu_supports(a.shape); },
+#ifdef KOINE_HAVE_CUDNN
+       {"vendor", Device::kCuda, 80, attention_forward_vendor_supports,
+        [](const Arguments& a) { return attention_forward_vendor_workspace(a.shape); }, attention_forward_vendor},
+#endif
+       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return on_cpu(a.shape); },
         [](const Arguments& a) { return attention_forward_cpu_workspace(a.shape); }, attention_forward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, attention_forward_reference}}};
   return table;
@@ -108,10 +127,17 @@ const Operation<AttentionBackwardArguments>& operation<AttentionBackwardArgument
       "attention_backward",
       validate_backward,
       [](const Arguments& a) { return 10.0 * pairs(a.shape) * static_cast<double>(a.shape.heads * a.shape.head_size); },
-      [](const Arguments& a) { return bytes_of(a.shape, 8); },
+      [](const Arguments& a) { return bytes_of(a.shape, 8, a.d_relative_bias == nullptr ? 1 : 3); },
       {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); },
-        [](const Arguments& a) { return attention_backward_portable_workspace(a.shape); }, attention_backward_portable},
-       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return attention_cpu_supports(a.shape); },
+        [](const Arguments& a) {
+          return attention_backward_portable_workspace(a.shape) + attention_relative_bias_workspace(a);
+        },
+        attention_backward_portable},
+#ifdef KOINE_HAVE_CUDNN
+       {"vendor", Device::kCuda, 90, attention_backward_vendor_supports,
+        [](const Arguments& a) { return attention_backward_vendor_workspace(a.shape); }, attention_backward_vendor},
+#endif
+       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return on_cpu(a.shape); },
         [](const Arguments& a) { return attention_backward_cpu_workspace(a.shape); }, attention_backward_cpu},
        {kReference, Device::kCpu, 0, nullptr, nullptr, attention_backward_reference}}};
   return table;

@@ -115,14 +115,16 @@ inline AttentionParams attention_params(const AttentionBackwardArguments& a, con
   return p;
 }
 
-/// What the tensor-core kernels take: bf16, heads of 16 to 128 columns, and scales that keep the order of the scores. The
-/// plain kernels take the rest.
+/// What the tensor-core kernels take: bf16, heads of 16 to 128 columns, scales that keep the order of the scores, and no
+/// relative bias. The plain kernels take the rest.
 inline bool attention_on_tensor_cores(const AttentionShape& shape) {
-  return shape.type == DType::kBFloat16 && shape.head_size >= 16 && shape.head_size <= 128 && shape.scale > 0;
+  return shape.type == DType::kBFloat16 && shape.head_size >= 16 && shape.head_size <= 128 && shape.scale > 0 &&
+         shape.relative_bias == nullptr;
 }
 
-/// attention_plain.cu: any type, head size and scale. `row_statistics` as in AttentionParams, already filled in.
+/// attention_plain.cu: any type, head size and scale, with or without a relative bias. `workspace`: row_statistics as in
+/// AttentionParams, already filled in, and behind them room for attention_relative_bias_workspace().
 void attention_forward_plain(const Context& context, const AttentionForwardArguments& a);
-void attention_backward_plain(const Context& context, const AttentionBackwardArguments& a, const float* row_statistics);
+void attention_backward_plain(const Context& context, const AttentionBackwardArguments& a, float* workspace);
 
 }  // namespace koine::cuda

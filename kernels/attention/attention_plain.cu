@@ -1,5 +1,5 @@
-// Attention without tensor cores: fp32, and bf16 with heads wider than 128 columns or a scale that is not positive. For
-// parity and debugging; every sum is an fp32 chain of fused multiply-adds.
+// Attention without tensor cores: fp32, and bf16 with heads wider than 128 columns, a scale that is not positive, or a
+// relative bias. For parity and debugging; every sum is an fp32 chain of fused multiply-adds.
 //
 // A block of eight warps has 32 rows of one head (queries, or keys where their gradients are wanted), a warp 4 of them, and
 // walks over the sequence's other rows (keys, or queries) 32 at a time in ascending order. Lane l of a warp has the scores
@@ -11,6 +11,13 @@
 // FLOPs of a block: forward 2 * 32 * length * (head size + 128), backward of queries 2 * 32 * length * (2 * head size +
 // 128), of keys 2 * 32 * length * (2 * head size + 256). Shared memory 16.5 KiB. Deterministic: a row's sums depend on its
 // own sequence only. Dropout draws eight numbers for each weight and uses one.
+//
+// The gradient of a relative bias. A block of 32 queries sums d(scores) along the diagonals of its tiles, one pass of 32
+// conflict-free reads by one warp a tile, and leaves length + 31 partial sums, one for each distance its queries meet. A
+// second kernel has a block of eight warps for 32 distances of a head, a lane a distance; warp w adds up the blocks of
+// sequences w, w + 8, ... in ascending order, and the eight sums are added in that order. Workspace and traffic (written
+// once, read once): 4 * heads * (tokens / 32 + sequences) * (maximum_length + 31) bytes at most. Deterministic: the order
+// depends on lengths only.
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/cuda/numeric.h"
@@ -143,8 +150,56 @@ KOINE_DEVICE PlainMask plain_mask(const AttentionParams& p, const AttentionPlace
   return mask;
 }
 
+/// A relative bias and where partial sums of its gradient go.
+struct PlainBiasParams {
+  const float* values;  // [heads, 2 * maximum_length - 1]; null: none
+  float* parts;         // [tiles of the batch, heads, maximum_length + kRows - 1]; null: not wanted
+  std::int64_t maximum_length;
+};
+
+/// The bias of one head.
+struct PlainBias {
+  const float* same_position;  // null: none
+  /// Of rows there are: of others it would lie outside.
+  KOINE_DEVICE float operator()(int query, int key_row) const {
+    return same_position == nullptr ? 0.0f : same_position[key_row - query];
+  }
+};
+KOINE_DEVICE PlainBias plain_bias(const PlainBiasParams& bias, int head) {
+  if (bias.values == nullptr) return {nullptr};
+  return {bias.values + head * (2 * bias.maximum_length - 1) + bias.maximum_length - 1};
+}
+
+/// The partial sums of query tile `tile` of a sequence, of one head. Sequence n's tiles begin at first token / kRows + n:
+/// no sequence before it ends behind that. Sum w is of keys j and queries i with j - i = w - (kRows - 1) - kRows * tile.
+KOINE_DEVICE float* diagonal_sums(float* parts, std::int64_t maximum_length, std::int64_t first, int sequence, int tile,
+                                  int head, int heads) {
+  return parts + ((first / kRows + sequence + tile) * heads + head) * (maximum_length + kRows - 1);
+}
+
+/// By one warp: adds up a tile of d(scores), [queries, keys from `begin`], along its diagonals. Lane l meets the two
+/// diagonals that make up one round the tile, those l - 31 and l + 1 keys behind the queries. The next tile adds to the
+/// latter: returned, `carried` in the call for it. The former is then complete and stored.
+KOINE_DEVICE float add_diagonals(float* sums, const Matrix& d_scores, int begin, float carried) {
+  const int lane = lane_index();
+  float behind = 0;
+  KOINE_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    const int column = row + lane + 1;
+    const float d_score = d_scores[row][column % kRows];
+    if (column < kRows) {
+      behind += d_score;
+    } else {
+      carried += d_score;
+    }
+  }
+  sums[begin + lane] = carried;
+  return behind;
+}
+
 template <class T>
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_forward_plain_kernel(AttentionParams p) {
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
+    attention_forward_plain_kernel(AttentionParams p, PlainBiasParams bias_params) {
   const AttentionPlace at = attention_place(p, kRows);
   if (at.begin >= at.length) return;  // the whole block
   auto& shared = shared_memory<PlainShared>();
@@ -154,6 +209,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_forward_plain_kernel(Att
   const PlainMask mask = plain_mask(p, at);
   const int chunk = static_cast<int>(block_index().z) * kChunk;
   const int own = at.begin + warp_index() * kOwn;
+  const PlainBias bias = plain_bias(bias_params, at.head);
 
   float maximum[kOwn], sum[kOwn], output[kOwn][kColumns] = {};
   KOINE_UNROLL
@@ -164,7 +220,8 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_forward_plain_kernel(Att
     const int column = begin + lane_index();
     KOINE_UNROLL
     for (int i = 0; i < kOwn; ++i) {
-      const float score = column < at.length ? scores[i] * p.scale : minus_infinity();
+      const float added = own + i < at.length && column < at.length ? bias(own + i, column) : 0.0f;
+      const float score = column < at.length ? fused(scores[i], p.scale, added) : minus_infinity();
       const float largest = fmaxf(maximum[i], warp_max(score));
       const float correction = expf(maximum[i] - largest);
       const float weight = expf(score - largest);
@@ -195,9 +252,10 @@ KOINE_DEVICE const float* statistics_of(const AttentionParams& p, const Attentio
   return p.row_statistics + 2 * (at.head * p.tokens + at.first + query);
 }
 
-/// The gradient of 32 rows of query (kKeys false) or of key and value (true).
+/// The gradient of 32 rows of query (kKeys false; and where wanted its part of the bias's) or of key and value (true).
 template <class T, bool kKeys>
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_backward_plain_kernel(AttentionParams p) {
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
+    attention_backward_plain_kernel(AttentionParams p, PlainBiasParams bias_params) {
   const AttentionPlace at = attention_place(p, kRows);
   if (at.begin >= at.length) return;  // the whole block
   auto& shared = shared_memory<PlainShared>();
@@ -207,6 +265,13 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_backward_plain_kernel(At
   const auto d_output = plain_rows<const T>(p, at, p.d_output, p.output_stride);
   const PlainMask mask = plain_mask(p, at);
   const int chunk = static_cast<int>(block_index().z) * kChunk;
+
+  const PlainBias bias = plain_bias(bias_params, at.head);
+  const bool sums_diagonals = !kKeys && bias_params.parts != nullptr && chunk == 0;
+  float* const diagonals = sums_diagonals ? diagonal_sums(bias_params.parts, bias_params.maximum_length, at.first,
+                                                          at.sequence, at.begin / kRows, at.head, p.heads)
+                                          : nullptr;
+  float carried = 0;
 
   float first_sum[kOwn][kColumns] = {};   // of d_query or d_key
   float second_sum[kOwn][kColumns] = {};  // of d_value
@@ -224,18 +289,25 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_backward_plain_kernel(At
       if (query_row < at.length && key_row < at.length) {
         const float* statistics = statistics_of(p, at, query_row);
         multiplier = mask(query_row, key_row);
-        weight = expf(fused(scores[i], p.scale, -statistics[0]));
+        weight = expf(fused(scores[i], p.scale, bias(query_row, key_row) - statistics[0]));
         d_score = weight * fused(multiplier, d_weights[i], -statistics[1]);
       }
       shared.weights[own][lane_index()] = weight * multiplier;
       shared.d_scores[own][lane_index()] = d_score;
     }
-    sync_warp();  // a warp reads only its own weights
+    if (sums_diagonals) {
+      sync_block();
+      if (warp_index() == 0) carried = add_diagonals(diagonals, shared.d_scores, begin, carried);
+    } else {
+      sync_warp();  // a warp reads only its own weights
+    }
     const int count = kRows < at.length - begin ? kRows : at.length - begin;
     add_rows(first_sum, shared.d_scores, kKeys ? query : key, begin, count, chunk, p.head_size);
     if (kKeys) add_rows(second_sum, shared.weights, d_output, begin, count, chunk, p.head_size);
     sync_warp();
   }
+  const int behind = (at.length + kRows - 1) / kRows * kRows + lane_index();
+  if (sums_diagonals && warp_index() == 0 && behind < at.length + kRows - 1) diagonals[behind] = carried;
   float factor[kOwn];
   KOINE_UNROLL
   for (int i = 0; i < kOwn; ++i) factor[i] = p.scale;
@@ -245,6 +317,56 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1) attention_backward_plain_kernel(At
     for (int i = 0; i < kOwn; ++i) factor[i] = 1;
     store_sums(plain_rows<T>(p, at, p.d_value, p.qkv_stride), second_sum, factor, at, chunk, p.head_size);
   }
+}
+
+struct BiasSumParams {
+  const std::int32_t* cumulative_lengths;
+  int sequences;
+  int heads;
+  int maximum_length;
+  float* parts;     // as in PlainBiasParams
+  float* gradient;  // [heads, 2 * maximum_length - 1]
+};
+
+struct BiasSumShared {
+  float sums[kWarps][kWarpThreads];
+};
+
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) attention_bias_sum_kernel(BiasSumParams p) {
+  auto& shared = shared_memory<BiasSumShared>();
+  const int head = static_cast<int>(block_index().y);
+  const int place = static_cast<int>(block_index().x) * kWarpThreads + lane_index();
+  const int distance = place - (p.maximum_length - 1);
+  float sum = 0;
+  for (int sequence = warp_index(); sequence < p.sequences; sequence += kWarps) {
+    const int first = p.cumulative_lengths[sequence];
+    const int length = p.cumulative_lengths[sequence + 1] - first;
+    // Tiles with a query that far from a key: kRows * (tile + 1) > -distance and kRows * tile < length - distance.
+    const int reach = distance > 0 ? length - distance : length;
+    for (int tile = distance < 0 ? -distance / kRows : 0; tile * kRows < reach; ++tile) {
+      const float* sums = diagonal_sums(p.parts, p.maximum_length, first, sequence, tile, head, p.heads);
+      sum += sums[distance + kRows - 1 + kRows * tile];
+    }
+  }
+  shared.sums[warp_index()][lane_index()] = sum;
+  sync_block();
+  if (warp_index() != 0 || place >= 2 * p.maximum_length - 1) return;  // no barrier follows
+  float total = shared.sums[0][lane_index()];
+  for (int warp = 1; warp < kWarps; ++warp) total += shared.sums[warp][lane_index()];
+  p.gradient[head * (2 * static_cast<std::int64_t>(p.maximum_length) - 1) + place] += total;
+}
+
+void launch_bias_sum(const Context& context, const AttentionBackwardArguments& a, float* parts) {
+  const AttentionShape& shape = a.shape;
+  launch({.kernel = "attention_bias_sum",
+          .shape = {shape.tokens, shape.sequences, shape.heads, shape.maximum_length},
+          .grid = {grid_extent(divide_up(2 * shape.maximum_length - 1, kWarpThreads)), grid_extent(shape.heads)},
+          .threads = kThreads,
+          .shared_bytes = sizeof(BiasSumShared),
+          .stream = context.stream},
+         attention_bias_sum_kernel,
+         BiasSumParams{shape.cumulative_lengths, static_cast<int>(shape.sequences), static_cast<int>(shape.heads),
+                       static_cast<int>(shape.maximum_length), parts, a.d_relative_bias});
 }
 
 Launch plain_launch(const char* kernel, const Context& context, const AttentionShape& shape, const AttentionParams& p) {
@@ -258,10 +380,15 @@ Launch plain_launch(const char* kernel, const Context& context, const AttentionS
 }
 
 template <class T>
-void backward_plain(const Context& context, const AttentionBackwardArguments& a, const float* row_statistics) {
-  const AttentionParams p = attention_params(a, row_statistics, kRows);
-  launch(plain_launch("attention_backward_plain", context, a.shape, p), attention_backward_plain_kernel<T, false>, p);
-  launch(plain_launch("attention_backward_plain", context, a.shape, p), attention_backward_plain_kernel<T, true>, p);
+void backward_plain(const Context& context, const AttentionBackwardArguments& a, float* workspace) {
+  const AttentionShape& shape = a.shape;
+  const AttentionParams p = attention_params(a, workspace, kRows);
+  float* const parts = a.d_relative_bias == nullptr ? nullptr : workspace + 2 * shape.heads * shape.tokens;
+  const PlainBiasParams bias = {shape.relative_bias, parts, shape.maximum_length};
+  const Launch start = plain_launch("attention_backward_plain", context, shape, p);
+  launch(start, attention_backward_plain_kernel<T, false>, p, bias);
+  if (parts != nullptr) launch_bias_sum(context, a, parts);
+  launch(start, attention_backward_plain_kernel<T, true>, p, bias);
 }
 
 }  // namespace
@@ -270,16 +397,22 @@ void cuda::attention_forward_plain(const Context& context, const AttentionForwar
   const AttentionParams p = attention_params(a, kRows);
   const bool single = a.shape.type == DType::kFloat32;
   launch(plain_launch("attention_forward_plain", context, a.shape, p),
-         single ? attention_forward_plain_kernel<float> : attention_forward_plain_kernel<BFloat16>, p);
+         single ? attention_forward_plain_kernel<float> : attention_forward_plain_kernel<BFloat16>, p,
+         PlainBiasParams{a.shape.relative_bias, nullptr, a.shape.maximum_length});
 }
 
-void cuda::attention_backward_plain(const Context& context, const AttentionBackwardArguments& a,
-                                    const float* row_statistics) {
+void cuda::attention_backward_plain(const Context& context, const AttentionBackwardArguments& a, float* workspace) {
   if (a.shape.type == DType::kFloat32) {
-    backward_plain<float>(context, a, row_statistics);
+    backward_plain<float>(context, a, workspace);
   } else {
-    backward_plain<BFloat16>(context, a, row_statistics);
+    backward_plain<BFloat16>(context, a, workspace);
   }
+}
+
+std::size_t attention_relative_bias_workspace(const AttentionBackwardArguments& a) {
+  if (a.d_relative_bias == nullptr) return 0;
+  const std::int64_t tiles = a.shape.tokens / kRows + a.shape.sequences;
+  return static_cast<std::size_t>(tiles * a.shape.heads * (a.shape.maximum_length + kRows - 1)) * sizeof(float);
 }
 
 }  // namespace koine

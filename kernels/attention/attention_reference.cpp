@@ -23,6 +23,10 @@ struct Head {
   std::int64_t output_index(std::int64_t row, std::int64_t column) const {
     return (first + row) * shape.output_stride + head * shape.head_size + column;
   }
+  // Where relative_bias has what is added to score (i, j).
+  std::int64_t bias_index(std::int64_t i, std::int64_t j) const {
+    return head * (2 * shape.maximum_length - 1) + j - i + shape.maximum_length - 1;
+  }
   // What dropout multiplies weight (i, j) by.
   double mask(std::int64_t i, std::int64_t j) const {
     const Dropout& dropout = shape.dropout;
@@ -53,6 +57,7 @@ double softmax_row(const Head& at, const void* query, const void* key, std::int6
       product += load_element(query, shape.type, at.qkv_index(i, c)) * load_element(key, shape.type, at.qkv_index(j, c));
     }
     row[j] = static_cast<double>(shape.scale) * product;
+    if (shape.relative_bias != nullptr) row[j] += shape.relative_bias[at.bias_index(i, j)];
     maximum = std::fmax(maximum, row[j]);
   }
   double sum = 0;
@@ -78,7 +83,8 @@ void forward_head(const AttentionForwardArguments& arguments, const Head& at) {
   }
 }
 
-void backward_head(const AttentionBackwardArguments& arguments, const Head& at) {
+// `d_bias`: [heads, 2 * maximum_length - 1], where wanted.
+void backward_head(const AttentionBackwardArguments& arguments, const Head& at, std::vector<double>& d_bias) {
   const AttentionShape& shape = arguments.shape;
   const std::int64_t elements = at.length * shape.head_size;
   std::vector<double> weights, d_query(elements), d_key(elements), d_value(elements);
@@ -98,10 +104,12 @@ void backward_head(const AttentionBackwardArguments& arguments, const Head& at) 
         d_weight += d_output(i, c) * load_element(arguments.value, shape.type, at.qkv_index(j, c));
         d_value[j * shape.head_size + c] += mask * weights[j] * d_output(i, c);
       }
-      const double d_score = static_cast<double>(shape.scale) * weights[j] * (mask * d_weight - correction);
+      const double d_score = weights[j] * (mask * d_weight - correction);
+      if (!d_bias.empty()) d_bias[at.bias_index(i, j)] += d_score;
+      const double d_product = static_cast<double>(shape.scale) * d_score;
       for (std::int64_t c = 0; c < shape.head_size; ++c) {
-        d_query[i * shape.head_size + c] += d_score * load_element(arguments.key, shape.type, at.qkv_index(j, c));
-        d_key[j * shape.head_size + c] += d_score * load_element(arguments.query, shape.type, at.qkv_index(i, c));
+        d_query[i * shape.head_size + c] += d_product * load_element(arguments.key, shape.type, at.qkv_index(j, c));
+        d_key[j * shape.head_size + c] += d_product * load_element(arguments.query, shape.type, at.qkv_index(i, c));
       }
     }
   }
@@ -122,7 +130,13 @@ void attention_forward_reference(const Context&, const AttentionForwardArguments
 }
 
 void attention_backward_reference(const Context&, const AttentionBackwardArguments& arguments, void*) {
-  for_each_head(arguments.shape, [&](const Head& at) { backward_head(arguments, at); });
+  const AttentionShape& shape = arguments.shape;
+  if (shape.tokens == 0) return;
+  std::vector<double> d_bias(arguments.d_relative_bias == nullptr ? 0 : shape.heads * (2 * shape.maximum_length - 1));
+  for_each_head(shape, [&](const Head& at) { backward_head(arguments, at, d_bias); });
+  for (std::size_t r = 0; r < d_bias.size(); ++r) {
+    arguments.d_relative_bias[r] = static_cast<float>(arguments.d_relative_bias[r] + d_bias[r]);
+  }
 }
 
 }  // namespace koine

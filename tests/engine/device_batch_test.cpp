@@ -50,6 +50,9 @@ void expect_consistent(const PackedBatch& batch) {
   EXPECT_EQ(batch.token_examples.size(), tokens);
   EXPECT_EQ(batch.sequence_examples.size(), sequences);
   ASSERT_EQ(batch.cumulative_lengths.size(), sequences + 1);
+  EXPECT_LE(batch.maximum_length, batch.tokens);
+  EXPECT_LE(batch.by_position.keys.size(), tokens);
+  EXPECT_LE(batch.by_id.keys.size(), tokens);
   EXPECT_EQ(batch.cumulative_lengths.back(), batch.tokens);
   for (std::size_t s = 0; s < sequences; ++s) {
     const std::int32_t begin = batch.cumulative_lengths[s];
@@ -118,6 +121,10 @@ TEST(PadToCommonSize, SizesAreFewAndStayWithinTheBudget) {
   pad_to_common_size(nearly, 1, 1024, 512);
   EXPECT_LE(nearly.tokens, 1024);
   expect_consistent(nearly);
+  PackedBatch small = batch_of(HeadKind::kSequence, {40, 22});  // no room, and shorter than the step of lengths
+  pad_to_common_size(small, 1, 62, 512);
+  EXPECT_EQ(small.tokens, 62);
+  expect_consistent(small);
 }
 
 template <class T>
