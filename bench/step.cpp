@@ -1,45 +1,62 @@
-// Tokens per second of whole steps of an XLM-R with random weights: encoding (hidden states pooled) and training (forward,
-// backward with dropout, clipping, AdamW), beside the matrix-product rate measured in the same run, and the time by
-// operation.
+// Whole steps of an XLM-R with random weights: encoding (hidden states pooled) and training (forward, backward with dropout,
+// clipping, AdamW), beside the rate of a large matrix product in the same run.
 //
-//   bench_step --mode encode|train [--size base|large] [--precision fp32|bf16] [--lengths 16x128 | FILE] [--batch N]
-//   [--repeats N]
-//              [--threads N] [--layers N] [--vocabulary N] [--profile]
+//   bench_step --mode encode|train [--device cpu|cuda] [--size base|large|xl|xxl|tiny] [--precision fp32|bf16]
+//              [--lengths 16x128|FILE] [--batch N] [--tokens N] [--repeats N] [--threads N] [--layers N] [--vocabulary N]
+//              [--model DIR] [--profile] [--expect memory,trace]
+//   bench_step --save-model DIR [--size ...]         writes the model as transformers reads it, and does nothing else
+//   bench_step --serve NAME=FILE,... [--model DIR]   runs batches of these files on demand, in turns with other programs
 //
-// --lengths FILE holds one sequence length a line. Training takes --batch sequences a step, in file order; encoding may pack
-// as it likes. One JSON object on standard output: real tokens per second (every repeat), share of the ceiling, time by
-// operation.
+// --lengths FILE holds one sequence length a line. Training takes --batch sequences a step, in file order; encoding packs up
+// to --tokens tokens as it likes. "tiny" is a model that takes no time, to see that everything runs; it is the only one for
+// a device in a build whose CUDA kernels run on the CPU, and the result then says that it is not a measurement.
+//
+// One JSON object on standard output: real tokens per second (every repeat), share of the ceiling, on a device memory used
+// beside the estimate and what a step asked of the device, and with --profile the time by operation. On the CPU that is
+// taken in the repeats themselves; on a device in a pass of its own behind them, which waits for the device before and after
+// every operation: shares of a step whose operations do not overlap. --expect: exit code 1 where memory is not within 5 % of
+// the estimate, where a step allocates or waits.
+//
+// --serve reads commands from standard input and answers each with a line of JSON: "losses NAME" (dropout off, a mean for
+// each batch), "train NAME" and "encode NAME" (a pass over the batches: seconds, tokens), "quit".
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
+#include <cmath>
 #include <iostream>
 #include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
-#include "engine/batch/batcher.h"
+#include "bench/support/machine.h"
+#include "bench/support/workload.h"
 #include "engine/training/optimizer.h"
 #include "kernels/common/parallel.h"
-#include "kernels/gemm/gemm.h"
-#include "kernels/random/philox.h"
 #include "models/xlmr/xlmr.h"
+#include "tasks/experiment/estimate.h"
 
-namespace koine {
+namespace koine::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+using Json = nlohmann::ordered_json;
 
 struct Options {
-  std::map<std::string, std::string> values = {{"mode", "encode"},    {"size", "base"},  {"precision", "fp32"},
-                                               {"lengths", "16x128"}, {"batch", "32"},   {"repeats", "5"},
-                                               {"threads", "0"},      {"layers", "0"},   {"profile", "0"},
-                                               {"vocabulary", "0"},   {"tokens", "2048"}};
+  std::map<std::string, std::string> values = {
+      {"mode", "encode"}, {"size", "base"},    {"precision", "fp32"}, {"lengths", "16x128"},
+      {"batch", "32"},    {"repeats", "5"},    {"threads", "0"},      {"layers", "0"},
+      {"profile", "0"},   {"vocabulary", "0"}, {"tokens", "2048"},    {"device", "cpu"},
+      {"model", ""},      {"save-model", ""},  {"serve", ""},         {"expect", ""}};
   const std::string& operator[](const std::string& key) const { return values.at(key); }
   std::int64_t number(const std::string& key) const { return std::stoll(values.at(key)); }
+  bool expects(const std::string& what) const {
+    return ("," + values.at("expect") + ",").find("," + what + ",") != std::string::npos;
+  }
+  bool training() const { return values.at("mode") == "train"; }
+  DType type() const { return values.at("precision") == "bf16" ? DType::kBFloat16 : DType::kFloat32; }
+  Device device() const { return values.at("device") == "cuda" ? Device::kCuda : Device::kCpu; }
 };
 
 Options parse(int count, char** arguments) {
@@ -54,188 +71,271 @@ Options parse(int count, char** arguments) {
     require(i + 1 < count, "option ", arguments[i], " needs a value");
     options.values[key] = arguments[++i];
   }
+  require(options.training() || options["mode"] == "encode", "--mode is encode or train");
+  require(options["device"] == "cpu" || options["device"] == "cuda", "--device is cpu or cuda");
+  require(options["precision"] == "bf16" || options["precision"] == "fp32", "--precision is fp32 or bf16");
   return options;
 }
 
-std::vector<std::int64_t> read_lengths(const std::string& text) {
-  const std::size_t cross = text.find('x');
-  if (cross != std::string::npos && text.find('/') == std::string::npos && text.find('.') == std::string::npos) {
-    return std::vector<std::int64_t>(std::stoul(text.substr(0, cross)), std::stoll(text.substr(cross + 1)));
+XlmrConfig config_of(const Options& options) {
+  if (!options["model"].empty()) return read_xlmr_config(options["model"] + "/config.json");
+  XlmrConfig config;
+  if (options["size"] == "tiny") {
+    config.vocab_size = 1000, config.hidden_size = 128, config.num_hidden_layers = 2, config.num_attention_heads = 2;
+    config.intermediate_size = 256;
+  } else {
+    config = published_xlmr_config(options["size"]);
   }
-  std::ifstream file(text);
-  require(file.good(), text, ": cannot be read");
-  std::vector<std::int64_t> lengths;
-  for (std::int64_t length; file >> length;) lengths.push_back(length);
-  require(!lengths.empty(), text, ": holds no lengths");
-  return lengths;
+  if (options.number("layers") > 0) config.num_hidden_layers = options.number("layers");
+  if (options.number("vocabulary") > 0) config.vocab_size = options.number("vocabulary");
+  return config;
 }
 
-Dataset random_dataset(const std::vector<std::int64_t>& lengths, std::int64_t vocabulary) {
-  Dataset dataset;
-  dataset.name = "random";
-  dataset.head = HeadKind::kSequence;
-  dataset.classes = 3;
-  for (std::size_t i = 0; i < lengths.size(); ++i) {
-    Example example;
-    example.number = static_cast<std::uint32_t>(i);
-    for (std::int64_t t = 0; t < lengths[i]; ++t) {
-      const std::uint32_t bits = philox({static_cast<std::uint32_t>(t), static_cast<std::uint32_t>(i), 0, 0}, {1, 2})[0];
-      example.ids.push_back(static_cast<std::int32_t>(4 + bits % static_cast<std::uint32_t>(vocabulary - 4)));
+/// A model and what trains it.
+class Stepper {
+ public:
+  Stepper(const Options& options, const XlmrConfig& config, bool training) : training_(training) {
+    ModelOptions model_options;
+    model_options.device = options.device();
+    model_options.precision = options.type();
+    model_options.training = training;
+    if (training) model_options.heads = heads();
+    model_ = options["model"].empty() ? make_xlmr(config, model_options) : load_xlmr(options["model"], model_options);
+  }
+
+  static std::vector<HeadSpec> heads() { return {{"", HeadKind::kSequence, 3}}; }
+  Model& model() { return *model_; }
+
+  void reserve(std::int64_t tokens) {
+    model_->reserve(tokens, training_);
+    if (training_ && optimizer_ == nullptr) {
+      optimizer_ = std::make_unique<Optimizer>(model_->parameters(), settings_, model_->word_gradient_is_sparse());
     }
-    example.labels = {static_cast<std::int32_t>(i % 3)};
-    dataset.examples.push_back(std::move(example));
   }
-  return dataset;
-}
 
-/// FLOP/s of a large product in `type`, the median of several: what this machine can do with all its threads.
-double product_rate(Context& context, DType type) {
-  constexpr std::int64_t kSize = 2048;
-  const std::size_t count = kSize * kSize;
-  std::vector<float> source(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    source[i] = static_cast<float>(philox({static_cast<std::uint32_t>(i), 1, 0, 0}, {3, 4})[0] / 4294967296.0 - 0.5);
-  }
-  std::vector<BFloat16> rounded(count);
-  for (std::size_t i = 0; i < count; ++i) rounded[i] = to_bfloat16(source[i]);
-  std::vector<float> result(count);
-  GemmArguments product;
-  product.m = product.n = product.k = kSize;
-  product.lda = product.ldb = product.ldc = kSize;
-  product.transpose_b = true;
-  product.input_type = type;
-  product.output_type = type;
-  product.a = product.b = type == DType::kFloat32 ? static_cast<const void*>(source.data()) : rounded.data();
-  product.c = result.data();
-  std::vector<double> rates;
-  StackMemory scratch("scratch", std::size_t{512} << 20);
-  Context own = context;
-  own.scratch = &scratch;
-  own.profile = nullptr;
-  for (int repeat = 0; repeat < 12; ++repeat) {
+  /// Seconds of a pass over all batches, until the device has done everything.
+  double pass(const Work& work, bool training) {
+    wait();
     const Clock::time_point start = Clock::now();
-    gemm(own, product);
-    if (repeat >= 2) rates.push_back(2.0 * kSize * kSize * kSize / seconds_since(start));
+    for (const PackedBatch& batch : work.batches) step(batch, training);
+    wait();
+    return std::chrono::duration<double>(Clock::now() - start).count();
   }
-  std::sort(rates.begin(), rates.end());
-  return rates[rates.size() / 2];
-}
 
-struct Work {
-  std::vector<PackedBatch> batches;
-  double tokens = 0;
-  double flops = 0;
+  void step(const PackedBatch& batch, bool training) {
+    if (!training) {
+      model_->encode(batch, model_->layers(), Pooling::kMean);
+      return;
+    }
+    optimizer_->prepare_rows(model_->context(), batch);
+    model_->add_batch(batch, 1.0 / static_cast<double>(batch.counted_labels), {1, step_++});
+    optimizer_->enqueue_step(model_->context(), settings_.learning_rate);
+  }
+
+  void wait() {
+    if (model_->context().device == Device::kCuda) cuda::synchronize(model_->context().stream);
+  }
+
+ private:
+  bool training_;
+  TrainingSettings settings_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::uint32_t step_ = 0;
 };
 
-Work prepare(const Options& options, const Dataset& dataset, const Model& model, bool training) {
-  Work work;
-  if (training) {
-    const std::int64_t batch = options.number("batch");
-    for (std::int64_t begin = 0; begin < dataset.groups(); begin += batch) {
-      std::vector<std::int64_t> groups;
-      for (std::int64_t i = begin; i < std::min(begin + batch, dataset.groups()); ++i) groups.push_back(i);
-      work.batches.push_back(pack_groups(dataset, groups));
-    }
-  } else {
-    for (const std::vector<std::int64_t>& groups : plan_prediction(dataset, options.number("tokens")).micro_batches) {
-      work.batches.push_back(pack_groups(dataset, groups));
-    }
-  }
-  for (const PackedBatch& batch : work.batches) {
-    std::vector<std::int64_t> lengths;
-    for (std::int64_t s = 0; s < batch.sequences; ++s) {
-      lengths.push_back(batch.cumulative_lengths[static_cast<std::size_t>(s + 1)] -
-                        batch.cumulative_lengths[static_cast<std::size_t>(s)]);
-    }
-    work.tokens += static_cast<double>(batch.tokens);
-    work.flops += (training ? 3 : 1) * model.forward_flops(lengths, training ? 0 : -1, batch.counted_labels);
-  }
-  return work;
+// --- what a device was asked for -----------------------------------------------------------------------------------------
+
+cuda::Trace combine(const cuda::Trace& left, const cuda::Trace& right, std::int64_t sign) {
+  return {left.allocations + sign * right.allocations, left.synchronizations + sign * right.synchronizations,
+          left.launches + sign * right.launches, left.graph_launches + sign * right.graph_launches,
+          left.copies + sign * right.copies};
 }
 
-void print_numbers(const char* name, const std::vector<double>& values) {
-  std::printf("\"%s\": [", name);
-  for (std::size_t i = 0; i < values.size(); ++i) std::printf("%s%.6g", i == 0 ? "" : ", ", values[i]);
-  std::printf("], ");
+/// What the steps of a pass ask of the device. Each begins when the device has done everything before, so that a wait in it
+/// is one that the step cannot do without, and not one of a host that is too far ahead.
+Json trace_result(Stepper& stepper, const Work& work, bool training) {
+  cuda::Trace sum;
+  for (const PackedBatch& batch : work.batches) {
+    stepper.wait();
+    const cuda::Trace before = cuda::trace();
+    stepper.step(batch, training);
+    sum = combine(sum, combine(cuda::trace(), before, -1), 1);
+  }
+  stepper.wait();
+  const auto per_step = [&](std::int64_t count) {
+    return static_cast<double>(count) / static_cast<double>(work.batches.size());
+  };
+  return {{"allocations", sum.allocations},
+          {"synchronizations", sum.synchronizations},
+          {"steps", work.batches.size()},
+          {"launches_per_step", per_step(sum.launches)},
+          {"graph_launches_per_step", per_step(sum.graph_launches)},
+          {"copies_per_step", per_step(sum.copies)}};
+}
+
+Json memory_result(const Options& options, const XlmrConfig& config, std::int64_t tokens, std::size_t free_before,
+                   bool measures) {
+  MemoryQuestion question;
+  question.config = config;
+  if (options.training()) question.heads = Stepper::heads();
+  question.precision = options.type();
+  question.training = options.training();
+  question.device = options.device();
+  question.tokens = tokens;
+  const double estimate = estimate_memory(question).back().bytes;
+  Json result = {{"estimated_bytes", estimate}};
+  if (!measures) return result;
+  const double used = static_cast<double>(free_before) - static_cast<double>(cuda::free_memory());
+  result["used_bytes"] = used;
+  result["used_to_estimated"] = used / estimate;
+  return result;
+}
+
+Json profile_result(const Profile& profile) {
+  Json result = Json::object();
+  for (const auto& [name, entry] : profile.operations) {
+    result[name] = {{"calls", entry.calls},
+                    {"seconds", entry.seconds},
+                    {"gflops", entry.flops / entry.seconds / 1e9},
+                    {"gigabytes_per_second", entry.bytes / entry.seconds / 1e9}};
+  }
+  return result;
+}
+
+/// Whether the result is what --expect asks for; what is not goes to standard error.
+bool as_expected(const Options& options, const Json& result) {
+  bool good = true;
+  const auto expect = [&](bool holds, const std::string& what) {
+    if (!holds) std::cerr << "bench_step: " << what << "\n";
+    good = good && holds;
+  };
+  if (options.expects("memory") && result.contains("memory") && result["memory"].contains("used_to_estimated")) {
+    const double ratio = result["memory"]["used_to_estimated"];
+    expect(std::fabs(ratio - 1) <= 0.05, concatenate("memory used is ", ratio, " of the estimate"));
+  }
+  if (options.expects("trace")) {
+    expect(result.contains("trace"), "only a run on a device has a trace");
+    if (!good) return false;
+    expect(result["trace"]["allocations"] == 0,
+           concatenate("allocations within steps: ", result["trace"]["allocations"].dump()));
+    expect(result["trace"]["synchronizations"] == 0,
+           concatenate("waits within steps: ", result["trace"]["synchronizations"].dump()));
+  }
+  return good;
+}
+
+// --- measuring -----------------------------------------------------------------------------------------------------------
+
+double ceiling(Machine& machine, const Options& options) {
+  const std::int64_t size = options["size"] == "tiny" ? 64 : machine.on_device() ? 8192 : 2048;
+  return product_rate(machine, options.type(), size);
 }
 
 int measure(const Options& options) {
-  if (options.number("threads") > 0) set_thread_count(static_cast<int>(options.number("threads")));
-  const bool training = options["mode"] == "train";
-  require(training || options["mode"] == "encode", "--mode is encode or train");
-  const DType type = options["precision"] == "bf16" ? DType::kBFloat16 : DType::kFloat32;
-  XlmrConfig config = published_xlmr_config(options["size"]);
-  if (options.number("layers") > 0) config.num_hidden_layers = options.number("layers");
-  if (options.number("vocabulary") > 0) config.vocab_size = options.number("vocabulary");
-  ModelOptions model_options;
-  model_options.precision = type;
-  model_options.training = training;
-  if (training) model_options.heads = {{"", HeadKind::kSequence, 3}};
-  const std::unique_ptr<Model> model = make_xlmr(config, model_options);
+  Machine machine(options.device());
+  require(machine.measures() || options["size"] == "tiny", "this build runs CUDA kernels on the CPU: only with --size tiny");
+  const bool on_device = machine.on_device();
+  const XlmrConfig config = config_of(options);
+  ceiling(machine, options);  // what libraries keep for themselves is taken now
+  const std::size_t free_before = on_device ? cuda::free_memory() : 0;
+  Stepper stepper(options, config, options.training());
   const Dataset dataset = random_dataset(read_lengths(options["lengths"]), config.vocab_size);
-  const Work work = prepare(options, dataset, *model, training);
-  std::int64_t largest = 0;
-  for (const PackedBatch& batch : work.batches) largest = std::max(largest, batch.tokens);
-  model->reserve(largest, training);
+  const Work work =
+      pack_work(dataset, stepper.model(), options.training(), options.number("batch"), options.number("tokens"));
+  stepper.reserve(work.largest_batch());
 
-  TrainingSettings settings;
-  std::unique_ptr<Optimizer> optimizer;
-  if (training) optimizer = std::make_unique<Optimizer>(model->parameters(), settings, model->word_gradient_is_sparse());
+  // Primitives are made, pages touched; on a device a size is recorded when it comes for the second time.
+  for (int pass = 0; pass < (on_device ? 3 : 1); ++pass) stepper.pass(work, options.training());
   Profile profile;
-  std::vector<double> rates;
-  std::vector<double> shares;
-  std::vector<double> ceilings;
-  std::uint32_t step = 0;
-  for (std::int64_t repeat = -1; repeat < options.number("repeats"); ++repeat) {
-    const double ceiling = product_rate(model->context(), type);
-    if (repeat == 0 && options["profile"] == "1") model->context().profile = &profile;
-    const Clock::time_point start = Clock::now();
-    for (const PackedBatch& batch : work.batches) {
-      if (training) {
-        optimizer->prepare_rows(model->context(), batch);
-        model->train_batch(batch, 1.0 / static_cast<double>(batch.counted_labels), {1, step++});
-        optimizer->step(model->context(), settings.learning_rate);
-      } else {
-        model->encode(batch, model->layers(), Pooling::kMean);
-      }
-    }
-    const double seconds = seconds_since(start);
-    if (repeat < 0) continue;  // Warm-up: primitives are made, pages touched.
+  const bool profiled = options["profile"] == "1";
+  if (profiled && !on_device) stepper.model().context().profile = &profile;
+  std::vector<double> rates, shares, ceilings;
+  for (std::int64_t repeat = 0; repeat < options.number("repeats"); ++repeat) {
+    const double rate = ceiling(machine, options);
+    const double seconds = stepper.pass(work, options.training());
     rates.push_back(work.tokens / seconds);
-    ceilings.push_back(ceiling);
-    shares.push_back(work.flops / seconds / ceiling);
+    ceilings.push_back(rate / 1e9);
+    shares.push_back(work.flops / seconds / rate);
   }
-  std::printf(
-      "{\"program\": \"koine\", \"mode\": \"%s\", \"size\": \"%s\", \"precision\": \"%s\", \"threads\": %d, \"lengths\": "
-      "\"%s\", "
-      "\"batches\": %zu, \"tokens\": %.0f, ",
-      options["mode"].c_str(), options["size"].c_str(), name_of(type), thread_count(), options["lengths"].c_str(),
-      work.batches.size(), work.tokens);
-  print_numbers("tokens_per_second", rates);
-  print_numbers("ceiling_gflops", [&] {
-    std::vector<double> scaled = ceilings;
-    for (double& value : scaled) value /= 1e9;
-    return scaled;
-  }());
-  print_numbers("share_of_ceiling", shares);
-  std::printf("\"operations\": {");
-  const char* separator = "";
-  for (const auto& [name, entry] : profile.operations) {
-    std::printf("%s\"%s\": {\"calls\": %lld, \"seconds\": %.6g, \"gflops\": %.4g, \"gigabytes_per_second\": %.4g}",
-                separator, name.c_str(), static_cast<long long>(entry.calls), entry.seconds,
-                entry.flops / entry.seconds / 1e9, entry.bytes / entry.seconds / 1e9);
-    separator = ", ";
+  Json result = {
+      {"program", "koine"}, {"mode", options["mode"]}, {"size", options["size"]}, {"precision", options["precision"]}};
+  for (const auto& [name, value] : machine.description()) result[name] = value;
+  if (options["size"] == "tiny") result["not_a_measurement"] = "a tiny model, to see that everything runs";
+  result["threads"] = thread_count();
+  result["lengths"] = options["lengths"];
+  result["batches"] = work.batches.size();
+  result["tokens"] = work.tokens;
+  result["tokens_per_second"] = rates;
+  result["ceiling_gflops"] = ceilings;
+  result["share_of_ceiling"] = shares;
+  if (on_device) {
+    result["memory"] = memory_result(options, config, work.largest_batch(), free_before, machine.measures());
+    result["trace"] = trace_result(stepper, work, options.training());
+    if (profiled) {
+      stepper.model().context().profile = &profile;
+      stepper.pass(work, options.training());
+    }
   }
-  std::printf("}}\n");
+  result["operations"] = profile_result(profile);
+  std::cout << result.dump() << "\n";
+  return as_expected(options, result) ? 0 : 1;
+}
+
+// --- on demand -----------------------------------------------------------------------------------------------------------
+
+int serve(const Options& options) {
+  Stepper stepper(options, config_of(options), true);
+  std::map<std::string, Work> sets;
+  std::istringstream list(options["serve"]);
+  std::int64_t largest = 0;
+  for (std::string entry; std::getline(list, entry, ',');) {
+    const std::size_t equals = entry.find('=');
+    require(equals != std::string::npos, "--serve wants NAME=FILE, not \"", entry, "\"");
+    Work& work = sets[entry.substr(0, equals)] = read_work(entry.substr(equals + 1), stepper.model());
+    largest = std::max(largest, work.largest_batch());
+  }
+  stepper.reserve(largest);
+  const bool on_device = options.device() == Device::kCuda;
+  std::cout << Json{{"ready", true}, {"device", on_device ? cuda::device_properties(0).name : "cpu"}}.dump() << std::endl;
+  for (std::string command, name; std::cin >> command && command != "quit";) {
+    std::cin >> name;
+    const auto found = sets.find(name);
+    require(found != sets.end(), "no batches are named \"", name, "\"");
+    Json answer;
+    if (command == "losses") {
+      for (const PackedBatch& batch : found->second.batches) {
+        answer["losses"].push_back(stepper.model().evaluate_loss(batch) / static_cast<double>(batch.counted_labels));
+      }
+    } else {
+      require(command == "train" || command == "encode", "unknown command \"", command, "\"");
+      answer = {{"seconds", stepper.pass(found->second, command == "train")}, {"tokens", found->second.tokens}};
+      answer["flops"] = flops_of(found->second, stepper.model(), command == "train");
+    }
+    std::cout << answer.dump() << std::endl;
+  }
   return 0;
 }
 
+int save(const Options& options) {
+  ModelOptions model_options;
+  model_options.heads = Stepper::heads();
+  make_xlmr(config_of(options), model_options)->save(options["save-model"]);
+  return 0;
+}
+
+int run_program(const Options& options) {
+  if (options.number("threads") > 0) set_thread_count(static_cast<int>(options.number("threads")));
+  if (!options["save-model"].empty()) return save(options);
+  return options["serve"].empty() ? measure(options) : serve(options);
+}
+
 }  // namespace
-}  // namespace koine
+}  // namespace koine::bench
 
 int main(int count, char** arguments) {
   try {
-    return koine::measure(koine::parse(count, arguments));
+    return koine::bench::run_program(koine::bench::parse(count, arguments));
   } catch (const std::exception& error) {
     std::cerr << "bench_step: " << error.what() << "\n";
     return 1;

@@ -6,6 +6,7 @@
 
 Only Python's standard library. Speeds on CPUs are ratios of two programs taken in turns on one machine, or shares of what the machine's own
 matrix product reached in the same run; absolute times of one machine say little about another. A file that is not there gives "not measured".
+The tables gpu-... are from what tools/gpu/check.sh left, committed under bench/results/h200/.
 """
 import argparse
 import collections
@@ -17,6 +18,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu"
+DEVICE = ROOT / "bench" / "results" / "h200"  # what tools/gpu/check.sh left
 
 # The metric that leads in a task's table, as in the task's own source in tasks/; accuracy where none is named.
 HEADLINES = {"udpos": "f1", "xquad": "f1", "squad": "f1", "mlm": "negative_loss"}
@@ -30,9 +32,12 @@ def markdown(rows):
     return "\n".join(lines) + "\n"
 
 
-def load(name):
-    path = RESULTS / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def load(name, folder=RESULTS):
+    path = folder / name
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if isinstance(result, dict) and "not_a_measurement" in {**result, **result.get("context", {})}:
+        raise SystemExit(f"{path.relative_to(ROOT)} is not a measurement: it is not to be committed")
+    return result
 
 
 def tokens_per_second(results):
@@ -57,11 +62,14 @@ def race_table():
                              f"rounds in turns, each side at its faster precision (`{race['command']}`).\n")
 
 
-def step_results():
-    for path in sorted(RESULTS.glob("step-*.json")):
+def step_results(folder=RESULTS, pattern="step-*.json"):
+    for path in sorted(folder.glob(pattern)):
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.strip():
-                yield json.loads(line)
+                step = json.loads(line)
+                if "not_a_measurement" in step:
+                    raise SystemExit(f"{path.relative_to(ROOT)} is not a measurement: it is not to be committed")
+                yield step
 
 
 def step_table():
@@ -120,8 +128,62 @@ def parity_table():
     return "".join(f"    {line}\n" for line in path.read_text(encoding="utf-8").rstrip().splitlines())
 
 
+def device_name():
+    machine = load("machine.json", DEVICE)
+    return f"{machine['name']}, driver {machine['driver_version']}, {machine['date'][:10]}, commit {machine['commit']} (`{machine['command']}`)"
+
+
+def device_race_table():
+    race = load("race.json", DEVICE)
+    if race is None:
+        return MEASURED_NOT
+    rows = [["XLM-R " + race["size"] + ", tokens per second", "koine", "eager", "SDPA", "torch.compile", "koine : best of three", "least to most"]]
+    for entry in race["races"]:
+        cells = [f"{entry['mode']}, {entry['batches']}"]
+        for side in ("koine", "eager", "sdpa", "compile"):
+            without = "failed" if side in race["failed"] else "not run"
+            cells.append(f"{entry['median'][side]:,.0f}" if side in entry["median"] else without)
+        ratios = entry.get("ratios")
+        cells += [f"{entry['ratio_median']:.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"] if ratios else ["", ""]
+        rows.append(cells)
+    return markdown(rows) + f"\n{race['precision']}, {device_name()}.\n"
+
+
+def device_step_table():
+    rows = [["step", "precision", "tokens per second", "share of the product's rate", "memory", "of the estimate", "where the time goes"]]
+    for step in step_results(DEVICE):
+        spent = {name: operation["seconds"] for name, operation in step["operations"].items()}
+        total = sum(spent.values())
+        largest = sorted(spent, key=lambda name: (-spent[name], name))[:4]
+        memory = step.get("memory", {})
+        rows.append([f"{step['mode']}, XLM-R {step['size']}, {pathlib.PurePath(step['lengths']).stem}", step["precision"],
+                     f"{statistics.median(step['tokens_per_second']):,.0f}", f"{100 * statistics.median(step['share_of_ceiling']):.0f} %",
+                     f"{memory['used_bytes'] / 1e9:.1f} GB" if "used_bytes" in memory else "",
+                     f"{100 * memory['used_to_estimated']:.1f} %" if "used_to_estimated" in memory else "",
+                     ", ".join(f"{name} {100 * spent[name] / total:.0f} %" for name in largest)])
+    return markdown(rows) + f"\n{device_name()}.\n" if len(rows) > 1 else MEASURED_NOT
+
+
+def device_operation_table():
+    """The shapes of XLM-R large at 16,384 tokens in bf16, and the optimizer; the file has all."""
+    data = load("operations.json", DEVICE)
+    if data is None:
+        return MEASURED_NOT
+    rows = [["operation, variant", "microseconds", "TFLOP/s", "GB/s", "of the product's rate", "of the copy's rate"]]
+    for one in data["operations"]:
+        if "us" not in one or not ("/large/16384/bf16/" in one["name"] or "/any/" in one["name"]):
+            continue
+        name = one["name"].replace("/large/16384/bf16/", ", ")
+        rows.append([name, f"{one['us']:.1f}", f"{one['TFLOP/s']:.0f}", f"{one['GB/s']:.0f}", f"{100 * one['of_product']:.0f} %",
+                     f"{100 * one['of_copy']:.0f} %"])
+    context = data["context"]
+    return markdown(rows) + (f"\nProduct {float(context['product_bf16_TFLOP/s']):.0f} TFLOP/s in bf16 ({context['product_bf16_variant']}), copy "
+                             f"{float(context['copy_GB/s']):.0f} GB/s, in the same run; {device_name()}.\n")
+
+
 TABLES = {"race": race_table, "step": step_table, "demo": lambda: results_table("demo-results.json"),
-          "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table}
+          "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table,
+          "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table}
 
 
 def rewritten(text):

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Sets up, builds everything, and runs every check: formatting, all tests, and the tests again under the address and undefined behaviour
-# sanitizers. KOINE_DATA and KOINE_FIXTURES point to real data and fixtures; tests that need them skip without.
+# Sets up, builds everything, and runs every check: formatting, tables, all tests, the tests again under the address and undefined behaviour
+# sanitizers, the CUDA kernels once more with a detector of data races, and, where nvcc is, their compilation for real devices. KOINE_DATA and
+# KOINE_FIXTURES point to real data and fixtures; tests that need them skip without.
 #   tools/test.sh            all
-#   tools/test.sh --quick    without the sanitizers
+#   tools/test.sh --quick    without the sanitizers and without the search for races
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/setup.sh
@@ -20,6 +21,13 @@ else
   say "python3 is not there: the tables are not checked"
 fi
 
+say "the kernels' registers and shared memory (tools/gpu/compile_kernels.py), the table of fastest variants (tools/gpu/tune.py)"
+if command -v python3 > /dev/null; then
+  if command -v nvcc > /dev/null; then resources=(--check); else resources=(--check --documents); fi
+  python3 tools/gpu/compile_kernels.py "${resources[@]}"
+  python3 tools/gpu/tune.py --check
+fi
+
 say "building (preset release)"
 cmake --preset release -DKOINE_TESTS=ON -DKOINE_BENCH=ON
 cmake --build --preset release -j "$jobs"
@@ -35,8 +43,22 @@ if [ "${1:-}" != --quick ]; then
     ctest --preset sanitize -j "$jobs" --exclude-regex 'EndToEnd' || sanitized=$?
 fi
 
+raced=0
+if [ "${1:-}" != --quick ]; then
+  say "the CUDA kernels run on the CPU with every access watched for races (preset races)"
+  cmake --preset races
+  cmake --build --preset races -j "$jobs"
+  ctest --preset races -j "$jobs" || raced=$?
+fi
+
 say "tests (preset release)"
 tested=0
-ctest --preset release -j "$jobs" || tested=$?
+rm -rf build/kernel-counts
+KOINE_KERNEL_COUNTS=$PWD/build/kernel-counts ctest --preset release -j "$jobs" || tested=$?
+if command -v python3 > /dev/null; then
+  say "what the kernels took when they ran on the CPU"
+  python3 tools/gpu/compile_kernels.py --check --documents --counts build/kernel-counts || tested=$?
+fi
 if [ "$sanitized" -ne 0 ]; then say "the tests under the sanitizers FAILED (see above)"; fi
-exit $((tested != 0 || sanitized != 0))
+if [ "$raced" -ne 0 ]; then say "the tests that look for races FAILED (see above)"; fi
+exit $((tested != 0 || sanitized != 0 || raced != 0))

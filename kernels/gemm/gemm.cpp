@@ -1,6 +1,8 @@
 #include "kernels/gemm/gemm.h"
 
 #include <algorithm>
+#include <bit>
+#include <string>
 
 #include "kernels/gemm/gemm_packed.h"
 #include "kernels/gemm/gemm_portable.h"
@@ -72,12 +74,24 @@ double bytes(const GemmArguments& g) {
          outputs * m * n * static_cast<double>(size_of(g.output_type)) + (g.bias != nullptr ? n * sizeof(float) : 0.0);
 }
 
+/// "nt 16384x4096x1024 bf16 to bf16 gelu": layouts, extents rounded up to powers of two, types, epilogue.
+std::string tuning_key(const GemmArguments& g) {
+  const auto extent = [](std::int64_t value) { return std::bit_ceil(static_cast<std::uint64_t>(value)); };
+  constexpr const char* kEpilogues[] = {"", " gelu", " gelu gradient"};
+  return concatenate(g.transpose_a ? "t" : "n", g.transpose_b ? "t" : "n", " ", extent(g.m), "x", extent(g.n), "x",
+                     extent(g.k), " ", name_of(g.input_type), " to ", name_of(g.output_type),
+                     kEpilogues[static_cast<int>(g.epilogue)], g.bias != nullptr ? " bias" : "",
+                     g.residual != nullptr ? " residual" : "", g.dropout.active() ? " dropout" : "",
+                     g.accumulate ? " accumulate" : "");
+}
+
 Operation<GemmArguments> make_operation() {
   Operation<GemmArguments> table;
   table.name = "gemm";
   table.validate = validate;
   table.flops = flops;
   table.bytes = bytes;
+  table.tuning_key = tuning_key;
   table.variants.push_back({"portable", Device::kCuda, 80, gemm_portable_supports, gemm_portable_workspace, gemm_portable});
 #if defined(KOINE_HAVE_CUDA)
   table.variants.push_back({"vendor", Device::kCuda, 80, gemm_vendor_supports, gemm_vendor_workspace, gemm_vendor});

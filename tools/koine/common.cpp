@@ -105,10 +105,11 @@ std::string chosen_variants(const CommonOptions& common) {
 std::string preferred_variant(const OperationSummary& operation, Device device, int architecture,
                               const ForcedVariants& forced) {
   const auto found = forced.find(operation.name);
-  if (found != forced.end()) return found->second + " (forced)";
+  const bool is_forced = found != forced.end();
   for (const OperationSummary::Variant& variant : operation.variants) {
-    if (variant.device == device && variant.minimum_architecture <= architecture && variant.name != kReference) {
-      return variant.name;
+    if (variant.device != device || variant.minimum_architecture > architecture) continue;
+    if (is_forced ? variant.name == found->second : variant.name != kReference) {
+      return variant.name + (is_forced ? " (forced)" : "");
     }
   }
   return "none";

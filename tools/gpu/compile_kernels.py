@@ -1,0 +1,283 @@
+#!/usr/bin/env python3
+"""Compiles every kernel with nvcc for each architecture and keeps the table of what it takes of a multiprocessor.
+
+    python3 tools/gpu/compile_kernels.py                  compiles, writes kernels/cuda/resources.json and docs/cuda-resources.md
+    python3 tools/gpu/compile_kernels.py --check          compiles, writes nothing; exit code 1 with the differences where the table is another
+    python3 tools/gpu/compile_kernels.py --documents      compiles nothing: docs/cuda-resources.md from the table, as --check looks at it too
+    ... --counts DIR   also the dynamic shared memory of each launch, from what test_kernels of a HOST build wrote there
+                       (KOINE_KERNEL_COUNTS=DIR test_kernels; one file a process)
+    ... --only REGEX   kernel files whose path matches; others keep their rows
+
+Spills and local memory are errors, but for EXCEPTIONS. The options are kernels/CMakeLists.txt's. What a file gave is kept under its sources' hash
+in --cache, so that a second run compiles only what changed. ptxas decides registers: a table made by another release of nvcc is checked for
+spills and kernels, not for numbers. Needs nvcc, c++filt, and Python's standard library.
+"""
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TABLE = ROOT / "kernels" / "cuda" / "resources.json"
+DOCUMENT = ROOT / "docs" / "cuda-resources.md"
+ARCHITECTURES = {"sm_80": "compute_80", "sm_90a": "compute_90a"}
+ONLY_HOPPER = "_sm90.cu"  # files of kernels that need sm_90a
+
+# Kernels (regular expression over file and name, as in the table) that may spill or use local memory, and why.
+EXCEPTIONS = {}
+
+CACHE_FORMAT = "1"  # of what is kept; another where read_ptxas() changes
+
+REGISTERS_OF_A_MULTIPROCESSOR = 65536  # of 8.0 and 9.0; given to warps by 256
+WARPS_OF_A_MULTIPROCESSOR = 64
+
+
+def fail(message):
+    raise SystemExit(f"compile_kernels: {message}")
+
+
+def kernel_options():
+    """The options CMake compiles kernels with, without what ptxas is asked to warn of."""
+    text = (ROOT / "kernels" / "CMakeLists.txt").read_text(encoding="utf-8")
+    found = re.search(r"set\(KERNEL_CUDA_OPTIONS ([^)]*)\)", text)
+    if found is None:
+        fail("kernels/CMakeLists.txt sets no KERNEL_CUDA_OPTIONS")
+    return [option for option in found.group(1).split() if not option.startswith("-Xptxas")]
+
+
+def nvcc_release(nvcc):
+    try:
+        text = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        fail(f"{nvcc} --version: {error}")
+    return re.search(r"V([\d.]+)", text).group(1)
+
+
+def sources_of(path, seen=None):
+    """A file of the project and all it includes, in the order of first use."""
+    seen = {} if seen is None else seen
+    if path in seen or not path.exists():
+        return seen
+    seen[path] = path.read_bytes()
+    for name in re.findall(rb'^\s*#include "([^"]+)"', seen[path], flags=re.MULTILINE):
+        sources_of(ROOT / name.decode(), seen)
+    return seen
+
+
+def compile_one(source, architecture, options, nvcc, release, cache):
+    """What ptxas says of the kernels of one file: {mangled name: numbers}. Kept under the hash of all that can change it."""
+    command = [nvcc, "-std=c++20", "-O3", "-DNDEBUG", *options, "-Xptxas=-v,--warn-on-spills,--warn-on-local-memory-usage",
+               f"-gencode=arch={ARCHITECTURES[architecture]},code={architecture}", f"-I{ROOT}", "-cubin"]
+    digest = hashlib.sha256(" ".join([release, *command[1:]]).replace(str(ROOT), "").encode())
+    digest.update(CACHE_FORMAT.encode())
+    for content in sources_of(source).values():
+        digest.update(hashlib.sha256(content).digest())
+    kept = cache / f"{source.stem}-{architecture}-{digest.hexdigest()[:24]}.json"
+    if kept.exists():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        command += [str(source), "-o", f"{folder}/{source.stem}.cubin", "--keep", "--keep-dir", folder]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0:
+            fail(f"{source.relative_to(ROOT)} for {architecture}:\n{result.stdout}{result.stderr}")
+        ptx = pathlib.Path(folder, f"{source.stem}.ptx").read_text(encoding="utf-8")
+    kernels = read_ptxas(result.stdout + result.stderr)
+    for name, threads in re.findall(r"\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+)", ptx):
+        kernels[name]["threads"] = int(threads)
+    temporary = kept.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(kernels), encoding="utf-8")
+    temporary.replace(kept)
+    return kernels
+
+
+def read_ptxas(text):
+    kernels = {}
+    current = None
+    for line in text.splitlines():
+        entry = re.search(r"Compiling entry function '(\w+)'", line)
+        properties = re.search(r"Function properties for (\w+)", line)
+        stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line)
+        used = re.search(r"Used (\d+) registers", line)
+        if entry:
+            current = kernels.setdefault(entry.group(1), {"threads": 0, "registers": 0, "shared": 0, "stack": 0, "spills": 0})
+        elif properties:  # of a function the kernel calls: its stack counts as the kernel's
+            current = kernels.get(properties.group(1), current)
+        elif stack and current is not None:
+            current["stack"] = max(current["stack"], int(stack.group(1)))
+            current["spills"] += int(stack.group(2)) + int(stack.group(3))
+        elif used and current is not None:
+            current["registers"] = int(used.group(1))
+            shared = re.search(r"(\d+) bytes smem", line)
+            current["shared"] = int(shared.group(1)) if shared else 0
+    return kernels
+
+
+def readable(mangled):
+    """cast_kernel<float, BFloat16, 8> for each mangled name."""
+    if not mangled:
+        return []
+    try:
+        text = subprocess.run(["c++filt", "--no-params"], input="\n".join(mangled), capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        fail(f"c++filt: {error}")
+    names = []
+    for name in text.splitlines():
+        name = re.sub(r"\(anonymous namespace\)::|\bkoine::|\bcuda::|\b_GLOBAL__N__\w+::", "", name)
+        name = re.sub(r"\((?:int|bool|unsigned int|long)\)", "", name)
+        names.append(re.sub(r"^void ", "", name))
+    return names
+
+
+def compile_all(files, options):
+    release = nvcc_release(options.nvcc)
+    cache = pathlib.Path(options.cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    work = [(source, architecture) for source in files for architecture in ARCHITECTURES
+            if architecture == "sm_90a" or not source.name.endswith(ONLY_HOPPER)]
+    rows = {}
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        compiled = list(pool.map(lambda one: compile_one(*one, kernel_options(), options.nvcc, release, cache), work))
+    for (source, architecture), kernels in zip(work, compiled):
+        for name, numbers in zip(readable(list(kernels)), kernels.values()):
+            row = rows.setdefault(f"{source.relative_to(ROOT / 'kernels')}: {name}", {"threads": numbers["threads"]})
+            if architecture in row:
+                fail(f"{source.relative_to(ROOT)} has two kernels that read {name}; give them different names")
+            row[architecture] = {key: numbers[key] for key in ("registers", "shared", "stack", "spills")}
+    return release, dict(sorted(rows.items()))
+
+
+def spilling(rows):
+    """Sentences about kernels that spill or use local memory and may not."""
+    found = []
+    for name, row in rows.items():
+        for architecture in ARCHITECTURES:
+            numbers = row.get(architecture, {"spills": 0, "stack": 0})
+            if (numbers["spills"] or numbers["stack"]) and not any(re.search(pattern, name) for pattern in EXCEPTIONS):
+                found.append(f"{name}, {architecture}: {numbers['spills']} bytes spilled, {numbers['stack']} bytes of local memory")
+    return found
+
+
+def read_counts(folder):
+    """What the host runs of the kernels counted, added up over the processes: {launch name: ...}."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("kernels/*/*.cu"))
+    total = {}
+    files = sorted(pathlib.Path(folder).glob("*.json"))
+    if not files:
+        fail(f"{folder} holds no counts; run test_kernels of a HOST build with KOINE_KERNEL_COUNTS={folder}")
+    for path in files:
+        for one in json.loads(path.read_text(encoding="utf-8")):
+            if f'"{one["kernel"]}"' not in sources:  # a kernel of a test
+                continue
+            kernel = total.setdefault(one["kernel"], {"launches": 0, "threads": 0, "largest_block": 0, "shared": 0})
+            kernel["launches"] += one["launches"]
+            kernel["threads"] += one["threads"]
+            kernel["largest_block"] = max(kernel["largest_block"], one["largest_block"])
+            kernel["shared"] = max(kernel["shared"], one["largest_shared_bytes"])
+    return total
+
+
+def blocks_by_registers(registers, threads):
+    """Blocks of a multiprocessor that registers and threads allow."""
+    warps = -(-threads // 32)
+    by_registers = REGISTERS_OF_A_MULTIPROCESSOR // (-(-max(registers, 1) * 32 // 256) * 256)
+    return min(by_registers, WARPS_OF_A_MULTIPROCESSOR) // warps
+
+
+def document(table):
+    lines = ["# What each CUDA kernel takes of a multiprocessor", "",
+             f"Written by `python3 tools/gpu/compile_kernels.py` (nvcc {table['nvcc']}); `--check` compares it with what the kernels compile to.",
+             "Threads of a block as the kernel declares them, registers of a thread, and the blocks of a multiprocessor that registers and threads",
+             "alone would allow. No kernel has static shared memory, spills or local memory but where a row says so.", "",
+             "| kernel | threads | registers 8.0 | registers 9.0a | blocks 8.0 | blocks 9.0a | remarks |", "|---|---|---|---|---|---|---|"]
+    for name, row in table["kernels"].items():
+        cells = [f"`{name}`", str(row["threads"] or "")]
+        numbers = [row.get(architecture) for architecture in ARCHITECTURES]
+        cells += [str(one["registers"]) if one else "" for one in numbers]
+        cells += [str(blocks_by_registers(one["registers"], row["threads"])) if one and row["threads"] else "" for one in numbers]
+        remarks = [f"{word} {one[key]} bytes ({architecture})" for architecture, one in zip(ARCHITECTURES, numbers) if one
+                   for key, word in (("shared", "static shared memory"), ("stack", "local memory"), ("spills", "spills")) if one[key]]
+        remarks += [reason for pattern, reason in EXCEPTIONS.items() if re.search(pattern, name)]
+        lines.append("| " + " | ".join(cells + ["; ".join(remarks)]) + " |")
+    if table.get("launches"):
+        lines += ["", "Largest block and dynamic shared memory of each launch over the operation suite, run by the host implementation:", "",
+                  "| launch | threads | bytes of shared memory |", "|---|---|---|"]
+        lines += [f"| `{name}` | {one['largest_block']} | {one['shared']} |" for name, one in table["launches"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def one_row_a_line(table):
+    def rows(part):
+        return ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in table.get(part, {}).items())
+
+    return f'{{\n "nvcc": {json.dumps(table["nvcc"])},\n "kernels": {{\n{rows("kernels")}\n }},\n "launches": {{\n{rows("launches")}\n }}\n}}\n'
+
+
+def differences(committed, found, same_release):
+    told = []
+    for name in sorted(committed.keys() | found.keys()):
+        before, after = committed.get(name), found.get(name)
+        if before is None or after is None:
+            told.append(f"{'new' if before is None else 'gone'}: {name}")
+        elif before != after and same_release:
+            told.append(f"changed: {name}\n    table: {json.dumps(before)}\n    now:   {json.dumps(after)}")
+    return told
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--documents", action="store_true")
+    parser.add_argument("--counts", metavar="DIR")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--nvcc", default="nvcc")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--cache", default=str(ROOT / "build-resources"))
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
+    table = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {"nvcc": "", "kernels": {}, "launches": {}}
+    new = dict(table)
+    told = []
+    if not options.documents:
+        files = [path for path in sorted(ROOT.glob("kernels/*/*.cu")) if re.search(options.only, str(path.relative_to(ROOT)))]
+        chosen = {str(path.relative_to(ROOT / "kernels")) for path in files}
+        present = {str(path.relative_to(ROOT / "kernels")) for path in ROOT.glob("kernels/*/*.cu")}
+        release, rows = compile_all(files, options)
+        bad = spilling(rows)
+        if bad:
+            fail("spills or local memory, and not among the EXCEPTIONS:\n  " + "\n  ".join(bad))
+        kept = {name: row for name, row in table["kernels"].items()
+                if name.split(":")[0] not in chosen and (options.only and name.split(":")[0] in present)}
+        new["nvcc"] = release
+        new["kernels"] = dict(sorted({**kept, **rows}.items()))
+        told += differences(table["kernels"], new["kernels"], table["nvcc"] == release)
+        print(f"{len(files)} files, {len(rows)} kernels compiled by nvcc {release}: no spills")
+    if options.counts:
+        counts = read_counts(options.counts)
+        new["launches"] = {name: {"largest_block": one["largest_block"], "shared": one["shared"]} for name, one in sorted(counts.items())}
+        told += differences(table.get("launches", {}), new["launches"], True)
+        print(f"host run: {len(counts)} kernels, {sum(one['launches'] for one in counts.values())} launches, "
+              f"{sum(one['threads'] for one in counts.values())} threads")
+    if options.check:
+        if not DOCUMENT.exists() or DOCUMENT.read_text(encoding="utf-8") != document(table):
+            told.append("docs/cuda-resources.md is not what the table gives")
+        if told:
+            print("\n".join(told), file=sys.stderr)
+            print("the table of resources is not up to date: python3 tools/gpu/compile_kernels.py, and look at the differences", file=sys.stderr)
+        return 1 if told else 0
+    TABLE.write_text(one_row_a_line(new), encoding="utf-8")
+    DOCUMENT.write_text(document(new), encoding="utf-8")
+    print(f"{len(told)} differences written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
