@@ -33,6 +33,7 @@ Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bo
   step_list_ = Memory(device_, "rows of a step", list_bytes);
   batch_list_ = Memory(device_, "rows of a batch", list_bytes);
   if (device_ == Device::kCuda) {
+    slots_ = std::vector<Slot>(kUploads);
     for (Slot& slot : slots_) slot.memory = cuda::PinnedMemory(list_bytes);
     norm_on_host_ = cuda::PinnedMemory(sizeof(float));
   }

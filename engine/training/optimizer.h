@@ -13,7 +13,6 @@
 // pinned memory of kUploads slots, and the host waits only where it is more than so many uploads ahead. All calls use one
 // stream, or streams the caller orders.
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -143,7 +142,7 @@ class Optimizer {
   std::vector<std::int32_t> touched_;  ///< rows of the batches since the last step, ascending
   std::vector<std::int32_t> stepped_;  ///< those of the last step
   std::vector<std::int32_t> merged_;   ///< touched_ while it grows
-  std::array<Slot, kUploads> slots_;
+  std::vector<Slot> slots_;            ///< [kUploads] on a device; on the CPU none: it may be one without CUDA
   std::size_t next_slot_ = 0;
   cuda::PinnedMemory norm_on_host_;
   Memory scratch_memory_;

@@ -111,7 +111,8 @@ const Operation<AttentionForwardArguments>& operation<AttentionForwardArguments>
       {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); }, nullptr,
         attention_forward_portable},
 #ifdef KOINE_HAVE_CUDNN
-       {"vendor", Device::kCuda, 80, attention_forward_vendor_supports,
+       {"vendor", Device::kCuda, 80,
+        [](const Arguments& a) { return !a.shape.relative_bias && attention_forward_vendor_supports(a); },
         [](const Arguments& a) { return attention_forward_vendor_workspace(a.shape); }, attention_forward_vendor},
 #endif
        {"cpu", Device::kCpu, 0, [](const Arguments& a) { return on_cpu(a.shape); },
@@ -134,7 +135,8 @@ const Operation<AttentionBackwardArguments>& operation<AttentionBackwardArgument
         },
         attention_backward_portable},
 #ifdef KOINE_HAVE_CUDNN
-       {"vendor", Device::kCuda, 90, attention_backward_vendor_supports,
+       {"vendor", Device::kCuda, 90,
+        [](const Arguments& a) { return !a.shape.relative_bias && attention_backward_vendor_supports(a); },
         [](const Arguments& a) { return attention_backward_vendor_workspace(a.shape); }, attention_backward_vendor},
 #endif
        {"cpu", Device::kCpu, 0, [](const Arguments& a) { return on_cpu(a.shape); },

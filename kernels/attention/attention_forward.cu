@@ -16,8 +16,8 @@
 // of [64, head size], 40 KiB at 64 and 80 KiB at 128. Everything is deterministic: a row's sums depend on its own sequence
 // only.
 //
-// Head sizes are padded with zeros in shared memory to 32, 64, 80, 96 or 128; larger ones, and fp32, go to
-// attention_plain.cu.
+// Head sizes are padded with zeros in shared memory to 32, 64, 80, 96 or 128; larger ones, fp32, and scores with a relative
+// bias go to attention_plain.cu.
 
 #include "kernels/attention/attention_tile.h"
 

@@ -1,7 +1,8 @@
 #pragma once
 
-// Which variant was measured as the fastest, by operation, architecture and shape. Written by tools/gpu/tune.py from committed
-// results of bench_operations (bench/results/<device>/operations.json); what is not in it runs the first variant that fits.
+// Which variant was measured as the fastest, by operation, architecture and shape. Written by tools/gpu/tune.py from
+// committed results of bench_operations (bench/results/<device>/operations.json); what is not in it runs the first variant
+// that fits.
 
 #include <array>
 #include <string_view>

@@ -1,6 +1,7 @@
 #include "kernels/attention/attention.h"
 
 #include <numeric>
+#include <utility>
 
 #include "tests/kernels/suite.h"
 
@@ -11,6 +12,7 @@ namespace {
 struct Batch {
   std::vector<std::int32_t> cumulative_lengths = {0};
   std::vector<std::uint32_t> examples;
+  std::vector<double> relative_bias;  // [bias_count()], an operand; empty: none
   AttentionShape shape;
 
   Batch(const std::vector<std::int64_t>& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0) {
@@ -44,6 +46,13 @@ struct Batch {
   std::int64_t qkv_count() const { return shape.tokens * shape.qkv_stride; }
   std::int64_t output_count() const { return shape.tokens * shape.output_stride; }
   std::int64_t statistics_count() const { return shape.tokens * shape.heads; }
+  std::int64_t bias_count() const { return shape.heads * (2 * shape.maximum_length - 1); }
+  // bf16 numbers, so that differences of them are exact in fp32.
+  Batch& with_relative_bias() {
+    relative_bias = random_values(bias_count(), 4);
+    for (double& value : relative_bias) value = round_to(DType::kBFloat16, value);
+    return *this;
+  }
 };
 
 template <class Arguments>
@@ -52,6 +61,17 @@ void bind_qkv(Arguments& arguments, void* fused) {
   arguments.query = fused;
   arguments.key = offset_by(fused, arguments.shape.type, third);
   arguments.value = offset_by(fused, arguments.shape.type, 2 * third);
+}
+
+// An operand of the batch's relative bias, if it has one. The arguments have one before the operand is there, too: which
+// variants are usable is asked then.
+template <class Arguments>
+void add_relative_bias(Case<Arguments>& test_case, const Batch& batch) {
+  if (batch.relative_bias.empty()) return;
+  static const float any = 0;
+  test_case.arguments.shape.relative_bias = &any;
+  test_case.input_fp32("relative_bias", batch.relative_bias,
+                       [](auto& arguments, void* bias) { arguments.shape.relative_bias = static_cast<const float*>(bias); });
 }
 
 void bind_d_qkv(AttentionBackwardArguments& arguments, void* fused) {
@@ -84,6 +104,7 @@ Case<AttentionForwardArguments> forward_case(const std::string& name, const Batc
   test_case.output("output", batch.output_count(), [](auto& arguments, void* data) { arguments.output = data; });
   test_case.output_fp32("log_sum_exp", batch.statistics_count(),
                         [](auto& arguments, void* data) { arguments.log_sum_exp = static_cast<float*>(data); });
+  add_relative_bias(test_case, batch);
   const Outcome truth = reference_in_double(test_case);
   test_case.operands[1].accumulation = chain_error(batch.shape, truth.values(1));
   test_case.operands[2].accumulation = chain_error(batch.shape, truth.values(2));
@@ -103,7 +124,18 @@ Case<AttentionBackwardArguments> backward_case(const Batch& batch, const Case<At
   test_case.input("d_output", random_values(batch.output_count(), 2),
                   [](auto& arguments, void* data) { arguments.d_output = data; });
   test_case.output("d_qkv", batch.qkv_count(), bind_d_qkv);
-  test_case.operands[4].accumulation = chain_error(batch.shape, reference_in_double(test_case).values(4));
+  add_relative_bias(test_case, batch);
+  if (!batch.relative_bias.empty()) {
+    test_case.in_out_fp32("d_relative_bias", random_values(batch.bias_count(), 5),
+                          [](auto& arguments, void* data) { arguments.d_relative_bias = static_cast<float*>(data); });
+  }
+  const Outcome truth = reference_in_double(test_case);
+  test_case.operands[4].accumulation = chain_error(batch.shape, truth.values(4));
+  if (!batch.relative_bias.empty()) {
+    AttentionShape sums = batch.shape;  // chains over the positions of all sequences
+    sums.maximum_length = sums.tokens;
+    test_case.operands[6].accumulation = chain_error(sums, truth.values(6));
+  }
   return test_case;
 }
 
@@ -180,6 +212,57 @@ TEST(Attention, ScalesThatAreNotPositive) {
   }
 }
 
+// More sequences than warps that share them out; distances in several tiles; heads that several blocks share; longer
+// sequences allowed than there are.
+TEST(Attention, RelativeBias) {
+  Batch mixed({0, 45, 0, 7, 64, 1, 32, 0, 31, 33, 5, 2}, 2, 16, 0.1f);
+  mixed.shape.maximum_length = 70;
+  check_both("relative bias, mixed", mixed.with_relative_bias());
+  check_both("relative bias, several tiles", Batch({127, 66}, 1, 8, 0.1f).with_relative_bias(), false, {DType::kFloat32});
+  check_both("relative bias, wide heads", Batch({9, 40}, 2, 130).with_relative_bias(), false, {DType::kBFloat16});
+  check_both("relative bias, one token", Batch({1}, 2, 16).with_relative_bias());
+  Batch nothing({0, 0}, 2, 16);
+  const float bias = 0;
+  nothing.shape.relative_bias = &bias;
+  check_both("relative bias, no tokens", nothing);
+}
+
+TEST(Attention, RelativeBiasWithoutItsGradient) {
+  Batch batch({40, 3}, 2, 16, 0.1f);
+  batch.with_relative_bias();
+  Case<AttentionForwardArguments> forward = forward_case("bias without gradient", batch, random_values(batch.qkv_count()));
+  Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  backward.operands.pop_back();
+  check_variants(backward);
+}
+
+// Queries of 0, and a bias of 200 for the key two behind: every query has that key's value, or, where there is none, the
+// mean of its sequence's values.
+TEST(Attention, RelativeBiasIsOfKeyMinusQuery) {
+  Batch batch({6, 4}, 1, 2);
+  batch.relative_bias.assign(11, 0);
+  batch.relative_bias[2 + 5] = 200;
+  std::vector<double> qkv(60, 0);
+  for (std::int64_t token = 0; token < 10; ++token)
+    qkv[static_cast<std::size_t>(token * 6 + 4)] = static_cast<double>(token);
+  Case<AttentionForwardArguments> forward = forward_case("two behind", batch, std::move(qkv));
+  check_variants(forward);
+  const Outcome outcome = reference_in_double(forward);
+  const std::vector<double> expected = {2, 3, 4, 5, 2.5, 2.5, 8, 9, 7.5, 7.5};
+  for (std::int64_t i = 0; i < 10; ++i) EXPECT_NEAR(outcome.value(1, 2 * i), expected[static_cast<std::size_t>(i)], 1e-12);
+}
+
+TEST(Attention, RelativeBiasWhereItIsNotTaken) {
+  const Batch batch({5}, 2, 4);
+  const float bias = 0;
+  AttentionForwardArguments forward{batch.shape};
+  AttentionBackwardArguments backward{batch.shape};
+  EXPECT_EQ(choose_variant(Context{}, forward).name, "cpu");
+  forward.shape.relative_bias = backward.shape.relative_bias = &bias;
+  EXPECT_THROW(choose_variant(Context{}, forward), Error);
+  EXPECT_THROW(choose_variant(Context{}, backward), Error);
+}
+
 // What the host knows of a batch on a device.
 TEST(Attention, CountsFlopsWithoutTheLengthsOnTheDevice) {
   const Batch batch({5, 3, 0}, 2, 4);
@@ -227,6 +310,28 @@ TEST(Attention, GradientsAreDifferencesOfTheForward) {
       return dot(reference_in_double(forward).values(1), backward.operands[3].values);
     };
     check_gradient("qkv", loss, backward.operands[0].values, reference_in_double(backward).values(4));
+  }
+}
+
+TEST(Attention, GradientsOfARelativeBiasAreDifferencesOfTheForward) {
+  for (const float rate : {0.0f, 0.4f}) {
+    Batch batch({4, 0, 1, 9}, 2, 3, rate);
+    batch.shape.maximum_length = 10;
+    batch.with_relative_bias();
+    Case<AttentionForwardArguments> forward = forward_case("differences", batch, random_values(batch.qkv_count()));
+    Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+    backward.operands[6].values.assign(backward.operands[6].values.size(), 0);
+    const Outcome gradients = reference_in_double(backward);
+    const auto loss_of = [&](std::size_t operand) {
+      return [&, operand](const std::vector<double>& values) {
+        const std::vector<double> before = std::exchange(forward.operands[operand].values, values);
+        const double loss = dot(reference_in_double(forward).values(1), backward.operands[3].values);
+        forward.operands[operand].values = before;
+        return loss;
+      };
+    };
+    check_gradient("qkv", loss_of(0), backward.operands[0].values, gradients.values(4));
+    check_gradient("relative_bias", loss_of(3), backward.operands[5].values, gradients.values(6));
   }
 }
 
@@ -411,6 +516,14 @@ TEST(Attention, SaysWhichShapeIsWrong) {
   EXPECT_TRUE(says(message([](Arguments&, Batch& b) { b.cumulative_lengths[2] = 9; }), "run from 0 to 9"));
   EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.key = nullptr; }), "query, key or value is null"));
   EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.dropout.rate = 1; }), "dropout rate 1 "));
+
+  std::vector<float> memory(4096);
+  const Batch batch({5, 3}, 2, 4);
+  AttentionBackwardArguments backward{batch.shape};
+  bind_qkv(backward, memory.data());
+  bind_d_qkv(backward, memory.data());
+  backward.output = backward.d_output = backward.log_sum_exp = backward.d_relative_bias = memory.data();
+  EXPECT_THROW(operation<AttentionBackwardArguments>().validate(backward), Error);
 }
 
 }  // namespace
