@@ -299,6 +299,23 @@ TEST_P(DeviceModel, AnInterruptedRunContinuesBitForBit) {
   std::filesystem::remove_all(folder);
 }
 
+// Another device gives other bits, so a run stays where it began.
+TEST_P(DeviceModel, ARunDoesNotContinueElsewhere) {
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / concatenate("koine_moved_run_", getpid());
+  std::filesystem::remove_all(folder);
+  Recorder before;
+  before.stop_behind = 1;
+  run(*model_on(Device::kCpu, GetParam(), HeadKind::kSequence, DType::kFloat32), before, folder);
+  Recorder after;
+  try {
+    run(*model_on(Device::kCuda, GetParam(), HeadKind::kSequence, DType::kFloat32), after, folder, true);
+    FAIL() << "the run went on elsewhere";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("device = cpu"), std::string::npos) << error.what();
+  }
+  std::filesystem::remove_all(folder);
+}
+
 TEST_P(DeviceModel, AGradientThatIsNotFiniteChangesNothingAndNamesItsStep) {
   const auto model = model_on(Device::kCuda, GetParam(), HeadKind::kSequence, DType::kFloat32);
   std::vector<float> weights = model->parameters().read_all(Buffer::kMaster);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "kernels/cuda/runtime.h"
 #include "program.h"
 
 namespace koine {
@@ -86,7 +87,19 @@ TEST_F(BadInput, BothSpellingsOfAnOptionAreKnown) {
 
 TEST_F(BadInput, MissingArgument) { expect_mistake(run_koine({"train", "--task", "mnli"}), {"--model", "required"}); }
 
-TEST_F(BadInput, NoCuda) { expect_mistake(run_koine({"doctor", "--device", "cuda"}), {"CUDA"}); }
+TEST_F(BadInput, NoCuda) {
+  if (!cuda::on_host() && cuda::device_count() > 0) GTEST_SKIP() << "there is a device here";
+  expect_mistake(run_koine({"doctor", "--device", "cuda"}), {"CUDA"});
+  if (!cuda::on_host()) expect_mistake(run_koine({"doctor", "--device", "cuda-on-cpu"}), {"real CUDA kernels"});
+}
+
+TEST_F(BadInput, TheGoodInputTrainsOnCudaKernels) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  const Outcome outcome = train(model(), data(), {"--device", cuda::on_host() ? "cuda-on-cpu" : "cuda"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_TRUE(fs::exists(folder_ / "output/model/model.safetensors"));
+  EXPECT_TRUE(fs::exists(folder_ / "output/done.json"));
+}
 
 TEST_F(BadInput, UnknownTask) {
   expect_mistake(run_koine({"evaluate", "--task", "xnly", "--model", model(), "--data", data(), "--output", output()}),

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cuda/runtime.h"
 #include "program.h"
 
 namespace koine {
@@ -71,6 +72,24 @@ TEST_F(Command, EncodeWritesNumpyAndSafetensors) {
   EXPECT_EQ(npy.substr(npy.size() - kBytes), tensors.substr(tensors.size() - kBytes)) << "both hold the same values";
   const Outcome inspected = run_koine({"inspect", at("vectors.safetensors")});
   EXPECT_NE(inspected.output.find("[12, 16]"), std::string::npos) << inspected.output;
+}
+
+TEST_F(Command, EncodesOnCudaKernelsAsOnTheCpu) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  const auto encoded = [&](const std::string& device) {
+    const Outcome outcome =
+        run_koine({"encode", "--model", at("model"), "--input", at("data/tatoeba/v1/tatoeba.deu-eng.deu"), "--output",
+                   at(device + ".npy"), "--precision", "fp32", "--device", device, "--quiet"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+    const std::string npy = read_text(at(device + ".npy"));
+    std::vector<float> values(12 * 16);
+    std::memcpy(values.data(), npy.data() + npy.size() - values.size() * sizeof(float), values.size() * sizeof(float));
+    return values;
+  };
+  const std::vector<float> on_cpu = encoded("cpu");
+  const std::vector<float> on_device = encoded(cuda::on_host() ? "cuda-on-cpu" : "cuda");
+  // Sums in another order, of values of size 1 in two layers: some roundings of fp32.
+  for (std::size_t i = 0; i < on_cpu.size(); ++i) ASSERT_NEAR(on_cpu[i], on_device[i], 1e-5) << i;
 }
 
 TEST_F(Command, InspectShowsAModel) {

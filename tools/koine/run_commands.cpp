@@ -33,7 +33,8 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
   const RunOutcome outcome = run_experiment(experiment, options);
   write_outcome(experiment, options, outcome);
   if (outcome.interrupted) {
-    std::cerr << "koine: interrupted; `" << again << "` continues where it stopped" << std::endl;
+    const std::string device = common.device == "auto" ? "" : " --device " + common.device;
+    std::cerr << "koine: interrupted; `" << again << device << "` continues where it stopped" << std::endl;
     return kExitInterrupted;
   }
   print(results_table(outcome.rows, report_details(experiment, options, outcome)));
