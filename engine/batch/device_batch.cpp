@@ -91,21 +91,25 @@ class Packer {
   Packer(void* pinned, void* device, std::size_t capacity)
       : pinned_(static_cast<std::byte*>(pinned)), device_(static_cast<std::byte*>(device)), capacity_(capacity) {}
 
+  /// `room`: elements to leave room for, where what follows is to lie in the same place whatever `count` is.
   template <class T>
-  const T* add(const T* values, std::size_t count) {
+  const T* add(const T* values, std::size_t count, std::size_t room = 0) {
     const std::size_t bytes = count * sizeof(T);
-    check(used_ + round_up(bytes) <= capacity_, "a batch is larger than the memory reserved for batches");
+    const std::size_t reserved = round_up(std::max(count, room) * sizeof(T));
+    check(used_ + reserved <= capacity_, "a batch is larger than the memory reserved for batches");
     if (bytes > 0) std::memcpy(pinned_ + used_, values, bytes);
     const auto* place = reinterpret_cast<const T*>(device_ + used_);
-    used_ += round_up(bytes);
+    used_ += reserved;
     return place;
   }
   template <class T>
   const T* add(const std::vector<T>& values) {
     return add(values.data(), values.size());
   }
-  TokenOrder add(const PackedBatch::Order& order) {
-    return {std::ssize(order.keys), add(order.keys), add(order.starts), add(order.tokens)};
+  /// An order lists the tokens without the padding: of these, batches of one size have different numbers.
+  TokenOrder add(const PackedBatch::Order& order, std::int64_t tokens) {
+    return {std::ssize(order.keys), add(order.keys), add(order.starts),
+            add(order.tokens.data(), order.tokens.size(), static_cast<std::size_t>(tokens))};
   }
   std::size_t used() const { return used_; }
 
@@ -170,8 +174,8 @@ BatchView BatchUploader::upload(const PackedBatch& batch, std::uint32_t step, fl
   view.zero_positions = packer.add(zeros);
   view.token_examples = packer.add(batch.token_examples);
   view.sequence_examples = packer.add(batch.sequence_examples);
-  view.by_id = packer.add(batch.by_id);
-  view.by_position = packer.add(batch.by_position);
+  view.by_id = packer.add(batch.by_id, batch.tokens);
+  view.by_position = packer.add(batch.by_position, batch.tokens);
   view.labels = packer.add(batch.labels);
   view.counted_tokens = packer.add(batch.counted_tokens);
   view.counted_token_labels = packer.add(batch.counted_token_labels);

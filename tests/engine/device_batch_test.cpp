@@ -166,6 +166,37 @@ TEST(BatchUploader, BringsEveryArrayToTheSamePlace) {
   EXPECT_EQ(cuda::trace().allocations, allocations);
 }
 
+// Work recorded for one batch is run for others of its padded size, so every array of theirs has to lie where its did.
+TEST(BatchUploader, BatchesOfOnePaddedSizeLieInTheSamePlaces) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  BatchUploader uploader(1024);
+  const cuda::Stream stream;
+  const auto places = [&](const std::vector<std::int64_t>& lengths) {
+    PackedBatch batch = batch_of(HeadKind::kSpan, lengths);
+    pad_to_common_size(batch, 1, 1024, 512);
+    EXPECT_EQ(batch.tokens, 128);
+    EXPECT_EQ(batch.sequences, 8);
+    const BatchView view = uploader.upload(batch, 1, 1, stream.handle());
+    cuda::synchronize(stream.handle());
+    return std::vector<const void*>{view.ids,
+                                    view.positions,
+                                    view.cumulative_lengths,
+                                    view.zero_positions,
+                                    view.token_examples,
+                                    view.sequence_examples,
+                                    view.by_id.keys,
+                                    view.by_id.starts,
+                                    view.by_id.tokens,
+                                    view.by_position.keys,
+                                    view.by_position.starts,
+                                    view.by_position.tokens,
+                                    view.labels,
+                                    view.step_from,
+                                    view.gradient_scale_from};
+  };
+  EXPECT_EQ(places({20, 20, 12, 10}), places({20, 20, 20, 10}));  // 62 and 70 tokens
+}
+
 // The worst batch of a size: every sequence one token, every token another id and counted.
 TEST(BatchUploader, HasRoomForTheLargestBatch) {
   if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";

@@ -121,13 +121,6 @@ DeviceMemory::~DeviceMemory() {
   cudaFree(data_);
   device_bytes -= static_cast<std::int64_t>(bytes_);
 }
-DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
 
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
@@ -138,13 +131,6 @@ PinnedMemory::~PinnedMemory() {
   if (data_ == nullptr) return;
   cudaDeviceSynchronize();
   cudaFreeHost(data_);
-}
-PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
 }
 
 Stream::Stream() {
@@ -161,11 +147,6 @@ Event::Event() {
 }
 Event::~Event() {
   if (handle_ != nullptr) cudaEventDestroy(event_of(handle_));
-}
-Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-Event& Event::operator=(Event&& other) noexcept {
-  std::swap(handle_, other.handle_);
-  return *this;
 }
 void Event::record(void* stream) {
   require_success(cudaEventRecord(event_of(handle_), stream_of(stream)), "recording an event");
@@ -191,11 +172,6 @@ double Event::milliseconds(const Event& begin, const Event& end) {
 
 Graph::~Graph() {
   if (handle_ != nullptr) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(handle_));
-}
-Graph::Graph(Graph&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-Graph& Graph::operator=(Graph&& other) noexcept {
-  std::swap(handle_, other.handle_);
-  return *this;
 }
 void Graph::begin_recording(void* stream) {
   require_success(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal),

@@ -270,14 +270,6 @@ DeviceMemory::~DeviceMemory() {
   machine.memory.erase(found);
 }
 
-DeviceMemory::DeviceMemory(DeviceMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
 PinnedMemory::PinnedMemory(std::size_t bytes) : data_(bytes == 0 ? nullptr : ::operator new(bytes)), bytes_(bytes) {
   if (bytes == 0) return;
   std::memset(data_, 0xff, bytes);  // whoever reads results before they are there reads NaN
@@ -291,13 +283,6 @@ PinnedMemory::~PinnedMemory() {
     finish_quietly();
   }
   ::operator delete(data_);
-}
-PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
 }
 
 // --- streams and events ---
@@ -324,11 +309,6 @@ Stream::~Stream() {
 
 Event::Event() : handle_(new std::shared_ptr<EventState>(std::make_shared<EventState>())) {}
 Event::~Event() { delete static_cast<std::shared_ptr<EventState>*>(handle_); }
-Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-Event& Event::operator=(Event&& other) noexcept {
-  std::swap(handle_, other.handle_);
-  return *this;
-}
 
 void Event::record(void* stream) {
   Machine& machine = Machine::get();
@@ -390,11 +370,6 @@ double Event::milliseconds(const Event& begin, const Event& end) {
 // --- graphs ---
 
 Graph::~Graph() { delete static_cast<std::vector<std::function<void()>>*>(handle_); }
-Graph::Graph(Graph&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-Graph& Graph::operator=(Graph&& other) noexcept {
-  std::swap(handle_, other.handle_);
-  return *this;
-}
 
 void Graph::begin_recording(void* stream) {
   const std::lock_guard lock(Machine::get().mutex);
