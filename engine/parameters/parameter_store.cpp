@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/parameters/host_copy.h"
 #include "kernels/cast/cast.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
@@ -126,26 +127,12 @@ float* ParameterStore::flat(Buffer buffer) const {
 
 void ParameterStore::copy_out(const float* from, float* to, std::int64_t count) const {
   check(from != nullptr, "parameters without training state have no gradients and moments");
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  if (device_ == Device::kCpu) {
-    std::memcpy(to, from, bytes);
-    return;
-  }
-  cuda::synchronize_device();
-  cuda::copy_to_host(to, from, bytes, nullptr);
-  cuda::synchronize(nullptr);
+  copy_to_host(device_, to, from, static_cast<std::size_t>(count) * sizeof(float));
 }
 
 void ParameterStore::copy_in(const float* from, float* to, std::int64_t count) {
   check(to != nullptr, "parameters without training state have no gradients and moments");
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  if (device_ == Device::kCpu) {
-    std::memcpy(to, from, bytes);
-    return;
-  }
-  cuda::synchronize_device();
-  cuda::copy_to_device(to, from, bytes, nullptr);
-  cuda::synchronize(nullptr);
+  copy_from_host(device_, to, from, static_cast<std::size_t>(count) * sizeof(float));
 }
 
 void ParameterStore::read(Buffer buffer, int index, float* values) const {

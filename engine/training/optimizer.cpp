@@ -7,6 +7,7 @@
 #include <iterator>
 #include <limits>
 
+#include "engine/parameters/host_copy.h"
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -102,24 +103,13 @@ Optimizer::Segments Optimizer::in_memory(std::vector<FlatSegment> list) const {
   for (const FlatSegment& segment : list) result.elements += segment.count();
   const std::size_t bytes = list.size() * sizeof(FlatSegment);
   result.list = Memory(device_, "list of parameters", bytes);
-  copy_in(result.list.as<void>(), list.data(), bytes);
+  copy_from_host(device_, result.list.as<void>(), list.data(), bytes);
   return result;
-}
-
-void Optimizer::copy_in(void* to, const void* from, std::size_t bytes) const {
-  if (bytes == 0) return;
-  if (device_ == Device::kCpu) {
-    std::memcpy(to, from, bytes);
-    return;
-  }
-  cuda::synchronize_device();
-  cuda::copy_to_device(to, from, bytes, nullptr);
-  cuda::synchronize(nullptr);
 }
 
 void Optimizer::fill_last_steps(std::int32_t step) {
   const std::vector<std::int32_t> values(static_cast<std::size_t>(store_.table()[table_index_].rows()), step);
-  copy_in(last_step_.as<void>(), values.data(), values.size() * sizeof(std::int32_t));
+  copy_from_host(device_, last_step_.as<void>(), values.data(), values.size() * sizeof(std::int32_t));
 }
 
 void Optimizer::reserve_history(std::int64_t steps) {

@@ -115,7 +115,6 @@ class Optimizer {
   Segments in_memory(std::vector<FlatSegment> list) const;
   void reserve_history(std::int64_t steps);
   void fill_last_steps(std::int32_t step);
-  void copy_in(void* to, const void* from, std::size_t bytes) const;
   void upload(const Context& context, const Memory& list, const Numbers& numbers, const std::vector<std::int32_t>& rows,
               bool into_history);
   Context with_scratch(const Context& context);
