@@ -55,8 +55,12 @@ struct Options {
     return ("," + values.at("expect") + ",").find("," + what + ",") != std::string::npos;
   }
   bool training() const { return values.at("mode") == "train"; }
-  DType type() const { return values.at("precision") == "bf16" ? DType::kBFloat16 : DType::kFloat32; }
-  Device device() const { return values.at("device") == "cuda" ? Device::kCuda : Device::kCpu; }
+  Execution execution() const {
+    Execution execution;
+    execution.device = values.at("device") == "cuda" ? Device::kCuda : Device::kCpu;
+    execution.precision = values.at("precision") == "bf16" ? DType::kBFloat16 : DType::kFloat32;
+    return execution;
+  }
 };
 
 Options parse(int count, char** arguments) {
@@ -96,8 +100,7 @@ class Stepper {
  public:
   Stepper(const Options& options, const XlmrConfig& config, bool training) : training_(training) {
     ModelOptions model_options;
-    model_options.device = options.device();
-    model_options.precision = options.type();
+    model_options.execution = options.execution();
     model_options.training = training;
     if (training) model_options.heads = heads();
     model_ = options["model"].empty() ? make_xlmr(config, model_options) : load_xlmr(options["model"], model_options);
@@ -179,9 +182,8 @@ Json memory_result(const Options& options, const XlmrConfig& config, std::int64_
   MemoryQuestion question;
   question.config = config;
   if (options.training()) question.heads = Stepper::heads();
-  question.precision = options.type();
+  question.execution = options.execution();
   question.training = options.training();
-  question.device = options.device();
   question.tokens = tokens;
   const double estimate = estimate_memory(question).back().bytes;
   Json result = {{"estimated_bytes", estimate}};
@@ -229,11 +231,11 @@ bool as_expected(const Options& options, const Json& result) {
 
 double ceiling(Machine& machine, const Options& options) {
   const std::int64_t size = options["size"] == "tiny" ? 64 : machine.on_device() ? 8192 : 2048;
-  return product_rate(machine, options.type(), size);
+  return product_rate(machine, options.execution().precision, size);
 }
 
 int measure(const Options& options) {
-  Machine machine(options.device());
+  Machine machine(options.execution().device);
   require(machine.measures() || options["size"] == "tiny", "this build runs CUDA kernels on the CPU: only with --size tiny");
   const bool on_device = machine.on_device();
   const XlmrConfig config = config_of(options);
@@ -296,7 +298,7 @@ int serve(const Options& options) {
     largest = std::max(largest, work.largest_batch());
   }
   stepper.reserve(largest);
-  const bool on_device = options.device() == Device::kCuda;
+  const bool on_device = options.execution().device == Device::kCuda;
   std::cout << Json{{"ready", true}, {"device", on_device ? cuda::device_properties(0).name : "cpu"}}.dump() << std::endl;
   for (std::string command, name; std::cin >> command && command != "quit";) {
     std::cin >> name;

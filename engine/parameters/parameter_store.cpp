@@ -1,11 +1,9 @@
 #include "engine/parameters/parameter_store.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
-#include "engine/parameters/host_copy.h"
 #include "kernels/cast/cast.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
@@ -14,7 +12,7 @@
 namespace koine {
 namespace {
 
-// Elements one thread fills, copies or clears at a time.
+// Elements one thread copies at a time.
 constexpr std::int64_t kGrain = 1 << 16;
 
 // FNV-1a, 64 bit, names a parameter's stream of random numbers: the same value on every machine, which std::hash does not
@@ -23,12 +21,6 @@ std::uint64_t hash_of(std::string_view text) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   for (const char character : text) hash = (hash ^ static_cast<unsigned char>(character)) * 0x100000001b3u;
   return hash;
-}
-
-void fill_zero(void* data, std::int64_t bytes) {
-  parallel_ranges(bytes, kGrain * 4, [&](std::int64_t begin, std::int64_t end) {
-    std::memset(static_cast<std::byte*>(data) + begin, 0, static_cast<std::size_t>(end - begin));
-  });
 }
 
 std::size_t bytes_of(const ParameterTable& table, DType type) {
@@ -52,39 +44,29 @@ std::vector<ParameterStore::Footprint> ParameterStore::footprint(const Parameter
 ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool training, Device device)
     : table_(std::move(table)), compute_type_(compute_type), device_(device) {
   check(device == Device::kCpu || compute_type != DType::kFloat64, "fp64 is the references', which run on the CPU");
-  master_ = static_cast<float*>(allocate("master weights", DType::kFloat32));
-  if (compute_type != DType::kFloat32) working_ = allocate("working weights", compute_type);
+  const std::size_t bytes = bytes_of(table_, DType::kFloat32);
+  master_ = Buffer::zeroed(device, "master weights", bytes);
+  if (compute_type != DType::kFloat32) working_ = Buffer::zeroed(device, "working weights", bytes_of(table_, compute_type));
   if (training) {
-    gradient_ = static_cast<float*>(allocate("gradients", DType::kFloat32));
-    first_moment_ = static_cast<float*>(allocate("first moments", DType::kFloat32));
-    second_moment_ = static_cast<float*>(allocate("second moments", DType::kFloat32));
+    gradient_ = Buffer::zeroed(device, "gradients", bytes);
+    first_moment_ = Buffer::zeroed(device, "first moments", bytes);
+    second_moment_ = Buffer::zeroed(device, "second moments", bytes);
   }
 }
 
-// Every element is written once, also those between parameters, which whole-buffer operations read.
-void* ParameterStore::allocate(const char* name, DType type) {
-  const std::size_t bytes = bytes_of(table_, type);
-  if (device_ == Device::kCuda) {
-    device_blocks_.emplace_back(name, bytes);
-    cuda::fill_with_zero(device_blocks_.back().data(), bytes, nullptr);
-    cuda::synchronize(nullptr);
-    return device_blocks_.back().data();
-  }
-  blocks_.push_back(std::make_unique<StackMemory>(name, bytes + StackMemory::kAlignment));  // room for a debug build's guard
-  void* memory = blocks_.back()->allocate(name, bytes);
-  fill_zero(memory, static_cast<std::int64_t>(bytes));
-  return memory;
+float* ParameterStore::at(const Buffer& values, int index) const {
+  return values.empty() ? nullptr : values.as<float>() + table_[index].offset;
 }
 
 const void* ParameterStore::working(int index) const {
   const std::size_t offset = static_cast<std::size_t>(table_[index].offset);
-  if (working_ == nullptr) return master_ + offset;
-  return static_cast<const std::byte*>(working_) + offset * size_of(compute_type_);
+  if (working_.empty()) return master_.as<float>() + offset;
+  return working_.as<std::byte>() + offset * size_of(compute_type_);
 }
 
 BFloat16* ParameterStore::working_bfloat16(int index) {
   if (compute_type_ != DType::kBFloat16) return nullptr;
-  return static_cast<BFloat16*>(working_) + table_[index].offset;
+  return working_.as<BFloat16>() + table_[index].offset;
 }
 
 void ParameterStore::initialise(std::uint32_t seed, double standard_deviation, bool heads_only) {
@@ -108,74 +90,63 @@ void ParameterStore::initialise_one(int index, std::uint32_t seed, double standa
       std::fill_n(values, spec.count(), 1.0f);
       break;
   }
-  if (device_ == Device::kCuda) copy_in(values, master(index), spec.count());
+  if (device_ == Device::kCuda) write(Values::kMaster, index, values);
 }
 
-float* ParameterStore::flat(Buffer buffer) const {
-  switch (buffer) {
-    case Buffer::kMaster:
+const Buffer& ParameterStore::buffer(Values values) const {
+  check(values == Values::kMaster || training(), "parameters without training state have no gradients and moments");
+  switch (values) {
+    case Values::kMaster:
       return master_;
-    case Buffer::kGradient:
+    case Values::kGradient:
       return gradient_;
-    case Buffer::kFirstMoment:
+    case Values::kFirstMoment:
       return first_moment_;
-    case Buffer::kSecondMoment:
+    case Values::kSecondMoment:
       return second_moment_;
   }
-  throw Error("unknown buffer of parameters");
+  throw Error("unknown values of parameters");
 }
 
-void ParameterStore::copy_out(const float* from, float* to, std::int64_t count) const {
-  check(from != nullptr, "parameters without training state have no gradients and moments");
-  copy_to_host(device_, to, from, static_cast<std::size_t>(count) * sizeof(float));
+Buffer& ParameterStore::buffer(Values values) { return const_cast<Buffer&>(std::as_const(*this).buffer(values)); }
+
+void ParameterStore::read(Values values, int index, float* to) const {
+  const ParameterSpec& spec = table_[index];
+  buffer(values).read(to, static_cast<std::size_t>(spec.count()) * sizeof(float),
+                      static_cast<std::size_t>(spec.offset) * sizeof(float));
 }
 
-void ParameterStore::copy_in(const float* from, float* to, std::int64_t count) {
-  check(to != nullptr, "parameters without training state have no gradients and moments");
-  copy_from_host(device_, to, from, static_cast<std::size_t>(count) * sizeof(float));
+void ParameterStore::write(Values values, int index, const float* from) {
+  const ParameterSpec& spec = table_[index];
+  buffer(values).write(from, static_cast<std::size_t>(spec.count()) * sizeof(float),
+                       static_cast<std::size_t>(spec.offset) * sizeof(float));
 }
 
-void ParameterStore::read(Buffer buffer, int index, float* values) const {
-  copy_out(flat(buffer) == nullptr ? nullptr : flat(buffer) + table_[index].offset, values, table_[index].count());
+std::vector<float> ParameterStore::read_all(Values values) const {
+  std::vector<float> all(static_cast<std::size_t>(table_.elements()));
+  buffer(values).read(all.data(), all.size() * sizeof(float));
+  return all;
 }
 
-void ParameterStore::write(Buffer buffer, int index, const float* values) {
-  copy_in(values, flat(buffer) == nullptr ? nullptr : flat(buffer) + table_[index].offset, table_[index].count());
-}
-
-std::vector<float> ParameterStore::read_all(Buffer buffer) const {
-  std::vector<float> values(static_cast<std::size_t>(table_.elements()));
-  copy_out(flat(buffer), values.data(), table_.elements());
-  return values;
-}
-
-void ParameterStore::write_all(Buffer buffer, const std::vector<float>& values) {
-  check(std::ssize(values) == table_.elements(), "values of another model");
-  copy_in(values.data(), flat(buffer), table_.elements());
+void ParameterStore::write_all(Values values, const std::vector<float>& from) {
+  check(std::ssize(from) == table_.elements(), "values of another model");
+  buffer(values).write(from.data(), from.size() * sizeof(float));
 }
 
 void ParameterStore::refresh_working(const Context& context) {
   if (compute_type_ == DType::kBFloat16) {
-    cast(context, {table_.elements(), DType::kFloat32, DType::kBFloat16, master_, working_});
+    cast(context, {table_.elements(), DType::kFloat32, DType::kBFloat16, master_.data(), working_.data()});
   } else if (compute_type_ == DType::kFloat64) {
+    const auto* master = master_.as<float>();
     parallel_ranges(table_.elements(), kGrain, [&](std::int64_t begin, std::int64_t end) {
-      std::copy(master_ + begin, master_ + end, static_cast<double*>(working_) + begin);
+      std::copy(master + begin, master + end, working_.as<double>() + begin);
     });
   }
 }
 
 void ParameterStore::reset_training_state() {
   check(training(), "parameters without training state have none to reset");
-  const auto bytes = static_cast<std::int64_t>(bytes_of(table_, DType::kFloat32));
-  if (device_ == Device::kCuda) cuda::synchronize_device();
-  for (float* buffer : {gradient_, first_moment_, second_moment_}) {
-    if (device_ == Device::kCuda) {
-      cuda::fill_with_zero(buffer, static_cast<std::size_t>(bytes), nullptr);
-    } else {
-      fill_zero(buffer, bytes);
-    }
-  }
-  if (device_ == Device::kCuda) cuda::synchronize(nullptr);
+  for (Buffer* buffer : {&gradient_, &first_moment_, &second_moment_}) buffer->fill_with_zero();
 }
 
 }  // namespace koine

@@ -3,14 +3,12 @@
 // The memory of a model's parameters: flat buffers laid out by its ParameterTable, on the CPU or on a device.
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/parameters/parameter_table.h"
+#include "kernels/common/buffer.h"
 #include "kernels/common/registry.h"
-#include "kernels/common/stack_memory.h"
-#include "kernels/cuda/runtime.h"
 
 namespace koine {
 
@@ -29,31 +27,31 @@ class ParameterStore {
   };
   static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training);
 
-  enum class Buffer { kMaster, kGradient, kFirstMoment, kSecondMoment };
+  enum class Values { kMaster, kGradient, kFirstMoment, kSecondMoment };
 
   ParameterStore(ParameterTable table, DType compute_type, bool training, Device device = Device::kCpu);
 
   const ParameterTable& table() const { return table_; }
   DType compute_type() const { return compute_type_; }
-  bool training() const { return gradient_ != nullptr; }
+  bool training() const { return !gradient_.empty(); }
   Device device() const { return device_; }
 
-  float* master(int index) { return master_ + table_[index].offset; }
-  const float* master(int index) const { return master_ + table_[index].offset; }
-  float* gradient(int index) { return gradient_ == nullptr ? nullptr : gradient_ + table_[index].offset; }
-  /// Null where not training.
-  float* first_moment(int index) { return first_moment_ == nullptr ? nullptr : first_moment_ + table_[index].offset; }
-  float* second_moment(int index) { return second_moment_ == nullptr ? nullptr : second_moment_ + table_[index].offset; }
+  float* master(int index) { return at(master_, index); }
+  const float* master(int index) const { return at(master_, index); }
+  /// Null where not training, as are the moments.
+  float* gradient(int index) { return at(gradient_, index); }
+  float* first_moment(int index) { return at(first_moment_, index); }
+  float* second_moment(int index) { return at(second_moment_, index); }
   const void* working(int index) const;
   /// The bf16 copy the optimizer keeps up to date, or null in every other mode.
   BFloat16* working_bfloat16(int index);
 
   /// Copies one parameter's values to or from host memory of count() elements, or a whole buffer's elements(). Wait for the
   /// device. Writing the master does not touch the working copies: refresh_working() afterwards.
-  void read(Buffer buffer, int index, float* values) const;
-  void write(Buffer buffer, int index, const float* values);
-  std::vector<float> read_all(Buffer buffer) const;
-  void write_all(Buffer buffer, const std::vector<float>& values);
+  void read(Values values, int index, float* to) const;
+  void write(Values values, int index, const float* from);
+  std::vector<float> read_all(Values values) const;
+  void write_all(Values values, const std::vector<float>& from);
 
   /// Fills every parameter from (seed, its name) as its table row says, whatever else the table holds; `standard_deviation`
   /// for kNormal. Only heads where `heads_only`. The working copies are not touched: refresh_working() afterwards.
@@ -66,21 +64,18 @@ class ParameterStore {
   void reset_training_state();
 
  private:
-  void* allocate(const char* name, DType type);
-  float* flat(Buffer buffer) const;
-  void copy_out(const float* from, float* to, std::int64_t count) const;
-  void copy_in(const float* from, float* to, std::int64_t count);
+  float* at(const Buffer& values, int index) const;
+  Buffer& buffer(Values values);
+  const Buffer& buffer(Values values) const;
 
   ParameterTable table_;
   DType compute_type_;
   Device device_;
-  std::vector<std::unique_ptr<StackMemory>> blocks_;
-  std::vector<cuda::DeviceMemory> device_blocks_;
-  float* master_ = nullptr;
-  float* gradient_ = nullptr;
-  float* first_moment_ = nullptr;
-  float* second_moment_ = nullptr;
-  void* working_ = nullptr;
+  Buffer master_;
+  Buffer working_;
+  Buffer gradient_;
+  Buffer first_moment_;
+  Buffer second_moment_;
 };
 
 }  // namespace koine

@@ -194,12 +194,12 @@ void verify(const fs::path& folder, bool contents) {
 // --- tensors
 // -----------------------------------------------------------------------------------------------------------------
 
-using Buffer = ParameterStore::Buffer;
+using Values = ParameterStore::Values;
 
-void add_sources(std::vector<TensorSource>& sources, const ParameterStore& store, const std::string& prefix, Buffer buffer) {
+void add_sources(std::vector<TensorSource>& sources, const ParameterStore& store, const std::string& prefix, Values values) {
   const ParameterTable& table = store.table();
   for (int index = 0; index < table.size(); ++index) {
-    const auto read = [&store, buffer, index](void* to) { store.read(buffer, index, static_cast<float*>(to)); };
+    const auto read = [&store, values, index](void* to) { store.read(values, index, static_cast<float*>(to)); };
     sources.push_back({prefix + table[index].name, "F32", table[index].shape, nullptr, read});
   }
 }
@@ -226,11 +226,11 @@ void save_checkpoint(const fs::path& directory, const TrainingState& state, Para
 
   const ParameterTable& table = store.table();
   std::vector<TensorSource> sources;
-  add_sources(sources, store, "", Buffer::kMaster);
+  add_sources(sources, store, "", Values::kMaster);
   write_safetensors(partial.path() / kModelFile, sources);
   sources.clear();
-  add_sources(sources, store, "first_moment.", Buffer::kFirstMoment);
-  add_sources(sources, store, "second_moment.", Buffer::kSecondMoment);
+  add_sources(sources, store, "first_moment.", Values::kFirstMoment);
+  add_sources(sources, store, "second_moment.", Values::kSecondMoment);
   write_safetensors(partial.path() / kOptimizerFile, sources);
   if (!best.empty()) {
     check(static_cast<std::int64_t>(best.size()) == table.elements(), "best weights of another model");
@@ -266,13 +266,13 @@ TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, std
   require(model.tensors().size() == static_cast<std::size_t>(table.size()), model.path().string(), ": holds ",
           model.tensors().size(), " tensors, this model has ", table.size(),
           "; resume with the model the run was started with");
-  const auto into = [&](Buffer buffer) {
-    return [&store, buffer](int index, const std::vector<float>& values) { store.write(buffer, index, values.data()); };
+  const auto into = [&](Values values) {
+    return [&store, values](int index, const std::vector<float>& from) { store.write(values, index, from.data()); };
   };
-  read_tensors(model, table, "", into(Buffer::kMaster));
+  read_tensors(model, table, "", into(Values::kMaster));
   const SafetensorsFile optimizer(folder / kOptimizerFile);
-  read_tensors(optimizer, table, "first_moment.", into(Buffer::kFirstMoment));
-  read_tensors(optimizer, table, "second_moment.", into(Buffer::kSecondMoment));
+  read_tensors(optimizer, table, "first_moment.", into(Values::kFirstMoment));
+  read_tensors(optimizer, table, "second_moment.", into(Values::kSecondMoment));
   best.clear();
   if (fs::exists(folder / kBestFile)) {
     best.resize(static_cast<std::size_t>(table.elements()));

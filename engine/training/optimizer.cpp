@@ -7,20 +7,9 @@
 #include <iterator>
 #include <limits>
 
-#include "engine/parameters/host_copy.h"
 #include "kernels/common/check.h"
 
 namespace koine {
-
-Optimizer::Memory::Memory(Device device, const char* name, std::size_t bytes) {
-  if (device == Device::kCuda) {
-    device_ = cuda::DeviceMemory(name, bytes);
-    data_ = device_.data();
-  } else {
-    host_.resize(bytes);
-    data_ = host_.data();
-  }
-}
 
 Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
     : store_(store), settings_(settings), device_(store.device()) {
@@ -28,18 +17,18 @@ Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bo
   find_table(lazy);
   norm_ = segments_of_norm();
   update_ = segments_of_update();
-  results_ = Memory(device_, "norm and clipping factor", sizeof(Results));
+  results_ = Buffer(device_, "norm and clipping factor", sizeof(Results));
   const auto rows = static_cast<std::size_t>(lazy_ ? store.table()[table_index_].rows() : 0);
   const std::size_t list_bytes = kListBegin + rows * sizeof(std::int32_t);
-  step_list_ = Memory(device_, "rows of a step", list_bytes);
-  batch_list_ = Memory(device_, "rows of a batch", list_bytes);
+  step_list_ = Buffer(device_, "rows of a step", list_bytes);
+  batch_list_ = Buffer(device_, "rows of a batch", list_bytes);
   if (device_ == Device::kCuda) {
     slots_ = std::vector<Slot>(kUploads);
     for (Slot& slot : slots_) slot.memory = cuda::PinnedMemory(list_bytes);
     norm_on_host_ = cuda::PinnedMemory(sizeof(float));
   }
   if (!lazy_) return;
-  last_step_ = Memory(device_, "last steps of rows", rows * sizeof(std::int32_t));
+  last_step_ = Buffer(device_, "last steps of rows", rows * sizeof(std::int32_t));
   fill_last_steps(0);
   reserve_history(std::max<std::int64_t>(settings.max_steps, 1 << 14));
   for (std::vector<std::int32_t>* list : {&touched_, &stepped_, &merged_}) list->reserve(rows);
@@ -102,28 +91,22 @@ Optimizer::Segments Optimizer::in_memory(std::vector<FlatSegment> list) const {
   result.pieces = number_pieces(list);
   for (const FlatSegment& segment : list) result.elements += segment.count();
   const std::size_t bytes = list.size() * sizeof(FlatSegment);
-  result.list = Memory(device_, "list of parameters", bytes);
-  copy_from_host(device_, result.list.as<void>(), list.data(), bytes);
+  result.list = Buffer(device_, "list of parameters", bytes);
+  result.list.write(list.data(), bytes);
   return result;
 }
 
 void Optimizer::fill_last_steps(std::int32_t step) {
   const std::vector<std::int32_t> values(static_cast<std::size_t>(store_.table()[table_index_].rows()), step);
-  copy_from_host(device_, last_step_.as<void>(), values.data(), values.size() * sizeof(std::int32_t));
+  last_step_.write(values.data(), values.size() * sizeof(std::int32_t));
 }
 
 void Optimizer::reserve_history(std::int64_t steps) {
   if (steps <= history_steps_) return;
   const auto bytes_of = [](std::int64_t last) { return static_cast<std::size_t>(last + 1) * sizeof(AdamWStep); };
   const std::int64_t grown = std::max(steps, 2 * history_steps_);
-  Memory history(device_, "scalars of the steps", bytes_of(grown));
-  if (history_steps_ > 0 && device_ == Device::kCpu) {
-    std::memcpy(history.as<void>(), history_.as<void>(), bytes_of(history_steps_));
-  } else if (history_steps_ > 0) {
-    cuda::synchronize_device();
-    cuda::copy_on_device(history.as<void>(), history_.as<void>(), bytes_of(history_steps_), nullptr);
-    cuda::synchronize(nullptr);
-  }
+  Buffer history(device_, "scalars of the steps", bytes_of(grown));
+  if (history_steps_ > 0) history.copy_from(history_, bytes_of(history_steps_));
   history_ = std::move(history);
   history_steps_ = grown;
 }
@@ -132,25 +115,13 @@ void Optimizer::reserve_history(std::int64_t steps) {
 Context Optimizer::with_scratch(const Context& context) {
   check(context.device == device_, "the parameters lie on device ", name_of(device_), ", the context is for ",
         name_of(context.device));
-  Context own = context;
-  if (scratch_ == nullptr) {
-    StackMemory plan;
-    own.scratch = &plan;
-    own.dry_run = true;
-    launch_norm(own, 0);
-    launch_update(own);
-    const std::size_t bytes =
-        plan.peak() + StackMemory::kAlignment;  // a guard behind each allocation in debug builds, one alive at a time
-    if (device_ == Device::kCuda) {
-      scratch_memory_ = Memory(device_, "optimizer scratch", bytes);
-      scratch_ = std::make_unique<StackMemory>("optimizer scratch", scratch_memory_.as<void>(), bytes);
-    } else {
-      scratch_ = std::make_unique<StackMemory>("optimizer scratch", bytes);
-    }
+  if (!scratch_.made()) {
+    scratch_ = OwnScratch(context, "optimizer scratch", [this](const Context& dry) {
+      launch_norm(dry, 0);
+      launch_update(dry);
+    });
   }
-  own.scratch = scratch_.get();
-  own.dry_run = context.dry_run;
-  return own;
+  return scratch_.in(context);
 }
 
 // --- rows
@@ -267,7 +238,7 @@ void Optimizer::launch_step(const Context& context, std::int64_t most_rows) {
 }
 
 // One copy of the numbers and the rows behind them, and one of the table's scalars to their place among those of all steps.
-void Optimizer::upload(const Context& context, const Memory& list, const Numbers& numbers,
+void Optimizer::upload(const Context& context, const Buffer& list, const Numbers& numbers,
                        const std::vector<std::int32_t>& rows, bool into_history) {
   with_scratch(context);  // made before anything can be recorded
   const bool decay = into_history && store_.table()[table_index_].decay;
@@ -286,7 +257,7 @@ void Optimizer::upload(const Context& context, const Memory& list, const Numbers
   if (!slot.copied.passed()) slot.copied.synchronize();
   auto* staged = static_cast<std::byte*>(slot.memory.data());
   write(staged);
-  cuda::copy_to_device(list.as<void>(), staged, kListBegin + row_bytes, context.stream);
+  cuda::copy_to_device(list.data(), staged, kListBegin + row_bytes, context.stream);
   if (into_history) {
     cuda::copy_to_device(history_.as<AdamWStep>() + numbers.step, &reinterpret_cast<Numbers*>(staged)->steps[decay ? 1 : 0],
                          sizeof(AdamWStep), context.stream);

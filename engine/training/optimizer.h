@@ -14,12 +14,13 @@
 // stream, or streams the caller orders.
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "engine/batch/packed_batch.h"
 #include "engine/parameters/parameter_store.h"
 #include "engine/training/settings.h"
+#include "kernels/common/buffer.h"
+#include "kernels/common/own_scratch.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/optimizer/adamw.h"
 #include "kernels/optimizer/gradient_norm.h"
@@ -69,21 +70,6 @@ class Optimizer {
   static constexpr int kUploads = 4;
 
  private:
-  /// Memory where the store lies.
-  class Memory {
-   public:
-    Memory() = default;
-    Memory(Device device, const char* name, std::size_t bytes);
-    template <class T>
-    T* as() const {
-      return static_cast<T*>(data_);
-    }
-
-   private:
-    std::vector<std::byte> host_;
-    cuda::DeviceMemory device_;
-    void* data_ = nullptr;
-  };
   /// What lies in front of a list of rows.
   struct Numbers {
     AdamWStep steps[2];  ///< of what does not decay, of what does
@@ -101,7 +87,7 @@ class Optimizer {
     std::int64_t elements = 0;
     std::int64_t segments = 0;
     std::int64_t pieces = 0;
-    Memory list;
+    Buffer list;
   };
   /// Where an upload waits to be copied.
   struct Slot {
@@ -115,7 +101,7 @@ class Optimizer {
   Segments in_memory(std::vector<FlatSegment> list) const;
   void reserve_history(std::int64_t steps);
   void fill_last_steps(std::int32_t step);
-  void upload(const Context& context, const Memory& list, const Numbers& numbers, const std::vector<std::int32_t>& rows,
+  void upload(const Context& context, const Buffer& list, const Numbers& numbers, const std::vector<std::int32_t>& rows,
               bool into_history);
   Context with_scratch(const Context& context);
   void launch_norm(const Context& context, std::int64_t most_rows);
@@ -132,11 +118,11 @@ class Optimizer {
   bool lazy_ = false;     ///< it is treated so
   Segments norm_;         ///< every parameter but that one
   Segments update_;       ///< neighbours that are updated alike; without the table where it is lazy
-  Memory results_;
-  Memory batch_list_;  ///< Numbers and rows of the last batch prepared
-  Memory step_list_;   ///< Numbers of the last step, and the rows it touched
-  Memory last_step_;   ///< [rows] of the table
-  Memory history_;     ///< [history_steps_ + 1] scalars of every step, for the table
+  Buffer results_;
+  Buffer batch_list_;  ///< Numbers and rows of the last batch prepared
+  Buffer step_list_;   ///< Numbers of the last step, and the rows it touched
+  Buffer last_step_;   ///< [rows] of the table
+  Buffer history_;     ///< [history_steps_ + 1] scalars of every step, for the table
   std::int64_t history_steps_ = 0;
   std::vector<std::int32_t> touched_;  ///< rows of the batches since the last step, ascending
   std::vector<std::int32_t> stepped_;  ///< those of the last step
@@ -144,8 +130,7 @@ class Optimizer {
   std::vector<Slot> slots_;            ///< [kUploads] on a device; on the CPU none: it may be one without CUDA
   std::size_t next_slot_ = 0;
   cuda::PinnedMemory norm_on_host_;
-  Memory scratch_memory_;
-  std::unique_ptr<StackMemory> scratch_;  ///< of the operations called here, from a dry run of them
+  OwnScratch scratch_;
 };
 
 }  // namespace koine

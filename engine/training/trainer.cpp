@@ -391,7 +391,7 @@ void Trainer::evaluate() {
     state_.best_metrics = metrics;
     state_.evaluations_without_improvement = 0;
     if (run_.settings.load_best_model_at_end && state_.step < total_)
-      best_ = store_.read_all(ParameterStore::Buffer::kMaster);
+      best_ = store_.read_all(ParameterStore::Values::kMaster);
   } else {
     ++state_.evaluations_without_improvement;
   }
@@ -410,7 +410,7 @@ void Trainer::restore_best() {
     message(concatenate("stopped early: ", state_.evaluations_without_improvement, " evaluations without improvement"));
   }
   if (!run_.settings.load_best_model_at_end || !state_.has_best || state_.best_step == state_.step) return;
-  store_.write_all(ParameterStore::Buffer::kMaster, best_);
+  store_.write_all(ParameterStore::Values::kMaster, best_);
   store_.refresh_working(model_.context());
   message(concatenate("the weights are those of step ", state_.best_step, ", the best evaluation"));
 }

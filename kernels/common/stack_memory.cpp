@@ -1,7 +1,5 @@
 #include "kernels/common/stack_memory.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -34,20 +32,15 @@ std::size_t round_up(std::size_t bytes) {
 
 StackMemory::StackMemory() : name_("plan"), block_(planning_base()), planning_(true), capacity_(SIZE_MAX / 2) {}
 
-StackMemory::StackMemory(std::string name, std::size_t bytes)
-    : name_(std::move(name)), owned_(true), capacity_(round_up(bytes)) {
-  if (capacity_ == 0) return;
-  void* block = mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  check(block != MAP_FAILED, "cannot allocate ", capacity_, " bytes for ", name_);
-  block_ = static_cast<std::byte*>(block);
-}
+StackMemory::StackMemory(std::string name, std::size_t bytes, Device device)
+    : name_(std::move(name)),
+      memory_(device, name_, round_up(bytes)),
+      block_(memory_.as<std::byte>()),
+      poisons_(kGuarded && device == Device::kCpu),
+      capacity_(memory_.bytes()) {}
 
 StackMemory::StackMemory(std::string name, void* block, std::size_t bytes)
     : name_(std::move(name)), block_(static_cast<std::byte*>(block)), capacity_(bytes) {}
-
-StackMemory::~StackMemory() {
-  if (owned_ && block_ != nullptr) munmap(block_, capacity_);
-}
 
 void* StackMemory::allocate(std::string_view name, std::size_t bytes) {
   const std::size_t occupied = round_up(bytes) + kGuardBytes;
@@ -63,7 +56,7 @@ void* StackMemory::allocate(std::string_view name, std::size_t bytes) {
   ++events_;
   used_ += occupied;
   peak_ = std::max(peak_, used_);
-  if (kGuarded && owned_) {
+  if (poisons_) {
     std::memset(start, kPoison, bytes);
     std::memset(start + bytes, kGuard, occupied - bytes);
   }
@@ -74,7 +67,7 @@ void StackMemory::release(std::size_t mark) {
   check(mark <= used_, "a stack is released from the top: ", name_, " stands at ", used_, ", asked for ", mark);
   while (!live_.empty() && live_.back().offset >= mark) {
     const Live& live = live_.back();
-    if (kGuarded && owned_) {
+    if (poisons_) {
       const std::byte* guard = block_ + live.offset + live.bytes;
       const std::byte* end = block_ + live.offset + round_up(live.bytes) + kGuardBytes;
       const bool intact = std::all_of(guard, end, [](std::byte value) { return value == std::byte{kGuard}; });

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/common/buffer.h"
 #include "kernels/common/types.h"
 
 namespace koine {
@@ -33,16 +34,15 @@ class StackMemory {
 
   /// A planning stack: unlimited, addresses not to be touched, every allocation recorded.
   StackMemory();
-  /// A real stack of `bytes` on the CPU, every page touched once so that later use costs no page fault.
-  StackMemory(std::string name, std::size_t bytes);
-  /// A real stack over memory somebody else owns (device memory).
+  /// A real stack of `bytes`.
+  StackMemory(std::string name, std::size_t bytes, Device device = Device::kCpu);
+  /// A real stack over memory somebody else owns.
   StackMemory(std::string name, void* block, std::size_t bytes);
-  ~StackMemory();
   StackMemory(const StackMemory&) = delete;
   StackMemory& operator=(const StackMemory&) = delete;
 
   /// The next `bytes`. Throws Error naming the stack, the allocation and what lives, when they do not fit.
-  /// In debug builds the memory is filled with NaN patterns and followed by guard words.
+  /// In debug builds memory of the CPU that is the stack's own is filled with NaN patterns and followed by guard words.
   void* allocate(std::string_view name, std::size_t bytes);
 
   template <class T>
@@ -73,8 +73,9 @@ class StackMemory {
   };
 
   std::string name_;
+  Buffer memory_;  ///< of a stack that owns its block
   std::byte* block_ = nullptr;
-  bool owned_ = false;
+  bool poisons_ = false;
   bool planning_ = false;
   std::size_t capacity_ = 0;
   std::size_t used_ = 0;

@@ -31,8 +31,9 @@ struct DeviceProperties {
 /// Devices that are there; 0 without a driver. The host implementation is one device.
 int device_count();
 DeviceProperties device_properties(int device);
-/// The calling thread works with this device from now on.
+/// The calling thread works with this device from now on. Every thread begins with device 0.
 void set_device(int device);
+int current_device();
 /// Bytes of the device's memory that nobody has taken.
 std::size_t free_memory();
 

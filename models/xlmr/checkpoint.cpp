@@ -153,7 +153,7 @@ LoadReport read_weights(const ModelWeights& weights, const std::filesystem::path
     }
     std::vector<float> values(static_cast<std::size_t>(spec.count()));
     weights.read_float(*found, values.data());
-    store.write(ParameterStore::Buffer::kMaster, index, values.data());
+    store.write(ParameterStore::Values::kMaster, index, values.data());
     used.insert(*found);
   }
   for (const std::string& name : weights.names()) {
@@ -173,7 +173,7 @@ void write_model(const std::filesystem::path& directory, const XlmrConfig& confi
     TensorSource source;
     source.name = saved_name(spec.name, kept);
     source.shape = spec.shape;
-    source.read = [&store, index](void* to) { store.read(ParameterStore::Buffer::kMaster, index, static_cast<float*>(to)); };
+    source.read = [&store, index](void* to) { store.read(ParameterStore::Values::kMaster, index, static_cast<float*>(to)); };
     tensors.push_back(std::move(source));
   }
   make_directory(directory);

@@ -15,27 +15,14 @@ namespace {
 /// What a model on a device has besides its parameters.
 class DeviceSide {
  public:
-  DeviceSide() {
-    cuda::fill_with_zero(losses_.data(), losses_.bytes(), nullptr);
-    cuda::synchronize(nullptr);
-  }
-
-  /// Memory for batches of up to `tokens` tokens. What was recorded for the old memory is forgotten.
-  void reserve(std::int64_t tokens, const MemoryPlan& plan) {
+  /// Batches of up to `tokens` tokens from now on. What was recorded for the old memory is forgotten.
+  void reserve(std::int64_t tokens) {
     cuda::synchronize_device();
     graphs_.clear();
-    activations_ = {};
-    scratch_ = {};
-    activations_ = cuda::DeviceMemory("activations", plan.activation_bytes);
-    scratch_ = cuda::DeviceMemory("scratch", plan.scratch_bytes);
     uploader_ = std::make_unique<BatchUploader>(tokens);
   }
 
   void* stream() const { return stream_.handle(); }
-  double* training_loss() const { return static_cast<double*>(losses_.data()); }
-  double* evaluation_loss() const { return training_loss() + 1; }
-  const cuda::DeviceMemory& activations() const { return activations_; }
-  const cuda::DeviceMemory& scratch() const { return scratch_; }
   BatchUploader& uploader() { return *uploader_; }
 
   /// Runs `work`, which depends on nothing but the batch's sizes: the first time as it is, the second time it is recorded,
@@ -80,23 +67,10 @@ class DeviceSide {
   }
 
   cuda::Stream stream_;
-  cuda::DeviceMemory losses_{"losses", 2 * sizeof(double)};
-  cuda::DeviceMemory activations_;
-  cuda::DeviceMemory scratch_;
   std::unique_ptr<BatchUploader> uploader_;
   std::map<Size, Recorded> graphs_;
   std::int64_t uses_ = 0;
 };
-
-Context context_of(const ModelOptions& options) {
-  Context context;
-  context.forced = &options.forced_variants;
-  context.device = options.device;
-  if (options.device == Device::kCuda) {
-    context.architecture = cuda::device_count() > 0 ? cuda::device_properties(0).architecture : kPlannedArchitecture;
-  }
-  return context;
-}
 
 class XlmrModel : public Model {
  public:
@@ -104,10 +78,11 @@ class XlmrModel : public Model {
       : config_(config),
         options_(options),
         index_(xlmr_parameters(config, options.heads)),
-        store_(index_.table, options.precision, options.training, options.device),
-        runner_(config, options.precision, options.heads, index_, ParameterAddresses(store_)) {
-    context_ = context_of(options_);
-    if (options.device == Device::kCpu) return;
+        store_(index_.table, options.execution.precision, options.training, options.execution.device),
+        runner_(config, options.execution.precision, options.heads, index_, ParameterAddresses(store_)),
+        context_(context_of(options_.execution)),
+        losses_(Buffer::zeroed(context_.device, "losses", 2 * sizeof(double))) {
+    if (context_.device == Device::kCpu) return;
     device_ = std::make_unique<DeviceSide>();
     context_.stream = device_->stream();
   }
@@ -134,16 +109,11 @@ class XlmrModel : public Model {
     reserved_training_ = reserved_training_ || training;
     const MemoryPlan plan = plan_memory(runner_, config_, options_.heads, reserved_tokens_, reserved_training_, context_);
     context_.scratch = nullptr;
+    if (device_ != nullptr) device_->reserve(reserved_tokens_);
     activations_.reset();
     scratch_.reset();
-    if (device_ == nullptr) {
-      activations_ = std::make_unique<StackMemory>("activations", plan.activation_bytes);
-      scratch_ = std::make_unique<StackMemory>("scratch", plan.scratch_bytes);
-    } else {
-      device_->reserve(reserved_tokens_, plan);
-      activations_ = on_device("activations", device_->activations());
-      scratch_ = on_device("scratch", device_->scratch());
-    }
+    activations_ = std::make_unique<StackMemory>("activations", plan.activation_bytes, context_.device);
+    scratch_ = std::make_unique<StackMemory>("scratch", plan.scratch_bytes, context_.device);
     context_.scratch = scratch_.get();
   }
 
@@ -151,7 +121,7 @@ class XlmrModel : public Model {
     runner_.require_readable(batch);
     ready_for(batch, true);
     if (device_ == nullptr) {
-      runner_.train(context_, host_view_of(batch), gradient_scale, step, *activations_, &loss_sum_);
+      runner_.train(context_, host_view_of(batch), gradient_scale, step, *activations_, loss_sum());
       return;
     }
     PackedBatch padded = batch;
@@ -167,16 +137,17 @@ class XlmrModel : public Model {
       work();
     }
   }
-  double* loss_sum() override { return device_ == nullptr ? &loss_sum_ : device_->training_loss(); }
+  double* loss_sum() override { return losses_.as<double>(); }
 
   double evaluate_loss(const PackedBatch& batch) override {
-    double loss = 0;
     const BatchView view = view_of(batch);  // which may make room first
+    double* place = losses_.as<double>() + 1;
     if (device_ == nullptr) {
-      runner_.loss(context_, view, *activations_, &loss);
-      return loss;
+      *place = 0;
+      runner_.loss(context_, view, *activations_, place);
+      return *place;
     }
-    double* place = device_->evaluation_loss();
+    double loss = 0;
     cuda::fill_with_zero(place, sizeof loss, context_.stream);
     runner_.loss(context_, view, *activations_, place);
     cuda::copy_to_host(&loss, place, sizeof loss, context_.stream);
@@ -210,10 +181,6 @@ class XlmrModel : public Model {
   }
 
  private:
-  static std::unique_ptr<StackMemory> on_device(const char* name, const cuda::DeviceMemory& memory) {
-    return std::make_unique<StackMemory>(name, memory.data(), memory.bytes());
-  }
-
   BatchView host_view_of(const PackedBatch& batch) {
     if (std::ssize(zero_positions_) < batch.sequences) zero_positions_.assign(static_cast<std::size_t>(batch.sequences), 0);
     return host_view(batch, zero_positions_);
@@ -240,8 +207,8 @@ class XlmrModel : public Model {
   ParameterStore store_;
   XlmrRunner runner_;
   Context context_;
+  Buffer losses_;                       ///< of training, of an evaluation
   std::unique_ptr<DeviceSide> device_;  ///< null on the CPU
-  double loss_sum_ = 0;                 ///< on the CPU
   std::vector<std::int32_t> zero_positions_;
   std::unique_ptr<StackMemory> activations_;
   std::unique_ptr<StackMemory> scratch_;
@@ -252,6 +219,7 @@ class XlmrModel : public Model {
 }  // namespace
 
 std::unique_ptr<Model> make_xlmr(const XlmrConfig& config, const ModelOptions& options) {
+  use_device(options.execution);
   auto model = std::make_unique<XlmrModel>(config, options);
   model->initialise();
   model->refresh();
@@ -262,6 +230,7 @@ std::unique_ptr<Model> load_xlmr(const std::filesystem::path& directory, const M
   XlmrConfig config = read_xlmr_config(directory / "config.json");
   const ModelWeights weights(directory);
   config.norm = norm_placement_of(weights, config.norm);
+  use_device(options.execution);
   auto model = std::make_unique<XlmrModel>(config, options);
   model->parameters().initialise(options.seed, config.initializer_range, /*heads_only=*/true);
   LoadReport found = read_weights(weights, directory, model->parameters());
@@ -276,8 +245,8 @@ ParameterTable xlmr_parameter_table(const XlmrConfig& config, const std::vector<
 
 MemoryPlan plan_xlmr_memory(const XlmrConfig& config, const ModelOptions& options, std::int64_t maximum_tokens) {
   const XlmrParameters parameters = xlmr_parameters(config, options.heads);
-  XlmrRunner runner(config, options.precision, options.heads, parameters, ParameterAddresses(parameters.table));
-  return plan_memory(runner, config, options.heads, maximum_tokens, options.training, context_of(options));
+  XlmrRunner runner(config, options.execution.precision, options.heads, parameters, ParameterAddresses(parameters.table));
+  return plan_memory(runner, config, options.heads, maximum_tokens, options.training, context_of(options.execution));
 }
 
 double xlmr_forward_flops(const XlmrConfig& config, const HeadSpec& head, const std::vector<std::int64_t>& lengths,

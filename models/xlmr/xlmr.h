@@ -4,31 +4,25 @@
 // prediction.
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/execution/execution.h"
 #include "engine/training/model.h"
 #include "models/xlmr/config.h"
 
 namespace koine {
 
 struct ModelOptions {
-  Device device = Device::kCpu;
-  DType precision = DType::kFloat32;  ///< kFloat32, or kBFloat16 for mixed mode
+  Execution execution;
   bool training = false;
   std::vector<HeadSpec> heads;      ///< none: encoder only
   std::uint32_t seed = 1;           ///< of fresh parameters
   std::vector<std::string> labels;  ///< id2label of a single classification head, for config.json
-  /// Operation -> variant, for experiments (registry.h).
-  std::map<std::string, std::string, std::less<>> forced_variants;
   /// On a device: record the work of a training batch that has a size seen before, and run the recording for the next ones.
   bool graphs = true;
 };
-
-/// Architecture that plans of memory for a device that is not there assume (Hopper).
-inline constexpr int kPlannedArchitecture = 90;
 
 /// A model with fresh parameters.
 std::unique_ptr<Model> make_xlmr(const XlmrConfig& config, const ModelOptions& options);

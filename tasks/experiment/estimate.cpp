@@ -232,14 +232,14 @@ XlmrConfig experiment_model_config(const Experiment& experiment) {
   return config;
 }
 
-std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config, DType precision,
-                                             const std::vector<PhaseEstimate>& phases) {
+std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config,
+                                             const Execution& execution, const std::vector<PhaseEstimate>& phases) {
   std::vector<MemoryQuestion> questions;
   std::vector<PhaseEstimate> trainings;  // in the order of the questions
   std::copy_if(phases.begin(), phases.end(), std::back_inserter(trainings),
                [](const PhaseEstimate& phase) { return phase.training; });
   const auto add = [&](const std::vector<std::string>& tasks, const TrainingSettings& settings, bool fresh, bool dev) {
-    MemoryQuestion question{config, {}, precision};
+    MemoryQuestion question{config, {}, execution};
     for (const std::string& name : tasks) {
       const Task& task = find_task(name);
       std::int32_t classes = static_cast<std::int32_t>(task.labels().size());
@@ -265,7 +265,7 @@ std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const
     if (!target.train_task.empty()) add({target.train_task}, target.settings, !pretrained, true);
   }
   if (questions.empty()) {  // nothing is trained
-    MemoryQuestion question{config, {}, precision, false};
+    MemoryQuestion question{config, {}, execution, false};
     question.from_file = !fresh;
     for (const TargetSpec& target : experiment.targets) question.tokens = target.settings.max_tokens_per_batch;
     questions.push_back(question);
@@ -309,16 +309,15 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
     lines.push_back({name, bytes});
     total += bytes;
   };
-  const bool on_cpu = question.device == Device::kCpu;
+  const bool on_cpu = question.execution.device == Device::kCpu;
   if (on_cpu) add("program, libraries, tokenizer, data", question.resident_bytes);
   const ParameterTable table = xlmr_parameter_table(question.config, question.heads);
-  for (const auto& [name, bytes] : ParameterStore::footprint(table, question.precision, question.training)) {
+  for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training)) {
     add(name, static_cast<double>(bytes));
   }
   const double before = total;
   ModelOptions options;
-  options.device = question.device;
-  options.precision = question.precision;
+  options.execution = question.execution;
   options.training = question.training;
   options.heads = question.heads;
   const MemoryPlan plan = plan_xlmr_memory(question.config, options, question.tokens);

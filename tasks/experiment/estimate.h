@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/execution/execution.h"
 #include "tasks/experiment/experiment.h"
 
 namespace koine {
@@ -38,19 +39,18 @@ XlmrConfig experiment_model_config(const Experiment& experiment);
 struct MemoryQuestion {
   XlmrConfig config;
   std::vector<HeadSpec> heads;
-  DType precision = DType::kFloat32;
+  Execution execution;
   bool training = true;
   std::int64_t tokens = 4096;  ///< in memory at a time
   bool keeps_best = false;     ///< a copy of the best weights (load_best_model_at_end with a dev set)
   bool from_file = false;      ///< the model is read from a directory
-  Device device = Device::kCpu;
-  double resident_bytes = 0;  ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
+  double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
 };
 
 /// The trainings of an experiment, each with its heads and batch. A copy of the best weights is kept from the first
 /// evaluation before the last step on: of trainings that `phases` (of estimate_experiment) knows to be shorter, none.
-std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config, DType precision,
-                                             const std::vector<PhaseEstimate>& phases = {});
+std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config,
+                                             const Execution& execution, const std::vector<PhaseEstimate>& phases = {});
 
 struct MemoryLine {
   std::string name;

@@ -195,7 +195,7 @@ StartPoint Runner::pretrained_start(std::uint32_t seed) {
 std::string Runner::common_config(const StartPoint& start) const {
   return concatenate("start = ", toml_text(start.directory.empty() ? "fresh" : start.directory.filename().string()),
                      "\nstart_fingerprint = \"", start.fingerprint, "\"\ntokenizer = \"", tokenizer_.fingerprint(),
-                     "\"\nprecision = \"", name_of(options_.precision), "\"\n");
+                     "\"\nprecision = \"", name_of(options_.execution.precision), "\"\n");
 }
 
 bool Runner::run_pretraining() {
@@ -358,9 +358,7 @@ bool Runner::train_target(const IntermediateSpec& arm, const TargetSpec& target,
 bool Runner::evaluate_target(const TargetSpec& target, const StartPoint& model_at, const EvaluationPlan& plan,
                              PhaseFolder& folder, json& evaluations) {
   ModelOptions model_options;
-  model_options.device = options_.device;
-  model_options.precision = options_.precision;
-  model_options.forced_variants = options_.forced_variants;
+  model_options.execution = options_.execution;
   model_options.seed = model_at.seed;
   if (!target.train_task.empty()) {
     const Task& task = find_task(target.train_task);
@@ -594,7 +592,7 @@ ReportDetails report_details(const Experiment& experiment, const RunOptions& opt
   }
   details.provenance = {{"experiment", experiment.name},
                         {"program", options.program},
-                        {"precision", name_of(options.precision)},
+                        {"precision", name_of(options.execution.precision)},
                         {"trainings", std::to_string(outcome.costs.size())},
                         {"training tokens", std::to_string(all.tokens)},
                         {"training seconds", std::to_string(static_cast<std::int64_t>(all.seconds))},

@@ -62,13 +62,11 @@ void record_data(const TrainingPhase& phase) {
 
 ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options) {
   ModelOptions result;
-  result.device = options.device;
-  result.precision = options.precision;
+  result.execution = options.execution;
   result.training = true;
   for (const PhaseTask& task : phase.tasks) result.heads.push_back(task.head);
   result.seed = phase.settings.seed;
   result.labels = phase.labels;
-  result.forced_variants = options.forced_variants;
   return result;
 }
 
@@ -82,10 +80,10 @@ void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, dou
     const bool was_there = std::find(report.fresh.begin(), report.fresh.end(), spec.name) == report.fresh.end();
     if (!spec.head || is_task_head(spec.name) || !was_there) continue;
     kept.emplace_back(index, std::vector<float>(static_cast<std::size_t>(spec.count())));
-    store.read(ParameterStore::Buffer::kMaster, index, kept.back().second.data());
+    store.read(ParameterStore::Values::kMaster, index, kept.back().second.data());
   }
   store.initialise(seed, standard_deviation, true);
-  for (const auto& [index, values] : kept) store.write(ParameterStore::Buffer::kMaster, index, values.data());
+  for (const auto& [index, values] : kept) store.write(ParameterStore::Values::kMaster, index, values.data());
   store.refresh_working(model.context());
 }
 

@@ -18,12 +18,10 @@
 
 namespace koine {
 
-/// How a run is carried out: everything that must not change its result, and the numeric mode.
+/// How a run is carried out, reports and stops.
 struct RunOptions {
   std::filesystem::path output;
-  Device device = Device::kCpu;
-  DType precision = DType::kFloat32;
-  std::map<std::string, std::string, std::less<>> forced_variants;
+  Execution execution;
   const std::atomic<bool>* stop = nullptr;  ///< finish the step, write a checkpoint, return
   bool redo = false;                        ///< make phases again whose settings changed, instead of refusing
   std::string program = "koine";            ///< program and version, for done.json

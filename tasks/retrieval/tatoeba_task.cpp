@@ -5,6 +5,7 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "kernels/common/own_scratch.h"
 #include "kernels/topk/topk.h"
 #include "tasks/common/described_task.h"
 #include "tasks/common/prediction.h"
@@ -160,16 +161,9 @@ std::vector<std::int32_t> nearest_by_cosine(std::vector<float>& queries, std::ve
   arguments.candidates = candidates.data();
   arguments.indices = indices.data();
   arguments.scores = scores.data();
-  // The vectors are the host's, whatever device the model is on; scratch of its own, sized by a dry run.
-  StackMemory plan;
-  Context context;
-  context.scratch = &plan;
-  context.dry_run = true;
-  top_k(context, arguments);
-  StackMemory scratch("retrieval", plan.peak());
-  context.scratch = &scratch;
-  context.dry_run = false;
-  top_k(context, arguments);
+  const Context context;  // the vectors are the host's, whatever device the model is on
+  const OwnScratch scratch(context, "retrieval", [&](const Context& dry) { top_k(dry, arguments); });
+  top_k(scratch.in(context), arguments);
   return indices;
 }
 

@@ -45,10 +45,10 @@ std::set<std::int32_t> some_rows(RandomStream& random, std::int64_t most) {
   return rows;
 }
 
-using Buffer = ParameterStore::Buffer;
+using Values = ParameterStore::Values;
 
 void add_gradients(ParameterStore& store, const std::set<std::int32_t>& rows, RandomStream& random) {
-  std::vector<float> gradients = store.read_all(Buffer::kGradient);
+  std::vector<float> gradients = store.read_all(Values::kGradient);
   for (int index = 0; index < store.table().size(); ++index) {
     const ParameterSpec& spec = store.table()[index];
     for (std::int64_t i = 0; i < spec.count(); ++i) {
@@ -56,7 +56,7 @@ void add_gradients(ParameterStore& store, const std::set<std::int32_t>& rows, Ra
       if (touched) gradients[static_cast<std::size_t>(spec.offset + i)] += static_cast<float>(random.normal());
     }
   }
-  store.write_all(Buffer::kGradient, gradients);
+  store.write_all(Values::kGradient, gradients);
 }
 
 /// The bytes of the working copies, or of the weights where there are none.
@@ -72,9 +72,9 @@ std::vector<std::byte> working_bytes(ParameterStore& store) {
 }
 
 bool same_state(ParameterStore& a, ParameterStore& b) {
-  for (const Buffer buffer : {Buffer::kMaster, Buffer::kGradient, Buffer::kFirstMoment, Buffer::kSecondMoment}) {
-    const std::vector<float> left = a.read_all(buffer);
-    const std::vector<float> right = b.read_all(buffer);
+  for (const Values values : {Values::kMaster, Values::kGradient, Values::kFirstMoment, Values::kSecondMoment}) {
+    const std::vector<float> left = a.read_all(values);
+    const std::vector<float> right = b.read_all(values);
     if (std::memcmp(left.data(), right.data(), left.size() * sizeof(float)) != 0) return false;
   }
   return working_bytes(a) == working_bytes(b);
@@ -156,8 +156,8 @@ TEST_P(LazyIsDense, RestoredContinuesBitForBit) {
   run_steps(first, 0, 9, 1);
   first.optimizer.catch_up(first.context);
   Side second(type(), true, settings, device());
-  for (const Buffer buffer : {Buffer::kMaster, Buffer::kFirstMoment, Buffer::kSecondMoment}) {
-    second.store.write_all(buffer, first.store.read_all(buffer));
+  for (const Values values : {Values::kMaster, Values::kFirstMoment, Values::kSecondMoment}) {
+    second.store.write_all(values, first.store.read_all(values));
   }
   second.store.refresh_working(second.context);
   second.optimizer.restore(9);
@@ -361,9 +361,9 @@ TEST(Optimizer, ANormThatIsNotFiniteChangesNothing) {
       for (Side* each : {&side, &untouched}) {
         run_steps(*each, 0, 2, 1);
         each->optimizer.prepare_rows(each->context, batch_of({4}));
-        std::vector<float> gradients = each->store.read_all(Buffer::kGradient);
+        std::vector<float> gradients = each->store.read_all(Values::kGradient);
         gradients[static_cast<std::size_t>(place)] = bad;
-        each->store.write_all(Buffer::kGradient, gradients);
+        each->store.write_all(Values::kGradient, gradients);
       }
       EXPECT_FALSE(std::isfinite(side.optimizer.step(side.context, 1e-3)));
       EXPECT_EQ(side.optimizer.steps(), 2);

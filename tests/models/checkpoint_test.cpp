@@ -225,7 +225,7 @@ TEST(PublishedShapes, HaveThePublishedParameterCounts) {
 
 TEST(PublishedShapes, MemoryIsPlannedWithoutTakingIt) {
   ModelOptions options;
-  options.precision = DType::kBFloat16;
+  options.execution.precision = DType::kBFloat16;
   options.training = true;
   options.heads = {{"", HeadKind::kSequence, 3}};
   const MemoryPlan plan = plan_xlmr_memory(published_xlmr_config("xxl"), options, 4096);

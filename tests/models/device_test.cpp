@@ -19,12 +19,12 @@
 namespace koine {
 namespace {
 
-using Buffer = ParameterStore::Buffer;
+using Values = ParameterStore::Values;
 
 ModelOptions options_for(HeadKind kind, DType precision, Device device) {
   ModelOptions options;
-  options.device = device;
-  options.precision = precision;
+  options.execution.device = device;
+  options.execution.precision = precision;
   options.training = true;
   options.heads = {tiny::head(kind)};
   options.seed = 5;
@@ -75,7 +75,7 @@ Training train(Model& model, HeadKind kind, std::uint32_t steps) {
     result.losses.push_back(loss / 2);
   }
   optimizer.catch_up(model.context());
-  result.weights = model.parameters().read_all(Buffer::kMaster);
+  result.weights = model.parameters().read_all(Values::kMaster);
   return result;
 }
 
@@ -115,8 +115,8 @@ TEST_P(DeviceModel, TrainsAsTheCpuDoesInFp32) {
   for (const HeadKind kind : tiny::all_heads()) {
     const std::unique_ptr<Model> cpu = model_on(Device::kCpu, GetParam(), kind, DType::kFloat32);
     const std::unique_ptr<Model> device = model_on(Device::kCuda, GetParam(), kind, DType::kFloat32);
-    const std::vector<float> start = cpu->parameters().read_all(Buffer::kMaster);
-    ASSERT_TRUE(same_bits(start, device->parameters().read_all(Buffer::kMaster)));
+    const std::vector<float> start = cpu->parameters().read_all(Values::kMaster);
+    ASSERT_TRUE(same_bits(start, device->parameters().read_all(Values::kMaster)));
     const std::uint32_t steps = kind == HeadKind::kSequence ? 20 : 3;
     const Training on_cpu = train(*cpu, kind, steps);
     const Training on_device = train(*device, kind, steps);
@@ -130,7 +130,7 @@ TEST_P(DeviceModel, TrainsAsTheCpuDoesInFp32) {
 TEST_P(DeviceModel, TrainsInMixedPrecisionAsWellAsTheCpu) {
   for (const HeadKind kind : {HeadKind::kSequence, HeadKind::kMaskedLm}) {
     const std::unique_ptr<Model> exact = model_on(Device::kCpu, GetParam(), kind, DType::kFloat32);
-    const std::vector<float> start = exact->parameters().read_all(Buffer::kMaster);
+    const std::vector<float> start = exact->parameters().read_all(Values::kMaster);
     const Training truth = train(*exact, kind, 6);
     const Training on_cpu = train(*model_on(Device::kCpu, GetParam(), kind, DType::kBFloat16), kind, 6);
     const Training on_device = train(*model_on(Device::kCuda, GetParam(), kind, DType::kBFloat16), kind, 6);
@@ -204,7 +204,7 @@ TEST_P(DeviceModel, SavesAndLoads) {
   train(*model, HeadKind::kSequence, 2);
   model->save(folder.string());
   const auto loaded = load_xlmr(folder, options_for(HeadKind::kSequence, DType::kBFloat16, Device::kCuda));
-  EXPECT_TRUE(same_bits(model->parameters().read_all(Buffer::kMaster), loaded->parameters().read_all(Buffer::kMaster)));
+  EXPECT_TRUE(same_bits(model->parameters().read_all(Values::kMaster), loaded->parameters().read_all(Values::kMaster)));
   const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {5, 9}, 3), HeadKind::kSequence);
   EXPECT_EQ(model->predict(batch), loaded->predict(batch));  // the working copies are those of the master weights
   std::filesystem::remove_all(folder);
@@ -297,7 +297,7 @@ TEST_P(DeviceModel, AnInterruptedRunContinuesBitForBit) {
     EXPECT_EQ(part.loss, all.steps[i].loss) << i;
     EXPECT_EQ(part.gradient_norm, all.steps[i].gradient_norm) << i;
   }
-  EXPECT_TRUE(same_bits(second->parameters().read_all(Buffer::kMaster), whole->parameters().read_all(Buffer::kMaster)));
+  EXPECT_TRUE(same_bits(second->parameters().read_all(Values::kMaster), whole->parameters().read_all(Values::kMaster)));
   std::filesystem::remove_all(folder);
 }
 
@@ -320,11 +320,11 @@ TEST_P(DeviceModel, ARunDoesNotContinueElsewhere) {
 
 TEST_P(DeviceModel, AGradientThatIsNotFiniteChangesNothingAndNamesItsStep) {
   const auto model = model_on(Device::kCuda, GetParam(), HeadKind::kSequence, DType::kFloat32);
-  std::vector<float> weights = model->parameters().read_all(Buffer::kMaster);
+  std::vector<float> weights = model->parameters().read_all(Values::kMaster);
   const int bias = model->parameters().table().find("classifier.out_proj.bias");
   ASSERT_GE(bias, 0);
   weights[static_cast<std::size_t>(model->parameters().table()[bias].offset)] = std::numeric_limits<float>::quiet_NaN();
-  model->parameters().write_all(Buffer::kMaster, weights);
+  model->parameters().write_all(Values::kMaster, weights);
   Recorder recorder;
   try {
     run(*model, recorder);
@@ -333,7 +333,7 @@ TEST_P(DeviceModel, AGradientThatIsNotFiniteChangesNothingAndNamesItsStep) {
     EXPECT_NE(std::string(error.what()).find("of step 1 is not finite"), std::string::npos) << error.what();
     EXPECT_NE(std::string(error.what()).find("examples 1"), std::string::npos) << error.what();
   }
-  EXPECT_TRUE(same_bits(weights, model->parameters().read_all(Buffer::kMaster)));
+  EXPECT_TRUE(same_bits(weights, model->parameters().read_all(Values::kMaster)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Norms, DeviceModel, testing::Values(NormPlacement::kPost, NormPlacement::kPre));

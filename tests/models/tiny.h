@@ -88,12 +88,13 @@ inline PackedBatch packed(const std::vector<Example>& examples, HeadKind kind) {
 
 inline std::unique_ptr<Model> model(const XlmrConfig& config, HeadKind kind, DType precision, bool reference = false) {
   ModelOptions options;
-  options.precision = precision;
+  options.execution.precision = precision;
   options.training = true;
   options.heads = {head(kind)};
   options.seed = 5;
   if (reference) {
-    for (const OperationSummary& operation : all_operations()) options.forced_variants[operation.name] = "reference";
+    for (const OperationSummary& operation : all_operations())
+      options.execution.forced_variants[operation.name] = "reference";
   }
   std::unique_ptr<Model> model = make_xlmr(config, options);
   model->reserve(256, true);

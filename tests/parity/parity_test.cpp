@@ -103,8 +103,8 @@ class Fixture {
         break;
     }
     ModelOptions options;
-    options.device = mode.device;
-    options.precision = mode.precision;
+    options.execution.device = mode.device;
+    options.execution.precision = mode.precision;
     options.training = true;
     options.heads = {head};
     LoadReport report;
@@ -250,7 +250,7 @@ void compare_forward_and_gradients(const Fixture& fixture, const Mode& mode, con
 
   ParameterStore& store = model->parameters();
   const double total_norm = total_gradient_norm(fixture, store.table());
-  const std::vector<float> gradients = store.read_all(ParameterStore::Buffer::kGradient);
+  const std::vector<float> gradients = store.read_all(ParameterStore::Values::kGradient);
   for (const ParameterSpec& spec : store.table().specs()) {
     if (!fixture.has("grad." + spec.name)) {
       ADD_FAILURE() << fixture.folder() << " has no gradient of " << spec.name;
@@ -288,7 +288,7 @@ void compare_training(const Fixture& fixture, const Mode& mode, const Bounds& bo
   Optimizer optimizer(store, settings, model->word_gradient_is_sparse());
   const std::vector<float> losses = fixture.reference("train.losses");
   const std::vector<float> norms = fixture.reference("train.grad_norms");
-  const std::vector<float> initial = store.read_all(ParameterStore::Buffer::kMaster);
+  const std::vector<float> initial = store.read_all(ParameterStore::Values::kMaster);
   for (int step = 0; step < kSteps; ++step) {
     const PackedBatch batch = fixture.batch(step);
     const double counted = static_cast<double>(batch.counted_labels);
@@ -303,7 +303,7 @@ void compare_training(const Fixture& fixture, const Mode& mode, const Bounds& bo
   }
   optimizer.catch_up(model->context());
   const double total_norm = total_gradient_norm(fixture, store.table());
-  const std::vector<float> weights = store.read_all(ParameterStore::Buffer::kMaster);
+  const std::vector<float> weights = store.read_all(ParameterStore::Values::kMaster);
   for (const ParameterSpec& spec : store.table().specs()) {
     if (!fixture.has("trained." + spec.name)) continue;
     const std::vector<float> trained = fixture.reference("trained." + spec.name);

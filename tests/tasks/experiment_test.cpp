@@ -296,13 +296,12 @@ TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
     question.config.intermediate_size = 256;
     question.config.max_position_embeddings = 130;
     question.heads = {{"", kind, kind == HeadKind::kMaskedLm ? 4000 : 3}};
-    question.precision = DType::kBFloat16;
+    question.execution.precision = DType::kBFloat16;
     question.tokens = 2048;
-    question.device = Device::kCuda;
+    question.execution.device = Device::kCuda;
     const std::int64_t before = cuda::trace().device_bytes;
     ModelOptions options;
-    options.device = Device::kCuda;
-    options.precision = DType::kBFloat16;
+    options.execution = question.execution;
     options.training = true;
     options.heads = question.heads;
     const std::unique_ptr<Model> model = make_xlmr(question.config, options);
@@ -324,7 +323,7 @@ TEST(EstimateMemory, AsksForEveryTraining) {
                                       kTarget + "max_tokens_per_batch = 300\n[[target]]\ntask = \"tatoeba\"\n");
   XlmrConfig config;
   config.vocab_size = 77;
-  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, DType::kFloat32);
+  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, Execution{});
   ASSERT_EQ(questions.size(), 3u) << "the baseline and retrieval train nothing";
   EXPECT_EQ(questions[0].tokens, 100);
   EXPECT_FALSE(questions[0].keeps_best);
@@ -340,7 +339,7 @@ TEST(EstimateMemory, AsksForEveryTraining) {
   for (PhaseEstimate& phase : phases) phase.steps = experiment.targets[0].settings.eval_steps;
   phases[0].training = phases[1].training = phases[3].training = true;
   phases[1].steps += 1;
-  const std::vector<MemoryQuestion> timed = memory_questions(experiment, config, DType::kFloat32, phases);
+  const std::vector<MemoryQuestion> timed = memory_questions(experiment, config, Execution{}, phases);
   EXPECT_TRUE(timed[1].keeps_best);
   EXPECT_FALSE(timed[2].keeps_best);
 }

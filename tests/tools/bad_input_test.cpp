@@ -90,6 +90,10 @@ TEST_F(BadInput, MissingArgument) { expect_mistake(run_koine({"train", "--task",
 TEST_F(BadInput, NoCuda) {
   if (!cuda::on_host() && cuda::device_count() > 0) GTEST_SKIP() << "there is a device here";
   expect_mistake(run_koine({"doctor", "--device", "cuda"}), {"CUDA"});
+  expect_mistake(run_koine({"doctor", "--device", "cuda:4321"}), {"CUDA"});
+  for (const char* name : {"cuda:", "cuda:x", "cuda:1x", "cuda:-1", "gpu"}) {
+    expect_mistake(run_koine({"doctor", "--device", name}), {"--device", name, "cuda:0"});
+  }
   if (!cuda::on_host()) expect_mistake(run_koine({"doctor", "--device", "cuda-on-cpu"}), {"real CUDA kernels"});
 }
 

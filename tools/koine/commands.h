@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -46,21 +47,27 @@ void add_model_commands(CommandLine& line);    // inspect, convert
 void add_estimate_command(CommandLine& line);  // estimate
 void add_doctor_command(CommandLine& line);    // doctor
 
-/// Sets threads and checks the device.
+/// "" for a value --device may have, else why not.
+std::string check_device_name(const std::string& text);
+/// Sets threads, checks the device and works with it.
 void apply(const CommonOptions& common);
-/// The device of the options. UserError for one that this build or this machine has not.
-Device resolve_device(const CommonOptions& common);
-/// "device: NVIDIA ..., compute capability 9.0, ..." of the CUDA device.
-std::string device_summary();
+/// How a command is carried out. The device is that of --device: UserError for one that this build or this machine has not.
+/// The precision is the first of these that is not "auto": --precision; `wanted`, as an experiment names it; "precision" in
+/// the file `settled`, config.toml of an earlier part of a run, where there is one; else bf16 on CUDA; else the faster one,
+/// measured, which goes to stderr unless quiet.
+Execution resolve_execution(const CommonOptions& common, const std::string& wanted = "auto",
+                            const std::filesystem::path& settled = {});
+/// The same for plans: with --device cuda also where this machine has none.
+Execution planned_execution(const CommonOptions& common, const std::string& wanted = "auto");
+/// "device: NVIDIA ..., compute capability 9.0, ..." of a CUDA device.
+std::string device_summary(int index);
 /// The variant of every operation that runs unless its arguments do not suit it: "kernels: portable: gemm ...".
-std::string chosen_variants(const CommonOptions& common);
+std::string chosen_variants(const Execution& execution);
 /// The first variant for the device, or the forced one.
 std::string preferred_variant(const OperationSummary& operation, Device device, int architecture,
                               const ForcedVariants& forced);
-/// fp32, bf16, or what `auto` measures; says which on stderr unless quiet.
-DType resolve_precision(const CommonOptions& common, const std::string& wanted);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
-RunOptions run_options(const CommonOptions& common);
+RunOptions run_options(const CommonOptions& common, Execution execution);
 
 /// Set by the first Ctrl-C or SIGTERM; the second ends the program at once.
 extern std::atomic<bool> stop_requested;

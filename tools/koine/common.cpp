@@ -8,7 +8,6 @@
 
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
-#include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
 #include "tools/koine/commands.h"
 
@@ -17,8 +16,9 @@ namespace koine {
 CLI::App* CommandLine::add(const std::string& name, const std::string& description, std::function<int()> run) {
   CLI::App* sub = app.add_subcommand(name, description);
   sub->allow_extras();
-  sub->add_option("--device", common.device, "auto (a GPU where there is one), cpu, cuda; cuda-on-cpu: for testing, slow")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda", "cuda-on-cpu"}))
+  sub->add_option("--device", common.device,
+                  "auto (a GPU where there is one), cpu, cuda, cuda:N; cuda-on-cpu: for testing, slow")
+      ->check(check_device_name)
       ->group("Common");
   sub->add_option("--precision", common.precision, "auto (measured), fp32 or bf16 (mixed)")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
@@ -30,44 +30,9 @@ CLI::App* CommandLine::add(const std::string& name, const std::string& descripti
   return sub;
 }
 
-Device resolve_device(const CommonOptions& common) {
-  if (common.device == "cpu") return Device::kCpu;
-  if (common.device == "cuda-on-cpu") {
-    require(cuda::on_host(), "this build of koine has real CUDA kernels; use --device cuda");
-    return Device::kCuda;
-  }
-  const bool device = !cuda::on_host() && cuda::device_count() > 0;
-  if (common.device == "auto") return device ? Device::kCuda : Device::kCpu;
-  require(!cuda::on_host(),
-          "this build of koine has no CUDA backend (configure with -DKOINE_CUDA=ON where nvcc is); use "
-          "--device cpu");
-  require(device, "CUDA finds no device here; use --device cpu");
-  return Device::kCuda;
-}
-
-void apply(const CommonOptions& common) {
-  resolve_device(common);
-  if (common.threads > 0) set_thread_count(common.threads);
-}
-
-DType resolve_precision(const CommonOptions& common, const std::string& wanted) {
-  const std::string name = common.precision != "auto" ? common.precision : wanted;
-  if (name == "fp32") return DType::kFloat32;
-  if (name == "bf16") return DType::kBFloat16;
-  if (resolve_device(common) == Device::kCuda) return DType::kBFloat16;  // what tensor cores are for
-  const PrecisionChoice choice = choose_precision(common.forced);
-  if (!common.quiet) {
-    std::cerr << "precision " << name_of(choice.precision) << ": products run at "
-              << format_number(choice.float32_rate * 1e-9, 0) << " GFLOP/s in fp32 and "
-              << format_number(choice.bfloat16_rate * 1e-9, 0) << " in bf16 here" << std::endl;
-  }
-  return choice.precision;
-}
-
-RunOptions run_options(const CommonOptions& common) {
+RunOptions run_options(const CommonOptions& common, Execution execution) {
   RunOptions options;
-  options.device = resolve_device(common);
-  options.forced_variants = common.forced;
+  options.execution = std::move(execution);
   options.stop = &stop_requested;
   options.program = "koine " KOINE_VERSION " (" KOINE_COMMIT ")";
   if (!common.quiet) {
@@ -75,24 +40,26 @@ RunOptions run_options(const CommonOptions& common) {
     options.progress = []() -> std::unique_ptr<TrainingObserver> {
       return std::make_unique<ProgressLine>(std::cerr, isatty(STDERR_FILENO) != 0);
     };
-    if (options.device == Device::kCuda) std::cerr << device_summary() << "\n" << chosen_variants(common) << std::endl;
+    if (options.execution.device == Device::kCuda) {
+      std::cerr << device_summary(options.execution.device_index) << "\n" << chosen_variants(options.execution) << std::endl;
+    }
   }
   return options;
 }
 
-std::string device_summary() {
-  const cuda::DeviceProperties device = cuda::device_properties(0);
+std::string device_summary(int index) {
+  const cuda::DeviceProperties device = cuda::device_properties(index);
   return concatenate("device: ", device.name, ", compute capability ", device.architecture / 10, ".",
                      device.architecture % 10, ", ", device.multiprocessors, " multiprocessors, ",
                      format_bytes(static_cast<double>(device.memory_bytes)));
 }
 
-std::string chosen_variants(const CommonOptions& common) {
-  const Device device = resolve_device(common);
-  const int architecture = device == Device::kCuda ? cuda::device_properties(0).architecture : 0;
+std::string chosen_variants(const Execution& execution) {
+  const int architecture = architecture_of(execution);
   std::map<std::string, std::vector<std::string>> operations_of;
   for (const OperationSummary& operation : all_operations()) {
-    operations_of[preferred_variant(operation, device, architecture, common.forced)].push_back(operation.name);
+    operations_of[preferred_variant(operation, execution.device, architecture, execution.forced_variants)].push_back(
+        operation.name);
   }
   std::string text = "kernels:";
   for (const auto& [variant, operations] : operations_of) {

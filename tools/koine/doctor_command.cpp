@@ -31,8 +31,9 @@ std::string library_table() {
 }
 
 /// The variants of every operation; the first that is for a device and not the reference is what runs there unless forced.
-std::string operation_table(const ForcedVariants& forced) {
-  const int architecture = cuda::device_count() > 0 ? cuda::device_properties(0).architecture : kPlannedArchitecture;
+std::string operation_table(const Execution& on_cuda) {
+  const ForcedVariants& forced = on_cuda.forced_variants;
+  const int architecture = architecture_of(on_cuda);
   std::vector<std::vector<std::string>> rows = {{"operation", "on the CPU", "on CUDA", "variants"}};
   for (const OperationSummary& operation : all_operations()) {
     std::string all;
@@ -55,6 +56,8 @@ std::string backends() {
 }
 
 int doctor(const CommonOptions& common) {
+  Execution on_cuda = planned_execution(common, "fp32");
+  on_cuda.device = Device::kCuda;
   print(format_table({{"koine", KOINE_VERSION " (" KOINE_COMMIT "), " KOINE_BUILD_TYPE " build"},
                       {"backends", backends()},
                       {"processor", cpu_name()},
@@ -62,8 +65,8 @@ int doctor(const CommonOptions& common) {
                       {"threads", concatenate("using ", thread_count(), " of ", sysconf(_SC_NPROCESSORS_ONLN))},
                       {"memory", format_bytes(static_cast<double>(memory_bytes())) + ", " +
                                      format_bytes(static_cast<double>(available_memory_bytes())) + " free"}}) +
-        (cuda::on_host() || cuda::device_count() == 0 ? "" : device_summary() + "\n") + "\n" + library_table() + "\n" +
-        operation_table(common.forced) + "\n");
+        (cuda::on_host() || cuda::device_count() == 0 ? "" : device_summary(on_cuda.device_index) + "\n") + "\n" +
+        library_table() + "\n" + operation_table(on_cuda) + "\n");
   const PrecisionChoice choice = choose_precision(common.forced);
   print(format_table({{"measured on all threads", "rate"},
                       {"product fp32, 1024 x 3072 x 768", format_number(choice.float32_rate * 1e-9, 1) + " GFLOP/s"},

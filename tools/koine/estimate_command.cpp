@@ -48,26 +48,18 @@ std::string model_summary(const XlmrConfig& config, const std::vector<HeadSpec>&
                      " embedding rows, ", format_count(xlmr_parameter_table(config, heads).parameters()), " parameters\n\n");
 }
 
-/// The device planned for: with --device cuda also where this machine has none.
-Device planned_device(const CommonOptions& common) {
-  return common.device == "cuda" ? Device::kCuda : resolve_device(common);
-}
-
-DType planned_precision(const CommonOptions& common, const std::string& wanted) {
-  const bool automatic = common.precision == "auto" && wanted == "auto";
-  return automatic && planned_device(common) == Device::kCuda ? DType::kBFloat16 : resolve_precision(common, wanted);
-}
-
 /// FLOP/s of products: as given, or measured on the device that is planned for. NaN where that is not here.
-double product_rate(const EstimateArguments& arguments, const CommonOptions& common, const XlmrConfig& config,
-                    DType precision, std::int64_t tokens) {
+double product_rate(const EstimateArguments& arguments, const Execution& execution, const XlmrConfig& config,
+                    std::int64_t tokens) {
   if (arguments.product_rate > 0) return arguments.product_rate * 1e12;
-  if (planned_device(common) == Device::kCpu) {
-    return measure_product_rate(precision, common.forced, std::min<std::int64_t>(tokens, 4096), config.intermediate_size,
-                                config.hidden_size);
+  if (execution.device == Device::kCpu) {
+    return measure_product_rate(execution.precision, execution.forced_variants, std::min<std::int64_t>(tokens, 4096),
+                                config.intermediate_size, config.hidden_size);
   }
-  const bool here = !cuda::on_host() && cuda::device_count() > 0;
-  return here ? measure_device_product_rate(precision, common.forced) : std::numeric_limits<double>::quiet_NaN();
+  const bool here = !cuda::on_host() && execution.device_index < cuda::device_count();
+  if (!here) return std::numeric_limits<double>::quiet_NaN();
+  use_device(execution);
+  return measure_device_product_rate(execution.precision, execution.forced_variants);
 }
 
 std::string rate_text(double rate, DType precision) {
@@ -81,7 +73,7 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   const XlmrConfig config = arguments.model_size.empty()
                                 ? read_xlmr_config(std::filesystem::path(arguments.model) / "config.json")
                                 : published_xlmr_config(arguments.model_size);
-  const DType precision = planned_precision(common, "auto");
+  const Execution execution = planned_execution(common);
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
   print(model_summary(config, {head}));
@@ -94,9 +86,8 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
                                                  : head.kind == HeadKind::kToken  ? tokens
                                                                                   : static_cast<double>(lengths.size()));
   const double flops = (training ? 3 : 1) * xlmr_forward_flops(config, head, lengths, counted);
-  const double rate = product_rate(arguments, common, config, precision, arguments.max_tokens);
-  MemoryQuestion question{config, {head}, precision, training, arguments.max_tokens};
-  question.device = planned_device(common);
+  const double rate = product_rate(arguments, execution, config, arguments.max_tokens);
+  MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
   question.keeps_best = training;
   question.from_file = true;
   question.resident_bytes = resident_memory();
@@ -105,7 +96,7 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
       {{""},
        {training ? "training" : "prediction", concatenate("on sequences of ", kLength, " tokens")},
        {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
-       {"product rate", rate_text(rate, precision)},
+       {"product rate", rate_text(rate, execution.precision)},
        {"tokens per second", std::isnan(rate) ? "?"
                                               : format_number(kAssumedShare * rate / (flops / tokens), 1) + " at " +
                                                     format_number(100 * kAssumedShare, 0) + " % of it"}}));
@@ -114,15 +105,14 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
 
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
   const Experiment experiment = read_experiment(arguments.experiment, arguments.data);
-  const DType precision = planned_precision(common, experiment.precision);
+  const Execution execution = planned_execution(common, experiment.precision);
   const XlmrConfig config = experiment_model_config(experiment);
   const ExperimentEstimate estimate = estimate_experiment(experiment);
-  std::vector<MemoryQuestion> questions = memory_questions(experiment, config, precision, estimate.phases);
-  for (MemoryQuestion& question : questions) question.device = planned_device(common);
+  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, execution, estimate.phases);
   MemoryQuestion largest =
       *std::max_element(questions.begin(), questions.end(),
                         [](const MemoryQuestion& a, const MemoryQuestion& b) { return total_memory(a) < total_memory(b); });
-  const double rate = kAssumedShare * product_rate(arguments, common, config, precision, largest.tokens);
+  const double rate = kAssumedShare * product_rate(arguments, execution, config, largest.tokens);
   largest.resident_bytes = estimate.resident_bytes;
   print(model_summary(config, largest.heads));
   print(memory_table(largest) + "\n");
@@ -149,7 +139,7 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
   print(format_table(rows));
   print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ",
                     format_number(100 * kAssumedShare, 0), " % of the product rate (",
-                    rate_text(rate / kAssumedShare, precision), ").\n"));
+                    rate_text(rate / kAssumedShare, execution.precision), ").\n"));
   return 0;
 }
 
@@ -158,7 +148,7 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
 void add_estimate_command(CommandLine& line) {
   auto arguments = std::make_shared<EstimateArguments>();
   CLI::App* app = line.add("estimate", "Memory, FLOPs, tokens and time before a run", [&line, arguments] {
-    if (line.common.device != "cuda") apply(line.common);
+    if (!line.common.device.starts_with("cuda")) apply(line.common);
     const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) +
                       (arguments->model_size.empty() ? 0 : 1);
     require(given == 1, "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");

@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "kernels/common/own_scratch.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/gemm/gemm.h"
@@ -90,14 +91,8 @@ double measure_product_rate(DType type, const ForcedVariants& forced, std::int64
   arguments.output_type = type;
   Context context;
   context.forced = &forced;
-  StackMemory plan;
-  context.scratch = &plan;
-  context.dry_run = true;
-  gemm(context, arguments);
-  StackMemory scratch("calibration", plan.peak() + StackMemory::kAlignment);
-  context.scratch = &scratch;
-  context.dry_run = false;
-  const double seconds = best_seconds(0.2, [&] { gemm(context, arguments); });
+  const OwnScratch scratch(context, "calibration", [&](const Context& dry) { gemm(dry, arguments); });
+  const double seconds = best_seconds(0.2, [&] { gemm(scratch.in(context), arguments); });
   return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / seconds;
 }
 
@@ -109,13 +104,12 @@ double measure_device_product_rate(DType type, const ForcedVariants& forced) {
   const std::vector<BFloat16> values_rounded = rounded(values);
   const bool mixed = type == DType::kBFloat16;
   const std::size_t bytes = elements * size_of(type);
-  const cuda::DeviceMemory a("calibration", bytes);
-  const cuda::DeviceMemory b("calibration", bytes);
-  const cuda::DeviceMemory c("calibration", bytes);
+  Buffer a(Device::kCuda, "calibration", bytes);
+  Buffer b(Device::kCuda, "calibration", bytes);
+  const Buffer c(Device::kCuda, "calibration", bytes);
   const cuda::Stream stream;
-  for (const cuda::DeviceMemory* operand : {&a, &b}) {
-    cuda::copy_to_device(operand->data(), mixed ? static_cast<const void*>(values_rounded.data()) : values.data(), bytes,
-                         stream.handle());
+  for (Buffer* operand : {&a, &b}) {
+    operand->write(mixed ? static_cast<const void*>(values_rounded.data()) : values.data(), bytes);
   }
   GemmArguments arguments;
   arguments.m = arguments.n = arguments.k = arguments.lda = arguments.ldb = arguments.ldc = extent;
@@ -126,19 +120,12 @@ double measure_device_product_rate(DType type, const ForcedVariants& forced) {
   arguments.c = c.data();
   Context context;
   context.device = Device::kCuda;
-  context.architecture = cuda::device_properties(0).architecture;
+  context.architecture = cuda::device_properties(cuda::current_device()).architecture;
   context.forced = &forced;
   context.stream = stream.handle();
-  StackMemory plan;
-  context.scratch = &plan;
-  context.dry_run = true;
-  gemm(context, arguments);
-  const cuda::DeviceMemory workspace("calibration", plan.peak());
-  StackMemory scratch("calibration", workspace.data(), workspace.bytes());
-  context.scratch = &scratch;
-  context.dry_run = false;
+  const OwnScratch scratch(context, "calibration", [&](const Context& dry) { gemm(dry, arguments); });
   const double seconds = best_seconds(0.2, [&] {
-    gemm(context, arguments);
+    gemm(scratch.in(context), arguments);
     cuda::synchronize(stream.handle());
   });
   return 2.0 * static_cast<double>(extent) * static_cast<double>(extent) * static_cast<double>(extent) / seconds;
@@ -158,10 +145,9 @@ double measure_copy_rate() {
 
 double measure_device_copy_rate() {
   const std::size_t bytes = cuda::on_host() ? std::size_t{1} << 20 : std::size_t{2} << 30;
-  const cuda::DeviceMemory source("calibration", bytes);
-  const cuda::DeviceMemory target("calibration", bytes);
+  const Buffer source = Buffer::zeroed(Device::kCuda, "calibration", bytes);
+  const Buffer target(Device::kCuda, "calibration", bytes);
   const cuda::Stream stream;
-  cuda::fill_with_zero(source.data(), bytes, stream.handle());
   const double seconds = best_seconds(0.2, [&] {
     cuda::copy_on_device(target.data(), source.data(), bytes, stream.handle());
     cuda::synchronize(stream.handle());

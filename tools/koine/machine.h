@@ -3,27 +3,24 @@
 // What this machine is and how fast it multiplies: for `koine doctor`, `--precision auto` and the times of `koine estimate`.
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "kernels/common/registry.h"
+#include "engine/execution/execution.h"
 
 namespace koine {
-
-using ForcedVariants = std::map<std::string, std::string, std::less<>>;
 
 /// FLOP/s of the product [m, k] x [n, k]^T as a linear layer's forward does it: the best of several runs, about a fifth of a
 /// second.
 double measure_product_rate(DType type, const ForcedVariants& forced, std::int64_t m = 1024, std::int64_t n = 3072,
                             std::int64_t k = 768);
 
-/// The same on the CUDA device, there with m = n = k = 8192 as its peak is usually given.
+/// The same on the CUDA device the calling thread works with, there with m = n = k = 8192 as its peak is usually given.
 double measure_device_product_rate(DType type, const ForcedVariants& forced);
 
 /// Bytes per second read and written together by a copy of 256 MiB on all threads.
 double measure_copy_rate();
-/// The same of 2 GiB on the CUDA device.
+/// The same of 2 GiB on the CUDA device the calling thread works with.
 double measure_device_copy_rate();
 
 /// Rates by which `auto` was decided.

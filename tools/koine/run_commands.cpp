@@ -2,10 +2,8 @@
 
 #include <iostream>
 
-#include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/run_experiment.h"
-#include "tasks/experiment/toml_section.h"
 #include "tools/koine/commands.h"
 #include "tools/koine/demo_experiment.h"
 
@@ -15,21 +13,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The numeric mode of a run that is continued is the one it began with; `auto` measures only once.
-std::string settled_precision(const Experiment& experiment, const fs::path& output) {
-  const fs::path config = output / "config.toml";
-  if (experiment.precision != "auto" || !fs::exists(config)) return experiment.precision;
-  return TomlSection::parse(read_file(config), config.string()).text("precision", "auto");
-}
-
 int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, bool redo,
                    const std::string& again) {
   install_signal_handlers();
-  RunOptions options = run_options(common);
+  // The numeric mode of a run that is continued is the one it began with; `auto` measures only once.
+  RunOptions options = run_options(common, resolve_execution(common, experiment.precision, output / "config.toml"));
   options.output = output;
   options.redo = redo;
-  options.precision = resolve_precision(common, settled_precision(experiment, output));
-  experiment.precision = name_of(options.precision);
+  experiment.precision = name_of(options.execution.precision);
   const RunOutcome outcome = run_experiment(experiment, options);
   write_outcome(experiment, options, outcome);
   if (outcome.interrupted) {

@@ -127,9 +127,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
   const Dataset dataset = read_sentences(arguments.input, tokenizer, maximum);
 
   ModelOptions options;
-  options.device = resolve_device(common);
-  options.precision = resolve_precision(common, "auto");
-  options.forced_variants = common.forced;
+  options.execution = resolve_execution(common);
   const std::unique_ptr<Model> model = load_xlmr(arguments.model, options);
   const std::int64_t budget = std::max(arguments.max_tokens_per_batch, maximum);
   const StepPlan plan = plan_prediction(dataset, budget);

@@ -80,21 +80,16 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   FeatureOptions features = arguments.features;
   features.max_seq_length =
       resolve_length(features.max_seq_length, recipe.max_seq_length, task, config.maximum_length(), "--max-seq-length");
-  RunOptions options = run_options(common);
 
   const fs::path output = arguments.output;
   require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
   require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
           output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
-  std::string precision = common.precision;
-  if (precision == "auto" && fs::exists(output / "config.toml")) {
-    precision = TomlSection::parse(read_file(output / "config.toml"), "config.toml").text("precision", "auto");
-  }
-  options.precision = resolve_precision(common, precision);
+  const RunOptions options = run_options(common, resolve_execution(common, "auto", output / "config.toml"));
   resolve_languages(task, {arguments.language}, arguments.data, "train");
   const std::string resolved = concatenate(
       "task = ", toml_text(task.name()), "\nmodel = ", toml_text(fs::absolute(arguments.model).string()), "\ntokenizer = \"",
-      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.precision),
+      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.execution.precision),
       "\"\nlanguage = ", toml_text(arguments.language), "\nmax_seq_length = ", features.max_seq_length,
       "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
       "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
@@ -201,11 +196,9 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
           arguments.layer.value_or(0), ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
   require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
           " already holds an evaluation; choose another --output");
-  RunOptions options = run_options(common);
+  const RunOptions options = run_options(common, resolve_execution(common));
   ModelOptions model_options;
-  model_options.device = resolve_device(common);
-  model_options.precision = resolve_precision(common, "auto");
-  model_options.forced_variants = common.forced;
+  model_options.execution = options.execution;
   if (!task.train_task().empty()) {
     require_same_labels(task, config, arguments.model);
     model_options.heads = {{"", task.head(), classes_of(task, config)}};

@@ -95,6 +95,12 @@ DeviceProperties device_properties(int device) {
 
 void set_device(int device) { require_success(cudaSetDevice(device), "choosing device ", device); }
 
+int current_device() {
+  int device = 0;
+  require_success(cudaGetDevice(&device), "asking for the thread's device");
+  return device;
+}
+
 std::size_t free_memory() {
   std::size_t free_bytes = 0;
   std::size_t all_bytes = 0;

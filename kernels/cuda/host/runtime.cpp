@@ -213,6 +213,8 @@ DeviceProperties device_properties(int device) {
 
 void set_device(int device) { check(device == 0, "there is no device ", device); }
 
+int current_device() { return 0; }
+
 std::size_t free_memory() {
   return static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }

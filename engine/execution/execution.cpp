@@ -1,0 +1,30 @@
+#include "engine/execution/execution.h"
+
+#include "kernels/cuda/runtime.h"
+
+namespace koine {
+
+std::string place_name(const Execution& execution) {
+  if (execution.device == Device::kCpu) return name_of(execution.device);
+  return concatenate(name_of(execution.device), ":", execution.device_index);
+}
+
+int architecture_of(const Execution& execution) {
+  if (execution.device == Device::kCpu) return 0;
+  if (execution.device_index >= cuda::device_count()) return kPlannedArchitecture;
+  return cuda::device_properties(execution.device_index).architecture;
+}
+
+Context context_of(const Execution& execution) {
+  Context context;
+  context.device = execution.device;
+  context.forced = &execution.forced_variants;
+  context.architecture = architecture_of(execution);
+  return context;
+}
+
+void use_device(const Execution& execution) {
+  if (execution.device == Device::kCuda) cuda::set_device(execution.device_index);
+}
+
+}  // namespace koine
