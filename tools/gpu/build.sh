@@ -15,7 +15,7 @@ most=$((64 << 20))
 
 # The tests look for fixtures in the checkout they are run in. Libraries are looked for beside the programs, also by each other: RPATH, not RUNPATH.
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DKOINE_CUDA=$cuda '-DKOINE_CUDA_ARCHITECTURES=80-real;90a-real' \
-  -DKOINE_ONEDNN=OFF -DKOINE_GLOO=OFF -DKOINE_TESTS=ON -DKOINE_BENCH=ON "-DCMAKE_CXX_FLAGS=-UKOINE_SOURCE_DIR -DKOINE_SOURCE_DIR='\".\"'" \
+  -DKOINE_ONEDNN=OFF -DKOINE_TESTS=ON -DKOINE_BENCH=ON "-DCMAKE_CXX_FLAGS=-UKOINE_SOURCE_DIR -DKOINE_SOURCE_DIR='\".\"'" \
   '-DCMAKE_BUILD_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags
 cmake --build "$build" --target "${programs[@]}" -j "$(nproc)"
 
