@@ -44,9 +44,9 @@ const Operation<ActivationForwardArguments>& operation<ActivationForwardArgument
       validate_forward,
       forward_flops,
       forward_bytes,
-      {{"portable", Device::kCuda, 80, not_double<ActivationForwardArguments>, nullptr, activation_forward_portable},
-       {"cpu", Device::kCpu, 0, not_double<ActivationForwardArguments>, nullptr, activation_forward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, activation_forward_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double<ActivationForwardArguments>, nullptr, activation_forward_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<ActivationForwardArguments>, nullptr, activation_forward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, activation_forward_reference}}};
   return table;
 }
 
@@ -57,9 +57,9 @@ const Operation<ActivationBackwardArguments>& operation<ActivationBackwardArgume
       validate_backward,
       backward_flops,
       backward_bytes,
-      {{"portable", Device::kCuda, 80, not_double<ActivationBackwardArguments>, nullptr, activation_backward_portable},
-       {"cpu", Device::kCpu, 0, not_double<ActivationBackwardArguments>, nullptr, activation_backward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, activation_backward_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double<ActivationBackwardArguments>, nullptr, activation_backward_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<ActivationBackwardArguments>, nullptr, activation_backward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, activation_backward_reference}}};
   return table;
 }
 

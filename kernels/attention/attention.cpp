@@ -108,16 +108,16 @@ const Operation<AttentionForwardArguments>& operation<AttentionForwardArguments>
       validate_forward,
       [](const Arguments& a) { return 4.0 * pairs(a.shape) * static_cast<double>(a.shape.heads * a.shape.head_size); },
       [](const Arguments& a) { return bytes_of(a.shape, 4, 1); },
-      {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); }, nullptr,
+      {{"portable", Device::kCuda, kFrom80, [](const Arguments& a) { return not_double(a.shape); }, nullptr,
         attention_forward_portable},
 #ifdef KOINE_HAVE_CUDNN
-       {"vendor", Device::kCuda, 80,
+       {"vendor", Device::kCuda, kFrom80,
         [](const Arguments& a) { return !a.shape.relative_bias && attention_forward_vendor_supports(a); },
         [](const Arguments& a) { return attention_forward_vendor_workspace(a.shape); }, attention_forward_vendor},
 #endif
-       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return on_cpu(a.shape); },
+       {"cpu", Device::kCpu, kAnyArchitecture, [](const Arguments& a) { return on_cpu(a.shape); },
         [](const Arguments& a) { return attention_forward_cpu_workspace(a.shape); }, attention_forward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, attention_forward_reference}}};
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, attention_forward_reference}}};
   return table;
 }
 
@@ -129,19 +129,19 @@ const Operation<AttentionBackwardArguments>& operation<AttentionBackwardArgument
       validate_backward,
       [](const Arguments& a) { return 10.0 * pairs(a.shape) * static_cast<double>(a.shape.heads * a.shape.head_size); },
       [](const Arguments& a) { return bytes_of(a.shape, 8, a.d_relative_bias == nullptr ? 1 : 3); },
-      {{"portable", Device::kCuda, 80, [](const Arguments& a) { return not_double(a.shape); },
+      {{"portable", Device::kCuda, kFrom80, [](const Arguments& a) { return not_double(a.shape); },
         [](const Arguments& a) {
           return attention_backward_portable_workspace(a.shape) + attention_relative_bias_workspace(a);
         },
         attention_backward_portable},
 #ifdef KOINE_HAVE_CUDNN
-       {"vendor", Device::kCuda, 90,
+       {"vendor", Device::kCuda, kFrom90,
         [](const Arguments& a) { return !a.shape.relative_bias && attention_backward_vendor_supports(a); },
         [](const Arguments& a) { return attention_backward_vendor_workspace(a.shape); }, attention_backward_vendor},
 #endif
-       {"cpu", Device::kCpu, 0, [](const Arguments& a) { return on_cpu(a.shape); },
+       {"cpu", Device::kCpu, kAnyArchitecture, [](const Arguments& a) { return on_cpu(a.shape); },
         [](const Arguments& a) { return attention_backward_cpu_workspace(a.shape); }, attention_backward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, attention_backward_reference}}};
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, attention_backward_reference}}};
   return table;
 }
 

@@ -25,13 +25,14 @@ bool not_double(const CastArguments& a) { return a.input_type != DType::kFloat64
 
 template <>
 const Operation<CastArguments>& operation<CastArguments>() {
-  static const Operation<CastArguments> table = {"cast",
-                                                 validate,
-                                                 flops,
-                                                 bytes,
-                                                 {{"portable", Device::kCuda, 80, not_double, nullptr, cast_portable},
-                                                  {"cpu", Device::kCpu, 0, not_double, nullptr, cast_cpu},
-                                                  {kReference, Device::kCpu, 0, nullptr, nullptr, cast_reference}}};
+  static const Operation<CastArguments> table = {
+      "cast",
+      validate,
+      flops,
+      bytes,
+      {{"portable", Device::kCuda, kFrom80, not_double, nullptr, cast_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double, nullptr, cast_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, cast_reference}}};
   return table;
 }
 

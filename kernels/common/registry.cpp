@@ -30,7 +30,7 @@ OperationSummary summary() {
   OperationSummary result;
   result.name = table.name;
   for (const Variant<Arguments>& variant : table.variants) {
-    result.variants.push_back({std::string(variant.name), variant.device, variant.minimum_architecture});
+    result.variants.push_back({std::string(variant.name), variant.device, variant.architectures});
   }
   return result;
 }

@@ -3,12 +3,14 @@
 // The registry of operations and their variants.
 //
 // An operation is a struct of arguments. `<op>.cpp` specialises `operation<Arguments>()` with the one place that checks the
-// shapes, counts FLOPs and bytes, and lists the variants in order of preference. `run` picks the first variant that is for
-// the context's device and supports the arguments, unless the context forces another. Tests and benchmarks walk
-// `Operation::variants`, so a variant is tested and measured by standing in that list.
+// shapes, counts FLOPs and bytes, and lists the variants in order of preference. `run` picks the variant the context forces,
+// else the one measured as the fastest for such arguments, else the first that is for the context's device and architecture
+// and supports the arguments. Tests and benchmarks walk `Operation::variants`, so a variant is tested and measured by
+// standing in that list; kernels/operations.h lists the operations.
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <string>
 #include <string_view>
@@ -30,6 +32,19 @@ struct Profile {
   };
   std::map<std::string, Entry, std::less<>> operations;
 };
+
+/// The architectures a variant's code runs on: compute capabilities times ten (80, 90, 100), both ends included.
+struct ArchitectureWindow {
+  int first = 0;
+  int last = std::numeric_limits<int>::max();
+
+  constexpr bool holds(int architecture) const { return first <= architecture && architecture <= last; }
+};
+inline constexpr ArchitectureWindow kAnyArchitecture = {};  ///< on the CPU
+inline constexpr ArchitectureWindow kFrom80 = {80};         ///< what the portable CUDA kernels are written for
+inline constexpr ArchitectureWindow kFrom90 = {90};
+/// Code compiled for 90a (wgmma, TMA): it runs on 9.0 and on nothing that came after.
+inline constexpr ArchitectureWindow kOnly90 = {90, 90};
 
 /// What every operation is called with besides its arguments.
 struct Context {
@@ -53,7 +68,7 @@ struct Variant {
   /// "reference", "cpu", "packed", "onednn", "portable", "sm90", "vendor" ...; the reference is never picked unless forced.
   std::string_view name;
   Device device = Device::kCpu;
-  int minimum_architecture = 0;
+  ArchitectureWindow architectures;
   bool (*supports)(const Arguments&) = nullptr;                ///< null: everything the operation allows
   std::size_t (*workspace_bytes)(const Arguments&) = nullptr;  ///< null: none
   void (*launch)(const Context&, const Arguments&, void* workspace) = nullptr;
@@ -78,7 +93,7 @@ const Operation<Arguments>& operation();
 
 template <class Arguments>
 bool usable(const Variant<Arguments>& variant, const Context& context, const Arguments& arguments) {
-  return variant.device == context.device && context.architecture >= variant.minimum_architecture &&
+  return variant.device == context.device && variant.architectures.holds(context.architecture) &&
          (variant.supports == nullptr || variant.supports(arguments));
 }
 
@@ -170,7 +185,7 @@ struct OperationSummary {
   struct Variant {
     std::string name;
     Device device = Device::kCpu;
-    int minimum_architecture = 0;
+    ArchitectureWindow architectures;
   };
   std::string name;
   std::vector<Variant> variants;  ///< in order of preference

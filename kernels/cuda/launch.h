@@ -24,6 +24,9 @@ struct Launch {
   const char* kernel = "";              ///< for messages, profiles and the table of resources
   std::array<std::int64_t, 4> shape{};  ///< of the operation, for messages; -1 or 0 behind the last
   Index3 grid;
+  /// Blocks that are started together on neighbouring multiprocessors (compute capability 9.0 and up): neighbours of the
+  /// grid, whose extents are multiples of these. At most 8 of them; 1: no clusters.
+  Index3 cluster = {};
   int threads = 0;
   std::size_t shared_bytes = 0;
   void* stream = nullptr;
@@ -31,8 +34,12 @@ struct Launch {
   int line = __builtin_LINE();
 };
 
-/// "gemm [128, 3072, 768] (grid 24 x 1 x 1, 256 threads, 98304 bytes of shared memory; kernels/gemm/gemm.cu:310)"
+/// "gemm [128, 3072, 768] (grid 24 x 1 x 1, 256 threads, 98304 bytes of shared memory; kernels/gemm/gemm.cu:310)"; where
+/// there are clusters, "grid 24 x 1 x 1 in clusters of 2 x 1 x 1".
 std::string describe(const Launch& launch);
+inline bool has_clusters(const Launch& launch) {
+  return launch.cluster.x != 1 || launch.cluster.y != 1 || launch.cluster.z != 1;
+}
 
 #if KOINE_ON_DEVICE
 namespace device {
@@ -66,7 +73,10 @@ void launch(const Launch& launch, void (*kernel)(Parameters...), const Arguments
   host::enqueue(launch.stream, [launch, call] {
     host::run_grid(
         launch.kernel, describe(launch),
-        {{launch.grid.x, launch.grid.y, launch.grid.z}, launch.threads, launch.shared_bytes},
+        {{launch.grid.x, launch.grid.y, launch.grid.z},
+         {launch.cluster.x, launch.cluster.y, launch.cluster.z},
+         launch.threads,
+         launch.shared_bytes},
         [](const void* what) {
           const auto* one = static_cast<const Call*>(what);
           std::apply(one->kernel, one->arguments);

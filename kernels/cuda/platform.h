@@ -55,6 +55,16 @@ KOINE_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
 KOINE_DEVICE int block_threads() { return static_cast<int>(blockDim.x); }
 KOINE_DEVICE Index3 block_index() { return {blockIdx.x, blockIdx.y, blockIdx.z}; }
 KOINE_DEVICE Index3 grid_size() { return {gridDim.x, gridDim.y, gridDim.z}; }
+/// Blocks of a cluster; 1 where the launch asked for none.
+KOINE_DEVICE Index3 cluster_size() {
+  Index3 size;
+#if __CUDA_ARCH__ >= 900
+  asm("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(size.x));
+  asm("mov.u32 %0, %%cluster_nctaid.y;" : "=r"(size.y));
+  asm("mov.u32 %0, %%cluster_nctaid.z;" : "=r"(size.z));
+#endif
+  return size;
+}
 
 /// The block's shared memory, as many bytes as the launch asked for, as a T. Uninitialised.
 template <class T>
@@ -79,6 +89,11 @@ inline Index3 block_index() {
 inline Index3 grid_size() {
   const host::Execution& e = host::execution();
   return {e.grid[0], e.grid[1], e.grid[2]};
+}
+
+inline Index3 cluster_size() {
+  const host::Execution& e = host::execution();
+  return {e.cluster[0], e.cluster[1], e.cluster[2]};
 }
 
 template <class T>

@@ -29,13 +29,14 @@ bool not_double(const DropoutArguments& a) { return a.type != DType::kFloat64; }
 
 template <>
 const Operation<DropoutArguments>& operation<DropoutArguments>() {
-  static const Operation<DropoutArguments> table = {"dropout",
-                                                    validate,
-                                                    flops,
-                                                    bytes,
-                                                    {{"portable", Device::kCuda, 80, not_double, nullptr, dropout_portable},
-                                                     {"cpu", Device::kCpu, 0, not_double, nullptr, dropout_cpu},
-                                                     {kReference, Device::kCpu, 0, nullptr, nullptr, dropout_reference}}};
+  static const Operation<DropoutArguments> table = {
+      "dropout",
+      validate,
+      flops,
+      bytes,
+      {{"portable", Device::kCuda, kFrom80, not_double, nullptr, dropout_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double, nullptr, dropout_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, dropout_reference}}};
   return table;
 }
 

@@ -54,9 +54,9 @@ const Operation<EmbeddingForwardArguments>& operation<EmbeddingForwardArguments>
       validate_forward,
       forward_flops,
       forward_bytes,
-      {{"portable", Device::kCuda, 80, not_double<Arguments>, nullptr, embedding_forward_portable},
-       {"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, embedding_forward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, embedding_forward_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double<Arguments>, nullptr, embedding_forward_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<Arguments>, nullptr, embedding_forward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, embedding_forward_reference}}};
   return table;
 }
 
@@ -68,10 +68,11 @@ const Operation<EmbeddingBackwardArguments>& operation<EmbeddingBackwardArgument
       validate_backward,
       backward_flops,
       backward_bytes,
-      {{"portable", Device::kCuda, 80, not_double<Arguments>, embedding_backward_portable_workspace,
+      {{"portable", Device::kCuda, kFrom80, not_double<Arguments>, embedding_backward_portable_workspace,
         embedding_backward_portable},
-       {"cpu", Device::kCpu, 0, not_double<Arguments>, embedding_backward_cpu_workspace, embedding_backward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, embedding_backward_reference}}};
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<Arguments>, embedding_backward_cpu_workspace,
+        embedding_backward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, embedding_backward_reference}}};
   return table;
 }
 

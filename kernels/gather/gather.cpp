@@ -43,9 +43,9 @@ const Operation<GatherRowsArguments>& operation<GatherRowsArguments>() {
       validate_gather,
       flops<GatherRowsArguments>,
       gather_bytes,
-      {{"portable", Device::kCuda, 80, nullptr, nullptr, gather_rows_portable},
-       {"cpu", Device::kCpu, 0, nullptr, nullptr, gather_rows_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, gather_rows_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, gather_rows_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, gather_rows_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, gather_rows_reference}}};
   return table;
 }
 
@@ -56,9 +56,9 @@ const Operation<ScatterRowsArguments>& operation<ScatterRowsArguments>() {
       validate_scatter,
       flops<ScatterRowsArguments>,
       scatter_bytes,
-      {{"portable", Device::kCuda, 80, nullptr, nullptr, scatter_rows_portable},
-       {"cpu", Device::kCpu, 0, nullptr, nullptr, scatter_rows_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, scatter_rows_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, scatter_rows_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, scatter_rows_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, scatter_rows_reference}}};
   return table;
 }
 

@@ -92,15 +92,18 @@ Operation<GemmArguments> make_operation() {
   table.flops = flops;
   table.bytes = bytes;
   table.tuning_key = tuning_key;
-  table.variants.push_back({"portable", Device::kCuda, 80, gemm_portable_supports, gemm_portable_workspace, gemm_portable});
+  table.variants.push_back(
+      {"portable", Device::kCuda, kFrom80, gemm_portable_supports, gemm_portable_workspace, gemm_portable});
 #if defined(KOINE_HAVE_CUDA)
-  table.variants.push_back({"vendor", Device::kCuda, 80, gemm_vendor_supports, gemm_vendor_workspace, gemm_vendor});
+  table.variants.push_back({"vendor", Device::kCuda, kFrom80, gemm_vendor_supports, gemm_vendor_workspace, gemm_vendor});
 #endif
 #if defined(KOINE_HAVE_ONEDNN)
-  table.variants.push_back({"onednn", Device::kCpu, 0, gemm_onednn_supports, gemm_onednn_workspace, gemm_onednn});
+  table.variants.push_back(
+      {"onednn", Device::kCpu, kAnyArchitecture, gemm_onednn_supports, gemm_onednn_workspace, gemm_onednn});
 #endif
-  table.variants.push_back({"packed", Device::kCpu, 0, gemm_packed_supports, gemm_packed_workspace, gemm_packed});
-  table.variants.push_back({kReference, Device::kCpu, 0, nullptr, nullptr, gemm_reference});
+  table.variants.push_back(
+      {"packed", Device::kCpu, kAnyArchitecture, gemm_packed_supports, gemm_packed_workspace, gemm_packed});
+  table.variants.push_back({kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, gemm_reference});
   return table;
 }
 

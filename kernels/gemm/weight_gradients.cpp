@@ -59,9 +59,9 @@ const Operation<WeightGradientsArguments>& operation<WeightGradientsArguments>()
       validate,
       flops,
       bytes,
-      {{"portable", Device::kCuda, 80, weight_gradients_portable_supports, nullptr, weight_gradients_portable},
-       {"cpu", Device::kCpu, 0, not_double, weight_gradients_cpu_workspace, weight_gradients_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, weight_gradients_reference}}};
+      {{"portable", Device::kCuda, kFrom80, weight_gradients_portable_supports, nullptr, weight_gradients_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double, weight_gradients_cpu_workspace, weight_gradients_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, weight_gradients_reference}}};
   return table;
 }
 

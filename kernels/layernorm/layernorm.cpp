@@ -68,9 +68,9 @@ const Operation<LayerNormForwardArguments>& operation<LayerNormForwardArguments>
       validate_forward,
       forward_flops,
       forward_bytes,
-      {{"portable", Device::kCuda, 80, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_portable},
-       {"cpu", Device::kCpu, 0, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, layernorm_forward_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<LayerNormForwardArguments>, nullptr, layernorm_forward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, layernorm_forward_reference}}};
   return table;
 }
 
@@ -81,11 +81,11 @@ const Operation<LayerNormBackwardArguments>& operation<LayerNormBackwardArgument
       validate_backward,
       backward_flops,
       backward_bytes,
-      {{"portable", Device::kCuda, 80, not_double<LayerNormBackwardArguments>, layernorm_backward_portable_workspace,
+      {{"portable", Device::kCuda, kFrom80, not_double<LayerNormBackwardArguments>, layernorm_backward_portable_workspace,
         layernorm_backward_portable},
-       {"cpu", Device::kCpu, 0, not_double<LayerNormBackwardArguments>, layernorm_backward_cpu_workspace,
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<LayerNormBackwardArguments>, layernorm_backward_cpu_workspace,
         layernorm_backward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, layernorm_backward_reference}}};
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, layernorm_backward_reference}}};
   return table;
 }
 

@@ -70,13 +70,14 @@ AdamWStep adamw_step(std::int64_t step, double learning_rate, double beta1, doub
 
 template <>
 const Operation<AdamWArguments>& operation<AdamWArguments>() {
-  static const Operation<AdamWArguments> table = {"adamw",
-                                                  validate,
-                                                  flops,
-                                                  bytes,
-                                                  {{"portable", Device::kCuda, 80, nullptr, nullptr, adamw_portable},
-                                                   {"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_cpu},
-                                                   {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_reference}}};
+  static const Operation<AdamWArguments> table = {
+      "adamw",
+      validate,
+      flops,
+      bytes,
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, adamw_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_reference}}};
   return table;
 }
 
@@ -87,9 +88,9 @@ const Operation<AdamWSegmentsArguments>& operation<AdamWSegmentsArguments>() {
       validate_segments,
       segments_flops,
       segments_bytes,
-      {{"portable", Device::kCuda, 80, nullptr, nullptr, adamw_segments_portable},
-       {"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_segments_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_segments_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, adamw_segments_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_segments_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_segments_reference}}};
   return table;
 }
 
@@ -100,9 +101,9 @@ const Operation<AdamWRowsArguments>& operation<AdamWRowsArguments>() {
       validate_rows,
       rows_flops,
       rows_bytes,
-      {{"portable", Device::kCuda, 80, nullptr, nullptr, adamw_rows_portable},
-       {"cpu", Device::kCpu, 0, nullptr, nullptr, adamw_rows_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, adamw_rows_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, adamw_rows_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_rows_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_rows_reference}}};
   return table;
 }
 

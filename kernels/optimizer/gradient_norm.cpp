@@ -40,9 +40,9 @@ const Operation<ClipFactorArguments>& operation<ClipFactorArguments>() {
       validate_clip,
       clip_flops,
       clip_bytes,
-      {{"portable", Device::kCuda, 80, nullptr, nullptr, clip_factor_portable},
-       {"cpu", Device::kCpu, 0, nullptr, nullptr, clip_factor_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, clip_factor_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, clip_factor_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, clip_factor_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, clip_factor_reference}}};
   return table;
 }
 
@@ -53,9 +53,9 @@ const Operation<GradientNormArguments>& operation<GradientNormArguments>() {
       validate,
       flops,
       bytes,
-      {{"portable", Device::kCuda, 80, nullptr, gradient_norm_portable_workspace, gradient_norm_portable},
-       {"cpu", Device::kCpu, 0, nullptr, gradient_norm_cpu_workspace, gradient_norm_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, gradient_norm_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, gradient_norm_portable_workspace, gradient_norm_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, gradient_norm_cpu_workspace, gradient_norm_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, gradient_norm_reference}}};
   return table;
 }
 

@@ -43,9 +43,9 @@ const Operation<MeanPoolingForwardArguments>& operation<MeanPoolingForwardArgume
       validate<Arguments>,
       flops<Arguments>,
       bytes<Arguments>,
-      {{"portable", Device::kCuda, 80, not_double<Arguments>, nullptr, mean_pooling_forward_portable},
-       {"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, mean_pooling_forward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, mean_pooling_forward_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double<Arguments>, nullptr, mean_pooling_forward_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<Arguments>, nullptr, mean_pooling_forward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, mean_pooling_forward_reference}}};
   return table;
 }
 
@@ -57,9 +57,9 @@ const Operation<MeanPoolingBackwardArguments>& operation<MeanPoolingBackwardArgu
       validate<Arguments>,
       flops<Arguments>,
       bytes<Arguments>,
-      {{"portable", Device::kCuda, 80, not_double<Arguments>, nullptr, mean_pooling_backward_portable},
-       {"cpu", Device::kCpu, 0, not_double<Arguments>, nullptr, mean_pooling_backward_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, mean_pooling_backward_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double<Arguments>, nullptr, mean_pooling_backward_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double<Arguments>, nullptr, mean_pooling_backward_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, mean_pooling_backward_reference}}};
   return table;
 }
 

@@ -51,9 +51,9 @@ const Operation<ColumnSumArguments>& operation<ColumnSumArguments>() {
       validate_column_sum,
       column_sum_flops,
       column_sum_bytes,
-      {{"portable", Device::kCuda, 80, not_double, column_sum_portable_workspace, column_sum_portable},
-       {"cpu", Device::kCpu, 0, not_double, column_sum_cpu_workspace, column_sum_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, column_sum_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double, column_sum_portable_workspace, column_sum_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double, column_sum_cpu_workspace, column_sum_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, column_sum_reference}}};
   return table;
 }
 
@@ -64,21 +64,22 @@ const Operation<SumOfSquaresArguments>& operation<SumOfSquaresArguments>() {
       validate_sum_of_squares,
       sum_of_squares_flops,
       sum_of_squares_bytes,
-      {{"portable", Device::kCuda, 80, nullptr, sum_of_squares_portable_workspace, sum_of_squares_portable},
-       {"cpu", Device::kCpu, 0, nullptr, sum_of_squares_cpu_workspace, sum_of_squares_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, sum_of_squares_reference}}};
+      {{"portable", Device::kCuda, kFrom80, nullptr, sum_of_squares_portable_workspace, sum_of_squares_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, sum_of_squares_cpu_workspace, sum_of_squares_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, sum_of_squares_reference}}};
   return table;
 }
 
 template <>
 const Operation<SumArguments>& operation<SumArguments>() {
-  static const Operation<SumArguments> table = {"sum",
-                                                validate_sum,
-                                                sum_flops,
-                                                sum_bytes,
-                                                {{"portable", Device::kCuda, 80, nullptr, nullptr, sum_portable},
-                                                 {"cpu", Device::kCpu, 0, nullptr, nullptr, sum_cpu},
-                                                 {kReference, Device::kCpu, 0, nullptr, nullptr, sum_reference}}};
+  static const Operation<SumArguments> table = {
+      "sum",
+      validate_sum,
+      sum_flops,
+      sum_bytes,
+      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, sum_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, sum_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, sum_reference}}};
   return table;
 }
 

@@ -47,9 +47,9 @@ const Operation<Arguments>& operation<Arguments>() {
       validate,
       flops,
       bytes,
-      {{"portable", Device::kCuda, 80, not_double, nullptr, softmax_cross_entropy_portable},
-       {"cpu", Device::kCpu, 0, not_double, softmax_cross_entropy_cpu_workspace, softmax_cross_entropy_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, softmax_cross_entropy_reference}}};
+      {{"portable", Device::kCuda, kFrom80, not_double, nullptr, softmax_cross_entropy_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double, softmax_cross_entropy_cpu_workspace, softmax_cross_entropy_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, softmax_cross_entropy_reference}}};
   return table;
 }
 

@@ -41,13 +41,14 @@ bool not_double(const Arguments& arguments) { return arguments.type != DType::kF
 
 template <>
 const Operation<Arguments>& operation<Arguments>() {
-  static const Operation<Arguments> table{"span_loss",
-                                          validate,
-                                          flops,
-                                          bytes,
-                                          {{"portable", Device::kCuda, 80, not_double, nullptr, span_loss_portable},
-                                           {"cpu", Device::kCpu, 0, not_double, span_loss_cpu_workspace, span_loss_cpu},
-                                           {kReference, Device::kCpu, 0, nullptr, nullptr, span_loss_reference}}};
+  static const Operation<Arguments> table{
+      "span_loss",
+      validate,
+      flops,
+      bytes,
+      {{"portable", Device::kCuda, kFrom80, not_double, nullptr, span_loss_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, not_double, span_loss_cpu_workspace, span_loss_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, span_loss_reference}}};
   return table;
 }
 

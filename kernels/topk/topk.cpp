@@ -49,9 +49,9 @@ const Operation<Arguments>& operation<Arguments>() {
       validate,
       flops,
       bytes,
-      {{"portable", Device::kCuda, 80, top_k_portable_supports, top_k_portable_workspace, top_k_portable},
-       {"cpu", Device::kCpu, 0, nullptr, top_k_cpu_workspace, top_k_cpu},
-       {kReference, Device::kCpu, 0, nullptr, nullptr, top_k_reference}}};
+      {{"portable", Device::kCuda, kFrom80, top_k_portable_supports, top_k_portable_workspace, top_k_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, top_k_cpu_workspace, top_k_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, top_k_reference}}};
   return table;
 }
 

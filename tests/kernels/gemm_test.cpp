@@ -188,7 +188,7 @@ void launch_planned(const Context& context, const GemmArguments& g, void* worksp
 }
 Variant<GemmArguments> variant_of_plan(const GemmPlan& plan) {
   planned = plan;
-  return {"planned", Device::kCuda, 80, nullptr, planned_workspace, launch_planned};
+  return {"planned", Device::kCuda, kFrom80, nullptr, planned_workspace, launch_planned};
 }
 
 Outcome check_plan(const Case<GemmArguments>& test_case, DType type, const GemmPlan& plan) {

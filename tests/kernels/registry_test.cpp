@@ -41,6 +41,60 @@ TEST(Registry, ListsEveryOperation) {
   EXPECT_EQ(all_operations().size(), runs);
 }
 
+// An operation of the tests alone, with a variant for one architecture before the portable one.
+struct WindowArguments {};
+std::string launched;
+template <int kWhich>
+void launch_window(const Context&, const WindowArguments&, void*) {
+  launched = kWhich == 0 ? "sm90" : "portable";
+}
+
+}  // namespace
+
+template <>
+const Operation<WindowArguments>& operation<WindowArguments>() {
+  static const Operation<WindowArguments> table = {
+      "window",
+      [](const WindowArguments&) {},
+      nullptr,
+      nullptr,
+      {{"sm90", Device::kCuda, kOnly90, nullptr, nullptr, launch_window<0>},
+       {"portable", Device::kCuda, kFrom80, nullptr, nullptr, launch_window<1>}}};
+  return table;
+}
+
+namespace {
+
+TEST(Registry, CodeForOneArchitectureRunsOnNoOther) {
+  const auto runs = [](int architecture) {
+    Context context;
+    context.device = Device::kCuda;
+    context.architecture = architecture;
+    run(context, WindowArguments{});
+    return launched;
+  };
+  EXPECT_EQ(runs(80), "portable");
+  EXPECT_EQ(runs(89), "portable");
+  EXPECT_EQ(runs(90), "sm90");
+  EXPECT_EQ(runs(100), "portable");
+  EXPECT_EQ(runs(120), "portable");
+  EXPECT_THROW(runs(75), Error);
+  EXPECT_FALSE(kOnly90.holds(100));
+  EXPECT_TRUE(kFrom90.holds(100));
+}
+
+// A forced variant is no way round its window.
+TEST(Registry, AForcedVariantHasItsWindowToo) {
+  const std::map<std::string, std::string, std::less<>> forced = {{"window", "sm90"}};
+  Context context;
+  context.device = Device::kCuda;
+  context.forced = &forced;
+  context.architecture = 90;
+  EXPECT_EQ(choose_variant(context, WindowArguments{}).name, "sm90");
+  context.architecture = 100;
+  EXPECT_THROW(choose_variant(context, WindowArguments{}), Error);
+}
+
 TEST(Registry, NamesAreSorted) {
   const std::vector<OperationSummary> operations = all_operations();
   EXPECT_TRUE(std::is_sorted(operations.begin(), operations.end(),

@@ -163,6 +163,27 @@ inline Context context_for(Device device, bool* available = nullptr) {
   return context;
 }
 
+/// While this lives, the host implementation of the CUDA kernels is a device that the variant is for. A real one is what it
+/// is.
+class DeviceFor {
+ public:
+  template <class Arguments>
+  explicit DeviceFor([[maybe_unused]] const Variant<Arguments>& variant) {
+#if !defined(KOINE_HAVE_CUDA)
+    const ArchitectureWindow& window = variant.architectures;
+    if (variant.device == Device::kCuda && !window.holds(before_)) cuda::host::set_architecture(window.first);
+#endif
+  }
+  DeviceFor(const DeviceFor&) = delete;
+  DeviceFor& operator=(const DeviceFor&) = delete;
+#if !defined(KOINE_HAVE_CUDA)
+  ~DeviceFor() { cuda::host::set_architecture(before_); }
+
+ private:
+  int before_ = cuda::host::architecture();
+#endif
+};
+
 /// A copy of host memory in device memory, with what lies around it unreadable where the address sanitizer watches.
 class DeviceCopy {
  public:
@@ -439,6 +460,7 @@ void check_variants(const Case<Arguments>& test_case) {
     if (test_case.set_type) test_case.set_type(typed, type);
     for (const Variant<Arguments>& variant : table.variants) {
       bool available = true;
+      const DeviceFor device(variant);
       const Context context = context_for(variant.device, &available);
       if (variant.name == kReference || !available || !usable(variant, context, typed)) continue;
       if (variant.device == Device::kCuda) {

@@ -74,7 +74,7 @@ std::string preferred_variant(const OperationSummary& operation, Device device, 
   const auto found = forced.find(operation.name);
   const bool is_forced = found != forced.end();
   for (const OperationSummary::Variant& variant : operation.variants) {
-    if (variant.device != device || variant.minimum_architecture > architecture) continue;
+    if (variant.device != device || !variant.architectures.holds(architecture)) continue;
     if (is_forced ? variant.name == found->second : variant.name != kReference) {
       return variant.name + (is_forced ? " (forced)" : "");
     }

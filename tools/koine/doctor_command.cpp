@@ -30,6 +30,14 @@ std::string library_table() {
                        {"CLI11", CLI11_VERSION}});
 }
 
+/// ", from 8.0", ", 9.0 only", or nothing on the CPU.
+std::string window_text(const ArchitectureWindow& window) {
+  const auto capability = [](int architecture) { return concatenate(architecture / 10, ".", architecture % 10); };
+  if (window.last == kAnyArchitecture.last) return window.first == 0 ? "" : ", from " + capability(window.first);
+  if (window.first == window.last) return concatenate(", ", capability(window.first), " only");
+  return concatenate(", ", capability(window.first), " to ", capability(window.last));
+}
+
 /// The variants of every operation; the first that is for a device and not the reference is what runs there unless forced.
 std::string operation_table(const Execution& on_cuda) {
   const ForcedVariants& forced = on_cuda.forced_variants;
@@ -38,9 +46,8 @@ std::string operation_table(const Execution& on_cuda) {
   for (const OperationSummary& operation : all_operations()) {
     std::string all;
     for (const OperationSummary::Variant& variant : operation.variants) {
-      const std::string least =
-          variant.minimum_architecture == 0 ? "" : concatenate(", architecture ", variant.minimum_architecture);
-      all += concatenate(all.empty() ? "" : ", ", variant.name, " (", name_of(variant.device), least, ")");
+      all += concatenate(all.empty() ? "" : ", ", variant.name, " (", name_of(variant.device),
+                         window_text(variant.architectures), ")");
     }
     rows.push_back({operation.name, preferred_variant(operation, Device::kCpu, 0, forced),
                     preferred_variant(operation, Device::kCuda, architecture, forced), all});

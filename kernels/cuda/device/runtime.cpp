@@ -62,6 +62,13 @@ void device::launch(const Launch& launch, const void* function, void** arguments
   config.blockDim = dim3(static_cast<unsigned>(launch.threads));
   config.dynamicSmemBytes = launch.shared_bytes;
   config.stream = stream_of(launch.stream);
+  cudaLaunchAttribute cluster = {};
+  if (has_clusters(launch)) {
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {launch.cluster.x, launch.cluster.y, launch.cluster.z};
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+  }
   require_success(cudaLaunchKernelExC(&config, function, arguments), "launching ", describe(launch));
   ++launches;
 #if !defined(NDEBUG)

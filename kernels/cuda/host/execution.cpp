@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t kStackBytes = 252 << 10;
 constexpr int kWarp = 32;
 constexpr int kMostThreads = 1024;
+constexpr unsigned kMostClusterBlocks = 8;      // that every device with clusters takes
 constexpr std::size_t kMostShared = 227 << 10;  // of a block, compute capability 9.0; 163 KiB on 8.0
 constexpr unsigned char kPoison = 0xff;         // a NaN, as fp32 and as bf16
 
@@ -67,6 +68,7 @@ class Order {
 };
 
 std::atomic<std::uint64_t> schedule_seed{1};
+std::atomic<int> emulated_architecture{80};
 
 struct Counts {
   std::mutex mutex;
@@ -320,6 +322,17 @@ void check_shape(const std::string& where, const Shape& shape) {
   check(shape.grid[0] > 0 && shape.grid[1] > 0 && shape.grid[2] > 0 && shape.grid[0] <= 0x7fffffffu &&
             shape.grid[1] <= 65535 && shape.grid[2] <= 65535,
         where.c_str(), "no such grid");
+  const unsigned* const cluster = shape.cluster;
+  const std::uint64_t blocks = std::uint64_t{cluster[0]} * cluster[1] * cluster[2];
+  if (blocks != 1) {
+    check(emulated_architecture >= 90, where.c_str(), "clusters of blocks need compute capability 9.0, this device has ",
+          emulated_architecture / 10, ".", emulated_architecture % 10);
+    check(blocks != 0 && blocks <= kMostClusterBlocks, where.c_str(), "a cluster has 1 to 8 blocks, not ", blocks);
+    for (int i = 0; i < 3; ++i) {
+      check(shape.grid[i] % cluster[i] == 0, where.c_str(), "extent ", "xyz"[i], " of the grid, ", shape.grid[i],
+            ", is not a multiple of the cluster's, ", cluster[i]);
+    }
+  }
   check(shape.shared_bytes <= kMostShared, where.c_str(), "a block has at most 227 KiB of shared memory");
 }
 
@@ -335,6 +348,7 @@ void Machine::prepare(const Shape& shape) {
   shared_ = std::make_unique<GuardedMemory>(shape.shared_bytes, 1024);
   execution.threads = shape.threads;
   std::copy(shape.grid, shape.grid + 3, execution.grid);
+  std::copy(shape.cluster, shape.cluster + 3, execution.cluster);
   const std::uint64_t seed = schedule_seed;
   order_ = seed == 0 ? nullptr : std::make_unique<Order>(seed);
 }
@@ -417,6 +431,8 @@ void run_grid(const char* kernel, const std::string& description, const Shape& s
 }
 
 void set_schedule_seed(std::uint64_t seed) { schedule_seed = seed; }
+void set_architecture(int architecture) { emulated_architecture = architecture; }
+int architecture() { return emulated_architecture; }
 
 std::vector<KernelCount> kernel_counts() {
   Counts& all = counts();

@@ -9,6 +9,9 @@
 // arrive as late as they may, and their destination is NaN until then. Threads that wait for each other in vain, meet
 // different barriers, or leave while others wait, end the launch with an Error that says who waits where.
 //
+// Clusters are checked (an extent of the grid is a multiple of the cluster's, at most 8 blocks, a device from 9.0 on) and
+// their blocks run like others, one after the other: shared memory of a neighbour is not there.
+//
 // Builds with KOINE_CUDA_RACES also find every missing barrier, whatever the order (race_hooks.h).
 //
 // What it does not show: timing, and sums whose order inside a tensor core the hardware leaves open.
@@ -36,6 +39,7 @@ struct Execution {
   int threads = 0;
   unsigned block[3] = {0, 0, 0};
   unsigned grid[3] = {1, 1, 1};
+  unsigned cluster[3] = {1, 1, 1};
 };
 inline thread_local constinit Execution* running = nullptr;
 inline const Execution& execution() { return *running; }
@@ -64,6 +68,7 @@ inline void check_aligned(const void* address, std::size_t alignment) {
 
 struct Shape {
   unsigned grid[3];
+  unsigned cluster[3];
   int threads;
   std::size_t shared_bytes;
 };
@@ -76,6 +81,10 @@ void run_grid(const char* kernel, const std::string& description, const Shape& s
 
 /// Draws other orders from now on. Order 0 is the plain one: blocks and threads ascending.
 void set_schedule_seed(std::uint64_t seed);
+
+/// Which device the host implementation says it is: a compute capability times ten (80, 90, 100). 80 until set.
+void set_architecture(int architecture);
+int architecture();
 
 /// What has run since the program began, by kernel.
 struct KernelCount {

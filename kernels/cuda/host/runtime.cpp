@@ -203,7 +203,7 @@ DeviceProperties device_properties(int device) {
   check(device == 0, "there is no device ", device);
   DeviceProperties properties;
   properties.name = "host implementation of the CUDA kernels";
-  properties.architecture = 80;
+  properties.architecture = host::architecture();
   properties.multiprocessors = 4;  // few, so that kernels that go by their number are tested with work left over
   properties.memory_bytes =
       static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
