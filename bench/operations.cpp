@@ -16,6 +16,8 @@
 // --tiny: shapes that take no time, to see that everything runs. It is the only way to run CUDA's variants in a build whose
 // kernels run on the CPU, and names then begin with "smoke/": such a run measures nothing.
 
+#include "kernels/operations.h"
+
 #include <benchmark/benchmark.h>
 
 #include <algorithm>

@@ -250,6 +250,10 @@ int measure(const Options& options) {
   // Primitives are made, pages touched; on a device a size is recorded when it comes for the second time.
   for (int pass = 0; pass < (on_device ? 3 : 1); ++pass) stepper.pass(work, options.training());
   Profile profile;
+  profile.clock = [&stepper] {
+    stepper.wait();
+    return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+  };
   const bool profiled = options["profile"] == "1";
   if (profiled && !on_device) stepper.model().context().profile = &profile;
   std::vector<double> rates, shares, ceilings;

@@ -19,6 +19,7 @@
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/random/dropout_mask-inl.h"
 #include "kernels/attention/block_product-inl.h"
 // clang-format on
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <map>
 #include <string>
@@ -22,8 +23,11 @@
 
 namespace koine {
 
-/// Time and work by operation, filled by run() where a context has one. On a device, run() then waits for every operation.
+/// Time and work by operation, filled by run() where a context has one.
 struct Profile {
+  /// Seconds, read when all work of the context is done: on a device it waits for the stream, before and after every
+  /// operation.
+  std::function<double()> clock;
   struct Entry {
     std::int64_t calls = 0;
     double seconds = 0;
@@ -124,9 +128,6 @@ const Variant<Arguments>& choose_variant(const Context& context, const Arguments
                           "for these arguments on device ", name_of(context.device)));
 }
 
-/// Seconds of a clock, read when all work of the context's device is done: for profiles only.
-double profile_clock(const Context& context);
-
 /// Checks the arguments, takes the workspace, launches `variant`.
 template <class Arguments>
 void run_variant(const Context& context, const Variant<Arguments>& variant, const Arguments& arguments) {
@@ -138,10 +139,10 @@ void run_variant(const Context& context, const Variant<Arguments>& variant, cons
       return;
     }
     const Operation<Arguments>& table = operation<Arguments>();
-    const double start = profile_clock(context);
+    const double start = context.profile->clock();
     variant.launch(context, arguments, workspace);
     Profile::Entry& entry = context.profile->operations[std::string(table.name)];
-    entry.seconds += profile_clock(context) - start;
+    entry.seconds += context.profile->clock() - start;
     entry.calls += 1;
     entry.flops += table.flops(arguments);
     entry.bytes += table.bytes(arguments);
@@ -179,18 +180,5 @@ void run(const Context& context, const Arguments& arguments) {
     context.scratch->allocate(operation<Arguments>().name, bytes);
   }
 }
-
-/// What `koine doctor` and the benchmarks list.
-struct OperationSummary {
-  struct Variant {
-    std::string name;
-    Device device = Device::kCpu;
-    ArchitectureWindow architectures;
-  };
-  std::string name;
-  std::vector<Variant> variants;  ///< in order of preference
-};
-/// All operations of this build, by name. Defined in registry.cpp, which lists them.
-std::vector<OperationSummary> all_operations();
 
 }  // namespace koine

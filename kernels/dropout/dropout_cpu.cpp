@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "kernels/dropout/dropout_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/random/dropout_mask-inl.h"
 // clang-format on
 
 #include <algorithm>

@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "kernels/layernorm/layernorm_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/random/dropout_mask-inl.h"
 // clang-format on
 
 #include <algorithm>

@@ -1,9 +1,8 @@
-#include "kernels/common/registry.h"
-
 #include <filesystem>
 #include <fstream>
 #include <set>
 
+#include "kernels/operations.h"
 #include "tests/kernels/suite.h"
 
 namespace koine {

@@ -5,6 +5,7 @@
 #define HWY_TARGET_INCLUDE "tests/kernels/vector_test.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/random/dropout_mask-inl.h"
 // clang-format on
 
 #include <cmath>

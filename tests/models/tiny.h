@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/operations.h"
 #include "kernels/random/philox.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "models/xlmr/xlmr.h"

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/common/registry.h"
+#include "kernels/operations.h"
 #include "tasks/experiment/training_phase.h"
 #include "tools/koine/machine.h"
 
