@@ -174,7 +174,10 @@ void measure(benchmark::State& state, const Variant<Arguments>& variant, DType t
   }
   const double taken = median(seconds);
   const Arguments counted = operands.on_host(arguments);
-  if (table.tuning_key != nullptr) state.SetLabel(table.tuning_key(arguments));
+  if (table.tuning_key != nullptr) {
+    const std::uint64_t key = table.tuning_key(arguments);
+    state.SetLabel(concatenate(key, " ", table.tuning_text(key)));  // as tools/gpu/tune.py reads it
+  }
   state.counters["us"] = taken * 1e6;
   state.counters["us_least"] = *std::min_element(seconds.begin(), seconds.end()) * 1e6;
   state.counters["us_most"] = *std::max_element(seconds.begin(), seconds.end()) * 1e6;

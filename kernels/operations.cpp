@@ -20,20 +20,9 @@
 namespace koine {
 namespace {
 
-template <class Arguments>
-OperationSummary summary() {
-  const Operation<Arguments>& table = operation<Arguments>();
-  OperationSummary result;
-  result.name = table.name;
-  for (const Variant<Arguments>& variant : table.variants) {
-    result.variants.push_back({std::string(variant.name), variant.device, variant.architectures});
-  }
-  return result;
-}
-
 template <class... Arguments>
 std::vector<OperationSummary> summaries() {
-  return {summary<Arguments>()...};
+  return {summary_of(operation<Arguments>())...};
 }
 
 }  // namespace
@@ -46,6 +35,24 @@ std::vector<OperationSummary> all_operations() {
                    LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
                    MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments,
                    SumArguments, SumOfSquaresArguments, TopKArguments, WeightGradientsArguments>();
+}
+
+VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {
+  const std::string_view forced = forced_variant(context, operation.name);
+  const auto variant_for = [&](std::string_view tuned) -> std::string {
+    const auto* chosen = preferred_variant(operation.variants, forced, tuned, [&](const OperationSummary::Variant& variant) {
+      return runs_on_device(variant, context);
+    });
+    return chosen == nullptr ? "" : chosen->name;
+  };
+  VariantChoice choice = {variant_for(""), !forced.empty(), {}};
+  if (operation.tuning_text == nullptr || context.device != Device::kCuda) return choice;
+  for (const TunedVariant& row : context.tuning) {
+    if (row.operation != operation.name || row.architecture != context.architecture) continue;
+    const std::string variant = variant_for(tuned_variant(context, operation.name, row.key));
+    if (variant != choice.variant) choice.shapes.push_back({operation.tuning_text(row.key), variant});
+  }
+  return choice;
 }
 
 }  // namespace koine

@@ -13,12 +13,14 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kernels/common/check.h"
 #include "kernels/common/stack_memory.h"
+#include "kernels/common/tuning_table.h"
 #include "kernels/common/types.h"
 
 namespace koine {
@@ -57,6 +59,8 @@ struct Context {
   StackMemory* scratch = nullptr;
   /// Operation name -> variant name, where somebody wants another than the first that fits.
   const std::map<std::string, std::string, std::less<>>* forced = nullptr;
+  /// What was measured as the fastest, where nothing is forced.
+  std::span<const TunedVariant> tuning = tuning_table();
   /// Where to add up time and work, or null.
   Profile* profile = nullptr;
   /// CUDA stream (kernels/cuda/runtime.h); null on the CPU.
@@ -85,8 +89,10 @@ struct Operation {
   double (*flops)(const Arguments&) = nullptr;
   double (*bytes)(const Arguments&) = nullptr;  ///< least memory traffic: every operand read once, every result written once
   std::vector<Variant<Arguments>> variants;     ///< in order of preference
-  /// What the speed of variants depends on, as the tuning table spells it ("nt 16384x3072x1024 bf16"); null: not tuned.
-  std::string (*tuning_key)(const Arguments&) = nullptr;
+  /// What the speed of variants depends on, in one number, as the tuning table has it; null: not tuned.
+  std::uint64_t (*tuning_key)(const Arguments&) = nullptr;
+  /// The same for people: "nt 16384x4096x1024 bf16 to bf16 gelu".
+  std::string (*tuning_text)(std::uint64_t key) = nullptr;
 };
 
 inline constexpr std::string_view kReference = "reference";
@@ -95,35 +101,51 @@ inline constexpr std::string_view kReference = "reference";
 template <class Arguments>
 const Operation<Arguments>& operation();
 
-template <class Arguments>
-bool usable(const Variant<Arguments>& variant, const Context& context, const Arguments& arguments) {
-  return variant.device == context.device && variant.architectures.holds(context.architecture) &&
-         (variant.supports == nullptr || variant.supports(arguments));
+/// Whether a variant is for the context's device, whatever the arguments.
+template <class AnyVariant>
+bool runs_on_device(const AnyVariant& variant, const Context& context) {
+  return variant.device == context.device && variant.architectures.holds(context.architecture);
 }
 
-/// The variant the committed table of measurements (kernels/common/tuning_table.h) holds for the fastest, or "".
-std::string_view tuned_variant(std::string_view operation, int architecture, const std::string& key);
+template <class Arguments>
+bool usable(const Variant<Arguments>& variant, const Context& context, const Arguments& arguments) {
+  return runs_on_device(variant, context) && (variant.supports == nullptr || variant.supports(arguments));
+}
 
-/// The variant run() would launch: the forced one; else the one measured as the fastest for such arguments on such a device;
-/// else the first that fits. Throws Error where there is none, or where the forced one does not fit.
+/// The variant that the context forces for an operation, or "".
+std::string_view forced_variant(const Context& context, std::string_view operation);
+/// The variant that the context's table of measurements holds for the fastest, or "".
+std::string_view tuned_variant(const Context& context, std::string_view operation, std::uint64_t key);
+
+/// The one decision of who runs: the forced variant and no other; else the tuned one where it fits; else the first that fits
+/// and is not the reference. Null: none. `fits` sees arguments (run()) or the device alone (`koine doctor`).
+template <class Variants, class Fits>
+auto preferred_variant(const Variants& variants, std::string_view forced, std::string_view tuned, const Fits& fits) -> const
+    typename Variants::value_type* {
+  if (forced.empty()) {
+    for (const auto& variant : variants) {
+      if (variant.name == tuned && fits(variant)) return &variant;
+    }
+  }
+  for (const auto& variant : variants) {
+    if (forced.empty() ? variant.name == kReference : variant.name != forced) continue;
+    if (fits(variant)) return &variant;
+  }
+  return nullptr;
+}
+
+/// The variant run() would launch. Throws Error where there is none, or where the forced one does not fit.
 template <class Arguments>
 const Variant<Arguments>& choose_variant(const Context& context, const Arguments& arguments) {
   const Operation<Arguments>& table = operation<Arguments>();
-  std::string_view forced;
-  if (context.forced != nullptr) {
-    const auto found = context.forced->find(table.name);
-    if (found != context.forced->end()) forced = found->second;
+  const std::string_view forced = forced_variant(context, table.name);
+  std::string_view tuned;
+  if (table.tuning_key != nullptr && !context.tuning.empty() && context.device == Device::kCuda) {
+    tuned = tuned_variant(context, table.name, table.tuning_key(arguments));
   }
-  if (forced.empty() && context.device == Device::kCuda && table.tuning_key != nullptr) {
-    const std::string_view tuned = tuned_variant(table.name, context.architecture, table.tuning_key(arguments));
-    for (const Variant<Arguments>& variant : table.variants) {
-      if (variant.name == tuned && usable(variant, context, arguments)) return variant;
-    }
-  }
-  for (const Variant<Arguments>& variant : table.variants) {
-    if (forced.empty() ? variant.name == kReference : variant.name != forced) continue;
-    if (usable(variant, context, arguments)) return variant;
-  }
+  const Variant<Arguments>* const chosen = preferred_variant(
+      table.variants, forced, tuned, [&](const Variant<Arguments>& variant) { return usable(variant, context, arguments); });
+  if (chosen != nullptr) return *chosen;
   throw Error(concatenate("operation ", table.name, " has no variant ", forced, forced.empty() ? "" : " ",
                           "for these arguments on device ", name_of(context.device)));
 }

@@ -1,10 +1,10 @@
 #pragma once
 
-// Which variant was measured as the fastest, by operation, architecture and shape. Written by tools/gpu/tune.py from
-// committed results of bench_operations (bench/results/<device>/operations.json); what is not in it runs the first variant
-// that fits.
+// Which variant was measured as the fastest, by operation, architecture and shape. What is not in the table runs the first
+// variant that fits.
 
-#include <array>
+#include <cstdint>
+#include <span>
 #include <string_view>
 
 namespace koine {
@@ -12,11 +12,12 @@ namespace koine {
 struct TunedVariant {
   std::string_view operation;
   int architecture = 0;
-  std::string_view key;  ///< Operation::tuning_key
+  std::uint64_t key = 0;  ///< Operation::tuning_key
   std::string_view variant;
 };
 
-// No device has been measured yet.
-inline constexpr std::array<TunedVariant, 0> kTuningTable = {};
+/// The committed table: tuning_table.cpp, written by tools/gpu/tune.py from committed results of bench_operations
+/// (bench/results/<device>/operations.json).
+std::span<const TunedVariant> tuning_table();
 
 }  // namespace koine

@@ -74,15 +74,42 @@ double bytes(const GemmArguments& g) {
          outputs * m * n * static_cast<double>(size_of(g.output_type)) + (g.bias != nullptr ? n * sizeof(float) : 0.0);
 }
 
-/// "nt 16384x4096x1024 bf16 to bf16 gelu": layouts, extents rounded up to powers of two, types, epilogue.
-std::string tuning_key(const GemmArguments& g) {
-  const auto extent = [](std::int64_t value) { return std::bit_ceil(static_cast<std::uint64_t>(value)); };
-  constexpr const char* kEpilogues[] = {"", " gelu", " gelu gradient"};
-  return concatenate(g.transpose_a ? "t" : "n", g.transpose_b ? "t" : "n", " ", extent(g.m), "x", extent(g.n), "x",
-                     extent(g.k), " ", name_of(g.input_type), " to ", name_of(g.output_type),
-                     kEpilogues[static_cast<int>(g.epilogue)], g.bias != nullptr ? " bias" : "",
-                     g.residual != nullptr ? " residual" : "", g.dropout.active() ? " dropout" : "",
-                     g.accumulate ? " accumulate" : "");
+/// What the speed of a product depends on: layouts, extents rounded up to powers of two (their logarithms), types, epilogue,
+/// and what is read besides; each in so many bits of the key, the first in the highest.
+enum KeyField { kTransposeA, kTransposeB, kM, kN, kK, kInput, kOutput, kEpilogue, kBias, kResidual, kDropout, kAccumulate };
+constexpr std::array<int, 12> kKeyBits = {1, 1, 6, 6, 6, 2, 2, 2, 1, 1, 1, 1};
+
+std::uint64_t tuning_key(const GemmArguments& g) {
+  const auto logarithm = [](std::int64_t extent) {
+    return std::uint64_t(std::countr_zero(std::bit_ceil(static_cast<std::uint64_t>(extent))));
+  };
+  const std::array<std::uint64_t, kKeyBits.size()> fields = {g.transpose_a,
+                                                             g.transpose_b,
+                                                             logarithm(g.m),
+                                                             logarithm(g.n),
+                                                             logarithm(g.k),
+                                                             static_cast<std::uint64_t>(g.input_type),
+                                                             static_cast<std::uint64_t>(g.output_type),
+                                                             static_cast<std::uint64_t>(g.epilogue),
+                                                             g.bias != nullptr,
+                                                             g.residual != nullptr,
+                                                             g.dropout.active(),
+                                                             g.accumulate};
+  std::uint64_t key = 0;
+  for (std::size_t i = 0; i < fields.size(); ++i) key = key << kKeyBits[i] | fields[i];
+  return key;
+}
+
+std::string tuning_text(std::uint64_t key) {
+  std::array<std::uint64_t, kKeyBits.size()> fields = {};
+  for (std::size_t i = fields.size(); i-- > 0; key >>= kKeyBits[i]) fields[i] = key & ((1u << kKeyBits[i]) - 1);
+  const auto extent = [&](KeyField field) { return std::uint64_t{1} << fields[field]; };
+  const auto type = [&](KeyField field) { return name_of(static_cast<DType>(fields[field])); };
+  constexpr const char* kEpilogues[] = {"", " gelu", " gelu gradient", " ?"};
+  return concatenate(fields[kTransposeA] != 0 ? "t" : "n", fields[kTransposeB] != 0 ? "t" : "n", " ", extent(kM), "x",
+                     extent(kN), "x", extent(kK), " ", type(kInput), " to ", type(kOutput), kEpilogues[fields[kEpilogue]],
+                     fields[kBias] != 0 ? " bias" : "", fields[kResidual] != 0 ? " residual" : "",
+                     fields[kDropout] != 0 ? " dropout" : "", fields[kAccumulate] != 0 ? " accumulate" : "");
 }
 
 Operation<GemmArguments> make_operation() {
@@ -92,6 +119,7 @@ Operation<GemmArguments> make_operation() {
   table.flops = flops;
   table.bytes = bytes;
   table.tuning_key = tuning_key;
+  table.tuning_text = tuning_text;
   table.variants.push_back(
       {"portable", Device::kCuda, kFrom80, gemm_portable_supports, gemm_portable_workspace, gemm_portable});
 #if defined(KOINE_HAVE_CUDA)

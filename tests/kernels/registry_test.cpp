@@ -2,6 +2,7 @@
 #include <fstream>
 #include <set>
 
+#include "kernels/gemm/gemm.h"
 #include "kernels/operations.h"
 #include "tests/kernels/suite.h"
 
@@ -41,12 +42,15 @@ TEST(Registry, ListsEveryOperation) {
 }
 
 // An operation of the tests alone, with a variant for one architecture before the portable one.
-struct WindowArguments {};
+struct WindowArguments {
+  std::uint64_t shape = 0;
+};
 std::string launched;
 template <int kWhich>
 void launch_window(const Context&, const WindowArguments&, void*) {
   launched = kWhich == 0 ? "sm90" : "portable";
 }
+int keys_made = 0;
 
 }  // namespace
 
@@ -58,7 +62,14 @@ const Operation<WindowArguments>& operation<WindowArguments>() {
       nullptr,
       nullptr,
       {{"sm90", Device::kCuda, kOnly90, nullptr, nullptr, launch_window<0>},
-       {"portable", Device::kCuda, kFrom80, nullptr, nullptr, launch_window<1>}}};
+       {"portable", Device::kCuda, kFrom80, nullptr, nullptr, launch_window<1>},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, launch_window<2>},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, launch_window<3>}},
+      [](const WindowArguments& arguments) {
+        ++keys_made;
+        return arguments.shape;
+      },
+      [](std::uint64_t key) { return concatenate("shape ", key); }};
   return table;
 }
 
@@ -92,6 +103,93 @@ TEST(Registry, AForcedVariantHasItsWindowToo) {
   EXPECT_EQ(choose_variant(context, WindowArguments{}).name, "sm90");
   context.architecture = 100;
   EXPECT_THROW(choose_variant(context, WindowArguments{}), Error);
+}
+
+constexpr TunedVariant kMeasured[] = {
+    {"another", 90, 7, "sm90"}, {"window", 90, 7, "portable"}, {"window", 100, 7, "sm90"},   {"window", 90, 8, "nobody"},
+    {"window", 90, 9, "sm90"},  {"window", 80, 9, "portable"}, {"window", 0, 7, "reference"}};
+
+Context tuned_context(Device device, int architecture) {
+  Context context;
+  context.device = device;
+  context.architecture = architecture;
+  context.tuning = kMeasured;
+  return context;
+}
+
+TEST(Registry, TheTableOfMeasurementsDecidesByShapeAndArchitecture) {
+  const auto runs = [](int architecture, std::uint64_t shape) {
+    return choose_variant(tuned_context(Device::kCuda, architecture), WindowArguments{shape}).name;
+  };
+  EXPECT_EQ(runs(90, 6), "sm90") << "not measured: the first";
+  EXPECT_EQ(runs(90, 7), "portable");
+  EXPECT_EQ(runs(90, 8), "sm90") << "a variant that is not there";
+  EXPECT_EQ(runs(100, 7), "portable") << "a variant that does not run there";
+  EXPECT_EQ(runs(89, 7), "portable");
+  EXPECT_EQ(choose_variant(tuned_context(Device::kCpu, 0), WindowArguments{7}).name, "cpu");
+
+  const std::map<std::string, std::string, std::less<>> forced = {{"window", "sm90"}};
+  Context context = tuned_context(Device::kCuda, 90);
+  context.forced = &forced;
+  EXPECT_EQ(choose_variant(context, WindowArguments{7}).name, "sm90") << "forced before measured";
+}
+
+TEST(Registry, NoKeyIsMadeForAnEmptyTable) {
+  Context context;
+  context.device = Device::kCuda;
+  context.architecture = 90;
+  context.tuning = {};
+  keys_made = 0;
+  run(context, WindowArguments{7});
+  EXPECT_EQ(launched, "sm90");
+  EXPECT_EQ(keys_made, 0);
+  context.tuning = kMeasured;
+  run(context, WindowArguments{7});
+  EXPECT_EQ(launched, "portable");
+  EXPECT_EQ(keys_made, 1);
+}
+
+// `koine doctor` and run() decide by the same table.
+TEST(Registry, ASummarySaysWhatRunsByShape) {
+  const OperationSummary summary = summary_of(operation<WindowArguments>());
+  const VariantChoice hopper = variant_choice(tuned_context(Device::kCuda, 90), summary);
+  EXPECT_EQ(hopper.variant, "sm90");
+  ASSERT_EQ(hopper.shapes.size(), 1u) << "rows that change nothing are not told";
+  EXPECT_EQ(hopper.shapes[0].text, "shape 7");
+  EXPECT_EQ(hopper.shapes[0].variant, "portable");
+  const VariantChoice later = variant_choice(tuned_context(Device::kCuda, 100), summary);
+  EXPECT_EQ(later.variant, "portable");
+  EXPECT_TRUE(later.shapes.empty());
+  EXPECT_EQ(variant_choice(tuned_context(Device::kCuda, 70), summary).variant, "");
+  EXPECT_EQ(variant_choice(tuned_context(Device::kCpu, 0), summary).variant, "cpu");
+
+  const std::map<std::string, std::string, std::less<>> forced = {{"window", "portable"}};
+  Context context = tuned_context(Device::kCuda, 90);
+  context.forced = &forced;
+  const VariantChoice choice = variant_choice(context, summary);
+  EXPECT_TRUE(choice.forced && choice.variant == "portable" && choice.shapes.empty());
+}
+
+TEST(Registry, TheKeyOfAProductTellsItsParts) {
+  const Operation<GemmArguments>& table = operation<GemmArguments>();
+  GemmArguments product;
+  const auto text = [&] { return table.tuning_text(table.tuning_key(product)); };
+  product.m = 3000, product.n = 1, product.k = 1024;
+  EXPECT_EQ(text(), "nn 4096x1x1024 fp32 to fp32");
+  const float bias = 0;
+  product.transpose_b = true;
+  product.input_type = DType::kBFloat16;
+  product.bias = &bias;
+  product.epilogue = GemmEpilogue::kGelu;
+  EXPECT_EQ(text(), "nt 4096x1x1024 bf16 to fp32 gelu bias");
+  product.transpose_a = product.accumulate = true;
+  product.transpose_b = false;
+  product.output_type = DType::kBFloat16;
+  product.bias = nullptr;
+  product.residual = &bias;
+  product.epilogue = GemmEpilogue::kGeluGradient;
+  product.dropout.rate = 0.1f;
+  EXPECT_EQ(text(), "tn 4096x1x1024 bf16 to bf16 gelu gradient residual dropout accumulate");
 }
 
 TEST(Registry, NamesAreSorted) {

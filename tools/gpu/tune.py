@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes kernels/common/tuning_table.h from committed measurements of bench_operations.
+"""Writes kernels/common/tuning_table.cpp from committed measurements of bench_operations.
 
     python3 tools/gpu/tune.py [--check]        reads bench/results/*/operations.json (tools/gpu/check.sh OUTDIR bench)
 
@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TABLE = ROOT / "kernels" / "common" / "tuning_table.h"
+TABLE = ROOT / "kernels" / "common" / "tuning_table.cpp"
 LEAST_GAIN = 0.02
 
 
@@ -40,22 +40,20 @@ def rows_of(shapes):
         fastest = min(variants, key=lambda name: variants[name][0])
         gain = 1 - variants[fastest][0] / variants[first][0]
         if gain > max(LEAST_GAIN, variants[first][1], variants[fastest][1]):
-            rows.append(f'    {{"{operation}", {architecture}, "{key}", "{fastest}"}},')
+            number, text = key.split(" ", 1)  # as bench_operations labels a shape: Operation::tuning_key and tuning_text
+            rows.append(f'    {{"{operation}", {architecture}, {int(number)}, "{fastest}"}},  // {text}')
     return rows
 
 
 def written(rows, sources):
-    text = TABLE.read_text(encoding="utf-8")
+    head = '// Written by tools/gpu/tune.py.\n\n#include "kernels/common/tuning_table.h"\n\n'
     remark = f"// From {', '.join(sources)}." if sources else "// No device has been measured yet."
-    if rows:
-        table = f"inline constexpr std::array<TunedVariant, {len(rows)}> kTuningTable = {{{{\n" + "\n".join(rows) + "\n}};\n"
-    else:
-        table = "inline constexpr std::array<TunedVariant, 0> kTuningTable = {};\n"
-    begin = text.index("};\n", text.index("struct TunedVariant")) + 4
-    end = text.index("}  // namespace koine")
-    if rows:
-        table = f"// clang-format off\n{table}// clang-format on\n"
-    return f"{text[:begin]}{remark}\n{table}\n{text[end:]}"
+    function = "std::span<const TunedVariant> tuning_table() { return "
+    if not rows:
+        return f"{head}namespace koine {{\n\n{remark}\n{function}{{}}; }}\n\n}}  // namespace koine\n"
+    table = "\n".join(["// clang-format off", "constexpr TunedVariant kTable[] = {", *rows, "};", "// clang-format on"])
+    return (f"{head}namespace koine {{\nnamespace {{\n\n{remark}\n{table}\n\n}}  // namespace\n\n{function}kTable; }}\n\n"
+            "}  // namespace koine\n")
 
 
 def main():
@@ -76,7 +74,7 @@ def main():
     if text == TABLE.read_text(encoding="utf-8"):
         return 0
     if check:
-        print("kernels/common/tuning_table.h is not what the results give: python3 tools/gpu/tune.py", file=sys.stderr)
+        print("kernels/common/tuning_table.cpp is not what the results give: python3 tools/gpu/tune.py", file=sys.stderr)
         return 1
     TABLE.write_text(text, encoding="utf-8")
     return 0

@@ -63,9 +63,8 @@ Execution planned_execution(const CommonOptions& common, const std::string& want
 std::string device_summary(int index);
 /// The variant of every operation that runs unless its arguments do not suit it: "kernels: portable: gemm ...".
 std::string chosen_variants(const Execution& execution);
-/// The first variant for the device, or the forced one.
-std::string preferred_variant(const OperationSummary& operation, Device device, int architecture,
-                              const ForcedVariants& forced);
+/// "portable", "packed (forced)", "portable (by shape: 3 others)", "none".
+std::string choice_text(const VariantChoice& choice);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
 RunOptions run_options(const CommonOptions& common, Execution execution);
 

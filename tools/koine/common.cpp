@@ -55,11 +55,10 @@ std::string device_summary(int index) {
 }
 
 std::string chosen_variants(const Execution& execution) {
-  const int architecture = architecture_of(execution);
+  const Context context = context_of(execution);
   std::map<std::string, std::vector<std::string>> operations_of;
   for (const OperationSummary& operation : all_operations()) {
-    operations_of[preferred_variant(operation, execution.device, architecture, execution.forced_variants)].push_back(
-        operation.name);
+    operations_of[choice_text(variant_choice(context, operation))].push_back(operation.name);
   }
   std::string text = "kernels:";
   for (const auto& [variant, operations] : operations_of) {
@@ -69,17 +68,12 @@ std::string chosen_variants(const Execution& execution) {
   return text;
 }
 
-std::string preferred_variant(const OperationSummary& operation, Device device, int architecture,
-                              const ForcedVariants& forced) {
-  const auto found = forced.find(operation.name);
-  const bool is_forced = found != forced.end();
-  for (const OperationSummary::Variant& variant : operation.variants) {
-    if (variant.device != device || !variant.architectures.holds(architecture)) continue;
-    if (is_forced ? variant.name == found->second : variant.name != kReference) {
-      return variant.name + (is_forced ? " (forced)" : "");
-    }
-  }
-  return "none";
+std::string choice_text(const VariantChoice& choice) {
+  if (choice.variant.empty()) return "none";
+  if (choice.forced) return choice.variant + " (forced)";
+  const std::size_t others = choice.shapes.size();
+  if (others == 0) return choice.variant;
+  return concatenate(choice.variant, " (by shape: ", others, others == 1 ? " other)" : " others)");
 }
 
 std::string format_table(const std::vector<std::vector<std::string>>& rows) {

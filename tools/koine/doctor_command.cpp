@@ -38,21 +38,24 @@ std::string window_text(const ArchitectureWindow& window) {
   return concatenate(", ", capability(window.first), " to ", capability(window.last));
 }
 
-/// The variants of every operation; the first that is for a device and not the reference is what runs there unless forced.
+/// The variants of every operation and which of them runs; below it the shapes that run another, as measured.
 std::string operation_table(const Execution& on_cuda) {
-  const ForcedVariants& forced = on_cuda.forced_variants;
-  const int architecture = architecture_of(on_cuda);
+  const Execution on_cpu = {.forced_variants = on_cuda.forced_variants};
+  const Context cpu = context_of(on_cpu);
+  const Context device = context_of(on_cuda);
   std::vector<std::vector<std::string>> rows = {{"operation", "on the CPU", "on CUDA", "variants"}};
+  std::vector<std::vector<std::string>> shapes = {{"measured on CUDA", "shape", "runs"}};
   for (const OperationSummary& operation : all_operations()) {
     std::string all;
     for (const OperationSummary::Variant& variant : operation.variants) {
       all += concatenate(all.empty() ? "" : ", ", variant.name, " (", name_of(variant.device),
                          window_text(variant.architectures), ")");
     }
-    rows.push_back({operation.name, preferred_variant(operation, Device::kCpu, 0, forced),
-                    preferred_variant(operation, Device::kCuda, architecture, forced), all});
+    const VariantChoice choice = variant_choice(device, operation);
+    rows.push_back({operation.name, choice_text(variant_choice(cpu, operation)), choice_text(choice), all});
+    for (const VariantChoice::Shape& shape : choice.shapes) shapes.push_back({operation.name, shape.text, shape.variant});
   }
-  return format_table(rows);
+  return format_table(rows) + (shapes.size() > 1 ? "\n" + format_table(shapes) : "");
 }
 
 std::string backends() {
