@@ -432,12 +432,13 @@ AttentionShape attention_shape(Operands& operands, const Shape& model, const std
                                DType type) {
   AttentionShape shape;
   const std::vector<std::int32_t> cumulative = cumulative_of(lengths);
-  shape.type = type, shape.tokens = cumulative.back(), shape.sequences = static_cast<std::int64_t>(lengths.size());
-  shape.maximum_length = *std::max_element(lengths.begin(), lengths.end());
+  shape.type = type, shape.sequences = static_cast<std::int64_t>(lengths.size());
+  shape.queries.tokens = cumulative.back(), shape.queries.maximum_length = *std::max_element(lengths.begin(), lengths.end());
+  shape.queries.stride = 3 * model.hidden, shape.queries.cumulative_lengths = operands.upload(cumulative);
+  shape.keys = shape.queries;
   shape.heads = model.heads, shape.head_size = model.hidden / model.heads;
-  shape.qkv_stride = 3 * model.hidden, shape.output_stride = model.hidden;
+  shape.output_stride = model.hidden;
   shape.scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
-  shape.cumulative_lengths = operands.upload(cumulative);
   shape.dropout = tenth(operands, shape.sequences, 1);
   return shape;
 }

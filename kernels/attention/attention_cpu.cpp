@@ -2,9 +2,13 @@
 //
 // A task packs its head to contiguous fp32 (the rows of the fused query-key-value buffer lie thousands of bytes apart) with
 // keys, and for the backward values, transposed, so that vector lanes run over key positions in q k^T and over the head's
-// columns in p v. Query rows go block by block: scores [block rows, length] with the products of block_product-inl.h, the
-// row's softmax in one go, then the second product. Scratch of a task: 2 to 5 matrices [length, head_size] and 1 or 2 of
-// [block rows, length].
+// columns in p v. Query rows go block by block: scores [block rows, keys] with the products of block_product-inl.h, the
+// row's softmax in one go, then the second product; under a causal mask only over the keys that some row of the block sees.
+// Scratch of a task: 2 to 5 matrices [keys, head_size] and 1 or 2 of [block rows, keys].
+//
+// A relative bias is written out once, one number a head and distance, and added to whole rows of scores. For its gradient a
+// task sums d(scores) by distance, then by bucket, and the sums of all tasks are added in the order of their sequences.
+// Workspace for it: [heads, distances] and, for the gradient, [sequences, heads, buckets] and a row of distances a task.
 //
 // Rounding points in mixed precision: bf16 operands are widened when packed; scores, weights, dropout and all sums are fp32;
 // output, d_query, d_key and d_value are rounded once, when stored. The query is multiplied by `scale` (in fp32) when
@@ -25,6 +29,7 @@
 
 #ifndef KOINE_KERNELS_ATTENTION_CPU_ONCE
 #define KOINE_KERNELS_ATTENTION_CPU_ONCE
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
@@ -70,15 +75,24 @@ class Carver {
   std::int64_t used_ = 0;
 };
 
+// Distances between a key and a query's place: from 1 - (longest keys) to (longest queries) - 1.
+std::int64_t distance_count(const AttentionShape& shape) {
+  return shape.relative_bias.table == nullptr ? 0 : shape.queries.maximum_length + shape.keys.maximum_length;
+}
+bool wants_bias_gradient(const AttentionForwardArguments&) { return false; }
+bool wants_bias_gradient(const AttentionBackwardArguments& a) { return a.d_relative_bias != nullptr; }
+
 struct ForwardScratch {
   float *key_transposed, *value, *query, *scores, *output, *draws;
 
-  static ForwardScratch carve(Carver& carver, const AttentionShape& shape, std::int64_t length) {
-    const std::int64_t positions = position_stride(length);
+  /// `keys`: of the sequence.
+  static ForwardScratch carve(Carver& carver, const AttentionForwardArguments& arguments, std::int64_t keys) {
+    const AttentionShape& shape = arguments.shape;
+    const std::int64_t positions = position_stride(keys);
     const std::int64_t columns = head_stride(shape.head_size);
     ForwardScratch scratch;
     scratch.key_transposed = carver.take(shape.head_size, positions);
-    scratch.value = carver.take(length, columns);
+    scratch.value = carver.take(keys, columns);
     scratch.query = carver.take(kBlockRows, columns);
     scratch.scores = carver.take(kBlockRows, positions);
     scratch.output = carver.take(kBlockRows, columns);
@@ -89,22 +103,25 @@ struct ForwardScratch {
 
 struct BackwardScratch {
   float *key, *key_transposed, *value_transposed, *d_key, *d_value, *query, *d_output, *d_query, *weights, *d_scores, *draws;
+  float* d_distances;  // of d(scores); null: not wanted
 
-  static BackwardScratch carve(Carver& carver, const AttentionShape& shape, std::int64_t length) {
-    const std::int64_t positions = position_stride(length);
+  static BackwardScratch carve(Carver& carver, const AttentionBackwardArguments& arguments, std::int64_t keys) {
+    const AttentionShape& shape = arguments.shape;
+    const std::int64_t positions = position_stride(keys);
     const std::int64_t columns = head_stride(shape.head_size);
     BackwardScratch scratch;
-    scratch.key = carver.take(length, columns);
+    scratch.key = carver.take(keys, columns);
     scratch.key_transposed = carver.take(shape.head_size, positions);
     scratch.value_transposed = carver.take(shape.head_size, positions);
-    scratch.d_key = carver.take(length, columns);
-    scratch.d_value = carver.take(length, columns);
+    scratch.d_key = carver.take(keys, columns);
+    scratch.d_value = carver.take(keys, columns);
     scratch.query = carver.take(kBlockRows, columns);
     scratch.d_output = carver.take(kBlockRows, columns);
     scratch.d_query = carver.take(kBlockRows, columns);
     scratch.weights = carver.take(kBlockRows, positions);
     scratch.d_scores = carver.take(kBlockRows, positions);
     scratch.draws = shape.dropout.active() ? carver.take(kPatch, positions / 2) : nullptr;
+    scratch.d_distances = wants_bias_gradient(arguments) ? carver.take(1, distance_count(shape)) : nullptr;
     return scratch;
   }
 };
@@ -113,10 +130,20 @@ struct BackwardScratch {
 struct Part {
   std::int64_t sequence;
   std::int64_t head;
-  std::int64_t first;   // token of the sequence
-  std::int64_t length;  // of the sequence
-  std::int64_t begin;   // query rows of this task
+  std::int64_t first_query, first_key;  // tokens of the sequence
+  std::int64_t queries, keys;           // of the sequence
+  std::int64_t begin;                   // query rows of this task
   std::int64_t end;
+  bool causal;
+  const float* bias;  // of the head, at distance 0; null: none
+  float* d_buckets;   // [buckets] of the sequence and head; null: not wanted
+
+  // How many keys, from the first, the query in this row sees.
+  std::int64_t visible(std::int64_t row) const {
+    return causal ? std::clamp<std::int64_t>(row + 1 + keys - queries, 0, keys) : keys;
+  }
+  // How far ahead of the query in this row the first key is.
+  std::int64_t first_distance(std::int64_t row) const { return queries - keys - row; }
 };
 
 }  // namespace
@@ -199,13 +226,21 @@ float dot(const float* x, const float* y, std::int64_t columns) {
 void fill_draws(const AttentionShape& shape, const Part& part, std::int64_t row, float* draws) {
   if (!shape.dropout.active()) return;
   fill_attention_draws(shape.dropout, shape.dropout.examples[part.sequence], static_cast<std::uint32_t>(part.head), row,
-                       kPatch, 0, part.length, reinterpret_cast<std::uint16_t*>(draws), position_stride(part.length));
+                       kPatch, 0, part.keys, reinterpret_cast<std::uint16_t*>(draws), position_stride(part.keys));
 }
 
 // The row's draws within what fill_draws wrote.
 const std::uint16_t* draws_of_row(const AttentionShape& shape, const Part& part, std::int64_t row, const float* draws) {
   if (!shape.dropout.active()) return nullptr;
-  return reinterpret_cast<const std::uint16_t*>(draws) + row % kPatch * position_stride(part.length);
+  return reinterpret_cast<const std::uint16_t*>(draws) + row % kPatch * position_stride(part.keys);
+}
+
+// to[j] += from[j].
+void add_row(const float* from, std::int64_t count, float* to) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) hn::StoreU(hn::Add(hn::LoadU(d, to + j), hn::LoadU(d, from + j)), d, to + j);
+  for (; j < count; ++j) to[j] += from[j];
 }
 
 float row_maximum(const float* scores, std::int64_t length) {
@@ -240,30 +275,36 @@ template <class T>
 void forward_block(const AttentionForwardArguments& arguments, const Part& part, const ForwardScratch& scratch,
                    std::int64_t begin, std::int64_t rows) {
   const AttentionShape& shape = arguments.shape;
-  const std::int64_t positions = position_stride(part.length);
+  const std::int64_t positions = position_stride(part.keys);
   const std::int64_t columns = head_stride(shape.head_size);
   const std::int64_t head_column = part.head * shape.head_size;
-  const std::int64_t first = part.first + begin;
+  const std::int64_t first = part.first_query + begin;
+  const std::int64_t keys = part.visible(begin + rows - 1);  // what the last row sees, and the others not more
   const Block query{scratch.query, columns}, scores{scratch.scores, positions}, output{scratch.output, columns};
 
-  pack(static_cast<const T*>(arguments.query) + first * shape.qkv_stride + head_column, shape.qkv_stride, rows,
+  pack(static_cast<const T*>(arguments.query) + first * shape.queries.stride + head_column, shape.queries.stride, rows,
        shape.head_size, shape.scale, query);
-  multiply<false>(rows, part.length, shape.head_size, query, {scratch.key_transposed, positions}, scores, false);
+  multiply<false>(rows, keys, shape.head_size, query, {scratch.key_transposed, positions}, scores, false);
   const bool dropout = shape.dropout.active();
   const std::uint32_t threshold = dropout ? shape.dropout.threshold() : 0;
   float sums[kBlockRows];
   for (std::int64_t r = 0; r < rows; ++r) {
     if (r % kPatch == 0) fill_draws(shape, part, begin + r, scratch.draws);
     const std::uint16_t* draws = draws_of_row(shape, part, begin + r, scratch.draws);
-    const float maximum = row_maximum(scores.row(r), part.length);
-    sums[r] = dropout ? exponentiate_row<true>(scores.row(r), part.length, maximum, draws, threshold)
-                      : exponentiate_row<false>(scores.row(r), part.length, maximum, draws, threshold);
+    const std::int64_t visible = part.visible(begin + r);
+    float* const row = scores.row(r);
+    if (part.bias != nullptr) add_row(part.bias + part.first_distance(begin + r), visible, row);
+    const float maximum = row_maximum(row, visible);
+    sums[r] = dropout ? exponentiate_row<true>(row, visible, maximum, draws, threshold)
+                      : exponentiate_row<false>(row, visible, maximum, draws, threshold);
+    std::fill(row + visible, row + keys, 0.0f);
     arguments.log_sum_exp[(first + r) * shape.heads + part.head] = maximum + std::log(sums[r]);
   }
-  multiply<false>(rows, shape.head_size, part.length, scores, {scratch.value, columns}, output, false);
+  if (keys == 0) std::fill(output.data, output.row(rows), 0.0f);
+  multiply<false>(rows, shape.head_size, keys, scores, {scratch.value, columns}, output, false);
   const float kept_scale = dropout ? shape.dropout.scale() : 1.0f;
   for (std::int64_t r = 0; r < rows; ++r) {
-    store_row(output.row(r), shape.head_size, kept_scale / sums[r],
+    store_row(output.row(r), shape.head_size, sums[r] == 0 ? 0.0f : kept_scale / sums[r],
               static_cast<T*>(arguments.output) + (first + r) * shape.output_stride + head_column);
   }
 }
@@ -271,10 +312,11 @@ void forward_block(const AttentionForwardArguments& arguments, const Part& part,
 template <class T>
 void forward_part(const AttentionForwardArguments& arguments, const Part& part, const ForwardScratch& scratch) {
   const AttentionShape& shape = arguments.shape;
-  const std::int64_t offset = part.first * shape.qkv_stride + part.head * shape.head_size;
-  pack_transposed(static_cast<const T*>(arguments.key) + offset, shape.qkv_stride, part.length, shape.head_size,
-                  {scratch.key_transposed, position_stride(part.length)});
-  pack(static_cast<const T*>(arguments.value) + offset, shape.qkv_stride, part.length, shape.head_size, 1.0f,
+  const std::int64_t offset = part.first_key * shape.keys.stride + part.head * shape.head_size;
+  const std::int64_t keys = part.visible(part.end - 1);
+  pack_transposed(static_cast<const T*>(arguments.key) + offset, shape.keys.stride, keys, shape.head_size,
+                  {scratch.key_transposed, position_stride(part.keys)});
+  pack(static_cast<const T*>(arguments.value) + offset, shape.keys.stride, keys, shape.head_size, 1.0f,
        {scratch.value, head_stride(shape.head_size)});
   const std::int64_t block = part_rows(part.end - part.begin, kBlockRows);
   for (std::int64_t begin = part.begin; begin < part.end; begin += block) {
@@ -303,14 +345,14 @@ void backward_row(float* weights, float* d_scores, std::int64_t length, float lo
   }
 }
 
-// Turns scores and d(weights) of a block of query rows into weights and d(scores).
+// Turns scores and d(weights) of a block of query rows, over the first `keys` keys, into weights and d(scores).
 template <class T>
 void backward_softmax(const AttentionBackwardArguments& arguments, const Part& part, const BackwardScratch& scratch,
-                      std::int64_t begin, std::int64_t rows) {
+                      std::int64_t begin, std::int64_t rows, std::int64_t keys) {
   const AttentionShape& shape = arguments.shape;
   const std::int64_t columns = head_stride(shape.head_size);
-  const std::int64_t positions = position_stride(part.length);
-  const std::int64_t first = part.first + begin;
+  const std::int64_t positions = position_stride(part.keys);
+  const std::int64_t first = part.first_query + begin;
   const bool dropout = shape.dropout.active();
   const std::uint32_t threshold = dropout ? shape.dropout.threshold() : 0;
   const float scale = dropout ? shape.dropout.scale() : 1.0f;
@@ -323,68 +365,92 @@ void backward_softmax(const AttentionBackwardArguments& arguments, const Part& p
     const std::uint16_t* draws = draws_of_row(shape, part, begin + r, scratch.draws);
     const float correction = dot(scratch.d_output + r * columns, output.row(r), shape.head_size);
     const float log_sum_exp = arguments.log_sum_exp[(first + r) * shape.heads + part.head];
+    const std::int64_t visible = part.visible(begin + r);
+    const std::int64_t first_distance = part.first_distance(begin + r);
     float* weights = scratch.weights + r * positions;
     float* d_scores = scratch.d_scores + r * positions;
+    if (part.bias != nullptr) add_row(part.bias + first_distance, visible, weights);
     if (dropout) {
-      backward_row<true>(weights, d_scores, part.length, log_sum_exp, correction, draws, threshold, scale);
+      backward_row<true>(weights, d_scores, visible, log_sum_exp, correction, draws, threshold, scale);
     } else {
-      backward_row<false>(weights, d_scores, part.length, log_sum_exp, correction, draws, threshold, scale);
+      backward_row<false>(weights, d_scores, visible, log_sum_exp, correction, draws, threshold, scale);
     }
+    if (visible < keys) {
+      std::fill(weights + visible, weights + keys, 0.0f);
+      std::fill(d_scores + visible, d_scores + keys, 0.0f);
+    }
+    if (part.d_buckets != nullptr) add_row(d_scores, visible, scratch.d_distances + first_distance + part.keys - 1);
   }
 }
 
+// `sum`: whether d_key and d_value hold the sums of earlier blocks.
 template <class T>
 void backward_block(const AttentionBackwardArguments& arguments, const Part& part, const BackwardScratch& scratch,
-                    std::int64_t begin, std::int64_t rows) {
+                    std::int64_t begin, std::int64_t rows, bool sum) {
   const AttentionShape& shape = arguments.shape;
-  const std::int64_t positions = position_stride(part.length);
+  const std::int64_t positions = position_stride(part.keys);
   const std::int64_t columns = head_stride(shape.head_size);
   const std::int64_t head_column = part.head * shape.head_size;
-  const std::int64_t first = part.first + begin;
+  const std::int64_t first = part.first_query + begin;
+  const std::int64_t keys = part.visible(begin + rows - 1);
   const Block query{scratch.query, columns}, d_output{scratch.d_output, columns}, d_query{scratch.d_query, columns};
   const Block weights{scratch.weights, positions}, d_scores{scratch.d_scores, positions};
 
-  pack(static_cast<const T*>(arguments.query) + first * shape.qkv_stride + head_column, shape.qkv_stride, rows,
+  pack(static_cast<const T*>(arguments.query) + first * shape.queries.stride + head_column, shape.queries.stride, rows,
        shape.head_size, shape.scale, query);
   pack(static_cast<const T*>(arguments.d_output) + first * shape.output_stride + head_column, shape.output_stride, rows,
        shape.head_size, 1.0f, d_output);
-  multiply<false>(rows, part.length, shape.head_size, query, {scratch.key_transposed, positions}, weights, false);
-  multiply<false>(rows, part.length, shape.head_size, d_output, {scratch.value_transposed, positions}, d_scores, false);
-  backward_softmax<T>(arguments, part, scratch, begin, rows);
-  multiply<true>(part.length, shape.head_size, rows, weights, d_output, {scratch.d_value, columns}, begin > 0);
-  multiply<true>(part.length, shape.head_size, rows, d_scores, query, {scratch.d_key, columns}, begin > 0);
-  multiply<false>(rows, shape.head_size, part.length, d_scores, {scratch.key, columns}, d_query, false);
+  multiply<false>(rows, keys, shape.head_size, query, {scratch.key_transposed, positions}, weights, false);
+  multiply<false>(rows, keys, shape.head_size, d_output, {scratch.value_transposed, positions}, d_scores, false);
+  backward_softmax<T>(arguments, part, scratch, begin, rows, keys);
+  multiply<true>(keys, shape.head_size, rows, weights, d_output, {scratch.d_value, columns}, sum);
+  multiply<true>(keys, shape.head_size, rows, d_scores, query, {scratch.d_key, columns}, sum);
+  if (keys == 0) std::fill(d_query.data, d_query.row(rows), 0.0f);
+  multiply<false>(rows, shape.head_size, keys, d_scores, {scratch.key, columns}, d_query, false);
   for (std::int64_t r = 0; r < rows; ++r) {
     store_row(d_query.row(r), shape.head_size, shape.scale,
-              static_cast<T*>(arguments.d_query) + (first + r) * shape.qkv_stride + head_column);
+              static_cast<T*>(arguments.d_query) + (first + r) * shape.queries.stride + head_column);
   }
 }
 
 template <class T>
 void backward_part(const AttentionBackwardArguments& arguments, const Part& part, const BackwardScratch& scratch) {
   const AttentionShape& shape = arguments.shape;
-  const std::int64_t positions = position_stride(part.length);
+  const std::int64_t positions = position_stride(part.keys);
   const std::int64_t columns = head_stride(shape.head_size);
-  const std::int64_t offset = part.first * shape.qkv_stride + part.head * shape.head_size;
-  pack(static_cast<const T*>(arguments.key) + offset, shape.qkv_stride, part.length, shape.head_size, 1.0f,
+  const std::int64_t offset = part.first_key * shape.keys.stride + part.head * shape.head_size;
+  pack(static_cast<const T*>(arguments.key) + offset, shape.keys.stride, part.keys, shape.head_size, 1.0f,
        {scratch.key, columns});
-  pack_transposed(scratch.key, columns, part.length, shape.head_size, {scratch.key_transposed, positions});
-  pack_transposed(static_cast<const T*>(arguments.value) + offset, shape.qkv_stride, part.length, shape.head_size,
+  pack_transposed(scratch.key, columns, part.keys, shape.head_size, {scratch.key_transposed, positions});
+  pack_transposed(static_cast<const T*>(arguments.value) + offset, shape.keys.stride, part.keys, shape.head_size,
                   {scratch.value_transposed, positions});
-  const std::int64_t block = part_rows(part.length, kBlockRows);
-  for (std::int64_t begin = 0; begin < part.length; begin += block) {
-    backward_block<T>(arguments, part, scratch, begin, std::min(block, part.length - begin));
+  // Where the first block may not reach all keys, the sums start from 0.
+  const bool zero = part.queries == 0 || part.causal;
+  if (zero) {
+    std::fill_n(scratch.d_key, part.keys * columns, 0.0f);
+    std::fill_n(scratch.d_value, part.keys * columns, 0.0f);
   }
-  for (std::int64_t j = 0; j < part.length; ++j) {
-    const std::int64_t to = offset + j * shape.qkv_stride;
+  const std::int64_t distances = part.queries + part.keys - 1;
+  if (part.d_buckets != nullptr) std::fill_n(scratch.d_distances, distances, 0.0f);
+  const std::int64_t block = part_rows(part.queries, kBlockRows);
+  for (std::int64_t begin = 0; begin < part.queries; begin += block) {
+    backward_block<T>(arguments, part, scratch, begin, std::min(block, part.queries - begin), zero || begin > 0);
+  }
+  for (std::int64_t j = 0; j < part.keys; ++j) {
+    const std::int64_t to = offset + j * shape.keys.stride;
     store_row(scratch.d_key + j * columns, shape.head_size, 1.0f, static_cast<T*>(arguments.d_key) + to);
     store_row(scratch.d_value + j * columns, shape.head_size, 1.0f, static_cast<T*>(arguments.d_value) + to);
+  }
+  if (part.d_buckets == nullptr) return;
+  const RelativeBuckets bucket = relative_buckets(shape.relative_bias);
+  for (std::int64_t k = 0; k < distances; ++k) {
+    part.d_buckets[bucket(static_cast<int>(k - part.keys + 1))] += scratch.d_distances[k];
   }
 }
 
 void forward_part_any(const AttentionForwardArguments& arguments, const Part& part, float* scratch) {
   Carver carver(scratch);
-  const ForwardScratch carved = ForwardScratch::carve(carver, arguments.shape, part.length);
+  const ForwardScratch carved = ForwardScratch::carve(carver, arguments, part.keys);
   if (arguments.shape.type == DType::kBFloat16) {
     forward_part<BFloat16>(arguments, part, carved);
   } else {
@@ -394,7 +460,7 @@ void forward_part_any(const AttentionForwardArguments& arguments, const Part& pa
 
 void backward_part_any(const AttentionBackwardArguments& arguments, const Part& part, float* scratch) {
   Carver carver(scratch);
-  const BackwardScratch carved = BackwardScratch::carve(carver, arguments.shape, part.length);
+  const BackwardScratch carved = BackwardScratch::carve(carver, arguments, part.keys);
   if (arguments.shape.type == DType::kBFloat16) {
     backward_part<BFloat16>(arguments, part, carved);
   } else {
@@ -414,16 +480,21 @@ namespace {
 HWY_EXPORT(forward_part_any);
 HWY_EXPORT(backward_part_any);
 
-template <class Scratch>
-std::int64_t scratch_floats(const AttentionShape& shape) {
+// Floats of a slice of the workspace: what any task needs.
+template <class Scratch, class Arguments>
+std::int64_t slice_floats(const Arguments& arguments) {
   Carver carver(nullptr);
-  Scratch::carve(carver, shape, shape.maximum_length);
+  Scratch::carve(carver, arguments, arguments.shape.keys.maximum_length);
   return carver.used();
 }
 
-// Tasks of a batch: for each sequence, each head, each part of at most `task_rows` query rows of the longest sequence.
+// Tasks of a batch: for each sequence, each head, each part of at most `task_rows` query rows of the longest sequence. There
+// is one for sequences without queries too, whose keys have gradients.
+std::int64_t parts_of(const AttentionShape& shape, std::int64_t task_rows) {
+  return std::max<std::int64_t>(1, part_count(shape.queries.maximum_length, task_rows));
+}
 std::int64_t task_count(const AttentionShape& shape, std::int64_t task_rows) {
-  return shape.sequences * shape.heads * part_count(shape.maximum_length, task_rows);
+  return shape.sequences * shape.heads * parts_of(shape, task_rows);
 }
 
 // A thread works with one slice of the workspace at a time; more slices than tasks are of no use.
@@ -431,56 +502,115 @@ std::int64_t slice_count(const AttentionShape& shape, std::int64_t task_rows) {
   return std::min<std::int64_t>(thread_count(), task_count(shape, task_rows));
 }
 
-template <class Scratch>
-std::size_t workspace_for(const AttentionShape& shape, std::int64_t task_rows) {
-  return static_cast<std::size_t>(slice_count(shape, task_rows) * scratch_floats<Scratch>(shape)) * sizeof(float);
+// In front of the slices: the bias of every head and distance, and sums of its gradient by sequence, head and bucket.
+template <class Arguments>
+std::int64_t bias_floats(const Arguments& arguments) {
+  return round_up(arguments.shape.heads * distance_count(arguments.shape), kPatch);
+}
+template <class Arguments>
+std::int64_t bias_gradient_floats(const Arguments& arguments) {
+  const AttentionShape& shape = arguments.shape;
+  return wants_bias_gradient(arguments) ? round_up(shape.sequences * shape.heads * shape.relative_bias.buckets, kPatch) : 0;
 }
 
-void check_lengths(const AttentionShape& shape) {
-  const std::int32_t* cumulative = shape.cumulative_lengths;
-  check(cumulative != nullptr, "attention over ", shape.tokens, " tokens without cumulative_lengths");
-  check(cumulative[0] == 0 && cumulative[shape.sequences] == shape.tokens, "attention: cumulative_lengths run from ",
-        cumulative[0], " to ", cumulative[shape.sequences], ", the batch has ", shape.tokens, " tokens");
-  for (std::int64_t n = 0; n < shape.sequences; ++n) {
+template <class Scratch, class Arguments>
+std::size_t workspace_for(const Arguments& arguments, std::int64_t task_rows) {
+  const std::int64_t slices = slice_count(arguments.shape, task_rows) * slice_floats<Scratch>(arguments);
+  return static_cast<std::size_t>(slices + bias_floats(arguments) + bias_gradient_floats(arguments)) * sizeof(float);
+}
+
+void check_lengths(const char* name, const AttentionSide& side, std::int64_t sequences) {
+  const std::int32_t* cumulative = side.cumulative_lengths;
+  check(cumulative != nullptr, "attention over ", side.tokens, " tokens of ", name, " without cumulative_lengths");
+  check(cumulative[0] == 0 && cumulative[sequences] == side.tokens, "attention: cumulative_lengths of ", name, " run from ",
+        cumulative[0], " to ", cumulative[sequences], ", the batch has ", side.tokens, " tokens");
+  for (std::int64_t n = 0; n < sequences; ++n) {
     const std::int64_t length = std::int64_t{cumulative[n + 1]} - cumulative[n];
-    check(length >= 0 && length <= shape.maximum_length, "attention: sequence ", n, " has length ", length,
-          ", maximum_length is ", shape.maximum_length);
+    check(length >= 0 && length <= side.maximum_length, "attention: sequence ", n, " of ", name, " has length ", length,
+          ", maximum_length is ", side.maximum_length);
   }
+}
+
+void check_batch(const AttentionShape& shape) {
+  check_lengths("queries", shape.queries, shape.sequences);
+  check_lengths("keys", shape.keys, shape.sequences);
   check(!shape.dropout.active() || shape.dropout.examples != nullptr, "attention dropout over ", shape.sequences,
         " sequences without examples");
 }
 
-// Task number `index`; empty where its sequence has no such rows.
+// Task number `index`; without queries where its sequence has no such rows.
 Part part_of(const AttentionShape& shape, std::int64_t index, std::int64_t task_rows) {
-  const std::int64_t parts = part_count(shape.maximum_length, task_rows);
-  Part part;
+  const std::int64_t parts = parts_of(shape, task_rows);
+  Part part = {};
   part.sequence = index / (parts * shape.heads);
   part.head = index / parts % shape.heads;
-  part.first = shape.cumulative_lengths[part.sequence];
-  part.length = shape.cumulative_lengths[part.sequence + 1] - part.first;
-  const std::int64_t rows = part_rows(part.length, task_rows);
-  part.begin = std::min(part.length, index % parts * rows);
-  part.end = std::min(part.length, part.begin + rows);
+  const std::int32_t* const queries = shape.queries.cumulative_lengths + part.sequence;
+  const std::int32_t* const keys = shape.keys.cumulative_lengths + part.sequence;
+  part.first_query = queries[0];
+  part.first_key = keys[0];
+  part.queries = queries[1] - queries[0];
+  part.keys = keys[1] - keys[0];
+  const std::int64_t rows = part_rows(part.queries, task_rows);
+  part.begin = std::min(part.queries, index % parts * rows);
+  part.end = std::min(part.queries, part.begin + rows);
+  part.causal = shape.mask == AttentionMask::kCausal;
   return part;
 }
 
-// Runs every task. A slice of the workspace is one task of the pool, which takes part after part from a common counter: no
-// two threads hold a slice, however many threads there are.
-template <class Arguments, class PartFunction>
-void run_parts(const Arguments& arguments, std::int64_t task_rows, std::int64_t slice_floats, PartFunction function,
+// The bias of distances 1 - (longest keys), ... of every head: [heads, distances].
+void write_bias(const AttentionShape& shape, float* to) {
+  const RelativeBuckets bucket = relative_buckets(shape.relative_bias);
+  const std::int64_t distances = distance_count(shape);
+  for (std::int64_t k = 0; k < distances; ++k) {
+    const float* row = shape.relative_bias.table + bucket(static_cast<int>(k - shape.keys.maximum_length + 1)) * shape.heads;
+    for (std::int64_t head = 0; head < shape.heads; ++head) to[head * distances + k] = row[head];
+  }
+}
+
+void add_bias_gradient(const AttentionForwardArguments&, const float*) {}
+void add_bias_gradient(const AttentionBackwardArguments& a, const float* sums) {
+  const std::int64_t heads = a.shape.heads;
+  const std::int64_t buckets = a.shape.relative_bias.buckets;
+  for (std::int64_t bucket = 0; bucket < buckets; ++bucket) {
+    for (std::int64_t head = 0; head < heads; ++head) {
+      float sum = 0;
+      for (std::int64_t n = 0; n < a.shape.sequences; ++n) sum += sums[(n * heads + head) * buckets + bucket];
+      a.d_relative_bias[bucket * heads + head] += sum;
+    }
+  }
+}
+
+// Runs every task; one without queries only where keys have gradients. A slice of the workspace is one task of the pool,
+// which takes part after part from a common counter: no two threads hold a slice, however many threads there are.
+template <class Scratch, class Arguments, class PartFunction>
+void run_parts(const Arguments& arguments, std::int64_t task_rows, bool writes_keys, PartFunction function,
                void* workspace) {
   const AttentionShape& shape = arguments.shape;
-  if (shape.tokens == 0) return;
-  check_lengths(shape);
+  if (shape.queries.tokens == 0 && (shape.keys.tokens == 0 || !writes_keys)) return;
+  check_batch(shape);
+  float* const biases = static_cast<float*>(workspace);
+  float* const d_biases = biases + bias_floats(arguments);
+  float* const slices = d_biases + bias_gradient_floats(arguments);
+  const bool has_bias = shape.relative_bias.table != nullptr;
+  const bool has_gradient = wants_bias_gradient(arguments);
+  if (has_bias) write_bias(shape, biases);
+  if (has_gradient) std::fill(d_biases, slices, 0.0f);
   const std::int64_t tasks = task_count(shape, task_rows);
+  const std::int64_t floats = slice_floats<Scratch>(arguments);
   std::atomic<std::int64_t> next{0};
   parallel_for(slice_count(shape, task_rows), [&](std::int64_t slice) {
-    float* scratch = static_cast<float*>(workspace) + slice * slice_floats;
+    float* scratch = slices + slice * floats;
     for (std::int64_t index; (index = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
-      const Part part = part_of(shape, index, task_rows);
-      if (part.begin < part.end) function(arguments, part, scratch);
+      Part part = part_of(shape, index, task_rows);
+      if (part.begin == part.end && !(writes_keys && part.keys > 0)) continue;
+      if (has_bias) part.bias = biases + part.head * distance_count(shape) + shape.keys.maximum_length - 1;
+      if (has_gradient) {
+        part.d_buckets = d_biases + (part.sequence * shape.heads + part.head) * shape.relative_bias.buckets;
+      }
+      function(arguments, part, scratch);
     }
   });
+  if (has_gradient) add_bias_gradient(arguments, d_biases);
 }
 
 // The backward sums over all query rows of a head in one task.
@@ -490,22 +620,20 @@ constexpr std::int64_t kWholeSequence = INT64_MAX / 2;
 
 bool attention_cpu_supports(const AttentionShape& shape) { return shape.type != DType::kFloat64; }
 
-std::size_t attention_forward_cpu_workspace(const AttentionShape& shape) {
-  return workspace_for<ForwardScratch>(shape, kTaskRows);
+std::size_t attention_forward_cpu_workspace(const AttentionForwardArguments& a) {
+  return workspace_for<ForwardScratch>(a, kTaskRows);
 }
 
-std::size_t attention_backward_cpu_workspace(const AttentionShape& shape) {
-  return workspace_for<BackwardScratch>(shape, kWholeSequence);
+std::size_t attention_backward_cpu_workspace(const AttentionBackwardArguments& a) {
+  return workspace_for<BackwardScratch>(a, kWholeSequence);
 }
 
 void attention_forward_cpu(const Context&, const AttentionForwardArguments& arguments, void* workspace) {
-  run_parts(arguments, kTaskRows, scratch_floats<ForwardScratch>(arguments.shape), HWY_DYNAMIC_DISPATCH(forward_part_any),
-            workspace);
+  run_parts<ForwardScratch>(arguments, kTaskRows, false, HWY_DYNAMIC_DISPATCH(forward_part_any), workspace);
 }
 
 void attention_backward_cpu(const Context&, const AttentionBackwardArguments& arguments, void* workspace) {
-  run_parts(arguments, kWholeSequence, scratch_floats<BackwardScratch>(arguments.shape),
-            HWY_DYNAMIC_DISPATCH(backward_part_any), workspace);
+  run_parts<BackwardScratch>(arguments, kWholeSequence, true, HWY_DYNAMIC_DISPATCH(backward_part_any), workspace);
 }
 
 }  // namespace koine

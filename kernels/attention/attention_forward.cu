@@ -1,9 +1,10 @@
 // The forward of attention on tensor cores: flash attention (Dao et al., arXiv 2205.14135) in bf16 with fp32 statistics.
 //
 // A block of four warps has 64 query rows of one head, a warp 16 of them, and walks over the sequence's keys in tiles of 64
-// in ascending order. Keys and values are in shared memory twice, so that the next tile travels while this one is worked on;
-// one barrier a tile. A warp's scores [16, 64], its output [16, head size] and its query rows stay in registers; the weights
-// become the left operand of the second product where they lie, no shared memory in between.
+// in ascending order, under a causal mask as far as its last query sees; tiles that the diagonal crosses are masked. Keys
+// and values are in shared memory twice, so that the next tile travels while this one is worked on; one barrier a tile. A
+// warp's scores [16, 64], its output [16, head size] and its query rows stay in registers; the weights become the left
+// operand of the second product where they lie, no shared memory in between.
 //
 // Softmax: the running maximum and sum of each row are kept by the four lanes that hold its columns (the maximum agreed on
 // each tile, the sums added up once at the end), exponentials are powers of two with scale / log(2) folded into one fused
@@ -77,16 +78,26 @@ KOINE_DEVICE void softmax_step(Accumulator (&scores)[kCount], Accumulator (&outp
   }
 }
 
-/// No key behind the end of the sequence has a weight: `keys` of this tile exist.
+/// No key that a row does not see has a weight: the rows g and g + 8 see that many of this tile.
 template <int kCount>
-KOINE_DEVICE void mask_scores(Accumulator (&scores)[kCount], int keys) {
+KOINE_DEVICE void mask_scores(Accumulator (&scores)[kCount], int upper, int lower) {
   const int t = lane_index() % 4;
   KOINE_UNROLL
   for (int n = 0; n < kCount; ++n) {
     KOINE_UNROLL
     for (int i = 0; i < 4; ++i) {
-      if (8 * n + 2 * t + i % 2 >= keys) scores[n].x[i] = minus_infinity();
+      if (8 * n + 2 * t + i % 2 >= (i < 2 ? upper : lower)) scores[n].x[i] = minus_infinity();
     }
+  }
+}
+
+/// The results of row g (half 0) or g + 8: 0.
+template <int kCount>
+KOINE_DEVICE void clear_rows(Accumulator (&results)[kCount], int half) {
+  KOINE_UNROLL
+  for (int n = 0; n < kCount; ++n) {
+    results[n].x[2 * half] = 0;
+    results[n].x[2 * half + 1] = 0;
   }
 }
 
@@ -103,11 +114,11 @@ KOINE_DEVICE void drop_weights(Accumulator (&weights)[kCount], std::uint32_t kep
 template <int kHeadSize, bool kDropout>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) attention_forward_kernel(AttentionParams p) {
   const AttentionPlace at = attention_place(p, kTileRows);
-  if (at.begin >= at.length) return;  // the whole block
+  if (at.begin >= at.queries) return;  // the whole block
   auto& shared = shared_memory<ForwardShared<kHeadSize>>();
-  const AttentionRows keys = attention_rows(p, at, p.key, p.qkv_stride);
-  const AttentionRows values = attention_rows(p, at, p.value, p.qkv_stride);
-  load_tile<kThreads>(shared.query, attention_rows(p, at, p.query, p.qkv_stride), at.begin);
+  const AttentionRows keys = key_rows(p, at, p.key);
+  const AttentionRows values = key_rows(p, at, p.value);
+  load_tile<kThreads>(shared.query, query_rows(p, at, p.query, p.query_stride), at.begin);
   load_tile<kThreads>(shared.key[0], keys, 0);
   load_tile<kThreads>(shared.value[0], values, 0);
   async_commit();
@@ -115,6 +126,8 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
   const int warp_row = warp_index() * 16;
   const int row = at.begin + warp_row + lane_index() / 4;  // and row + 8
   const float factor = p.scale * kLog2OfE;
+  const int end = visible_keys(p, at, at.begin + kTileRows - 1);
+  const int all_see = visible_keys(p, at, at.begin + warp_row);  // rows of the warp
   const AttentionDraws draws = attention_draws<kDropout>(p, at);
   RowState state = {{minus_infinity(), minus_infinity()}, {0, 0}};
   Accumulator output[kHeadSize / 8];
@@ -125,8 +138,8 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
   KOINE_UNROLL
   for (int step = 0; step < kHeadSize / 16; ++step) query[step] = load_a(shared.query, warp_row, step);
 
-  for (int begin = 0, stage = 0; begin < at.length; begin += kTileRows, stage ^= 1) {
-    const bool last = begin + kTileRows >= at.length;
+  for (int begin = 0, stage = 0; begin < end; begin += kTileRows, stage ^= 1) {
+    const bool last = begin + kTileRows >= end;
     if (!last) {
       load_tile<kThreads>(shared.key[stage ^ 1], keys, begin + kTileRows);
       load_tile<kThreads>(shared.value[stage ^ 1], values, begin + kTileRows);
@@ -134,7 +147,9 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
     }
     Accumulator scores[kTileRows / 8];
     multiply_along_columns<kHeadSize>(scores, shared.key[stage], [&](int step) { return query[step]; });
-    if (last) mask_scores(scores, at.length - begin);
+    if (begin + kTileRows > all_see) {
+      mask_scores(scores, visible_keys(p, at, row) - begin, visible_keys(p, at, row + 8) - begin);
+    }
     softmax_step(scores, output, state, factor);
     if constexpr (kDropout) drop_weights(scores, draws.kept<kTileRows / 8>(row, begin + lane_index() % 4 * 2, 0, 16));
     multiply_along_rows<kHeadSize>(output, scores, shared.value[stage]);
@@ -147,33 +162,39 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
   float multiplier[2];
   KOINE_UNROLL
   for (int half = 0; half < 2; ++half) {
+    const bool sees_none = visible_keys(p, at, row + 8 * half) == 0;
     const float sum = warp_sum<4>(state.sum[half]);
     multiplier[half] = p.dropout.scale / sum;
-    if (lane_index() % 4 == 0 && row + 8 * half < at.length) {
-      p.log_sum_exp[(at.first + row + 8 * half) * p.heads + at.head] = fused(state.shift[half], kLogOf2, logf(sum));
+    if (lane_index() % 4 == 0 && row + 8 * half < at.queries) {
+      p.log_sum_exp[(at.first_query + row + 8 * half) * p.heads + at.head] =
+          sees_none ? minus_infinity() : fused(state.shift[half], kLogOf2, logf(sum));
     }
+    if (sees_none) clear_rows(output, half), multiplier[half] = 0;
   }
   const int first_row = at.begin + warp_row;
-  store_rows<kHeadSize>(output, multiplier, shared.query, warp_row,
-                        static_cast<BFloat16*>(p.output) + (at.first + first_row) * p.output_stride + at.head * p.head_size,
-                        p.output_stride, at.length - first_row, p.head_size, p.vectors);
+  store_rows<kHeadSize>(
+      output, multiplier, shared.query, warp_row,
+      static_cast<BFloat16*>(p.output) + (at.first_query + first_row) * p.output_stride + at.head * p.head_size,
+      p.output_stride, at.queries - first_row, p.head_size, p.vectors);
 }
 
 }  // namespace
 
-void attention_forward_portable(const Context& context, const AttentionForwardArguments& a, void*) {
+std::size_t attention_forward_portable_workspace(const AttentionForwardArguments& a) { return attention_bias_workspace(a); }
+
+void attention_forward_portable(const Context& context, const AttentionForwardArguments& a, void* workspace) {
   const AttentionShape& shape = a.shape;
-  if (shape.tokens == 0) return;
+  if (shape.queries.tokens == 0) return;
   if (!attention_on_tensor_cores(shape)) {
-    attention_forward_plain(context, a);
+    attention_forward_plain(context, a, static_cast<float*>(workspace));
     return;
   }
   const AttentionParams p = attention_params(a, kTileRows);
   with_head_size(shape.head_size, [&](auto size) {
     constexpr int kHeadSize = decltype(size)::value;
     launch({.kernel = "attention_forward",
-            .shape = {shape.tokens, shape.sequences, shape.heads, shape.head_size},
-            .grid = {grid_extent(shape.sequences * p.tiles), grid_extent(shape.heads)},
+            .shape = {shape.queries.tokens, shape.keys.tokens, shape.heads, shape.head_size},
+            .grid = {grid_extent(shape.sequences * p.query_tiles), grid_extent(shape.heads)},
             .threads = kThreads,
             .shared_bytes = sizeof(ForwardShared<kHeadSize>),
             .stream = context.stream},

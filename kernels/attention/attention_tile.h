@@ -47,10 +47,15 @@ struct AttentionRows {
   bool vectors;
 };
 
-KOINE_DEVICE AttentionRows attention_rows(const AttentionParams& p, const AttentionPlace& at, const void* operand,
-                                          std::int64_t stride) {
-  return {static_cast<const BFloat16*>(operand) + at.first * stride + at.head * p.head_size, stride, at.length, p.head_size,
-          p.vectors};
+/// Of query or d_output; of key or value.
+KOINE_DEVICE AttentionRows query_rows(const AttentionParams& p, const AttentionPlace& at, const void* operand,
+                                      std::int64_t stride) {
+  return {static_cast<const BFloat16*>(operand) + at.first_query * stride + at.head * p.head_size, stride, at.queries,
+          p.head_size, p.vectors};
+}
+KOINE_DEVICE AttentionRows key_rows(const AttentionParams& p, const AttentionPlace& at, const void* operand) {
+  return {static_cast<const BFloat16*>(operand) + at.first_key * p.key_stride + at.head * p.head_size, p.key_stride, at.keys,
+          p.head_size, p.vectors};
 }
 
 /// Starts bringing rows [begin, begin + kRows) into the tile, by all kThreads threads: there after async_wait and a barrier.

@@ -1,6 +1,6 @@
-// cuDNN's attention, to compare ours with: packed batches in bf16 without dropout, head sizes that are multiples of 8 up to
-// 128, all operands on multiples of 16 bytes; forward from capability 8.0 on, backward from 9.0. Never preferred to
-// `portable` unless the tuning table says so.
+// cuDNN's attention, to compare ours with: plain self-attention of packed batches in bf16 without dropout, head sizes that
+// are multiples of 8 up to 128, all operands on multiples of 16 bytes; forward from capability 8.0 on, backward from 9.0.
+// Never preferred to `portable` unless the tuning table says so.
 //
 // This file was compiled and linked, and cuDNN 9.19 made its plans for descriptions of an A100 and of an H200; none has ever
 // run. Results, layouts in memory, recording and speed are unproved until the operation suite passes on a device.
@@ -553,8 +553,8 @@ class Library {
 
 Problem problem_of(const AttentionShape& shape, bool backward) {
   constexpr std::int64_t kLengthStep = 64;
-  return {backward,           shape.sequences, cuda::divide_up(shape.maximum_length, kLengthStep) * kLengthStep,
-          shape.heads,        shape.head_size, shape.qkv_stride,
+  return {backward,           shape.sequences, cuda::divide_up(shape.queries.maximum_length, kLengthStep) * kLengthStep,
+          shape.heads,        shape.head_size, shape.queries.stride,
           shape.output_stride};
 }
 
@@ -575,7 +575,7 @@ struct Layout {
     output_offsets = qkv_offsets + offsets;
     statistics_offsets = output_offsets + offsets;
     correction = statistics_offsets + offsets;
-    const std::int64_t rows = p.head_size % 16 == 0 ? shape.tokens : p.sequences * p.length;
+    const std::int64_t rows = p.head_size % 16 == 0 ? shape.queries.tokens : p.sequences * p.length;
     plan = correction + (backward ? rounded(rows * p.heads * 4) : 0);
     end = plan + plan_bytes(p);
   }
@@ -590,8 +590,9 @@ struct Layout {
 };
 
 bool supports(const AttentionShape& shape) {
-  return shape.type == DType::kBFloat16 && !shape.dropout.active() && shape.head_size % 8 == 0 && shape.head_size <= 128 &&
-         shape.qkv_stride % 8 == 0 && shape.output_stride % 8 == 0;
+  return is_plain_self_attention(shape) && shape.queries.stride == shape.keys.stride && shape.type == DType::kBFloat16 &&
+         !shape.dropout.active() && shape.head_size % 8 == 0 && shape.head_size <= 128 && shape.queries.stride % 8 == 0 &&
+         shape.output_stride % 8 == 0;
 }
 
 template <class Arguments>
@@ -637,19 +638,19 @@ bool attention_backward_vendor_supports(const AttentionBackwardArguments& a) {
 }
 
 std::size_t attention_forward_vendor_workspace(const AttentionShape& shape) {
-  return shape.tokens == 0 ? 0 : Layout(shape, false).end;
+  return shape.queries.tokens == 0 ? 0 : Layout(shape, false).end;
 }
 std::size_t attention_backward_vendor_workspace(const AttentionShape& shape) {
-  return shape.tokens == 0 ? 0 : Layout(shape, true).end;
+  return shape.queries.tokens == 0 ? 0 : Layout(shape, true).end;
 }
 
 void attention_forward_vendor(const Context& context, const AttentionForwardArguments& a, void* workspace) {
-  if (a.shape.tokens == 0) return;
+  if (a.shape.queries.tokens == 0) return;
   run_plan(context, a, false, {}, workspace);
 }
 
 void attention_backward_vendor(const Context& context, const AttentionBackwardArguments& a, void* workspace) {
-  if (a.shape.tokens == 0) return;
+  if (a.shape.queries.tokens == 0) return;
   run_plan(context, a, true, {{kDOutput, a.d_output}, {kDQuery, a.d_query}, {kDKey, a.d_key}, {kDValue, a.d_value}},
            workspace);
 }

@@ -40,9 +40,15 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) attention_offsets_kernel(Params p) {
 
 void attention_vendor_offsets(const Context& context, const AttentionShape& shape, std::int32_t* lengths,
                               std::int64_t* qkv_offsets, std::int64_t* output_offsets, std::int64_t* statistics_offsets) {
-  const Params params = {
-      shape.cumulative_lengths, shape.sequences,   shape.qkv_stride, shape.output_stride, shape.heads, lengths, qkv_offsets,
-      output_offsets,           statistics_offsets};
+  const Params params = {shape.queries.cumulative_lengths,
+                         shape.sequences,
+                         shape.queries.stride,
+                         shape.output_stride,
+                         shape.heads,
+                         lengths,
+                         qkv_offsets,
+                         output_offsets,
+                         statistics_offsets};
   launch({.kernel = "attention_offsets",
           .shape = {shape.sequences},
           .grid = {grid_extent(divide_up(shape.sequences + 1, kThreads))},

@@ -11,14 +11,15 @@ namespace {
 AttentionShape attention_shape(const BlockShape& shape, const BatchView& batch, const Dropout& dropout) {
   AttentionShape result;
   result.type = shape.type;
-  result.tokens = batch.tokens;
   result.sequences = batch.sequences;
   result.heads = shape.heads;
   result.head_size = shape.hidden / shape.heads;
-  result.maximum_length = batch.maximum_length;
-  result.cumulative_lengths = batch.cumulative_lengths;
-  result.host_cumulative_lengths = batch.host_cumulative_lengths;
-  result.qkv_stride = 3 * shape.hidden;
+  result.queries = {.tokens = batch.tokens,
+                    .maximum_length = batch.maximum_length,
+                    .cumulative_lengths = batch.cumulative_lengths,
+                    .host_cumulative_lengths = batch.host_cumulative_lengths,
+                    .stride = 3 * shape.hidden};
+  result.keys = result.queries;
   result.output_stride = shape.hidden;
   result.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(result.head_size)));
   result.dropout = dropout;

@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include <cstdlib>
 #include <numeric>
 #include <utility>
 
@@ -8,25 +9,70 @@
 namespace koine::testing {
 namespace {
 
+std::vector<std::int32_t> cumulative(const std::vector<std::int64_t>& lengths) {
+  std::vector<std::int32_t> result = {0};
+  for (const std::int64_t length : lengths) result.push_back(result.back() + static_cast<std::int32_t>(length));
+  return result;
+}
+
 // A packed batch: what arguments point to besides the operands.
 struct Batch {
-  std::vector<std::int32_t> cumulative_lengths = {0};
+  std::vector<std::int32_t> cumulative_lengths;  // of queries; in self-attention of keys, too
+  std::vector<std::int32_t> key_cumulative_lengths;
   std::vector<std::uint32_t> examples;
   std::vector<double> relative_bias;  // [bias_count()], an operand; empty: none
   AttentionShape shape;
 
-  Batch(const std::vector<std::int64_t>& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0) {
-    for (const std::int64_t length : lengths) {
-      cumulative_lengths.push_back(cumulative_lengths.back() + static_cast<std::int32_t>(length));
-      examples.push_back(static_cast<std::uint32_t>(1000 + 7 * examples.size()));
-    }
-    shape.tokens = cumulative_lengths.back();
-    shape.sequences = static_cast<std::int64_t>(lengths.size());
+  // Self-attention over thirds of one fused product.
+  Batch(const std::vector<std::int64_t>& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0)
+      : cumulative_lengths(cumulative(lengths)) {
+    describe(lengths.size(), heads, head_size, rate);
+    shape.queries = side(cumulative_lengths, 3 * hidden());
+    shape.keys = shape.queries;
+  }
+  // Queries of their own, keys and values halves of one fused product.
+  Batch(const std::vector<std::int64_t>& queries, const std::vector<std::int64_t>& keys, std::int64_t heads,
+        std::int64_t head_size, float rate = 0)
+      : cumulative_lengths(cumulative(queries)), key_cumulative_lengths(cumulative(keys)) {
+    describe(queries.size(), heads, head_size, rate);
+    shape.queries = side(cumulative_lengths, hidden());
+    shape.keys = side(key_cumulative_lengths, 2 * hidden());
+  }
+  Batch(const Batch&) = delete;
+
+  template <class Arguments>
+  void bind_arrays(Case<Arguments>& test_case) const {
+    test_case.array(cumulative_lengths);
+    test_case.array(key_cumulative_lengths);
+    test_case.array(examples);
+  }
+  std::int64_t hidden() const { return shape.heads * shape.head_size; }
+  bool one_sided() const { return key_cumulative_lengths.empty(); }
+  std::int64_t key_count() const { return one_sided() ? 0 : shape.keys.tokens * shape.keys.stride; }
+  // Of the operand that query, key and value are parts of.
+  std::int64_t qkv_count() const { return shape.queries.tokens * shape.queries.stride + key_count(); }
+  std::int64_t output_count() const { return shape.queries.tokens * shape.output_stride; }
+  std::int64_t statistics_count() const { return shape.queries.tokens * shape.heads; }
+  std::int64_t bias_count() const { return shape.relative_bias.buckets * shape.heads; }
+  void allow_length(std::int64_t length) { shape.queries.maximum_length = shape.keys.maximum_length = length; }
+  Batch& causal() {
+    shape.mask = AttentionMask::kCausal;
+    return *this;
+  }
+  // bf16 numbers, so that differences of them are exact in fp32.
+  Batch& with_relative_bias(std::int32_t buckets = 32, std::int32_t max_distance = 128, bool bidirectional = true) {
+    shape.relative_bias = {nullptr, buckets, max_distance, bidirectional};
+    relative_bias = random_values(bias_count(), 4);
+    for (double& value : relative_bias) value = round_to(DType::kBFloat16, value);
+    return *this;
+  }
+
+ private:
+  void describe(std::size_t sequences, std::int64_t heads, std::int64_t head_size, float rate) {
+    for (std::size_t n = 0; n < sequences; ++n) examples.push_back(static_cast<std::uint32_t>(1000 + 7 * n));
+    shape.sequences = static_cast<std::int64_t>(sequences);
     shape.heads = heads;
     shape.head_size = head_size;
-    shape.maximum_length = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
-    shape.cumulative_lengths = cumulative_lengths.data();
-    shape.qkv_stride = 3 * hidden();
     shape.output_stride = hidden();
     shape.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(head_size)));
     shape.dropout.rate = rate;
@@ -35,32 +81,36 @@ struct Batch {
     shape.dropout.site = 3;
     shape.dropout.examples = examples.data();
   }
-  Batch(const Batch&) = delete;
-
-  template <class Arguments>
-  void bind_arrays(Case<Arguments>& test_case) const {
-    test_case.array(cumulative_lengths);
-    test_case.array(examples);
-  }
-  std::int64_t hidden() const { return shape.heads * shape.head_size; }
-  std::int64_t qkv_count() const { return shape.tokens * shape.qkv_stride; }
-  std::int64_t output_count() const { return shape.tokens * shape.output_stride; }
-  std::int64_t statistics_count() const { return shape.tokens * shape.heads; }
-  std::int64_t bias_count() const { return shape.heads * (2 * shape.maximum_length - 1); }
-  // bf16 numbers, so that differences of them are exact in fp32.
-  Batch& with_relative_bias() {
-    relative_bias = random_values(bias_count(), 4);
-    for (double& value : relative_bias) value = round_to(DType::kBFloat16, value);
-    return *this;
+  static AttentionSide side(const std::vector<std::int32_t>& cumulative_lengths, std::int64_t stride) {
+    AttentionSide result;
+    result.tokens = cumulative_lengths.back();
+    for (std::size_t n = 1; n < cumulative_lengths.size(); ++n) {
+      result.maximum_length =
+          std::max<std::int64_t>(result.maximum_length, cumulative_lengths[n] - cumulative_lengths[n - 1]);
+    }
+    result.cumulative_lengths = cumulative_lengths.data();
+    result.stride = stride;
+    return result;
   }
 };
 
+// Elements of query, key and value within the operand.
+struct Parts {
+  std::int64_t key, value;
+};
+Parts parts_of(const AttentionShape& shape) {
+  const std::int64_t hidden = shape.heads * shape.head_size;
+  if (shape.queries.cumulative_lengths == shape.keys.cumulative_lengths) return {hidden, 2 * hidden};
+  const std::int64_t queries = shape.queries.tokens * shape.queries.stride;
+  return {queries, queries + hidden};
+}
+
 template <class Arguments>
 void bind_qkv(Arguments& arguments, void* fused) {
-  const std::int64_t third = arguments.shape.heads * arguments.shape.head_size;
+  const Parts parts = parts_of(arguments.shape);
   arguments.query = fused;
-  arguments.key = offset_by(fused, arguments.shape.type, third);
-  arguments.value = offset_by(fused, arguments.shape.type, 2 * third);
+  arguments.key = offset_by(fused, arguments.shape.type, parts.key);
+  arguments.value = offset_by(fused, arguments.shape.type, parts.value);
 }
 
 // An operand of the batch's relative bias, if it has one. The arguments have one before the operand is there, too: which
@@ -69,16 +119,17 @@ template <class Arguments>
 void add_relative_bias(Case<Arguments>& test_case, const Batch& batch) {
   if (batch.relative_bias.empty()) return;
   static const float any = 0;
-  test_case.arguments.shape.relative_bias = &any;
-  test_case.input_fp32("relative_bias", batch.relative_bias,
-                       [](auto& arguments, void* bias) { arguments.shape.relative_bias = static_cast<const float*>(bias); });
+  test_case.arguments.shape.relative_bias.table = &any;
+  test_case.input_fp32("relative_bias", batch.relative_bias, [](auto& arguments, void* table) {
+    arguments.shape.relative_bias.table = static_cast<const float*>(table);
+  });
 }
 
 void bind_d_qkv(AttentionBackwardArguments& arguments, void* fused) {
-  const std::int64_t third = arguments.shape.heads * arguments.shape.head_size;
+  const Parts parts = parts_of(arguments.shape);
   arguments.d_query = fused;
-  arguments.d_key = offset_by(fused, arguments.shape.type, third);
-  arguments.d_value = offset_by(fused, arguments.shape.type, 2 * third);
+  arguments.d_key = offset_by(fused, arguments.shape.type, parts.key);
+  arguments.d_value = offset_by(fused, arguments.shape.type, parts.value);
 }
 
 template <class Arguments>
@@ -89,10 +140,15 @@ void set_shape_type(Arguments& arguments, DType type) {
 // An element passes through one FMA chain over the head's columns (its score) and one over positions; the error of each step
 // is at most one rounding of the partial sum, of either sign, so that they add up as the root of their number. Six standard
 // deviations over the tens of thousands of elements a case compares, at partial sums of the size of the largest result.
-double chain_error(const AttentionShape& shape, const std::vector<double>& results) {
+double chain_error(std::int64_t steps, const std::vector<double>& results) {
   double largest = 0;
-  for (const double result : results) largest = std::max(largest, std::fabs(result));
-  return fp32_error(6 * std::sqrt(static_cast<double>(shape.head_size + shape.maximum_length)), largest);
+  for (const double result : results) {
+    if (std::isfinite(result)) largest = std::max(largest, std::fabs(result));
+  }
+  return fp32_error(6 * std::sqrt(static_cast<double>(steps)), largest);
+}
+double chain_error(const AttentionShape& shape, const std::vector<double>& results) {
+  return chain_error(shape.head_size + std::max(shape.queries.maximum_length, shape.keys.maximum_length), results);
 }
 
 Case<AttentionForwardArguments> forward_case(const std::string& name, const Batch& batch, std::vector<double> qkv) {
@@ -132,9 +188,9 @@ Case<AttentionBackwardArguments> backward_case(const Batch& batch, const Case<At
   const Outcome truth = reference_in_double(test_case);
   test_case.operands[4].accumulation = chain_error(batch.shape, truth.values(4));
   if (!batch.relative_bias.empty()) {
-    AttentionShape sums = batch.shape;  // chains over the positions of all sequences
-    sums.maximum_length = sums.tokens;
-    test_case.operands[6].accumulation = chain_error(sums, truth.values(6));
+    // Chains over the pairs of all sequences.
+    const std::int64_t pairs = batch.shape.queries.tokens * batch.shape.keys.maximum_length;
+    test_case.operands[6].accumulation = chain_error(batch.shape.head_size + pairs, truth.values(6));
   }
   return test_case;
 }
@@ -212,18 +268,57 @@ TEST(Attention, ScalesThatAreNotPositive) {
   }
 }
 
+// Lengths of the two sides that have nothing to do with each other: either empty, shorter or longer than the other; in one
+// tile and in several; tensor cores and plain kernels.
+TEST(Attention, QueriesAndKeysOfDifferentLengths) {
+  check_both("two sides", Batch({0, 45, 0, 7, 64, 1, 20, 0}, {5, 20, 0, 64, 7, 0, 33, 1}, 2, 64));
+  check_both("two sides, dropout", Batch({0, 45, 0, 7, 64, 1, 20, 0}, {5, 20, 0, 64, 7, 0, 33, 1}, 2, 32, 0.1f));
+  check_both("two sides, several tiles", Batch({70, 3, 130, 0}, {10, 129, 66, 71}, 1, 16, 0.1f));
+  check_both("two sides, head size 80", Batch({17, 70}, {40, 5}, 1, 80, 0.1f), false, {DType::kBFloat16});
+  check_both("two sides, head size 136", Batch({6, 35}, {33, 2}, 1, 136, 0.1f));
+  check_both("two sides, head size 7", Batch({21, 4}, {3, 40}, 3, 7, 0.5f));
+}
+TEST(Attention, NothingOnOneSide) {
+  check_both("no queries", Batch({0, 0}, {3, 70}, 2, 16));
+  check_both("no queries, short", Batch({0, 0}, {3, 7}, 2, 16));
+  check_both("no keys", Batch({3, 70}, {0, 0}, 2, 16));
+  check_both("no keys, short", Batch({3, 7}, {0, 0}, 2, 16));
+}
+
+TEST(Attention, Causal) {
+  check_both("causal, mixed", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 2, 64).causal());
+  check_both("causal, mixed, dropout", Batch({0, 45, 0, 7, 64, 1, 20, 0}, 2, 32, 0.1f).causal());
+  check_both("causal, leaving 64 over", Batch({15, 16, 17, 65, 127, 129, 192}, 1, 16, 0.1f).causal());
+  check_both("causal, head size 136", Batch({6, 35}, 1, 136, 0.1f).causal());
+  check_both("causal, head size 7", Batch({21, 4}, 3, 7, 0.5f).causal());
+  for (const std::int64_t head_size : {80, 96, 128}) {
+    check_both("causal, two tiles of " + std::to_string(head_size), Batch({70}, 1, head_size, 0.1f).causal(), false,
+               {DType::kBFloat16});
+  }
+}
+// Fewer queries than keys: the last ones of a longer sequence. More: the first see nothing.
+TEST(Attention, CausalOfDifferentLengths) {
+  check_both("causal, short", Batch({5, 64, 1, 0, 9, 40}, {64, 5, 30, 7, 0, 41}, 2, 32, 0.1f).causal());
+  check_both("causal, several tiles", Batch({70, 3, 130, 1, 129}, {10, 129, 66, 200, 130}, 1, 16, 0.1f).causal());
+  check_both("causal, head size 136", Batch({6, 35, 3}, {33, 2, 3}, 1, 136, 0.1f).causal());
+}
+
 // More sequences than warps that share them out; distances in several tiles; heads that several blocks share; longer
-// sequences allowed than there are.
+// sequences allowed than there are; buckets of either kind.
 TEST(Attention, RelativeBias) {
   Batch mixed({0, 45, 0, 7, 64, 1, 32, 0, 31, 33, 5, 2}, 2, 16, 0.1f);
-  mixed.shape.maximum_length = 70;
+  mixed.allow_length(70);
   check_both("relative bias, mixed", mixed.with_relative_bias());
   check_both("relative bias, several tiles", Batch({127, 66}, 1, 8, 0.1f).with_relative_bias(), false, {DType::kFloat32});
-  check_both("relative bias, wide heads", Batch({9, 40}, 2, 130).with_relative_bias(), false, {DType::kBFloat16});
+  check_both("relative bias, wide heads", Batch({9, 40}, 2, 130).with_relative_bias(8, 20), false, {DType::kBFloat16});
   check_both("relative bias, one token", Batch({1}, 2, 16).with_relative_bias());
+  check_both("relative bias, two sides", Batch({3, 70, 0, 5}, {40, 9, 2, 0}, 2, 16, 0.1f).with_relative_bias(8, 30));
+  check_both("relative bias, causal", Batch({45, 1, 70}, 2, 16, 0.1f).causal().with_relative_bias(32, 128, false));
+  check_both("relative bias, causal, two sides",
+             Batch({5, 70, 33, 9, 0, 2}, {64, 30, 97, 0, 9, 2}, 2, 16, 0.1f).causal().with_relative_bias(6, 40, false));
   Batch nothing({0, 0}, 2, 16);
   const float bias = 0;
-  nothing.shape.relative_bias = &bias;
+  nothing.shape.relative_bias.table = &bias;
   check_both("relative bias, no tokens", nothing);
 }
 
@@ -236,12 +331,13 @@ TEST(Attention, RelativeBiasWithoutItsGradient) {
   check_variants(backward);
 }
 
-// Queries of 0, and a bias of 200 for the key two behind: every query has that key's value, or, where there is none, the
-// mean of its sequence's values.
+// Queries of 0, and a bias of 200 for the key two behind, which has a bucket of its own: every query has that key's value,
+// or, where there is none, the mean of its sequence's values.
 TEST(Attention, RelativeBiasIsOfKeyMinusQuery) {
   Batch batch({6, 4}, 1, 2);
-  batch.relative_bias.assign(11, 0);
-  batch.relative_bias[2 + 5] = 200;
+  batch.with_relative_bias(32, 128, true);
+  batch.relative_bias.assign(32, 0);
+  batch.relative_bias[2] = 200;
   std::vector<double> qkv(60, 0);
   for (std::int64_t token = 0; token < 10; ++token)
     qkv[static_cast<std::size_t>(token * 6 + 4)] = static_cast<double>(token);
@@ -252,26 +348,124 @@ TEST(Attention, RelativeBiasIsOfKeyMinusQuery) {
   for (std::int64_t i = 0; i < 10; ++i) EXPECT_NEAR(outcome.value(1, 2 * i), expected[static_cast<std::size_t>(i)], 1e-12);
 }
 
-TEST(Attention, RelativeBiasWhereItIsNotTaken) {
-  const Batch batch({5}, 2, 4);
-  const float bias = 0;
-  AttentionForwardArguments forward{batch.shape};
-  AttentionBackwardArguments backward{batch.shape};
-  EXPECT_EQ(choose_variant(Context{}, forward).name, "cpu");
-  forward.shape.relative_bias = backward.shape.relative_bias = &bias;
-  EXPECT_THROW(choose_variant(Context{}, forward), Error);
-  EXPECT_THROW(choose_variant(Context{}, backward), Error);
+// `transformers`' T5Attention._relative_position_bucket, in the precision it computes with.
+int bucket_in_single_precision(int relative, bool bidirectional, int buckets, int max_distance) {
+  int bucket = 0;
+  if (bidirectional) {
+    buckets /= 2;
+    if (relative > 0) bucket += buckets;
+    relative = std::abs(relative);
+  } else {
+    relative = -std::min(relative, 0);
+  }
+  const int exact = buckets / 2;
+  if (relative < exact) return bucket + relative;
+  const float steps = std::log(static_cast<float>(relative) / static_cast<float>(exact)) /
+                      static_cast<float>(std::log(static_cast<double>(max_distance) / exact)) *
+                      static_cast<float>(buckets - exact);
+  return bucket + std::min(exact + static_cast<int>(steps), buckets - 1);
+}
+
+TEST(Attention, RelativeBucketsAreT5s) {
+  for (const bool bidirectional : {true, false}) {
+    for (const int buckets : {4, 6, 8, 12, 32, 64, 128}) {
+      for (const int max_distance : {20, 64, 100, 128, 200, 512}) {
+        if (max_distance <= buckets / (bidirectional ? 4 : 2)) continue;
+        const RelativeBuckets bucket = relative_buckets({nullptr, buckets, max_distance, bidirectional});
+        for (int relative = -1100; relative <= 1100; ++relative) {
+          ASSERT_EQ(bucket(relative), bucket_in_single_precision(relative, bidirectional, buckets, max_distance))
+              << relative << " of " << buckets << ", " << max_distance << ", " << bidirectional;
+        }
+      }
+    }
+  }
+  // Encoders of T5 and mT5: eight near distances, then ones that begin at 8, 12, 16, 23, 32, 46, 64 and 91.
+  const RelativeBuckets encoder = relative_buckets({nullptr, 32, 128, true});
+  const std::vector<int> begins = {0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91};
+  for (std::size_t i = 0; i < begins.size(); ++i) {
+    EXPECT_EQ(encoder(-begins[i]), static_cast<int>(i));
+    if (i == 0) continue;
+    EXPECT_EQ(encoder(begins[i]), static_cast<int>(16 + i));
+    EXPECT_EQ(encoder(1 - begins[i]), static_cast<int>(i) - 1);
+  }
+  EXPECT_EQ(encoder(-100000), 15);
+  EXPECT_EQ(encoder(100000), 31);
+}
+
+// Rows [first, first + rows) of an operand with `row` elements each.
+std::vector<double> cut_rows(const std::vector<double>& values, std::int64_t first, std::int64_t rows, std::int64_t row) {
+  return {values.begin() + first * row, values.begin() + (first + rows) * row};
+}
+
+// Under a causal mask a query's output is that of attention, without one, over the keys up to its own; and as the only query
+// of as many keys it is the last of them.
+TEST(Attention, ACausalQuerySeesItsPrefix) {
+  constexpr std::int64_t kLength = 9, kHidden = 6;
+  Batch sequence({kLength}, {kLength}, 2, 3);
+  sequence.causal().with_relative_bias(8, 20, false);
+  const std::vector<double> values = random_values(sequence.qkv_count());
+  const std::vector<double> keys = cut_rows(values, kLength, 2 * kLength, kHidden);
+  const Outcome whole = reference_in_double(forward_case("whole", sequence, values));
+  for (const bool masked : {false, true}) {
+    for (std::int64_t i = 0; i < kLength; ++i) {
+      Batch prefix({1}, {i + 1}, 2, 3);
+      prefix.with_relative_bias(8, 20, false);
+      if (masked) prefix.causal();
+      std::vector<double> some = cut_rows(values, i, 1, kHidden);
+      some.insert(some.end(), keys.begin(), keys.begin() + (i + 1) * 2 * kHidden);
+      const Outcome one = reference_in_double(forward_case("prefix", prefix, some));
+      for (std::int64_t c = 0; c < kHidden; ++c) EXPECT_NEAR(one.value(1, c), whole.value(1, i * kHidden + c), 1e-13) << i;
+      for (std::int64_t head = 0; head < 2; ++head) EXPECT_EQ(one.value(2, head), whole.value(2, i * 2 + head)) << i;
+    }
+  }
+}
+
+// What nobody sees has no gradient, and who sees nothing has none to give.
+TEST(Attention, SeeingNothing) {
+  Batch batch({4, 2, 3}, {2, 0, 3}, 1, 4);
+  batch.causal();
+  Case<AttentionForwardArguments> forward = forward_case("seeing nothing", batch, random_values(batch.qkv_count()));
+  Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  for (const bool device : {false, true}) {
+    bool available = true;
+    const Context context = context_for(device ? Device::kCuda : Device::kCpu, &available);
+    if (!available) continue;
+    for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+      AttentionForwardArguments typed = forward.arguments;
+      typed.shape.type = type;
+      AttentionBackwardArguments typed_backward = backward.arguments;
+      typed_backward.shape.type = type;
+      const Outcome outcome = launch(forward, choose_variant(context, typed), type, type);
+      const Outcome gradients = launch(backward, choose_variant(context, typed_backward), type, type);
+      for (const std::int64_t query : {0, 1, 4, 5}) {
+        EXPECT_EQ(outcome.value(2, query), -INFINITY);
+        for (std::int64_t c = 0; c < 4; ++c) {
+          EXPECT_EQ(outcome.value(1, query * 4 + c), 0);
+          EXPECT_EQ(gradients.value(4, query * 4 + c), 0);
+        }
+      }
+      for (const std::int64_t query : {2, 3, 6}) EXPECT_TRUE(std::isfinite(outcome.value(2, query)));
+    }
+  }
 }
 
 // What the host knows of a batch on a device.
 TEST(Attention, CountsFlopsWithoutTheLengthsOnTheDevice) {
   const Batch batch({5, 3, 0}, 2, 4);
   AttentionForwardArguments arguments{batch.shape};
-  arguments.shape.cumulative_lengths = nullptr;
+  arguments.shape.queries.cumulative_lengths = arguments.shape.keys.cumulative_lengths = nullptr;
   const auto flops = operation<AttentionForwardArguments>().flops;
   EXPECT_EQ(flops(arguments), 4.0 * (8 * 5) * 8);
-  arguments.shape.host_cumulative_lengths = batch.cumulative_lengths.data();
+  arguments.shape.queries.host_cumulative_lengths = batch.cumulative_lengths.data();
+  arguments.shape.keys.host_cumulative_lengths = batch.cumulative_lengths.data();
   EXPECT_EQ(flops(arguments), 4.0 * (25 + 9) * 8);
+  arguments.shape.mask = AttentionMask::kCausal;
+  EXPECT_EQ(flops(arguments), 4.0 * (15 + 6) * 8);
+  const std::vector<std::int32_t> keys = cumulative({7, 2, 4});
+  arguments.shape.keys.host_cumulative_lengths = keys.data();
+  EXPECT_EQ(flops(arguments), 4.0 * (3 + 4 + 5 + 6 + 7 + 1 + 2) * 8);
+  arguments.shape.mask = AttentionMask::kNone;
+  EXPECT_EQ(flops(arguments), 4.0 * (35 + 6) * 8);
 }
 
 // Numbers of PyTorch 2.15 in double:
@@ -300,38 +494,40 @@ TEST(Attention, ReferenceIsPyTorchs) {
   for (std::size_t i = 0; i < d_qkv.size(); ++i) EXPECT_NEAR(gradient[i], d_qkv[i], 3e-9) << i;
 }
 
+void check_differences(const Batch& batch) {
+  Case<AttentionForwardArguments> forward = forward_case("differences", batch, random_values(batch.qkv_count()));
+  Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
+  const bool biased = !batch.relative_bias.empty();
+  if (biased) backward.operands[6].values.assign(backward.operands[6].values.size(), 0);
+  const Outcome gradients = reference_in_double(backward);
+  const auto loss_of = [&](std::size_t operand) {
+    return [&, operand](const std::vector<double>& values) {
+      const std::vector<double> before = std::exchange(forward.operands[operand].values, values);
+      const double loss = dot(reference_in_double(forward).values(1), backward.operands[3].values);
+      forward.operands[operand].values = before;
+      return loss;
+    };
+  };
+  check_gradient("qkv", loss_of(0), backward.operands[0].values, gradients.values(4));
+  if (biased) check_gradient("relative_bias", loss_of(3), backward.operands[5].values, gradients.values(6));
+}
+
 TEST(Attention, GradientsAreDifferencesOfTheForward) {
   for (const float rate : {0.0f, 0.4f}) {
-    const Batch batch({4, 0, 1, 18}, 2, 3, rate);
-    Case<AttentionForwardArguments> forward = forward_case("differences", batch, random_values(batch.qkv_count()));
-    const Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
-    const auto loss = [&](const std::vector<double>& qkv) {
-      forward.operands[0].values = qkv;
-      return dot(reference_in_double(forward).values(1), backward.operands[3].values);
-    };
-    check_gradient("qkv", loss, backward.operands[0].values, reference_in_double(backward).values(4));
+    check_differences(Batch({4, 0, 1, 18}, 2, 3, rate));
+    check_differences(Batch({4, 0, 1, 6}, {2, 3, 0, 9}, 2, 3, rate));
+    check_differences(Batch({4, 0, 1, 9}, 2, 3, rate).causal());
+    check_differences(Batch({4, 5, 1, 6}, {2, 7, 0, 9}, 2, 3, rate).causal());
   }
 }
 
 TEST(Attention, GradientsOfARelativeBiasAreDifferencesOfTheForward) {
   for (const float rate : {0.0f, 0.4f}) {
     Batch batch({4, 0, 1, 9}, 2, 3, rate);
-    batch.shape.maximum_length = 10;
-    batch.with_relative_bias();
-    Case<AttentionForwardArguments> forward = forward_case("differences", batch, random_values(batch.qkv_count()));
-    Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
-    backward.operands[6].values.assign(backward.operands[6].values.size(), 0);
-    const Outcome gradients = reference_in_double(backward);
-    const auto loss_of = [&](std::size_t operand) {
-      return [&, operand](const std::vector<double>& values) {
-        const std::vector<double> before = std::exchange(forward.operands[operand].values, values);
-        const double loss = dot(reference_in_double(forward).values(1), backward.operands[3].values);
-        forward.operands[operand].values = before;
-        return loss;
-      };
-    };
-    check_gradient("qkv", loss_of(0), backward.operands[0].values, gradients.values(4));
-    check_gradient("relative_bias", loss_of(3), backward.operands[5].values, gradients.values(6));
+    batch.allow_length(10);
+    check_differences(batch.with_relative_bias(8, 6));
+    check_differences(Batch({4, 2, 1, 7}, {2, 3, 0, 9}, 2, 3, rate).with_relative_bias(8, 6));
+    check_differences(Batch({4, 2, 1, 7}, {2, 3, 0, 9}, 2, 3, rate).causal().with_relative_bias(6, 7, false));
   }
 }
 
@@ -368,14 +564,14 @@ TEST(Attention, NeighboursDoNotMatter) {
       const auto cut = [&](const std::vector<double>& values, std::int64_t row) {
         return std::vector<double>(values.begin() + first * row, values.begin() + (first + lengths[n]) * row);
       };
-      const Case<AttentionForwardArguments> packed = forward_case("packed", batch, only(qkv, batch.shape.qkv_stride));
+      const Case<AttentionForwardArguments> packed = forward_case("packed", batch, only(qkv, batch.shape.queries.stride));
       Case<AttentionBackwardArguments> packed_backward = backward_case(batch, packed);
       packed_backward.operands[3].values = only(packed_backward.operands[3].values, batch.hidden());
 
       Batch single({lengths[n]}, 2, 20, 0.1f);
       single.examples[0] = batch.examples[n];
       const Case<AttentionForwardArguments> alone =
-          forward_case("alone", single, cut(packed.operands[0].values, batch.shape.qkv_stride));
+          forward_case("alone", single, cut(packed.operands[0].values, batch.shape.queries.stride));
       Case<AttentionBackwardArguments> alone_backward = backward_case(single, alone);
       alone_backward.operands[3].values = cut(packed_backward.operands[3].values, batch.hidden());
 
@@ -383,7 +579,7 @@ TEST(Attention, NeighboursDoNotMatter) {
       const Outcome among_back = run_first(packed_backward, type), by_itself_back = run_first(alone_backward, type);
       EXPECT_EQ(rows_of(among, 1, first, lengths[n], batch.hidden()), rows_of(by_itself, 1, 0, lengths[n], batch.hidden()));
       EXPECT_EQ(rows_of(among, 2, first, lengths[n], 2), rows_of(by_itself, 2, 0, lengths[n], 2));
-      const std::int64_t row = batch.shape.qkv_stride;
+      const std::int64_t row = batch.shape.queries.stride;
       EXPECT_EQ(rows_of(among_back, 4, first, lengths[n], row), rows_of(by_itself_back, 4, 0, lengths[n], row));
       for (const double value : by_itself_back.values(4)) ASSERT_TRUE(std::isfinite(value));
     }
@@ -404,7 +600,7 @@ TEST(Attention, LongNeighboursDoNotMatterOnADevice) {
       typed.shape.type = DType::kBFloat16;
       return launch(backward, choose_variant(context, typed), DType::kBFloat16, DType::kBFloat16, true);
     };
-    const std::int64_t row = few.shape.qkv_stride;
+    const std::int64_t row = few.shape.queries.stride;
     EXPECT_EQ(rows_of(gradients(few), 4, 0, 113, row), rows_of(gradients(more), 4, 0, 113, row)) << rate;
   }
 }
@@ -510,12 +706,16 @@ TEST(Attention, SaysWhichShapeIsWrong) {
   using Arguments = AttentionForwardArguments;
   const auto says = [](const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; };
   EXPECT_EQ(message([](Arguments&, Batch&) {}), "");
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.queries.stride = 7; }),
+                   "stride 7 of queries is shorter than a row of 2 x 4"));
   EXPECT_TRUE(
-      says(message([](Arguments& a, Batch&) { a.shape.qkv_stride = 7; }), "qkv_stride 7 is shorter than a row of 2 x 4"));
-  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.maximum_length = 4; }), "sequence 0 has length 5"));
-  EXPECT_TRUE(says(message([](Arguments&, Batch& b) { b.cumulative_lengths[2] = 9; }), "run from 0 to 9"));
-  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.key = nullptr; }), "query, key or value is null"));
+      says(message([](Arguments& a, Batch&) { a.shape.keys.maximum_length = 4; }), "sequence 0 of keys has length 5"));
+  EXPECT_TRUE(says(message([](Arguments&, Batch& b) { b.cumulative_lengths[2] = 9; }), "of queries run from 0 to 9"));
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.key = nullptr; }), "over 8 keys: key or value is null"));
   EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.dropout.rate = 1; }), "dropout rate 1 "));
+  static const float bias = 0;
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.relative_bias = {&bias, 31, 128, true}; }), "31 buckets"));
+  EXPECT_TRUE(says(message([](Arguments& a, Batch&) { a.shape.relative_bias = {&bias, 32, 8, true}; }), "max_distance 8"));
 
   std::vector<float> memory(4096);
   const Batch batch({5, 3}, 2, 4);
