@@ -32,7 +32,7 @@
 
 #include "bench/support/machine.h"
 #include "bench/support/workload.h"
-#include "engine/training/optimizer.h"
+#include "engine/optimizer/optimizer.h"
 #include "kernels/common/parallel.h"
 #include "models/xlmr/xlmr.h"
 #include "tasks/experiment/estimate.h"

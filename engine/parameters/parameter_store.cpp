@@ -34,10 +34,7 @@ std::vector<ParameterStore::Footprint> ParameterStore::footprint(const Parameter
   const std::size_t master = bytes_of(table, DType::kFloat32);
   std::vector<Footprint> parts = {{"master weights", master}};
   if (compute_type != DType::kFloat32) parts.push_back({"working weights", bytes_of(table, compute_type)});
-  if (training) {
-    parts.push_back({"gradients", master});
-    parts.push_back({"moments", 2 * master});
-  }
+  if (training) parts.push_back({"gradients", master});
   return parts;
 }
 
@@ -47,11 +44,7 @@ ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool tr
   const std::size_t bytes = bytes_of(table_, DType::kFloat32);
   master_ = Buffer::zeroed(device, "master weights", bytes);
   if (compute_type != DType::kFloat32) working_ = Buffer::zeroed(device, "working weights", bytes_of(table_, compute_type));
-  if (training) {
-    gradient_ = Buffer::zeroed(device, "gradients", bytes);
-    first_moment_ = Buffer::zeroed(device, "first moments", bytes);
-    second_moment_ = Buffer::zeroed(device, "second moments", bytes);
-  }
+  if (training) gradient_ = Buffer::zeroed(device, "gradients", bytes);
 }
 
 float* ParameterStore::at(const Buffer& values, int index) const {
@@ -94,18 +87,8 @@ void ParameterStore::initialise_one(int index, std::uint32_t seed, double standa
 }
 
 const Buffer& ParameterStore::buffer(Values values) const {
-  check(values == Values::kMaster || training(), "parameters without training state have no gradients and moments");
-  switch (values) {
-    case Values::kMaster:
-      return master_;
-    case Values::kGradient:
-      return gradient_;
-    case Values::kFirstMoment:
-      return first_moment_;
-    case Values::kSecondMoment:
-      return second_moment_;
-  }
-  throw Error("unknown values of parameters");
+  check(values == Values::kMaster || training(), "parameters that are not trained have no gradients");
+  return values == Values::kMaster ? master_ : gradient_;
 }
 
 Buffer& ParameterStore::buffer(Values values) { return const_cast<Buffer&>(std::as_const(*this).buffer(values)); }
@@ -144,9 +127,6 @@ void ParameterStore::refresh_working(const Context& context) {
   }
 }
 
-void ParameterStore::reset_training_state() {
-  check(training(), "parameters without training state have none to reset");
-  for (Buffer* buffer : {&gradient_, &first_moment_, &second_moment_}) buffer->fill_with_zero();
-}
+void ParameterStore::reset_gradients() { buffer(Values::kGradient).fill_with_zero(); }
 
 }  // namespace koine

@@ -14,20 +14,20 @@ namespace koine {
 
 /// master      fp32 weights, what checkpoints hold and the optimizer updates
 /// working     what products read: the master itself in fp32 mode, a bf16 copy in mixed mode (fp64 for gradient checks)
-/// gradient, first_moment, second_moment   fp32; only where `training`
+/// gradient    fp32; only where `training`. What an optimizer keeps besides is its own (engine/optimizer)
 /// The buffers begin at zero, also between parameters, where nothing ever writes anything else: so a run of parameters may
 /// be updated, copied or cast as one. On a device all pointers are the device's; read() and write() are the way to the
 /// values from the host, on both.
 class ParameterStore {
  public:
-  /// Bytes the buffers take, by name: "master weights", "working weights", "gradients", "moments".
+  /// Bytes the buffers take, by name: "master weights", "working weights", "gradients".
   struct Footprint {
     std::string name;
     std::size_t bytes;
   };
   static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training);
 
-  enum class Values { kMaster, kGradient, kFirstMoment, kSecondMoment };
+  enum class Values { kMaster, kGradient };
 
   ParameterStore(ParameterTable table, DType compute_type, bool training, Device device = Device::kCpu);
 
@@ -38,10 +38,8 @@ class ParameterStore {
 
   float* master(int index) { return at(master_, index); }
   const float* master(int index) const { return at(master_, index); }
-  /// Null where not training, as are the moments.
+  /// Null where not training.
   float* gradient(int index) { return at(gradient_, index); }
-  float* first_moment(int index) { return at(first_moment_, index); }
-  float* second_moment(int index) { return at(second_moment_, index); }
   const void* working(int index) const;
   /// The bf16 copy the optimizer keeps up to date, or null in every other mode.
   BFloat16* working_bfloat16(int index);
@@ -60,8 +58,8 @@ class ParameterStore {
   void initialise_one(int index, std::uint32_t seed, double standard_deviation);
   /// Copies the master weights into the working copies.
   void refresh_working(const Context& context);
-  /// Sets gradients and moments to zero.
-  void reset_training_state();
+  /// Sets gradients to zero.
+  void reset_gradients();
 
  private:
   float* at(const Buffer& values, int index) const;
@@ -74,8 +72,6 @@ class ParameterStore {
   Buffer master_;
   Buffer working_;
   Buffer gradient_;
-  Buffer first_moment_;
-  Buffer second_moment_;
 };
 
 }  // namespace koine

@@ -196,18 +196,20 @@ void verify(const fs::path& folder, bool contents) {
 
 using Values = ParameterStore::Values;
 
-void add_sources(std::vector<TensorSource>& sources, const ParameterStore& store, const std::string& prefix, Values values) {
+std::vector<TensorSource> weights_of(const ParameterStore& store) {
+  std::vector<TensorSource> sources;
   const ParameterTable& table = store.table();
   for (int index = 0; index < table.size(); ++index) {
-    const auto read = [&store, values, index](void* to) { store.read(values, index, static_cast<float*>(to)); };
-    sources.push_back({prefix + table[index].name, "F32", table[index].shape, nullptr, read});
+    const auto read = [&store, index](void* to) { store.read(Values::kMaster, index, static_cast<float*>(to)); };
+    sources.push_back({table[index].name, "F32", table[index].shape, nullptr, read});
   }
+  return sources;
 }
 
-void read_tensors(const SafetensorsFile& file, const ParameterTable& table, const std::string& prefix,
+void read_weights(const SafetensorsFile& file, const ParameterTable& table,
                   const std::function<void(int, const std::vector<float>&)>& take) {
   for (int index = 0; index < table.size(); ++index) {
-    const std::string name = prefix + table[index].name;
+    const std::string& name = table[index].name;
     require(file.entry(name).shape == table[index].shape, file.path().string(), ": tensor ", name,
             " has another shape than this model's; resume with the model the run was started with");
     take(index, file.read_float(name));
@@ -216,8 +218,8 @@ void read_tensors(const SafetensorsFile& file, const ParameterTable& table, cons
 
 }  // namespace
 
-void save_checkpoint(const fs::path& directory, const TrainingState& state, ParameterStore& store,
-                     const std::vector<float>& best, std::int64_t keep) {
+void save_checkpoint(const fs::path& directory, const TrainingState& state, const ParameterStore& store,
+                     const Moments& moments, const std::vector<float>& best, std::int64_t keep) {
   const fs::path checkpoints = checkpoints_of(directory);
   const fs::path target = checkpoints / folder_name(state.step);
   make_directory(checkpoints);
@@ -225,16 +227,11 @@ void save_checkpoint(const fs::path& directory, const TrainingState& state, Para
   PartialFolder partial(target.string() + std::string(kPartial));
 
   const ParameterTable& table = store.table();
-  std::vector<TensorSource> sources;
-  add_sources(sources, store, "", Values::kMaster);
-  write_safetensors(partial.path() / kModelFile, sources);
-  sources.clear();
-  add_sources(sources, store, "first_moment.", Values::kFirstMoment);
-  add_sources(sources, store, "second_moment.", Values::kSecondMoment);
-  write_safetensors(partial.path() / kOptimizerFile, sources);
+  write_safetensors(partial.path() / kModelFile, weights_of(store));
+  write_safetensors(partial.path() / kOptimizerFile, moments.tensors());
   if (!best.empty()) {
     check(static_cast<std::int64_t>(best.size()) == table.elements(), "best weights of another model");
-    sources.clear();
+    std::vector<TensorSource> sources;
     for (const ParameterSpec& spec : table.specs()) {
       sources.push_back({spec.name, "F32", spec.shape, best.data() + spec.offset, {}});
     }
@@ -258,7 +255,7 @@ std::optional<fs::path> newest_checkpoint(const fs::path& directory) {
   return all.back().second;
 }
 
-TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, std::vector<float>& best) {
+TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, Moments& moments, std::vector<float>& best) {
   verify(folder, true);
   const TrainingState state = parse_state(folder / kStateFile);
   const ParameterTable& table = store.table();
@@ -266,18 +263,14 @@ TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, std
   require(model.tensors().size() == static_cast<std::size_t>(table.size()), model.path().string(), ": holds ",
           model.tensors().size(), " tensors, this model has ", table.size(),
           "; resume with the model the run was started with");
-  const auto into = [&](Values values) {
-    return [&store, values](int index, const std::vector<float>& from) { store.write(values, index, from.data()); };
-  };
-  read_tensors(model, table, "", into(Values::kMaster));
-  const SafetensorsFile optimizer(folder / kOptimizerFile);
-  read_tensors(optimizer, table, "first_moment.", into(Values::kFirstMoment));
-  read_tensors(optimizer, table, "second_moment.", into(Values::kSecondMoment));
+  read_weights(model, table,
+               [&](int index, const std::vector<float>& values) { store.write(Values::kMaster, index, values.data()); });
+  moments.read(SafetensorsFile(folder / kOptimizerFile));
   best.clear();
   if (fs::exists(folder / kBestFile)) {
     best.resize(static_cast<std::size_t>(table.elements()));
     const SafetensorsFile file(folder / kBestFile);
-    read_tensors(file, table, "", [&](int index, const std::vector<float>& values) {
+    read_weights(file, table, [&](int index, const std::vector<float>& values) {
       std::copy(values.begin(), values.end(), best.begin() + table[index].offset);
     });
   }

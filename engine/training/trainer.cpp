@@ -254,7 +254,7 @@ TrainingResult Trainer::run() {
 
 void Trainer::start() {
   model_.reserve(run_.settings.max_tokens_per_batch, true);
-  store_.reset_training_state();
+  store_.reset_gradients();
   if (!run_.directory.empty()) {
     state_.settings = deciding_settings(run_);
     const std::optional<std::filesystem::path> newest = newest_checkpoint(run_.directory);
@@ -268,7 +268,7 @@ void Trainer::start() {
 
 void Trainer::resume_from(const std::filesystem::path& folder) {
   const std::map<std::string, std::string> present = std::move(state_.settings);
-  state_ = load_checkpoint(folder, store_, best_);
+  state_ = load_checkpoint(folder, store_, optimizer_.moments(), best_);
   require_same_settings(folder, state_.settings, present);
   store_.refresh_working(model_.context());
   optimizer_.restore(state_.step);
@@ -401,7 +401,7 @@ void Trainer::evaluate() {
 void Trainer::save() {
   finish_all();
   optimizer_.catch_up(model_.context());
-  save_checkpoint(run_.directory, state_, store_, best_, run_.settings.save_total_limit);
+  save_checkpoint(run_.directory, state_, store_, optimizer_.moments(), best_, run_.settings.save_total_limit);
   saved_step_ = state_.step;
 }
 

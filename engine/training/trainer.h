@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "engine/batch/batcher.h"
+#include "engine/optimizer/optimizer.h"
 #include "engine/training/model.h"
-#include "engine/training/optimizer.h"
 #include "engine/training/settings.h"
 
 namespace koine {

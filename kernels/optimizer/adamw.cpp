@@ -1,5 +1,6 @@
 #include "kernels/optimizer/adamw.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace koine {
@@ -16,16 +17,26 @@ void adamw_rows_portable(const Context&, const AdamWRowsArguments&, void*);
 
 namespace {
 
+template <class Arguments>
+bool state_is_fp32(const Arguments& a) {
+  return a.state_type == DType::kFloat32;
+}
+void validate_range(const char* name, const ElementRange& range) {
+  check(range.begin >= 0 && range.begin <= range.end, name, ": elements ", range.begin, " to ", range.end, " are no range");
+}
+
 void validate(const AdamWArguments& a) { check(a.count >= 0, "adamw: [count ", a.count, "] is not a shape"); }
 void validate_segments(const AdamWSegmentsArguments& a) {
   check(a.elements >= 0 && a.segments >= 0 && a.pieces >= 0 && (a.segments > 0 || a.pieces == 0) &&
             a.pieces * kSegmentPiece >= a.elements,
         "adamw_segments: ", a.elements, " elements in ", a.segments, " segments of ", a.pieces, " pieces is not a shape");
+  validate_range("adamw_segments", a.range);
 }
 void validate_rows(const AdamWRowsArguments& a) {
   check(a.rows >= 0 && a.width > 0 && a.listed >= 0, "adamw_rows: [rows ", a.rows, ", width ", a.width, "], ", a.listed,
         " rows listed, is not a shape");
   check(a.step >= 0, "adamw_rows: [rows ", a.rows, ", width ", a.width, "] cannot be brought to step ", a.step);
+  validate_range("adamw_rows", a.range);
 }
 
 // Per element and step: 4 multiplications, 3 multiply-adds, 1 subtraction and addition each, a square root, 2 divisions.
@@ -39,12 +50,13 @@ double flops(const AdamWArguments& a) { return kFlops * static_cast<double>(a.co
 double bytes(const AdamWArguments& a) {
   return static_cast<double>(a.count) * bytes_of_an_element(a.zero_gradient, a.working);
 }
-double segments_flops(const AdamWSegmentsArguments& a) { return kFlops * static_cast<double>(a.elements); }
+double elements(const AdamWSegmentsArguments& a) { return static_cast<double>(std::min(a.elements, a.range.count())); }
+double segments_flops(const AdamWSegmentsArguments& a) { return kFlops * elements(a); }
 double segments_bytes(const AdamWSegmentsArguments& a) {
-  return static_cast<double>(a.elements) * bytes_of_an_element(a.zero_gradient, a.working);
+  return elements(a) * bytes_of_an_element(a.zero_gradient, a.working);
 }
 double elements(const AdamWRowsArguments& a) {
-  return static_cast<double>(a.row_list == nullptr ? a.rows : a.listed) * static_cast<double>(a.width);
+  return static_cast<double>(std::min((a.row_list == nullptr ? a.rows : a.listed) * a.width, a.range.count()));
 }
 // Counts one step a row: how many were missed is the data's, not the shape's.
 double rows_flops(const AdamWRowsArguments& a) { return kFlops * elements(a); }
@@ -88,9 +100,9 @@ const Operation<AdamWSegmentsArguments>& operation<AdamWSegmentsArguments>() {
       validate_segments,
       segments_flops,
       segments_bytes,
-      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, adamw_segments_portable},
-       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_segments_cpu},
-       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_segments_reference}}};
+      {{"portable", Device::kCuda, kFrom80, state_is_fp32, nullptr, adamw_segments_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, state_is_fp32, nullptr, adamw_segments_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, state_is_fp32, nullptr, adamw_segments_reference}}};
   return table;
 }
 
@@ -101,9 +113,9 @@ const Operation<AdamWRowsArguments>& operation<AdamWRowsArguments>() {
       validate_rows,
       rows_flops,
       rows_bytes,
-      {{"portable", Device::kCuda, kFrom80, nullptr, nullptr, adamw_rows_portable},
-       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_rows_cpu},
-       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, adamw_rows_reference}}};
+      {{"portable", Device::kCuda, kFrom80, state_is_fp32, nullptr, adamw_rows_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, state_is_fp32, nullptr, adamw_rows_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, state_is_fp32, nullptr, adamw_rows_reference}}};
   return table;
 }
 

@@ -29,6 +29,7 @@ namespace {
 using namespace cuda;
 
 constexpr int kThreads = 256;
+constexpr int kRowBlocks = 4;  // of rows on a multiprocessor at least: half of its threads
 
 /// The buffers of an update.
 struct Buffers {
@@ -38,6 +39,17 @@ struct Buffers {
   float* second_moment;
   BFloat16* working;
 };
+
+/// The moments of a shard, as if those of the elements before it were there.
+float* counted_from_zero(void* moments, const ElementRange& range) {
+  const auto address = reinterpret_cast<std::uintptr_t>(moments);
+  return reinterpret_cast<float*>(address - static_cast<std::uintptr_t>(range.begin) * sizeof(float));
+}
+template <class Arguments>
+Buffers buffers_of(const Arguments& a) {
+  return {a.parameter, a.gradient, counted_from_zero(a.first_moment, a.range), counted_from_zero(a.second_moment, a.range),
+          a.working};
+}
 
 KOINE_DEVICE void adamw_update(float& parameter, float& first_moment, float& second_moment, float gradient,
                                const AdamWStep& step) {
@@ -133,6 +145,7 @@ struct DenseParams {
   const AdamWStep* steps;  ///< null: `step`
   const float* gradient_factor;
   bool zero_gradient;
+  ElementRange range;
 };
 
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_kernel(DenseParams p) {
@@ -140,7 +153,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_kernel(DenseParams p) {
   if (factor == 0) return;
   SegmentPiece piece;
   if (p.segment_list != nullptr) {
-    piece = find_piece(p.segment_list, p.segments, block_index().x);
+    piece = clipped(find_piece(p.segment_list, p.segments, block_index().x), p.range);
   } else {
     piece.begin = std::int64_t{block_index().x} * kSegmentPiece;
     piece.count = p.count - piece.begin < kSegmentPiece ? p.count - piece.begin : kSegmentPiece;
@@ -183,6 +196,7 @@ struct RowsParams {
   bool with_gradient;
   const float* gradient_factor;
   bool zero_gradient;
+  ElementRange range;
 };
 
 KOINE_DEVICE bool moments_are_zero(const Group& group) {
@@ -213,7 +227,7 @@ KOINE_DEVICE void replay(Group& group, const AdamWStep* history, std::int64_t fi
   }
 }
 
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_rows_kernel(RowsParams p) {
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, kRowBlocks) adamw_rows_kernel(RowsParams p) {
   const std::int64_t listed = p.listed_from == nullptr ? p.listed : *p.listed_from;
   const float factor = p.with_gradient && p.gradient_factor != nullptr ? *p.gradient_factor : 1.0f;
   const std::int64_t place = block_index().x;
@@ -224,8 +238,9 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_rows_kernel(RowsParams p) {
   sync_block();  // all have read last_step
   if (first_missed > step) return;
   constexpr float kZeros[4] = {0, 0, 0, 0};
-  for (std::int64_t i = 4 * thread_index(); i < p.width; i += 4 * block_threads()) {
-    const Reach reach = reach_of(p.buffers, row * p.width + i, p.width - i);
+  const ElementRange inside = intersection({row * p.width, (row + 1) * p.width}, p.range);
+  for (std::int64_t i = inside.begin + 4 * thread_index(); i < inside.end; i += 4 * block_threads()) {
+    const Reach reach = reach_of(p.buffers, i, inside.end - i);
     Group group;
     float gradient[4] = {0, 0, 0, 0};
     load_group(group, p.buffers, reach);
@@ -249,19 +264,19 @@ void adamw_portable(const Context& context, const AdamWArguments& a, void*) {
 }
 
 void adamw_segments_portable(const Context& context, const AdamWSegmentsArguments& a, void*) {
-  const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
+  const Buffers buffers = buffers_of(a);
   launch_dense(context, "adamw_segments", a.elements, a.pieces,
-               {buffers, 0, a.segments, a.segment_list, {}, a.steps, a.gradient_factor, a.zero_gradient});
+               {buffers, 0, a.segments, a.segment_list, {}, a.steps, a.gradient_factor, a.zero_gradient, a.range});
 }
 
 void adamw_rows_portable(const Context& context, const AdamWRowsArguments& a, void*) {
   const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
   if (rows == 0) return;
-  const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
+  const Buffers buffers = buffers_of(a);
   const RowsParams params = {
-      buffers,           a.width,        a.row_list, rows,        a.row_list == nullptr ? nullptr : a.listed_from,
-      a.last_step,       a.history,      a.step,     a.step_from, a.with_gradient,
-      a.gradient_factor, a.zero_gradient};
+      buffers,           a.width,         a.row_list, rows,        a.row_list == nullptr ? nullptr : a.listed_from,
+      a.last_step,       a.history,       a.step,     a.step_from, a.with_gradient,
+      a.gradient_factor, a.zero_gradient, a.range};
   const std::int64_t groups = divide_up(a.width, 4);
   const auto threads = static_cast<int>(std::min<std::int64_t>(divide_up(groups, kWarpThreads) * kWarpThreads, kThreads));
   launch({.kernel = "adamw_rows",

@@ -15,12 +15,16 @@
 //
 // Segments. adamw_segments is adamw over many tensors of flat buffers at once, each with the scalars of its group.
 //
+// Shards. Segments and rows may be cut to a range of elements: nothing outside of it is read or written (but `last_step`,
+// which is the row's), and first_moment and second_moment hold the range's elements alone. Updating range after range, each
+// with its own moments, gives the bits of updating all. The moments are of state_type; every variant here takes kFloat32.
+//
 // A gradient factor of exactly 0 says that the norm was not finite (clip_factor, gradient_norm): an update that would read a
 // gradient then changes nothing at all: no parameter, moment, gradient or last step.
 //
-// parameter, gradient, first_moment, second_moment [count] or [rows, width] fp32; working bf16 or null. Elementwise, exact
-// order; gradients are set to zero after use where zero_gradient. Bytes dense: 28 per element, 4 more to clear the gradient,
-// 2 more with working.
+// parameter, gradient [count] or [rows, width] fp32, first_moment, second_moment as many; working bf16 or null. Elementwise,
+// exact order; gradients are set to zero after use where zero_gradient. Bytes dense: 28 per element, 4 more to clear the
+// gradient, 2 more with working.
 //
 // Numbers that change from step to step may lie in memory the variant reads (on CUDA: device memory), so that a recorded
 // launch can be repeated: the ..._from pointers, null where the number is given by value. On CUDA so do the lists of rows
@@ -67,8 +71,10 @@ struct AdamWSegmentsArguments {
   const FlatSegment* segment_list = nullptr;  ///< [segments], numbered; they do not overlap
   float* parameter = nullptr;                 ///< the flat buffers, which the segments' offsets count from
   float* gradient = nullptr;
-  float* first_moment = nullptr;
-  float* second_moment = nullptr;
+  ElementRange range;  ///< of the flat buffers
+  DType state_type = DType::kFloat32;
+  void* first_moment = nullptr;  ///< of element range.begin and those behind it
+  void* second_moment = nullptr;
   BFloat16* working = nullptr;
   const AdamWStep* steps = nullptr;  ///< [groups] the scalars of this step
   const float* gradient_factor = nullptr;
@@ -80,8 +86,10 @@ struct AdamWRowsArguments {
   std::int64_t width = 0;
   float* parameter = nullptr;
   float* gradient = nullptr;
-  float* first_moment = nullptr;
-  float* second_moment = nullptr;
+  ElementRange range;  ///< of the table
+  DType state_type = DType::kFloat32;
+  void* first_moment = nullptr;  ///< of element range.begin and those behind it
+  void* second_moment = nullptr;
   BFloat16* working = nullptr;
   const std::int32_t* row_list = nullptr;  ///< [listed] distinct rows; null: all rows
   std::int64_t listed = 0;                 ///< how many; where listed_from is given: at most

@@ -62,14 +62,34 @@ bool moments_are_zero(const float* first_moment, const float* second_moment, std
   return hn::AllTrue(di, hn::Eq(bits, hn::Zero(di)));
 }
 
+/// What of a row is updated: `count` elements.
+struct RowPart {
+  std::int64_t count;
+  float* parameter;
+  float* gradient;
+  float* first_moment;
+  float* second_moment;
+  BFloat16* working;
+};
+RowPart part_of(const AdamWRowsArguments& a, std::int64_t row) {
+  const ElementRange inside = intersection({row * a.width, (row + 1) * a.width}, a.range);
+  const std::int64_t state = inside.begin - a.range.begin;
+  return {inside.count(),
+          a.parameter + inside.begin,
+          a.gradient + inside.begin,
+          static_cast<float*>(a.first_moment) + state,
+          static_cast<float*>(a.second_moment) + state,
+          a.working == nullptr ? nullptr : a.working + inside.begin};
+}
+
 // parameter * the decay of each step in turn, for a row without moments. Eight vectors at a time hide the latency.
-void decay_row(const AdamWRowsArguments& a, std::int64_t row, std::int64_t first_step, std::int64_t last_step) {
+void decay_row(const AdamWRowsArguments& a, const RowPart& part, std::int64_t first_step, std::int64_t last_step) {
   const hn::ScalableTag<float> d;
   constexpr std::int64_t kVectors = 8;
   const auto lanes_of_a_vector = static_cast<std::int64_t>(hn::Lanes(d));
-  float* parameter = a.parameter + row * a.width;
+  float* parameter = part.parameter;
   std::int64_t i = 0;
-  for (; i + kVectors * lanes_of_a_vector <= a.width; i += kVectors * lanes_of_a_vector) {
+  for (; i + kVectors * lanes_of_a_vector <= part.count; i += kVectors * lanes_of_a_vector) {
     hn::Vec<decltype(d)> values[kVectors];
     for (std::int64_t k = 0; k < kVectors; ++k) values[k] = hn::LoadU(d, parameter + i + k * lanes_of_a_vector);
     for (std::int64_t step = first_step; step <= last_step; ++step) {
@@ -78,7 +98,7 @@ void decay_row(const AdamWRowsArguments& a, std::int64_t row, std::int64_t first
     }
     for (std::int64_t k = 0; k < kVectors; ++k) hn::StoreU(values[k], d, parameter + i + k * lanes_of_a_vector);
   }
-  for_lanes(d, a.width - i, [&](std::int64_t offset, auto lanes) KOINE_LANES {
+  for_lanes(d, part.count - i, [&](std::int64_t offset, auto lanes) KOINE_LANES {
     auto value = lanes.load(d, parameter + i + offset);
     for (std::int64_t step = first_step; step <= last_step; ++step) {
       value = hn::Mul(value, hn::Set(d, a.history[step].one_minus_rate_decay));
@@ -88,32 +108,31 @@ void decay_row(const AdamWRowsArguments& a, std::int64_t row, std::int64_t first
 }
 
 // Replays steps first_step .. last_step of a row without a gradient, then, where with_gradient, applies step a.step.
-void update_row(const AdamWRowsArguments& a, std::int64_t row, std::int64_t first_step, std::int64_t last_step) {
+void update_row(const AdamWRowsArguments& a, const RowPart& part, std::int64_t first_step, std::int64_t last_step) {
   const hn::ScalableTag<float> d;
   const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
-  for_lanes(d, a.width, [&](std::int64_t offset, auto lanes) KOINE_LANES {
-    const std::int64_t i = row * a.width + offset;
-    auto parameter = lanes.load(d, a.parameter + i);
-    auto first = lanes.load(d, a.first_moment + i);
-    auto second = lanes.load(d, a.second_moment + i);
+  for_lanes(d, part.count, [&](std::int64_t i, auto lanes) KOINE_LANES {
+    auto parameter = lanes.load(d, part.parameter + i);
+    auto first = lanes.load(d, part.first_moment + i);
+    auto second = lanes.load(d, part.second_moment + i);
     for (std::int64_t step = first_step; step <= last_step; ++step) {
       update(d, parameter, first, second, hn::Zero(d), a.history[step]);
     }
     if (a.with_gradient) {
-      update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, a.gradient + i)), a.history[a.step]);
-      if (a.zero_gradient) lanes.store(d, hn::Zero(d), a.gradient + i);
+      update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, part.gradient + i)), a.history[a.step]);
+      if (a.zero_gradient) lanes.store(d, hn::Zero(d), part.gradient + i);
     }
-    lanes.store(d, parameter, a.parameter + i);
-    lanes.store(d, first, a.first_moment + i);
-    lanes.store(d, second, a.second_moment + i);
-    if (a.working != nullptr) lanes.store(d, parameter, a.working + i);
+    lanes.store(d, parameter, part.parameter + i);
+    lanes.store(d, first, part.first_moment + i);
+    lanes.store(d, second, part.second_moment + i);
+    if (part.working != nullptr) lanes.store(d, parameter, part.working + i);
   });
 }
 
-void copy_to_working(const AdamWRowsArguments& a, std::int64_t row) {
+void copy_to_working(const RowPart& part) {
   const hn::ScalableTag<float> d;
-  for_lanes(d, a.width, [&](std::int64_t i, auto lanes) KOINE_LANES {
-    lanes.store(d, lanes.load(d, a.parameter + row * a.width + i), a.working + row * a.width + i);
+  for_lanes(d, part.count, [&](std::int64_t i, auto lanes) KOINE_LANES {
+    lanes.store(d, lanes.load(d, part.parameter + i), part.working + i);
   });
 }
 
@@ -131,16 +150,16 @@ void rows(const AdamWRowsArguments& a, std::int64_t begin, std::int64_t end) {
     const std::int64_t row = a.row_list == nullptr ? listed : a.row_list[listed];
     std::int64_t first_missed = a.last_step[row] + 1;
     if (first_missed > a.step) continue;
-    const std::int64_t first = row * a.width;
-    if (first_missed <= last_replayed && moments_are_zero(a.first_moment + first, a.second_moment + first, a.width) &&
+    const RowPart part = part_of(a, row);
+    if (first_missed <= last_replayed && moments_are_zero(part.first_moment, part.second_moment, part.count) &&
         all_epsilons_positive(a, first_missed, last_replayed)) {
-      decay_row(a, row, first_missed, last_replayed);
+      decay_row(a, part, first_missed, last_replayed);
       first_missed = last_replayed + 1;
     }
     if (first_missed <= a.step) {
-      update_row(a, row, first_missed, last_replayed);
-    } else if (a.working != nullptr) {
-      copy_to_working(a, row);
+      update_row(a, part, first_missed, last_replayed);
+    } else if (part.working != nullptr) {
+      copy_to_working(part);
     }
     a.last_step[row] = static_cast<std::int32_t>(a.step);
   }
@@ -177,13 +196,15 @@ void adamw_cpu(const Context&, const AdamWArguments& a, void*) {
 void adamw_segments_cpu(const Context& context, const AdamWSegmentsArguments& a, void*) {
   for (std::int64_t index = 0; index < a.segments; ++index) {
     const FlatSegment& segment = a.segment_list[index];
+    const ElementRange inside = intersection({segment.offset, segment.offset + segment.count()}, a.range);
+    if (inside.count() == 0) continue;
     AdamWArguments one;
-    one.count = segment.count();
-    one.parameter = a.parameter + segment.offset;
-    one.gradient = a.gradient + segment.offset;
-    one.first_moment = a.first_moment + segment.offset;
-    one.second_moment = a.second_moment + segment.offset;
-    one.working = a.working == nullptr ? nullptr : a.working + segment.offset;
+    one.count = inside.count();
+    one.parameter = a.parameter + inside.begin;
+    one.gradient = a.gradient + inside.begin;
+    one.first_moment = static_cast<float*>(a.first_moment) + (inside.begin - a.range.begin);
+    one.second_moment = static_cast<float*>(a.second_moment) + (inside.begin - a.range.begin);
+    one.working = a.working == nullptr ? nullptr : a.working + inside.begin;
     one.step_from = a.steps + segment.group;
     one.gradient_factor = a.gradient_factor;
     one.zero_gradient = a.zero_gradient;

@@ -42,9 +42,12 @@ void adamw_segments_reference(const Context&, const AdamWSegmentsArguments& a, v
   if (gives_nothing(a.gradient_factor)) return;
   for (std::int64_t index = 0; index < a.segments; ++index) {
     const FlatSegment& segment = a.segment_list[index];
-    for (std::int64_t i = segment.offset; i < segment.offset + segment.count(); ++i) {
+    const ElementRange inside = intersection({segment.offset, segment.offset + segment.count()}, a.range);
+    for (std::int64_t i = inside.begin; i < inside.end; ++i) {
       const double gradient = factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]);
-      update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.steps[segment.group]);
+      const std::int64_t state = i - a.range.begin;
+      update(a.parameter[i], static_cast<float*>(a.first_moment)[state], static_cast<float*>(a.second_moment)[state],
+             gradient, a.steps[segment.group]);
       if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
       if (a.zero_gradient) a.gradient[i] = 0;
     }
@@ -57,11 +60,14 @@ void adamw_rows_reference(const Context&, const AdamWRowsArguments& a, void*) {
   const std::int64_t last = a.step_from == nullptr ? a.step : *a.step_from;
   for (std::int64_t listed = 0; listed < rows; ++listed) {
     const std::int64_t row = a.row_list == nullptr ? listed : a.row_list[listed];
-    for (std::int64_t i = row * a.width; i < (row + 1) * a.width; ++i) {
+    const ElementRange inside = intersection({row * a.width, (row + 1) * a.width}, a.range);
+    for (std::int64_t i = inside.begin; i < inside.end; ++i) {
+      const std::int64_t state = i - a.range.begin;
       for (std::int64_t step = a.last_step[row] + 1; step <= last; ++step) {
         const bool applied = a.with_gradient && step == last;
         const double gradient = applied ? factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]) : 0;
-        update(a.parameter[i], a.first_moment[i], a.second_moment[i], gradient, a.history[step]);
+        update(a.parameter[i], static_cast<float*>(a.first_moment)[state], static_cast<float*>(a.second_moment)[state],
+               gradient, a.history[step]);
         if (applied && a.zero_gradient) a.gradient[i] = 0;
       }
       if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);

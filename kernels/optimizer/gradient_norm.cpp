@@ -1,5 +1,7 @@
 #include "kernels/optimizer/gradient_norm.h"
 
+#include <algorithm>
+
 namespace koine {
 
 void clip_factor_reference(const Context&, const ClipFactorArguments&, void*);
@@ -23,10 +25,12 @@ void validate(const GradientNormArguments& a) {
         "gradient_norm: ", a.elements, " elements in ", a.segments, " segments of ", a.pieces, " pieces is not a shape");
   check(a.rows >= 0 && a.width > 0 && a.listed >= 0, "gradient_norm: table [rows ", a.rows, ", width ", a.width, "], ",
         a.listed, " rows listed, is not a shape");
+  check(a.range.begin >= 0 && a.range.begin <= a.range.end, "gradient_norm: elements ", a.range.begin, " to ", a.range.end,
+        " are no range");
 }
 double elements(const GradientNormArguments& a) {
   const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
-  return static_cast<double>(a.elements) + static_cast<double>(rows) * static_cast<double>(a.width);
+  return static_cast<double>(std::min(a.elements + rows * a.width, a.range.count()));
 }
 double flops(const GradientNormArguments& a) { return 2 * elements(a); }
 double bytes(const GradientNormArguments& a) { return 4 * elements(a) + 16; }

@@ -28,16 +28,19 @@ struct Params {
   std::int64_t pieces;
   const FlatSegment* segment_list;
   const float* gradient;
+  ElementRange range;
   SquaresTable table;
   double* partials;
 };
 
 Params params_of(const GradientNormArguments& a, void* workspace) {
-  Params params = {a.segments, a.pieces, a.segment_list, a.gradient, {}, static_cast<double*>(workspace)};
+  Params params = {a.segments, a.pieces, a.segment_list, a.gradient, a.range, {}, static_cast<double*>(workspace)};
   params.table = squares_table(a.gradient + a.table_offset, a.rows, a.width);
   params.table.row_list = a.row_list;
   params.table.listed = a.listed;
   params.table.listed_from = a.listed_from;
+  params.table.begin = a.range.begin - a.table_offset;
+  params.table.end = a.range.end - a.table_offset;
   return params;
 }
 
@@ -46,7 +49,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) squares_kernel(Params p) {
   const std::int64_t block = block_index().x;
   double sum = 0;
   if (block < p.pieces) {
-    const SegmentPiece piece = find_piece(p.segment_list, p.segments, block);
+    const SegmentPiece piece = clipped(find_piece(p.segment_list, p.segments, block), p.range);
     sum = squares_of_groups<kGroups>(p.gradient + piece.begin, piece.count, thread_index(), kThreads);
     sum = block_sum(sum, shared.sums);
   } else {

@@ -39,6 +39,7 @@ struct GradientNormArguments {
   const std::int32_t* row_list = nullptr;  ///< [listed] ascending rows; null: all
   std::int64_t listed = 0;                 ///< how many; where listed_from is given: at most
   const std::int64_t* listed_from = nullptr;
+  ElementRange range;  ///< of the flat buffer: of segments and table only what lies in it counts and is read
   float maximum_norm = 0;
   double* sum_of_squares = nullptr;  ///< the results, one value each
   float* norm = nullptr;

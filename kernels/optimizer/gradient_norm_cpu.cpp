@@ -24,6 +24,34 @@ SumOfSquaresArguments squares_of_table(const GradientNormArguments& a) {
   return {a.rows, a.width, a.gradient + a.table_offset, a.row_list, listed, a.sum_of_squares};
 }
 
+/// Adds the squares of `tensor`, whose first element is `offset` of the flat buffer, as far as they lie in the range. Rows
+/// that it cuts are summed by themselves, so every row that is whole has the bits it has without a range.
+void add_squares(const Context& context, const SumOfSquaresArguments& tensor, std::int64_t offset, const ElementRange& range,
+                 void* workspace) {
+  const ElementRange inside = intersection({0, tensor.rows * tensor.width}, {range.begin - offset, range.end - offset});
+  if (inside.count() == 0) return;
+  const std::int32_t* list_end = tensor.row_list + (tensor.row_list == nullptr ? 0 : tensor.listed);
+  const auto add_part = [&](std::int64_t begin, std::int64_t end) {  // of one row
+    const std::int64_t row = begin / tensor.width;
+    if (begin == end || (tensor.row_list != nullptr && !std::binary_search(tensor.row_list, list_end, row))) return;
+    sum_of_squares_cpu(context, {1, end - begin, tensor.input + begin, nullptr, 0, tensor.output}, workspace);
+  };
+  const std::int64_t first = (inside.begin + tensor.width - 1) / tensor.width;  // whole rows: first .. last - 1
+  const std::int64_t last = inside.end / tensor.width;
+  if (first > last) return add_part(inside.begin, inside.end);
+  add_part(inside.begin, first * tensor.width);
+  SumOfSquaresArguments whole = tensor;
+  if (tensor.row_list == nullptr) {
+    whole.rows = last - first;
+    whole.input += first * tensor.width;
+  } else {
+    whole.row_list = std::lower_bound(tensor.row_list, list_end, first);
+    whole.listed = std::lower_bound(tensor.row_list, list_end, last) - whole.row_list;
+  }
+  sum_of_squares_cpu(context, whole, workspace);
+  add_part(last * tensor.width, inside.end);
+}
+
 }  // namespace
 
 void clip_factor_cpu(const Context&, const ClipFactorArguments& a, void*) {
@@ -48,15 +76,17 @@ std::size_t gradient_norm_cpu_workspace(const GradientNormArguments& a) {
 
 void gradient_norm_cpu(const Context& context, const GradientNormArguments& a, void* workspace) {
   *a.sum_of_squares = 0;
+  const auto add_table = [&] { add_squares(context, squares_of_table(a), a.table_offset, a.range, workspace); };
   bool table_is_left = a.rows > 0;
   for (std::int64_t index = 0; index < a.segments; ++index) {
-    if (table_is_left && a.segment_list[index].offset > a.table_offset) {
-      sum_of_squares_cpu(context, squares_of_table(a), workspace);
+    const FlatSegment& segment = a.segment_list[index];
+    if (table_is_left && segment.offset > a.table_offset) {
+      add_table();
       table_is_left = false;
     }
-    if (a.segment_list[index].count() > 0) sum_of_squares_cpu(context, squares_of_segment(a, index), workspace);
+    if (segment.count() > 0) add_squares(context, squares_of_segment(a, index), segment.offset, a.range, workspace);
   }
-  if (table_is_left) sum_of_squares_cpu(context, squares_of_table(a), workspace);
+  if (table_is_left) add_table();
   clip_factor_cpu(context, {a.sum_of_squares, a.maximum_norm, a.norm, a.factor}, nullptr);
 }
 

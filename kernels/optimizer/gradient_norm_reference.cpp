@@ -6,9 +6,12 @@
 namespace koine {
 namespace {
 
-double squares(const float* values, std::int64_t count) {
+double squares(const GradientNormArguments& a, std::int64_t first, std::int64_t count) {
+  const ElementRange inside = intersection({first, first + count}, a.range);
   double sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  for (std::int64_t i = inside.begin; i < inside.end; ++i) {
+    sum += static_cast<double>(a.gradient[i]) * static_cast<double>(a.gradient[i]);
+  }
   return sum;
 }
 
@@ -27,12 +30,12 @@ void clip_factor_reference(const Context&, const ClipFactorArguments& a, void*) 
 void gradient_norm_reference(const Context& context, const GradientNormArguments& a, void*) {
   double sum = 0;
   for (std::int64_t index = 0; index < a.segments; ++index) {
-    sum += squares(a.gradient + a.segment_list[index].offset, a.segment_list[index].count());
+    sum += squares(a, a.segment_list[index].offset, a.segment_list[index].count());
   }
   const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed_from == nullptr ? a.listed : *a.listed_from;
   for (std::int64_t i = 0; i < rows; ++i) {
     const std::int64_t row = a.row_list == nullptr ? i : a.row_list[i];
-    sum += squares(a.gradient + a.table_offset + row * a.width, a.width);
+    sum += squares(a, a.table_offset + row * a.width, a.width);
   }
   *a.sum_of_squares = sum;
   clip_factor_reference(context, {a.sum_of_squares, a.maximum_norm, a.norm, a.factor}, nullptr);

@@ -3,6 +3,7 @@
 // Tensors in flat buffers, listed in memory, so that one launch goes over all of them.
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernels/common/types.h"
@@ -19,6 +20,19 @@ struct FlatSegment {
 
   KOINE_HOST_DEVICE std::int64_t count() const { return rows * width; }
 };
+
+/// Elements begin .. end - 1 of flat buffers, or of one table among them: what a shard of the state belongs to. All of them
+/// unless it says otherwise.
+struct ElementRange {
+  std::int64_t begin = 0;
+  std::int64_t end = std::numeric_limits<std::int64_t>::max();
+
+  KOINE_HOST_DEVICE std::int64_t count() const { return end > begin ? end - begin : 0; }
+};
+
+KOINE_HOST_DEVICE ElementRange intersection(const ElementRange& a, const ElementRange& b) {
+  return {a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end};
+}
 
 /// The elements one block of threads handles.
 inline constexpr std::int64_t kSegmentPiece = 8192;

@@ -33,6 +33,12 @@ KOINE_DEVICE SegmentPiece find_piece(const FlatSegment* list, std::int64_t segme
   return {segment.offset + first, left < kSegmentPiece ? left : kSegmentPiece, segment.group};
 }
 
+/// What of a piece lies in the range.
+KOINE_DEVICE SegmentPiece clipped(const SegmentPiece& piece, const ElementRange& range) {
+  const ElementRange inside = intersection({piece.begin, piece.begin + piece.count}, range);
+  return {inside.begin, inside.count(), piece.group};
+}
+
 /// Four neighbouring elements from or to a multiple of 16 bytes, marked as the first to leave the cache.
 KOINE_DEVICE void load_streaming(float (&to)[4], const float* from) {
 #if KOINE_ON_DEVICE

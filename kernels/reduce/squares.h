@@ -8,6 +8,7 @@
 // warp always takes elements 4 l .. 4 l + 3 of each 128, whether they are loaded as one or one by one.
 
 #include <algorithm>
+#include <limits>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/vector.h"
@@ -25,6 +26,8 @@ struct SquaresTable {
   const std::int32_t* row_list = nullptr;
   std::int64_t listed = 0;
   const std::int64_t* listed_from = nullptr;
+  std::int64_t begin = 0;  ///< only elements begin .. end - 1 of the table are summed and read
+  std::int64_t end = std::numeric_limits<std::int64_t>::max();
   std::int64_t row_cells = 1;    ///< of a row
   std::int64_t block_cells = 8;  ///< of a block, at most kSquaresThreads
 };
@@ -131,9 +134,12 @@ KOINE_DEVICE double squares_of_block(const SquaresTable& table, std::int64_t blo
     const std::int64_t cell = row * table.row_cells + i % table.row_cells;
     if (cell < begin || cell >= end) continue;  // the whole warp
     const std::int64_t column = i % table.row_cells * kCell;
-    const std::int64_t count = table.width - column < kCell ? table.width - column : kCell;
-    const double sum = warp_sum(
-        squares_of_groups<kCell / (4 * kWarpThreads)>(table.input + row * table.width + column, count, lane_index(), 32));
+    std::int64_t first_element = row * table.width + column;
+    std::int64_t last_element = first_element + (table.width - column < kCell ? table.width - column : kCell);
+    first_element = first_element < table.begin ? table.begin : first_element;
+    last_element = last_element > table.end ? table.end : last_element;
+    const double sum = warp_sum(squares_of_groups<kCell / (4 * kWarpThreads)>(
+        table.input + first_element, last_element - first_element, lane_index(), 32));
     if (lane_index() == 0) shared.slots[cell - begin] = sum;
   }
   sync_block();

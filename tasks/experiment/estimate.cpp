@@ -7,6 +7,7 @@
 #include <map>
 
 #include "engine/batch/device_batch.h"
+#include "engine/optimizer/moments.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
@@ -314,6 +315,9 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   const ParameterTable table = xlmr_parameter_table(question.config, question.heads);
   for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training)) {
     add(name, static_cast<double>(bytes));
+  }
+  if (question.training) {
+    for (const auto& [name, bytes] : Moments::footprint(table)) add(name, static_cast<double>(bytes));
   }
   const double before = total;
   ModelOptions options;

@@ -23,13 +23,14 @@ ParameterTable two_parameters(std::int64_t width = 10) {
 }
 
 struct TrainedStore {
-  explicit TrainedStore(std::uint32_t seed) : store(two_parameters(), DType::kFloat32, true) {
+  explicit TrainedStore(std::uint32_t seed)
+      : store(two_parameters(), DType::kFloat32, true), moments(store.table(), Device::kCpu) {
     store.initialise(seed, 0.3);
     for (std::int64_t i = 0; i < 70; ++i) {
-      store.first_moment(0)[i] = static_cast<float>(i + seed) * 0.37f;
-      store.second_moment(0)[i] = static_cast<float>(i + seed) * 1e-9f;
+      static_cast<float*>(moments.first(0))[i] = static_cast<float>(i + seed) * 0.37f;
+      static_cast<float*>(moments.second(0))[i] = static_cast<float>(i + seed) * 1e-9f;
     }
-    store.first_moment(1)[6] = -1.5f;
+    static_cast<float*>(moments.first(1))[6] = -1.5f;
     best.assign(store.master(0), store.master(0) + store.table().elements());
     best[3] = 42;
     state.step = 12;
@@ -46,13 +47,14 @@ struct TrainedStore {
     state.settings = {{"learning_rate", "1e-05"}, {"seed", "1"}};
   }
   ParameterStore store;
+  Moments moments;
   std::vector<float> best;
   TrainingState state;
 };
 
 void save_at(const fs::path& directory, TrainedStore& run, std::int64_t step, std::int64_t keep = 10) {
   run.state.step = step;
-  save_checkpoint(directory, run.state, run.store, run.best, keep);
+  save_checkpoint(directory, run.state, run.store, run.moments, run.best, keep);
 }
 
 void damage(const fs::path& path) {
@@ -72,12 +74,12 @@ TEST(Checkpoint, HoldsEverythingBitForBit) {
   EXPECT_EQ(*newest, folder / "checkpoints/step-12");
   TrainedStore other(2);
   std::vector<float> best;
-  const TrainingState state = load_checkpoint(*newest, other.store, best);
+  const TrainingState state = load_checkpoint(*newest, other.store, other.moments, best);
   for (int index = 0; index < 2; ++index) {
     const std::size_t bytes = static_cast<std::size_t>(run.store.table()[index].count()) * sizeof(float);
     EXPECT_EQ(std::memcmp(run.store.master(index), other.store.master(index), bytes), 0);
-    EXPECT_EQ(std::memcmp(run.store.first_moment(index), other.store.first_moment(index), bytes), 0);
-    EXPECT_EQ(std::memcmp(run.store.second_moment(index), other.store.second_moment(index), bytes), 0);
+    EXPECT_EQ(std::memcmp(run.moments.first(index), other.moments.first(index), bytes), 0);
+    EXPECT_EQ(std::memcmp(run.moments.second(index), other.moments.second(index), bytes), 0);
   }
   EXPECT_EQ(best, run.best);
   EXPECT_EQ(state.step, 12);
@@ -94,6 +96,23 @@ TEST(Checkpoint, HoldsEverythingBitForBit) {
   EXPECT_EQ(state.settings, run.state.settings);
 }
 
+// The names on disk are what runs of any version of this program resume from.
+TEST(Checkpoint, NamesTheOptimizersTensors) {
+  const TemporaryFolder folder;
+  TrainedStore run(1);
+  save_at(folder.path(), run, 12);
+  const SafetensorsFile file(folder / "checkpoints/step-12/optimizer.safetensors");
+  EXPECT_EQ(file.tensors().size(), 4u);
+  for (const char* name : {"first_moment.layer.weight", "second_moment.layer.weight"}) {
+    EXPECT_EQ(file.entry(name).shape, (std::vector<std::int64_t>{7, 10})) << name;
+  }
+  for (const char* name : {"first_moment.layer.bias", "second_moment.layer.bias"}) {
+    EXPECT_EQ(file.entry(name).shape, std::vector<std::int64_t>{7}) << name;
+  }
+  EXPECT_EQ(file.read_float("first_moment.layer.bias")[6], -1.5f);
+  EXPECT_EQ(file.read_float("second_moment.layer.weight")[69], 70 * 1e-9f);
+}
+
 TEST(Checkpoint, WithoutBestWeightsThereIsNoFileOfThem) {
   const TemporaryFolder folder;
   TrainedStore run(1);
@@ -101,7 +120,7 @@ TEST(Checkpoint, WithoutBestWeightsThereIsNoFileOfThem) {
   save_at(folder.path(), run, 3);
   EXPECT_FALSE(fs::exists(folder / "checkpoints/step-3/best.safetensors"));
   std::vector<float> best = {1, 2, 3};
-  load_checkpoint(folder / "checkpoints/step-3", run.store, best);
+  load_checkpoint(folder / "checkpoints/step-3", run.store, run.moments, best);
   EXPECT_TRUE(best.empty());
 }
 
@@ -135,7 +154,8 @@ TEST(Checkpoint, WithoutItsEndMarkItIsRefusedByName) {
   fs::remove(folder / "checkpoints/step-5/complete.json");
   std::vector<float> best;
   expect_user_error([&] { newest_checkpoint(folder.path()); }, {"step-5", "end mark", "delete"});
-  expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", run.store, best); }, {"step-5", "end mark"});
+  expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", run.store, run.moments, best); },
+                    {"step-5", "end mark"});
 }
 
 TEST(Checkpoint, DamagedFilesAreRefusedByName) {
@@ -146,7 +166,8 @@ TEST(Checkpoint, DamagedFilesAreRefusedByName) {
     const fs::path path = folder.path() / "checkpoints/step-5" / file;
     std::vector<float> best;
     damage(path);
-    expect_user_error([&] { load_checkpoint(path.parent_path(), run.store, best); }, {"step-5", file, "damaged"});
+    expect_user_error([&] { load_checkpoint(path.parent_path(), run.store, run.moments, best); },
+                      {"step-5", file, "damaged"});
     fs::resize_file(path, fs::file_size(path) - 1);
     expect_user_error([&] { newest_checkpoint(folder.path()); }, {"step-5", file, "damaged"});
     fs::remove(path);
@@ -160,11 +181,14 @@ TEST(Checkpoint, AnotherModelIsRefusedByTensor) {
   save_at(folder.path(), run, 5);
   std::vector<float> best;
   ParameterStore wider(two_parameters(11), DType::kFloat32, true);
-  expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", wider, best); }, {"layer.weight", "shape"});
+  Moments of_wider(wider.table(), Device::kCpu);
+  expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", wider, of_wider, best); },
+                    {"layer.weight", "shape"});
   ParameterTable more = two_parameters();
   more.add({"extra", {3}});
   ParameterStore larger(more, DType::kFloat32, true);
-  expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", larger, best); }, {"2 tensors", "3"});
+  Moments of_larger(larger.table(), Device::kCpu);
+  expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", larger, of_larger, best); }, {"2 tensors", "3"});
 }
 
 TEST(Checkpoint, OtherSettingsAreRefusedByName) {
@@ -213,7 +237,7 @@ TEST(Checkpoint, AFullDiskLeavesTheEarlierOneAndNothingElse) {
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(folder / "checkpoints"), fs::directory_iterator()), 1);
   std::vector<float> best;
-  EXPECT_EQ(load_checkpoint(*newest_checkpoint(folder.path()), run.store, best).step, 5);
+  EXPECT_EQ(load_checkpoint(*newest_checkpoint(folder.path()), run.store, run.moments, best).step, 5);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <limits>
 
-#include "engine/training/optimizer.h"
+#include "engine/optimizer/optimizer.h"
 #include "engine/training/trainer.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"

@@ -54,7 +54,7 @@ TEST_P(GradientTest, MatchesFiniteDifferences) {
   const std::vector<Example> examples = tiny::examples(kind, {5, 1, 9, 3}, 1);
   const PackedBatch batch = tiny::packed(examples, kind);
   ParameterStore& store = model->parameters();
-  store.reset_training_state();
+  store.reset_gradients();
   model->train_batch(batch, 1.0, {9, 3});
   const std::vector<float> gradients(store.gradient(0), store.gradient(0) + store.table().elements());
 

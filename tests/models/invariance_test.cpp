@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/training/optimizer.h"
+#include "engine/optimizer/optimizer.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "tests/models/tiny.h"
@@ -110,7 +110,7 @@ TEST_P(InvarianceTest, AccumulatedIsOneBatchUpToRounding) {
     const std::unique_ptr<Model> model = tiny::model(tiny::config(norm), kind, precision);
     const double loss = model->train_batch(whole, scale, {4, 2});
     const std::vector<float> at_once = gradients_of(*model);
-    model->parameters().reset_training_state();
+    model->parameters().reset_gradients();
     double sum = 0;
     for (int half = 0; half < 2; ++half) {
       const std::vector<Example> part(examples.begin() + 2 * half, examples.begin() + 2 * half + 2);

@@ -16,7 +16,7 @@
 
 #include "engine/batch/packed_batch.h"
 #include "engine/files/safetensors.h"
-#include "engine/training/optimizer.h"
+#include "engine/optimizer/optimizer.h"
 #include "kernels/cuda/runtime.h"
 #include "models/xlmr/xlmr.h"
 

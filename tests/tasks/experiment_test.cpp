@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/training/optimizer.h"
+#include "engine/optimizer/optimizer.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "models/xlmr/xlmr.h"

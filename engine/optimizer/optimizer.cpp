@@ -1,4 +1,4 @@
-#include "engine/training/optimizer.h"
+#include "engine/optimizer/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +12,8 @@
 namespace koine {
 
 Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
-    : store_(store), settings_(settings), device_(store.device()) {
-  check(store.training(), "an optimizer needs parameters with training state");
+    : store_(store), settings_(settings), device_(store.device()), moments_(store.table(), device_) {
+  check(store.training(), "an optimizer needs parameters with gradients");
   find_table(lazy);
   norm_ = segments_of_norm();
   update_ = segments_of_update();
@@ -273,6 +273,7 @@ void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
   arguments.pieces = norm_.pieces;
   arguments.segment_list = norm_.list.as<FlatSegment>();
   arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
+  arguments.range = moments_.range();
   arguments.maximum_norm = static_cast<float>(settings_.max_grad_norm);
   arguments.sum_of_squares = &results->sum_of_squares;
   arguments.norm = &results->norm;
@@ -298,8 +299,10 @@ void Optimizer::launch_update(const Context& context) {
   arguments.segment_list = update_.list.as<FlatSegment>();
   arguments.parameter = store_.master(0);
   arguments.gradient = store_.gradient(0);
-  arguments.first_moment = store_.first_moment(0);
-  arguments.second_moment = store_.second_moment(0);
+  arguments.range = moments_.range();
+  arguments.state_type = moments_.type();
+  arguments.first_moment = moments_.first().data();
+  arguments.second_moment = moments_.second().data();
   arguments.working = store_.working_bfloat16(0);
   arguments.steps = step_list_.as<Numbers>()->steps;
   arguments.gradient_factor = &results_.as<Results>()->factor;
@@ -313,8 +316,9 @@ AdamWRowsArguments Optimizer::table_arguments() const {
   arguments.width = spec.width();
   arguments.parameter = store_.master(table_index_);
   arguments.gradient = store_.gradient(table_index_);
-  arguments.first_moment = store_.first_moment(table_index_);
-  arguments.second_moment = store_.second_moment(table_index_);
+  arguments.state_type = moments_.type();
+  arguments.first_moment = moments_.first(table_index_);
+  arguments.second_moment = moments_.second(table_index_);
   arguments.working = store_.working_bfloat16(table_index_);
   arguments.last_step = last_step_.as<std::int32_t>();
   arguments.history = history_.as<AdamWStep>();

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/batch/packed_batch.h"
+#include "engine/optimizer/moments.h"
 #include "engine/parameters/parameter_store.h"
 #include "engine/training/settings.h"
 #include "kernels/common/buffer.h"
@@ -30,7 +31,8 @@ namespace koine {
 class Optimizer {
  public:
   /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result). At most one parameter
-  /// may be so marked: its rows are the word ids of the batches. `store` has training state and outlives the optimizer.
+  /// may be so marked: its rows are the word ids of the batches. `store` has gradients and outlives the optimizer. The
+  /// moments begin at zero.
   Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy);
   ~Optimizer();
   Optimizer(const Optimizer&) = delete;
@@ -54,7 +56,12 @@ class Optimizer {
 
   std::int64_t steps() const { return steps_; }
 
-  /// Continues behind step `steps` of another run whose weights and moments the store now holds, taken after catch_up.
+  /// What it keeps for every element: to be saved after catch_up.
+  Moments& moments() { return moments_; }
+  const Moments& moments() const { return moments_; }
+
+  /// Continues behind step `steps` of another run whose weights the store now holds, and whose moments moments(), taken
+  /// after catch_up.
   void restore(std::int64_t steps);
 
   /// prepare_rows and enqueue_step in halves: the first uploads the numbers and lists (and counts the step), the second puts
@@ -114,6 +121,7 @@ class Optimizer {
   TrainingSettings settings_;
   Device device_;
   std::int64_t steps_ = 0;
+  Moments moments_;
   int table_index_ = -1;  ///< the parameter marked lazy_rows; -1: none
   bool lazy_ = false;     ///< it is treated so
   Segments norm_;         ///< every parameter but that one
