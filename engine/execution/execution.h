@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "engine/ranks/communicator.h"
 #include "kernels/common/registry.h"
 #include "kernels/common/types.h"
 
@@ -18,6 +19,7 @@ struct Execution {
   int device_index = 0;               ///< of CUDA's devices
   DType precision = DType::kFloat32;  ///< kFloat32, or kBFloat16 for mixed mode
   ForcedVariants forced_variants;
+  Communicator* communicator = nullptr;  ///< of the ranks this process is one of; null: it is alone. Not owned
 };
 
 /// Architecture that plans of memory for a device that is not there assume (Hopper).

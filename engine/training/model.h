@@ -9,6 +9,7 @@
 
 #include "engine/batch/packed_batch.h"
 #include "engine/parameters/parameter_store.h"
+#include "engine/ranks/gradient_buckets.h"
 #include "kernels/common/registry.h"
 
 namespace koine {
@@ -28,6 +29,10 @@ struct StepIdentity {
   std::uint32_t seed = 0;
   std::uint32_t step = 0;
 };
+
+/// How a model follows its own backward: the gradients of the first `parameters` of its table are final behind what the
+/// context's stream holds by now. May be empty.
+using BackwardProgress = std::function<void(int parameters)>;
 
 /// Memory a step needs besides the parameters, from a dry run.
 struct MemoryPlan {
@@ -55,8 +60,11 @@ class Model {
   /// Forward and backward of one labelled micro-batch with dropout. Adds the gradient of gradient_scale * (sum of the
   /// counted labels' losses) to the parameters' gradients, and that unscaled sum of losses to *loss_sum(). With
   /// gradient_scale = 1 / (counted labels of the optimizer step), the accumulated gradient is that of the mean. On a device
-  /// this only puts work into context().stream; the batch may be changed afterwards.
-  virtual void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) = 0;
+  /// this only puts work into context().stream; the batch may be changed afterwards. `ready`, where given, is told how far
+  /// the gradients are: on the CPU as backward goes, on a device before this returns, with events that last as long as the
+  /// model.
+  virtual void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
+                         const GradientReady& ready = {}) = 0;
 
   /// Where add_batch adds up losses: on the device the model runs on. Whoever reads it sets it back to zero.
   virtual double* loss_sum() = 0;

@@ -138,7 +138,7 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
 struct StepBatches {
   const TrainingTask* task = nullptr;
   std::vector<PackedBatch> batches;
-  std::int64_t counted_labels = 0;
+  std::int64_t counted_labels = 0;  ///< of all ranks
   std::int64_t tokens = 0;
   double epoch = 0;
 };
@@ -207,7 +207,10 @@ class Trainer {
   Model& model_;
   ParameterStore& store_;
   std::int64_t total_;
+  OneRank alone_;
+  Communicator& communicator_;
   Optimizer optimizer_;
+  GradientExchange gradients_;
   std::vector<EpochSampler> samplers_;  ///< of each task
   std::vector<std::int64_t> visits_;    ///< steps each task has had
   StepResults results_;
@@ -223,7 +226,11 @@ Trainer::Trainer(const TrainingRun& run)
       model_(*run.model),
       store_(run.model->parameters()),
       total_(total_steps(run)),
-      optimizer_(store_, run.settings, run.model->word_gradient_is_sparse()),
+      alone_(store_.device()),
+      communicator_(run.communicator == nullptr ? alone_ : *run.communicator),
+      // The rows that other ranks touched are not known here.
+      optimizer_(store_, run.settings, run.model->word_gradient_is_sparse() && communicator_.size() == 1),
+      gradients_(store_, communicator_),
       visits_(run.tasks.size()),
       results_(store_.device(), kMostRunning) {
   for (const TrainingTask& task : run.tasks) {
@@ -307,6 +314,7 @@ StepBatches Trainer::next_batches() {
     step.counted_labels += step.batches.back().counted_labels;
     step.tokens += step.batches.back().tokens;
   }
+  step.counted_labels = communicator_.sum(step.counted_labels);
   return step;
 }
 
@@ -324,6 +332,7 @@ PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int
 void Trainer::take_step() {
   RunningStep step = {next_batches(), state_.step, learning_rate_at(run_.settings, state_.step, total_), Clock::now()};
   accumulate(step.batches);
+  communicator_.all_reduce(DType::kFloat64, model_.loss_sum(), 1, model_.context().stream);
   optimizer_.enqueue_step(model_.context(), step.learning_rate);
   results_.enqueue(model_.context(), model_.loss_sum(), optimizer_.norm_on_device());
   running_.push_back(std::move(step));
@@ -364,14 +373,20 @@ void Trainer::require_finite(const char* what, const RunningStep& step, double v
                           step.batches.task->train->name));
 }
 
-/// Adds up the gradients and losses of a step. A micro-batch without a counted label adds nothing.
+/// Adds up the gradients and losses of a step, and the gradients over the ranks. A micro-batch without a counted label adds
+/// nothing.
 void Trainer::accumulate(const StepBatches& step) {
   const StepIdentity identity = {run_.settings.seed, static_cast<std::uint32_t>(state_.step)};
+  const auto counts = [](const PackedBatch& batch) { return batch.counted_labels > 0; };
+  const PackedBatch* last = nullptr;
+  for (const PackedBatch& batch : step.batches) last = counts(batch) ? &batch : last;
   for (const PackedBatch& batch : step.batches) {
-    if (batch.counted_labels == 0) continue;
+    if (!counts(batch)) continue;
     optimizer_.prepare_rows(model_.context(), batch);
-    model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity);
+    const GradientReady ready = &batch == last ? gradients_.start() : GradientReady();
+    model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity, ready);
   }
+  gradients_.finish(model_.context());
 }
 
 void Trainer::evaluate() {

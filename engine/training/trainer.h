@@ -15,6 +15,7 @@
 
 #include "engine/batch/batcher.h"
 #include "engine/optimizer/optimizer.h"
+#include "engine/ranks/communicator.h"
 #include "engine/training/model.h"
 #include "engine/training/settings.h"
 
@@ -76,6 +77,7 @@ struct TrainingRun {
   TrainingSettings settings;
   EvaluateFunction evaluate;  ///< may be empty
   std::vector<TrainingObserver*> observers;
+  Communicator* communicator = nullptr;     ///< of the ranks that train together; null: this process alone
   std::filesystem::path directory;          ///< for checkpoints; empty: none are written
   bool resume = false;                      ///< continue from the newest checkpoint in `directory`, where there is one
   const std::atomic<bool>* stop = nullptr;  ///< set by a signal handler: finish the step, write a checkpoint, return
@@ -86,7 +88,9 @@ struct TrainingRun {
 /// A step draws its task and its examples from (seed, steps before it), packs them into micro-batches of at most
 /// max_tokens_per_batch tokens, adds up their gradients scaled by 1 / (counted labels of the step), and updates. Dropout is
 /// named by the seed and the number of steps before this one. So the cut into micro-batches decides only where fp32 gradient
-/// sums are rounded: the same labels count, the same elements drop, and results agree but for that rounding.
+/// sums are rounded: the same labels count, the same elements drop, and results agree but for that rounding. Counted labels,
+/// losses and gradients of a step are summed over the ranks; gradients leave in buckets as the backward of the step's last
+/// micro-batch completes them (engine/ranks/gradient_buckets.h).
 ///
 /// Early stopping as jiant's: the score of an evaluation is the mean of its metrics; strictly greater than the best is an
 /// improvement; early_stopping_patience evaluations in a row without one end the run. The best weights are kept in memory

@@ -93,7 +93,8 @@ class Event {
   Event(Event&& other) noexcept;
   Event& operator=(Event&& other) noexcept;
 
-  /// Marks what is in the stream now.
+  /// Marks what is in the stream now. Where the stream is being recorded, every launch of the graph marks the event anew,
+  /// for streams outside of it; the event is to stay as long as the graph.
   void record(void* stream);
   /// What comes into `stream` after this runs when the mark is passed. An event never recorded is passed.
   void wait_on(void* stream) const;

@@ -149,7 +149,8 @@ const void* Encoder::forward_training(const Context& context, const BatchView& b
 }
 
 void Encoder::backward(const Context& context, const BatchView& batch, const Dropout& step,
-                       const EncoderActivations& activations, void* d_last, StackMemory& stack) const {
+                       const EncoderActivations& activations, void* d_last, StackMemory& stack,
+                       const std::function<void(std::int64_t layer)>& block_done) const {
   const StackScope scope(stack);
   const bool post = shape_.norm == NormPlacement::kPost;
   void* gradient = d_last;
@@ -173,6 +174,7 @@ void Encoder::backward(const Context& context, const BatchView& batch, const Dro
     block_backward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)], block_dropout(batch, step, layer),
                    batch, block_input(activations, layer), activations.blocks[static_cast<std::size_t>(layer)], gradient,
                    other, stack);
+    block_done(layer);
     std::swap(gradient, other);
   }
   const Dropout drop = embedding_dropout(batch, step);

@@ -5,6 +5,7 @@
 // Hidden states are numbered as transformers' output_hidden_states: 0 after the embeddings (with their layernorm in the
 // post-norm family and their dropout), l after block l; the last one of the pre-norm family is after the final layernorm.
 
+#include <functional>
 #include <vector>
 
 #include "models/xlmr/block.h"
@@ -52,9 +53,10 @@ class Encoder {
   /// step with rate 1 in training, 0 (no dropout) otherwise; the configuration's rates are multiplied with it.
   const void* forward_training(const Context& context, const BatchView& batch, const Dropout& step, StackMemory& stack,
                                EncoderActivations& activations) const;
-  /// Gradients of everything from that of the last hidden state, which is overwritten.
+  /// Gradients of everything from that of the last hidden state, which is overwritten. `block_done` is told of every block
+  /// whose parameters' gradients are there.
   void backward(const Context& context, const BatchView& batch, const Dropout& step, const EncoderActivations& activations,
-                void* d_last, StackMemory& stack) const;
+                void* d_last, StackMemory& stack, const std::function<void(std::int64_t layer)>& block_done) const;
   /// Hidden state `layer` without dropout, in memory for one block and two hidden states; later blocks are not run.
   const void* forward_prediction(const Context& context, const BatchView& batch, std::int64_t layer,
                                  StackMemory& stack) const;

@@ -19,13 +19,16 @@ class TableBuilder {
     if (heads.empty() || std::any_of(heads.begin(), heads.end(), reads_pooler)) {
       parameters_.pooler = linear("roberta.pooler.dense", config_.hidden_size, config_.hidden_size, true);
     }
+    parameters_.complete_behind_head = parameters_.table.size();
   }
 
   void add_encoder(bool word_rows_are_sparse) {
     if (config_.norm == NormPlacement::kPre) parameters_.final_norm = norm("roberta.encoder.LayerNorm", false);
     parameters_.blocks.resize(static_cast<std::size_t>(config_.num_hidden_layers));
+    parameters_.complete_behind_block.resize(parameters_.blocks.size());
     for (std::int64_t layer = config_.num_hidden_layers - 1; layer >= 0; --layer) {
       parameters_.blocks[static_cast<std::size_t>(layer)] = add_block(concatenate("roberta.encoder.layer.", layer, "."));
+      parameters_.complete_behind_block[static_cast<std::size_t>(layer)] = parameters_.table.size();
     }
     const std::string prefix = "roberta.embeddings.";
     if (config_.norm == NormPlacement::kPost) parameters_.embedding_norm = norm(prefix + "LayerNorm", false);

@@ -51,6 +51,9 @@ struct XlmrParameters {
   NormIndex final_norm;  ///< pre-norm only
   LinearIndex pooler;    ///< where a head reads it, or the model has no head
   std::vector<HeadIndex> heads;
+  // How many parameters of the table have their gradients behind the backward of the head, of block l.
+  int complete_behind_head = 0;
+  std::vector<int> complete_behind_block;
 };
 
 /// Builds the table in reverse order of execution. Weight decay applies to tensors of two dimensions and to no other. (jiant

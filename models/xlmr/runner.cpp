@@ -31,7 +31,10 @@ XlmrRunner::XlmrRunner(const XlmrConfig& config, DType type, const std::vector<H
     : config_(config),
       type_(type),
       encoder_(config, type, encoder_parameters(config, type, parameters, addresses)),
-      heads_(head_parameters(heads, parameters, addresses)) {}
+      heads_(head_parameters(heads, parameters, addresses)),
+      parameters_(parameters.table.size()),
+      complete_behind_head_(parameters.complete_behind_head),
+      complete_behind_block_(parameters.complete_behind_block) {}
 
 void XlmrRunner::require_readable(const PackedBatch& batch) const {
   check(batch.tokens > 0, "packed batch is empty");
@@ -66,9 +69,12 @@ const HeadParameters& XlmrRunner::head_of(const BatchView& batch) const {
 }
 
 void XlmrRunner::train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
-                       StackMemory& stack, double* loss) {
+                       StackMemory& stack, double* loss, const BackwardProgress& progress) {
   const StackScope scope(stack);
   check(batch.labelled, "a training batch has labels");
+  const auto complete = [&](int parameters) {
+    if (progress) progress(parameters);
+  };
   Dropout identity;
   identity.rate = 1;
   identity.seed = step.seed;
@@ -83,7 +89,10 @@ void XlmrRunner::train(const Context& context, const BatchView& batch, double gr
   input.gradient_scale = static_cast<float>(gradient_scale);
   void* d_last = stack.allocate_elements("d_last_hidden", type_, batch.tokens * config_.hidden_size);
   head_loss(input, head_of(batch), loss, d_last);
-  encoder_.backward(context, batch, identity, activations_, d_last, stack);
+  complete(complete_behind_head_);
+  encoder_.backward(context, batch, identity, activations_, d_last, stack,
+                    [&](std::int64_t layer) { complete(complete_behind_block_[static_cast<std::size_t>(layer)]); });
+  complete(parameters_);
 }
 
 void XlmrRunner::loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) {

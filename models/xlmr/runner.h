@@ -19,9 +19,9 @@ class XlmrRunner {
   void require_readable(const PackedBatch& batch) const;
 
   /// Adds gradients, and the loss to `loss` (where the operations run). The step's numbers come from the batch where it
-  /// names memory for them.
+  /// names memory for them. `progress` is told how far backward is.
   void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
-             StackMemory& stack, double* loss);
+             StackMemory& stack, double* loss, const BackwardProgress& progress = {});
   /// Adds the loss without dropout to `loss`.
   void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss);
   std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack);
@@ -38,6 +38,9 @@ class XlmrRunner {
   Encoder encoder_;
   std::vector<HeadParameters> heads_;
   EncoderActivations activations_;
+  int parameters_ = 0;  ///< of the table; what of them is complete behind the head, behind each block:
+  int complete_behind_head_ = 0;
+  std::vector<int> complete_behind_block_;
 };
 
 /// Peak memory of `runner`'s steps for batches of up to `maximum_tokens` tokens and every mix of sequence lengths, by dry

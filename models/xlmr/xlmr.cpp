@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 
 #include "engine/batch/device_batch.h"
 #include "engine/files/safetensors.h"
@@ -24,6 +25,18 @@ class DeviceSide {
 
   void* stream() const { return stream_.handle(); }
   BatchUploader& uploader() { return *uploader_; }
+
+  /// Marks, behind what is in the stream (recorded or not), that the gradients of the first `parameters` are final.
+  void mark(int parameters) {
+    if (next_mark_ == marks_.size()) marks_.emplace_back();
+    marks_[next_mark_].event.record(stream());
+    marks_[next_mark_++].parameters = parameters;
+  }
+  /// Whether or not `work` ran or its recording did, its marks are set: all work sets the same ones.
+  void tell(const GradientReady& ready) const {
+    for (const Mark& mark : marks_) ready(mark.parameters, &mark.event);
+  }
+  void begin_marks() { next_mark_ = 0; }
 
   /// Runs `work`, which depends on nothing but the batch's sizes: the first time as it is, the second time it is recorded,
   /// from then on the recording.
@@ -57,6 +70,10 @@ class DeviceSide {
     std::int64_t last_use = 0;
     cuda::Graph graph;
   };
+  struct Mark {
+    cuda::Event event;
+    int parameters = 0;
+  };
   static constexpr std::size_t kMostGraphs = 64;
 
   void forget_the_oldest() {
@@ -70,6 +87,8 @@ class DeviceSide {
   std::unique_ptr<BatchUploader> uploader_;
   std::map<Size, Recorded> graphs_;
   std::int64_t uses_ = 0;
+  std::deque<Mark> marks_;  ///< of a backward: recordings refer to them
+  std::size_t next_mark_ = 0;
 };
 
 class XlmrModel : public Model {
@@ -117,18 +136,26 @@ class XlmrModel : public Model {
     context_.scratch = scratch_.get();
   }
 
-  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) override {
+  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
+                 const GradientReady& ready) override {
     runner_.require_readable(batch);
     ready_for(batch, true);
     if (device_ == nullptr) {
-      runner_.train(context_, host_view_of(batch), gradient_scale, step, *activations_, loss_sum());
+      const BackwardProgress progress = [&](int parameters) {
+        if (ready) ready(parameters, nullptr);
+      };
+      runner_.train(context_, host_view_of(batch), gradient_scale, step, *activations_, loss_sum(), progress);
       return;
     }
     PackedBatch padded = batch;
     pad_to_common_size(padded, static_cast<std::int32_t>(config_.pad_token_id), reserved_tokens_, config_.maximum_length());
     const BatchView view =
         device_->uploader().upload(padded, step.step, static_cast<float>(gradient_scale), context_.stream);
-    const auto work = [&] { runner_.train(context_, view, gradient_scale, step, *activations_, loss_sum()); };
+    const auto work = [&] {
+      device_->begin_marks();
+      runner_.train(context_, view, gradient_scale, step, *activations_, loss_sum(),
+                    [&](int parameters) { device_->mark(parameters); });
+    };
     // A profile waits around every operation, which a recording cannot; the counted tokens of a masked batch are never as
     // many twice.
     if (options_.graphs && context_.profile == nullptr && batch.head_kind != HeadKind::kMaskedLm) {
@@ -136,6 +163,7 @@ class XlmrModel : public Model {
     } else {
       work();
     }
+    if (ready) device_->tell(ready);
   }
   double* loss_sum() override { return losses_.as<double>(); }
 

@@ -117,6 +117,7 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
   const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
   run.observers = {&metrics, &events};
   if (progress != nullptr) run.observers.push_back(progress.get());
+  run.communicator = options.execution.communicator;
   run.directory = phase.directory;
   run.resume = true;
   run.stop = options.stop;

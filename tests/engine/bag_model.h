@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -54,11 +55,11 @@ class BagModel : public Model {
     for (std::vector<double>* buffer : {&embedded_, &dropped_, &pooled_, &logits_}) buffer->resize(elements);
     losses_.resize(static_cast<std::size_t>(maximum_tokens));
   }
-  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step) override {
+  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
+                 const GradientReady& ready = {}) override {
     identities.push_back(step);
     loss_sum_ += forward(batch, step, dropout_rate, gradient_scale, true);
-    backward(batch, step);
-    if (infinite_gradient_step == step.step) store_.gradient(0)[0] = std::numeric_limits<float>::infinity();
+    backward(batch, step, ready);
     for (const std::uint32_t example : batch.sequence_examples) {
       if (nan_loss_example == example) loss_sum_ = std::numeric_limits<double>::quiet_NaN();
     }
@@ -136,7 +137,7 @@ class BagModel : public Model {
     return loss;
   }
 
-  void backward(const PackedBatch& batch, const StepIdentity& step) {
+  void backward(const PackedBatch& batch, const StepIdentity& step, const GradientReady& ready) {
     const DType type = store_.compute_type();
     const int weight = parameter(head_name(batch) + ".weight");
     GemmArguments product;  // of the weight
@@ -152,6 +153,8 @@ class BagModel : public Model {
     gemm(context_, product);
     column_sum(context_, {type, rows(batch), classes(batch), classes(batch), logits_.data(),
                           store_.gradient(parameter(head_name(batch) + ".bias"))});
+    if (infinite_gradient_step == step.step) store_.gradient(0)[0] = std::numeric_limits<float>::infinity();
+    if (ready) ready(parameter("token_type"), nullptr);  // the heads
     GemmArguments input;
     input.m = rows(batch);
     input.n = input.ldb = input.ldc = kWidth;
@@ -169,6 +172,7 @@ class BagModel : public Model {
     embedding_backward(context_, {type, batch.tokens, kWidth, batch.by_id.view(), batch.by_position.view(), embedded_.data(),
                                   store_.gradient(parameter("word")), store_.gradient(parameter("position")),
                                   store_.gradient(parameter("token_type"))});
+    if (ready) ready(store_.table().size(), nullptr);
   }
 
   std::vector<HeadSpec> heads_;

@@ -46,7 +46,9 @@ class StubModel : public Model {
   std::int64_t maximum_length() const override { return longest; }
   Context& context() override { return context_; }
   void reserve(std::int64_t, bool) override {}
-  void add_batch(const PackedBatch&, double, const StepIdentity&) override { throw Error("the stub does not train"); }
+  void add_batch(const PackedBatch&, double, const StepIdentity&, const GradientReady&) override {
+    throw Error("the stub does not train");
+  }
   double* loss_sum() override { throw Error("the stub does not train"); }
   /// 2 for every counted label.
   double evaluate_loss(const PackedBatch& batch) override { return 2.0 * static_cast<double>(batch.counted_labels); }

@@ -162,7 +162,10 @@ Event::~Event() {
   if (handle_ != nullptr) cudaEventDestroy(event_of(handle_));
 }
 void Event::record(void* stream) {
-  require_success(cudaEventRecord(event_of(handle_), stream_of(stream)), "recording an event");
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  if (stream != nullptr) require_success(cudaStreamIsCapturing(stream_of(stream), &capture), "asking for a recording");
+  const unsigned flags = capture == cudaStreamCaptureStatusNone ? cudaEventRecordDefault : cudaEventRecordExternal;
+  require_success(cudaEventRecordWithFlags(event_of(handle_), stream_of(stream), flags), "recording an event");
 }
 void Event::wait_on(void* stream) const {
   require_success(cudaStreamWaitEvent(stream_of(stream), event_of(handle_), 0), "letting a stream wait for an event");

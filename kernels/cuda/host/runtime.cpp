@@ -39,10 +39,16 @@ struct Work {
   std::int64_t until = 0;
 };
 
+/// A piece of a graph: work, or an event to be marked.
+struct Recorded {
+  std::function<void()> run;
+  std::shared_ptr<EventState> event;
+};
+
 struct StreamState {
   std::deque<Work> queue;
   bool recording = false;
-  std::vector<std::function<void()>> recorded;
+  std::vector<Recorded> recorded;
 };
 
 /// Pages of device memory: [fence][guard][what was asked for][guard][fence]. What was asked for begins on a
@@ -174,7 +180,7 @@ void enqueue(void* stream, std::function<void()> work) {
   ++machine.trace.launches;
   StreamState& state = state_of(stream);
   if (state.recording) {
-    state.recorded.push_back(std::move(work));
+    state.recorded.push_back({std::move(work), nullptr});
   } else if (stream == nullptr) {
     // At once, and ordered with no other stream, as Streams are made.
     const OpenMemory open;
@@ -312,11 +318,8 @@ Stream::~Stream() {
 Event::Event() : handle_(new std::shared_ptr<EventState>(std::make_shared<EventState>())) {}
 Event::~Event() { delete static_cast<std::shared_ptr<EventState>*>(handle_); }
 
-void Event::record(void* stream) {
-  Machine& machine = Machine::get();
-  const std::lock_guard lock(machine.mutex);
-  check(!state_of(stream).recording, "events are not recorded into graphs");
-  const auto state = *static_cast<std::shared_ptr<EventState>*>(handle_);
+namespace {
+void mark(const std::shared_ptr<EventState>& state, void* stream) {
   const std::int64_t number = ++state->recorded;
   state->stream = stream;
   const auto reach = [state, number] {
@@ -327,6 +330,17 @@ void Event::record(void* stream) {
     reach();
   } else {
     state_of(stream).queue.push_back({reach, nullptr, 0});
+  }
+}
+}  // namespace
+
+void Event::record(void* stream) {
+  const std::lock_guard lock(Machine::get().mutex);
+  const auto& event = *static_cast<std::shared_ptr<EventState>*>(handle_);
+  if (state_of(stream).recording) {
+    state_of(stream).recorded.push_back({nullptr, event});
+  } else {
+    mark(event, stream);
   }
 }
 
@@ -371,7 +385,7 @@ double Event::milliseconds(const Event& begin, const Event& end) {
 
 // --- graphs ---
 
-Graph::~Graph() { delete static_cast<std::vector<std::function<void()>>*>(handle_); }
+Graph::~Graph() { delete static_cast<std::vector<Recorded>*>(handle_); }
 
 void Graph::begin_recording(void* stream) {
   const std::lock_guard lock(Machine::get().mutex);
@@ -388,7 +402,7 @@ Graph Graph::end_recording(void* stream) {
   check(state.recording, "the stream is not being recorded");
   state.recording = false;
   Graph graph;
-  graph.handle_ = new std::vector<std::function<void()>>(std::move(state.recorded));
+  graph.handle_ = new std::vector<Recorded>(std::move(state.recorded));
   state.recorded.clear();
   return graph;
 }
@@ -405,8 +419,12 @@ void Graph::launch(void* stream) const {
   ++machine.trace.graph_launches;
   check(handle_ != nullptr && stream != nullptr, "there is no graph to launch");
   check(!state_of(stream).recording, "graphs are not recorded into graphs");
-  for (const auto& work : *static_cast<std::vector<std::function<void()>>*>(handle_)) {
-    state_of(stream).queue.push_back({work, nullptr, 0});
+  for (const Recorded& piece : *static_cast<std::vector<Recorded>*>(handle_)) {
+    if (piece.event != nullptr) {
+      mark(piece.event, stream);
+    } else {
+      state_of(stream).queue.push_back({piece.run, nullptr, 0});
+    }
   }
 }
 

@@ -1,0 +1,70 @@
+#pragma once
+
+// What the ranks of a run, one process and one device each, tell one another. Collective: every rank makes the same calls in
+// the same order with the same counts, types and roots.
+//
+//   all_reduce        values[i] = sum over ranks of their values[i]
+//   reduce_scatter    to[i] = sum over ranks of their from[rank * count + i]           from [size * count], to [count]
+//   all_gather        to[r * count + i] = from[i] of rank r                            from [count], to [size * count]
+//   all_to_all        to[r * count + i] = from[rank * count + i] of rank r             both [size * count]
+//   broadcast         values[i] = values[i] of rank `root`
+//
+// Pointers are to the memory of the communicator's device, of `type` (kFloat32, kBFloat16, kFloat64); bf16 is added up in
+// fp32. reduce_scatter may write into its own share of `from` (to == from + rank * count), all_gather may read its own share
+// of `to`, all_to_all works on two memories. Sums are made in an order that depends on the ranks and counts alone: the same
+// bits on every rank and in every run.
+//
+// On CUDA a call puts its work into `stream` and returns; the memory is to stay until it has run. On the CPU `stream` is
+// null and the call returns when it is done. Error, naming the operation and the rank, where a rank is gone or late: on CUDA
+// from the call that notices it, which may be a later one. After an error the communicator is of no more use.
+
+#include <cstdint>
+
+#include "kernels/common/types.h"
+
+namespace koine {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;  ///< 0 .. size() - 1
+  virtual int size() const = 0;
+  virtual Device device() const = 0;
+
+  virtual void all_reduce(DType type, void* values, std::int64_t count, void* stream) = 0;
+  virtual void reduce_scatter(DType type, const void* from, void* to, std::int64_t count, void* stream) = 0;
+  virtual void all_gather(DType type, const void* from, void* to, std::int64_t count, void* stream) = 0;
+  virtual void all_to_all(DType type, const void* from, void* to, std::int64_t count, void* stream) = 0;
+  virtual void broadcast(DType type, void* values, std::int64_t count, int root, void* stream) = 0;
+
+  /// The sum over ranks of a number of the host's. Returns when all have given theirs.
+  virtual std::int64_t sum(std::int64_t value) = 0;
+  /// Returns when all ranks have come here. What is in streams does not count.
+  virtual void barrier() = 0;
+};
+
+/// A run of one process. Sums are what they are a sum of, so nothing is moved but from one memory to another.
+class OneRank : public Communicator {
+ public:
+  explicit OneRank(Device device) : device_(device) {}
+
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  Device device() const override { return device_; }
+
+  void all_reduce(DType, void*, std::int64_t, void*) override {}
+  void reduce_scatter(DType type, const void* from, void* to, std::int64_t count, void* stream) override;
+  void all_gather(DType type, const void* from, void* to, std::int64_t count, void* stream) override;
+  void all_to_all(DType type, const void* from, void* to, std::int64_t count, void* stream) override;
+  void broadcast(DType type, void* values, std::int64_t count, int root, void* stream) override;
+  std::int64_t sum(std::int64_t value) override { return value; }
+  void barrier() override {}
+
+ private:
+  void copy(DType type, const void* from, void* to, std::int64_t count, void* stream) const;
+
+  Device device_;
+};
+
+}  // namespace koine

@@ -1,0 +1,79 @@
+#pragma once
+
+// The gradients of a step on their way to the other ranks, bucket by bucket, while backward still runs.
+//
+// Parameters, and so their gradients, lie in memory in reverse order of execution (parameter_table.h): backward completes
+// them from the front. What it has completed is one number, and a bucket is a run of neighbouring parameters that leaves
+// when that number has passed it. A table that several parts of a model read (word embeddings under a tied head) lies where
+// its last gradient comes from, at the end, and leaves last.
+//
+// Recorded steps. A training batch's work may be one CUDA graph. Its places of completion are events that are recorded
+// within the graph: each launch marks them anew, and streams outside wait for them. So a step stays one launch, whatever the
+// number of blocks, and what follows a mark (which communicator, which buckets, or none at all in all but the last batch of
+// a step) is decided at each step by the host and is no part of the recording. A graph for each block would cost a launch
+// each; recording the communication itself would need a recording for each way of using it, and a communicator that can be
+// recorded.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "engine/parameters/parameter_store.h"
+#include "engine/parameters/parameter_table.h"
+#include "engine/ranks/communicator.h"
+#include "kernels/cuda/runtime.h"
+
+namespace koine {
+
+/// Told by a model, in order, how far its gradients are: those of the first `parameters` of its table are final. On the CPU
+/// they are so now, and `passed` is null; on a device when `passed` is. The last call says all of them.
+using GradientReady = std::function<void(int parameters, const cuda::Event* passed)>;
+
+/// Parameters first .. last - 1 of a table, elements begin .. end - 1 of its flat buffers.
+struct GradientBucket {
+  int first = 0;
+  int last = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+
+  std::int64_t count() const { return end - begin; }
+};
+
+/// Elements a bucket should have: 25 MiB of fp32, as PyTorch's DistributedDataParallel (bucket_cap_mb).
+inline constexpr std::int64_t kBucketElements = (std::int64_t{25} << 20) / 4;
+
+/// Cuts a table into buckets, in order, every element of the flat buffers in one of them. A parameter is never split: a
+/// bucket ends with the first parameter by which it has the wished number of elements or more; the last one may have fewer.
+std::vector<GradientBucket> plan_buckets(const ParameterTable& table, std::int64_t wished_elements);
+
+/// Sums the gradients of a store over the ranks.
+class GradientExchange {
+ public:
+  /// Both outlive it.
+  GradientExchange(ParameterStore& store, Communicator& communicator, std::int64_t bucket_elements = kBucketElements);
+
+  const std::vector<GradientBucket>& buckets() const { return buckets_; }
+
+  /// To be called once a step, for its last batch: what it returns is for the model, and valid until finish().
+  GradientReady start();
+  /// Behind that batch: what has not left yet leaves (all of it where a step had no batch), and what is put into
+  /// context.stream after this sees the sums. Does not wait for a device.
+  void finish(const Context& context);
+
+ private:
+  void send(const GradientBucket& bucket);
+
+  ParameterStore& store_;
+  Communicator& communicator_;
+  std::vector<GradientBucket> buckets_;
+  std::size_t next_ = 0;  ///< the bucket that leaves next
+  struct OnDevice {
+    cuda::Stream stream;  ///< of the communication
+    cuda::Event computed;
+    cuda::Event summed;
+  };
+  std::unique_ptr<OnDevice> on_device_;  ///< null on the CPU
+};
+
+}  // namespace koine

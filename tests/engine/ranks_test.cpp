@@ -1,0 +1,202 @@
+// Buckets of gradients, the communicator of one rank, and the training loop through both.
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "engine/ranks/communicator.h"
+#include "engine/ranks/gradient_buckets.h"
+#include "engine/training/trainer.h"
+#include "kernels/common/buffer.h"
+#include "kernels/common/check.h"
+#include "kernels/random/random.h"
+#include "tests/engine/bag_model.h"
+#include "tests/engine/recording_communicator.h"
+
+namespace koine {
+namespace {
+
+ParameterTable random_table(RandomStream& random) {
+  ParameterTable table;
+  const std::int64_t parameters = 1 + random.below(40);
+  for (std::int64_t i = 0; i < parameters; ++i) {
+    const std::int64_t rows = random.below(8) == 0 ? 1 + random.below(500) : 1 + random.below(20);
+    table.add({"p" + std::to_string(i), {rows, 1 + random.below(30)}});
+  }
+  return table;
+}
+
+TEST(GradientBuckets, HoldEveryElementOnceInOrderAndSplitNoParameter) {
+  RandomStream random(7, 1);
+  for (int round = 0; round < 200; ++round) {
+    const ParameterTable table = random_table(random);
+    const std::int64_t wish = 1 + random.below(round % 2 == 0 ? 300 : 20000);
+    const std::vector<GradientBucket> buckets = plan_buckets(table, wish);
+    int parameter = 0;
+    std::int64_t element = 0;
+    for (const GradientBucket& bucket : buckets) {
+      ASSERT_EQ(bucket.first, parameter);
+      ASSERT_EQ(bucket.begin, element);
+      ASSERT_LT(bucket.first, bucket.last);
+      ASSERT_EQ(bucket.begin, table[bucket.first].offset);
+      const ParameterSpec& last = table[bucket.last - 1];
+      ASSERT_LE(last.offset + last.count(), bucket.end);
+      // As small as the wish allows: without its last parameter it would be too small.
+      ASSERT_TRUE(bucket.count() >= wish || bucket.last == table.size());
+      ASSERT_LT(last.offset - bucket.begin, wish);
+      parameter = bucket.last;
+      element = bucket.end;
+    }
+    EXPECT_EQ(parameter, table.size());
+    EXPECT_EQ(element, table.elements());
+  }
+}
+
+TEST(GradientBuckets, OfNothingAreNoneAndOfNoSizeAreRefused) {
+  EXPECT_TRUE(plan_buckets(ParameterTable(), 10).empty());
+  EXPECT_THROW(plan_buckets(ParameterTable(), 0), Error);
+}
+
+class OneRankOn : public ::testing::TestWithParam<Device> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == Device::kCuda && cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  }
+};
+
+TEST_P(OneRankOn, MovesNothingInPlaceAndCopiesBetweenMemories) {
+  const std::vector<float> values = {1, 2, 3, 4};
+  Buffer from(GetParam(), "from", 16);
+  from.write(values.data(), 16);
+  const auto holds = [&](const Buffer& buffer) {
+    std::vector<float> found(4);
+    buffer.read(found.data(), 16);
+    return found == values;
+  };
+  OneRank alone(GetParam());
+  Communicator& ranks = alone;
+  EXPECT_EQ(ranks.rank(), 0);
+  EXPECT_EQ(ranks.size(), 1);
+  EXPECT_EQ(ranks.sum(17), 17);
+  ranks.barrier();
+  const std::int64_t copies = cuda::trace().copies;
+  ranks.all_reduce(DType::kFloat32, from.data(), 4, nullptr);
+  ranks.broadcast(DType::kFloat32, from.data(), 4, 0, nullptr);
+  ranks.reduce_scatter(DType::kFloat32, from.data(), from.data(), 4, nullptr);
+  ranks.all_gather(DType::kFloat32, from.data(), from.data(), 4, nullptr);
+  EXPECT_EQ(cuda::trace().copies, copies);
+  EXPECT_TRUE(holds(from));
+  EXPECT_THROW(ranks.broadcast(DType::kFloat32, from.data(), 4, 1, nullptr), Error);
+  using Move = void (Communicator::*)(DType, const void*, void*, std::int64_t, void*);
+  for (const Move move : {&Communicator::reduce_scatter, &Communicator::all_gather, &Communicator::all_to_all}) {
+    const Buffer to = Buffer::zeroed(GetParam(), "to", 16);
+    (ranks.*move)(DType::kFloat32, from.data(), to.data(), 4, nullptr);
+    EXPECT_TRUE(holds(to));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, OneRankOn, ::testing::Values(Device::kCpu, Device::kCuda),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
+
+TEST(GradientExchange, SendsABucketWhenItsLastParameterIsComplete) {
+  ParameterTable table;
+  for (const char* name : {"a", "b", "c", "d", "e"}) table.add({name, {64}});
+  ParameterStore store(table, DType::kFloat32, true);
+  RecordingCommunicator ranks(Device::kCpu);
+  GradientExchange exchange(store, ranks, 128);  // a b, c d, e
+  ASSERT_EQ(exchange.buckets().size(), 3u);
+  const Context context;
+  for (int step = 0; step < 2; ++step) {
+    ranks.arrivals.clear();
+    const GradientReady ready = exchange.start();
+    const std::vector<std::pair<int, std::size_t>> sent_behind = {{1, 0}, {2, 1}, {3, 1}, {4, 2}};
+    for (const auto& [parameters, sent] : sent_behind) {
+      ready(parameters, nullptr);
+      EXPECT_EQ(ranks.arrivals.size(), sent) << parameters;
+    }
+    exchange.finish(context);
+    ASSERT_EQ(ranks.arrivals.size(), 3u);
+    for (std::size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(ranks.arrivals[i].place, store.gradient(static_cast<int>(2 * i)));
+      EXPECT_EQ(ranks.arrivals[i].count, i < 2 ? 128 : 64);
+      EXPECT_EQ(ranks.arrivals[i].type, DType::kFloat32);
+    }
+  }
+  ranks.arrivals.clear();
+  exchange.finish(context);  // a step without a batch: the other ranks wait for its zeros
+  EXPECT_EQ(ranks.arrivals.size(), 3u);
+}
+
+TEST(GradientExchange, RefusesACommunicatorOfAnotherDevice) {
+  ParameterTable table;
+  table.add({"a", {64}});
+  ParameterStore store(table, DType::kFloat32, true);
+  OneRank elsewhere(Device::kCuda);
+  EXPECT_THROW(GradientExchange(store, elsewhere), Error);
+}
+
+// --- the training loop --------------------------------------------------------------------------------------------------
+
+struct Recorder : TrainingObserver {
+  std::vector<Step> steps;
+  void on_step(const Step& step) override { steps.push_back(step); }
+  void on_evaluation(std::int64_t, const std::map<std::string, double>&, bool) override {}
+  void on_message(const std::string&) override {}
+};
+
+TrainingRun run_of(BagModel& model, Recorder& recorder, Communicator* ranks) {
+  static const Dataset data = bag_dataset(60);
+  TrainingRun run;
+  run.model = &model;
+  TrainingTask task;
+  task.name = "bags";
+  task.train = &data;
+  run.tasks = {task};
+  run.settings.learning_rate = 2e-2;
+  run.settings.per_device_train_batch_size = 16;
+  run.settings.max_tokens_per_batch = 64;
+  run.settings.max_steps = 12;
+  run.settings.load_best_model_at_end = false;
+  run.observers = {&recorder};
+  run.communicator = ranks;
+  return run;
+}
+
+// Each of two ranks with the same examples adds half of their mean: halving and doubling round nothing.
+TEST(Train, OverTwoRanksThatHoldTheSameIsOverOne) {
+  BagModel one, two;
+  one.sparse = two.sparse = false;
+  Recorder first, second;
+  TwinCommunicator twins;
+  train(run_of(one, first, nullptr));
+  train(run_of(two, second, &twins));
+  ASSERT_EQ(first.steps.size(), second.steps.size());
+  for (std::size_t i = 0; i < first.steps.size(); ++i) {
+    EXPECT_EQ(first.steps[i].loss, second.steps[i].loss) << "step " << i + 1;
+    EXPECT_EQ(first.steps[i].gradient_norm, second.steps[i].gradient_norm) << "step " << i + 1;
+  }
+  EXPECT_TRUE(same_bits(one.parameters().master(0), two.parameters().master(0), one.parameters().table().elements()));
+}
+
+// Every step: the gradients, all of them and in order, then the loss.
+TEST(Train, SendsGradientsAndLossOfEveryStep) {
+  BagModel model;
+  Recorder recorder;
+  RecordingCommunicator ranks(Device::kCpu);
+  train(run_of(model, recorder, &ranks));
+  const std::vector<GradientBucket> buckets = plan_buckets(model.parameters().table(), kBucketElements);
+  const std::size_t of_a_step = buckets.size() + 1;
+  ASSERT_EQ(ranks.arrivals.size(), 12 * of_a_step);
+  for (std::size_t i = 0; i < ranks.arrivals.size(); ++i) {
+    const std::size_t place = i % of_a_step;
+    const bool loss = place == buckets.size();
+    const void* expected =
+        loss ? static_cast<const void*>(model.loss_sum()) : model.parameters().gradient(buckets[place].first);
+    EXPECT_EQ(ranks.arrivals[i].place, expected);
+    EXPECT_EQ(ranks.arrivals[i].count, loss ? 1 : buckets[place].count());
+    EXPECT_EQ(ranks.arrivals[i].type, loss ? DType::kFloat64 : DType::kFloat32);
+  }
+}
+
+}  // namespace
+}  // namespace koine
