@@ -68,19 +68,12 @@ std::map<std::string, std::string> Machine::description() const {
 }
 
 void* Machine::allocate(std::size_t bytes) {
-  if (on_device()) {
-    device_blocks_.emplace_back("a benchmark's operand", std::max<std::size_t>(bytes, 1));
-    return device_blocks_.back().data();
-  }
-  host_blocks_.emplace_back(bytes + StackMemory::kAlignment);
-  const auto address = reinterpret_cast<std::uintptr_t>(host_blocks_.back().data());
-  return host_blocks_.back().data() + (StackMemory::kAlignment - address % StackMemory::kAlignment);
+  return blocks_.emplace_back(context_.device, "a benchmark's operand", std::max<std::size_t>(bytes, 1)).data();
 }
 
 void Machine::clear() {
   wait();
-  device_blocks_.clear();
-  host_blocks_.clear();
+  blocks_.clear();
 }
 
 void Machine::copy_to(void* machine, const void* host, std::size_t bytes) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/common/buffer.h"
 #include "kernels/common/registry.h"
 #include "kernels/cuda/runtime.h"
 
@@ -51,8 +52,7 @@ class Machine {
   std::unique_ptr<cuda::Stream> stream_;
   std::unique_ptr<cuda::Event> begin_;
   std::unique_ptr<cuda::Event> end_;
-  std::vector<cuda::DeviceMemory> device_blocks_;
-  std::vector<std::vector<char>> host_blocks_;
+  std::vector<Buffer> blocks_;
   cuda::DeviceMemory flush_from_;
   cuda::DeviceMemory flush_to_;
 };

@@ -4,11 +4,6 @@
 
 namespace koine {
 
-std::string place_name(const Execution& execution) {
-  if (execution.device == Device::kCpu) return name_of(execution.device);
-  return concatenate(name_of(execution.device), ":", execution.device_index);
-}
-
 int architecture_of(const Execution& execution) {
   if (execution.device == Device::kCpu) return 0;
   if (execution.device_index >= cuda::device_count()) return kPlannedArchitecture;

@@ -18,15 +18,12 @@ struct Execution {
   Device device = Device::kCpu;
   int device_index = 0;               ///< of CUDA's devices
   DType precision = DType::kFloat32;  ///< kFloat32, or kBFloat16 for mixed mode
-  ForcedVariants forced_variants;
+  ForcedVariants forced_variants = {};
   Communicator* communicator = nullptr;  ///< of the ranks this process is one of; null: it is alone. Not owned
 };
 
 /// Architecture that plans of memory for a device that is not there assume (Hopper).
 inline constexpr int kPlannedArchitecture = 90;
-
-/// "cpu", "cuda:1".
-std::string place_name(const Execution& execution);
 
 /// Compute capability times ten of the device; kPlannedArchitecture where it is not there; 0 on the CPU.
 int architecture_of(const Execution& execution);

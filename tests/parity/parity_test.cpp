@@ -27,11 +27,6 @@ namespace fs = std::filesystem;
 
 constexpr int kSteps = 20;
 
-struct Mode {
-  Device device = Device::kCpu;
-  DType precision = DType::kFloat32;
-};
-
 /// What may differ, as relative norms ||koine - reference|| / ||reference||.
 struct Bounds {
   double hidden;  ///< each hidden state
@@ -83,7 +78,7 @@ class Fixture {
   explicit Fixture(const fs::path& folder)
       : folder_(folder), file_(folder / "fixture.safetensors"), kind_(head_kind(file_.metadata().at("head"))) {}
 
-  std::unique_ptr<Model> model(const Mode& mode) const {
+  std::unique_ptr<Model> model(const Execution& execution) const {
     HeadSpec head;
     head.kind = kind_;
     const ModelWeights weights(folder_);
@@ -103,15 +98,14 @@ class Fixture {
         break;
     }
     ModelOptions options;
-    options.execution.device = mode.device;
-    options.execution.precision = mode.precision;
+    options.execution = execution;
     options.training = true;
     options.heads = {head};
     LoadReport report;
     std::unique_ptr<Model> model = load_xlmr(folder_, options, &report);
     EXPECT_TRUE(report.fresh.empty()) << folder_ << " lacks " << report.fresh.front();
     EXPECT_TRUE(report.unused.empty()) << folder_ << " has no use for " << report.unused.front();
-    model->reserve(mode.device == Device::kCpu ? 4096 : 512, true);
+    model->reserve(execution.device == Device::kCpu ? 4096 : 512, true);
     return model;
   }
 
@@ -225,8 +219,9 @@ std::int64_t layers_of(const Fixture& fixture) {
   return layers;
 }
 
-void compare_forward_and_gradients(const Fixture& fixture, const Mode& mode, const Bounds& bounds, Report& report) {
-  const std::unique_ptr<Model> model = fixture.model(mode);
+void compare_forward_and_gradients(const Fixture& fixture, const Execution& execution, const Bounds& bounds,
+                                   Report& report) {
+  const std::unique_ptr<Model> model = fixture.model(execution);
   const PackedBatch batch = fixture.batch(0);
   for (std::int64_t layer = 0; layer <= layers_of(fixture); ++layer) {
     const std::string name = "hidden." + std::to_string(layer);
@@ -281,8 +276,8 @@ TrainingSettings fixture_settings() {
   return settings;
 }
 
-void compare_training(const Fixture& fixture, const Mode& mode, const Bounds& bounds, Report& report) {
-  const std::unique_ptr<Model> model = fixture.model(mode);
+void compare_training(const Fixture& fixture, const Execution& execution, const Bounds& bounds, Report& report) {
+  const std::unique_ptr<Model> model = fixture.model(execution);
   ParameterStore& store = model->parameters();
   const TrainingSettings settings = fixture_settings();
   Optimizer optimizer(store, settings, model->word_gradient_is_sparse());
@@ -322,10 +317,11 @@ void compare_training(const Fixture& fixture, const Mode& mode, const Bounds& bo
 }
 
 template <class Compare>
-void for_fixtures(const std::vector<fs::path>& folders, const Mode& mode, const char* title, const Compare& compare) {
+void for_fixtures(const std::vector<fs::path>& folders, const Execution& execution, const char* title,
+                  const Compare& compare) {
   Report report;
-  const Bounds& bounds = mode.precision == DType::kFloat32 ? kFloat32Bounds : kMixedBounds;
-  for (const fs::path& folder : folders) compare(Fixture(folder), mode, bounds, report);
+  const Bounds& bounds = execution.precision == DType::kFloat32 ? kFloat32Bounds : kMixedBounds;
+  for (const fs::path& folder : folders) compare(Fixture(folder), execution, bounds, report);
   std::printf("%s: %zu fixtures\n", title, folders.size());
   report.print(title);
 }
@@ -334,7 +330,7 @@ template <class Compare>
 void for_all_fixtures(DType precision, const char* title, const Compare& compare) {
   const std::vector<fs::path> folders = fixture_folders();
   ASSERT_GE(folders.size(), 12u) << "the project's own fixtures: two families, six heads";
-  for_fixtures(folders, {Device::kCpu, precision}, title, compare);
+  for_fixtures(folders, {.device = Device::kCpu, .precision = precision}, title, compare);
 }
 
 class DeviceParity : public testing::Test {
@@ -362,18 +358,20 @@ TEST(Parity, ForwardAndGradientsInMixedPrecision) {
 TEST(Parity, TrainingInMixedPrecision) { for_all_fixtures(DType::kBFloat16, "mixed", compare_training); }
 
 TEST_F(DeviceParity, ForwardAndGradientsInFloat32) {
-  for_fixtures(folders({"choice", "masked_lm", "sequence_pooled", "span", "token"}), {Device::kCuda, DType::kFloat32},
-               "fp32 on a device", compare_forward_and_gradients);
+  for_fixtures(folders({"choice", "masked_lm", "sequence_pooled", "span", "token"}),
+               {.device = Device::kCuda, .precision = DType::kFloat32}, "fp32 on a device", compare_forward_and_gradients);
 }
 TEST_F(DeviceParity, ForwardAndGradientsInMixedPrecision) {
-  for_fixtures(folders({"masked_lm", "sequence"}), {Device::kCuda, DType::kBFloat16}, "mixed on a device",
-               compare_forward_and_gradients);
+  for_fixtures(folders({"masked_lm", "sequence"}), {.device = Device::kCuda, .precision = DType::kBFloat16},
+               "mixed on a device", compare_forward_and_gradients);
 }
 TEST_F(DeviceParity, TrainingInFloat32) {
-  for_fixtures(folders({"sequence"}), {Device::kCuda, DType::kFloat32}, "fp32 on a device", compare_training);
+  for_fixtures(folders({"sequence"}), {.device = Device::kCuda, .precision = DType::kFloat32}, "fp32 on a device",
+               compare_training);
 }
 TEST_F(DeviceParity, TrainingInMixedPrecision) {
-  for_fixtures(folders({"sequence"}), {Device::kCuda, DType::kBFloat16}, "mixed on a device", compare_training);
+  for_fixtures(folders({"sequence"}), {.device = Device::kCuda, .precision = DType::kBFloat16}, "mixed on a device",
+               compare_training);
 }
 
 }  // namespace
