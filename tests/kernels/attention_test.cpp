@@ -9,7 +9,9 @@
 namespace koine::testing {
 namespace {
 
-std::vector<std::int32_t> cumulative(const std::vector<std::int64_t>& lengths) {
+using Lengths = std::vector<std::int64_t>;
+
+std::vector<std::int32_t> cumulative(const Lengths& lengths) {
   std::vector<std::int32_t> result = {0};
   for (const std::int64_t length : lengths) result.push_back(result.back() + static_cast<std::int32_t>(length));
   return result;
@@ -24,15 +26,14 @@ struct Batch {
   AttentionShape shape;
 
   // Self-attention over thirds of one fused product.
-  Batch(const std::vector<std::int64_t>& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0)
+  Batch(const Lengths& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0)
       : cumulative_lengths(cumulative(lengths)) {
     describe(lengths.size(), heads, head_size, rate);
     shape.queries = side(cumulative_lengths, 3 * hidden());
     shape.keys = shape.queries;
   }
   // Queries of their own, keys and values halves of one fused product.
-  Batch(const std::vector<std::int64_t>& queries, const std::vector<std::int64_t>& keys, std::int64_t heads,
-        std::int64_t head_size, float rate = 0)
+  Batch(const Lengths& queries, const Lengths& keys, std::int64_t heads, std::int64_t head_size, float rate = 0)
       : cumulative_lengths(cumulative(queries)), key_cumulative_lengths(cumulative(keys)) {
     describe(queries.size(), heads, head_size, rate);
     shape.queries = side(cumulative_lengths, hidden());
@@ -331,17 +332,17 @@ TEST(Attention, RelativeBiasWithoutItsGradient) {
   check_variants(backward);
 }
 
-// Queries of 0, and a bias of 200 for the key two behind, which has a bucket of its own: every query has that key's value,
+// Queries of 0, and a bias of 200 for the key two ahead, which has a bucket of its own: every query has that key's value,
 // or, where there is none, the mean of its sequence's values.
 TEST(Attention, RelativeBiasIsOfKeyMinusQuery) {
   Batch batch({6, 4}, 1, 2);
   batch.with_relative_bias(32, 128, true);
   batch.relative_bias.assign(32, 0);
-  batch.relative_bias[2] = 200;
+  batch.relative_bias[16 + 2] = 200;
   std::vector<double> qkv(60, 0);
   for (std::int64_t token = 0; token < 10; ++token)
     qkv[static_cast<std::size_t>(token * 6 + 4)] = static_cast<double>(token);
-  Case<AttentionForwardArguments> forward = forward_case("two behind", batch, std::move(qkv));
+  Case<AttentionForwardArguments> forward = forward_case("two ahead", batch, std::move(qkv));
   check_variants(forward);
   const Outcome outcome = reference_in_double(forward);
   const std::vector<double> expected = {2, 3, 4, 5, 2.5, 2.5, 8, 9, 7.5, 7.5};
@@ -401,14 +402,14 @@ std::vector<double> cut_rows(const std::vector<double>& values, std::int64_t fir
 // of as many keys it is the last of them.
 TEST(Attention, ACausalQuerySeesItsPrefix) {
   constexpr std::int64_t kLength = 9, kHidden = 6;
-  Batch sequence({kLength}, {kLength}, 2, 3);
+  Batch sequence(Lengths{kLength}, Lengths{kLength}, 2, 3);
   sequence.causal().with_relative_bias(8, 20, false);
   const std::vector<double> values = random_values(sequence.qkv_count());
   const std::vector<double> keys = cut_rows(values, kLength, 2 * kLength, kHidden);
   const Outcome whole = reference_in_double(forward_case("whole", sequence, values));
   for (const bool masked : {false, true}) {
     for (std::int64_t i = 0; i < kLength; ++i) {
-      Batch prefix({1}, {i + 1}, 2, 3);
+      Batch prefix(Lengths{1}, Lengths{i + 1}, 2, 3);
       prefix.with_relative_bias(8, 20, false);
       if (masked) prefix.causal();
       std::vector<double> some = cut_rows(values, i, 1, kHidden);
