@@ -1,12 +1,13 @@
 #pragma once
 
-// Memory of the CPU or of a CUDA device, with a name for messages: one owner for both.
+// Memory of the CPU or of a CUDA device, with a name for messages: one owner for both. What it does on a device is written
+// above, over the device's runtime: kernels/cuda/buffer.cpp.
 
 #include <cstddef>
+#include <memory>
 #include <string>
 
 #include "kernels/common/types.h"
-#include "kernels/cuda/runtime.h"
 
 namespace koine {
 
@@ -51,7 +52,7 @@ class Buffer {
   std::string name_;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
-  cuda::DeviceMemory on_device_;
+  std::shared_ptr<void> on_device_;  ///< the owner of data_ there
 };
 
 }  // namespace koine

@@ -7,6 +7,7 @@
 
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
 
 namespace koine {
 namespace {
@@ -20,8 +21,9 @@ Buffer::Buffer(Device device, std::string name, std::size_t bytes) : device_(dev
   if (bytes == 0) return;
   if (device == Device::kCuda) {
     device_index_ = cuda::current_device();
-    on_device_ = cuda::DeviceMemory(name_, bytes);
-    data_ = on_device_.data();
+    const auto memory = std::make_shared<cuda::DeviceMemory>(name_, bytes);
+    data_ = memory->data();
+    on_device_ = memory;
     return;
   }
   void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
