@@ -6,7 +6,8 @@ namespace koine {
 
 BatchView host_view(const PackedBatch& batch, const std::vector<std::int32_t>& zero_positions) {
   check(std::ssize(zero_positions) >= batch.sequences, "too few zeros for ", batch.sequences, " sequences");
-  check(batch.head_kind != HeadKind::kMaskedLm || std::ssize(batch.counted_tokens) == batch.counted_labels,
+  check(facts_of(batch.head_kind).logits != LogitsPlace::kCountedToken ||
+            std::ssize(batch.counted_tokens) == batch.counted_labels,
         "labels of a masked batch were changed and not recounted");
   BatchView view;
   view.tokens = batch.tokens;

@@ -41,29 +41,15 @@ CommonSize size_to_pad_to(const PackedBatch& batch, std::int64_t maximum_tokens,
   }
 }
 
-void pad_labels(PackedBatch& batch, std::int64_t old_tokens, std::int64_t old_sequences) {
+void pad_labels(PackedBatch& batch, std::int64_t old_sequences) {
   if (batch.labels.empty()) return;
-  const auto ignored = [&](std::int64_t count) {
-    batch.labels.insert(batch.labels.end(), static_cast<std::size_t>(count), kIgnoredLabel);
-  };
-  const std::int64_t sequences = batch.sequences - old_sequences;
-  switch (batch.head_kind) {
-    case HeadKind::kSequence:
-    case HeadKind::kSequencePooled:
-      ignored(sequences);
-      break;
-    case HeadKind::kChoice:
-      ignored(sequences / batch.group);
-      break;
-    case HeadKind::kToken:
-    case HeadKind::kMaskedLm:
-      ignored(batch.tokens - old_tokens);
-      break;
-    case HeadKind::kSpan:
-      batch.labels.insert(batch.labels.begin() + old_sequences, static_cast<std::size_t>(sequences), kIgnoredLabel);
-      ignored(sequences);
-      break;
+  const HeadFacts& head = facts_of(batch.head_kind);
+  if (head.labels == LabelPlace::kSpan) {  // all starts, then all ends
+    batch.labels.insert(batch.labels.begin() + old_sequences, static_cast<std::size_t>(batch.sequences - old_sequences),
+                        kIgnoredLabel);
   }
+  batch.labels.resize(static_cast<std::size_t>(head.labels_of_batch(batch.tokens, batch.sequences, batch.group)),
+                      kIgnoredLabel);
 }
 
 /// Groups that hold nothing, so that the number of groups is as common as that of tokens.
@@ -123,10 +109,10 @@ class Packer {
 }  // namespace
 
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length) {
-  if (batch.head_kind == HeadKind::kMaskedLm || batch.tokens > maximum_tokens) return;
+  const bool varies = facts_of(batch.head_kind).logits == LogitsPlace::kCountedToken;
+  if (varies || batch.tokens > maximum_tokens) return;
   const std::int64_t longest = std::min(common_size(batch.maximum_length, kTokenStep), maximum_length);
   const CommonSize size = size_to_pad_to(batch, maximum_tokens, longest);
-  const std::int64_t old_tokens = batch.tokens;
   const std::int64_t old_sequences = batch.sequences;
   const std::int64_t added = size.sequences - old_sequences;
   for (std::int64_t i = 0; i < added; ++i) {
@@ -141,7 +127,7 @@ void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t ma
     batch.sequences += 1;
     batch.cumulative_lengths.push_back(static_cast<std::int32_t>(batch.tokens));
   }
-  pad_labels(batch, old_tokens, old_sequences);
+  pad_labels(batch, old_sequences);
   pad_order(batch.by_id, batch.tokens);
   batch.maximum_length = std::min(longest, batch.tokens);
   pad_order(batch.by_position, batch.maximum_length);

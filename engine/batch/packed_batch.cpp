@@ -29,23 +29,6 @@ PackedBatch::Order order_by(const std::vector<std::int32_t>& keys) {
   return order;
 }
 
-/// Labels a sequence of `head` must have when it is labelled at all; 0 for kMaskedLm in an epoch not yet masked.
-std::size_t labels_of(const Example& example, HeadKind head, bool first_of_group) {
-  switch (head) {
-    case HeadKind::kSequence:
-    case HeadKind::kSequencePooled:
-      return 1;
-    case HeadKind::kToken:
-    case HeadKind::kMaskedLm:
-      return example.ids.size();
-    case HeadKind::kSpan:
-      return 2;
-    case HeadKind::kChoice:
-      return first_of_group ? 1 : 0;
-  }
-  return 0;
-}
-
 void add_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, std::uint32_t number) {
   check(!ids.empty(), "sequence ", number, " to be packed is empty");
   check(batch.tokens + static_cast<std::int64_t>(ids.size()) <= std::numeric_limits<std::int32_t>::max(),
@@ -75,19 +58,20 @@ void add_labels(PackedBatch& batch, std::span<const Example* const> examples) {
   const bool labelled =
       std::any_of(examples.begin(), examples.end(), [](const Example* example) { return !example->labels.empty(); });
   if (!labelled) return;
+  const HeadFacts& head = facts_of(batch.head_kind);
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const Example& example = *examples[i];
-    const std::size_t expected = labels_of(example, batch.head_kind, i % static_cast<std::size_t>(batch.group) == 0);
-    check(example.labels.size() == expected, "sequence ", example.number, " has ", example.labels.size(),
+    const std::int64_t expected = head.labels_of(std::ssize(example.ids), i % static_cast<std::size_t>(batch.group) == 0);
+    check(std::ssize(example.labels) == expected, "sequence ", example.number, " has ", example.labels.size(),
           " labels where its head wants ", expected);
-    if (batch.head_kind == HeadKind::kSpan) {
+    if (head.labels == LabelPlace::kSpan) {
       check_span(example);
       batch.labels.push_back(example.labels[0]);
     } else {
       batch.labels.insert(batch.labels.end(), example.labels.begin(), example.labels.end());
     }
   }
-  if (batch.head_kind == HeadKind::kSpan) {
+  if (head.labels == LabelPlace::kSpan) {
     for (const Example* example : examples) batch.labels.push_back(example->labels[1]);
   }
 }
@@ -106,12 +90,12 @@ void rebuild_orders(PackedBatch& batch) {
 
 void recount_labels(PackedBatch& batch) {
   const auto counts = [](std::int32_t label) { return label != kIgnoredLabel; };
-  batch.counted_labels = batch.head_kind == HeadKind::kSpan
-                             ? (batch.labels.empty() ? 0 : batch.sequences)
-                             : std::count_if(batch.labels.begin(), batch.labels.end(), counts);
+  const HeadFacts& head = facts_of(batch.head_kind);
+  batch.counted_labels = head.labels == LabelPlace::kSpan ? (batch.labels.empty() ? 0 : batch.sequences)
+                                                          : std::count_if(batch.labels.begin(), batch.labels.end(), counts);
   batch.counted_tokens.clear();
   batch.counted_token_labels.clear();
-  if (batch.head_kind != HeadKind::kMaskedLm) return;
+  if (head.logits != LogitsPlace::kCountedToken) return;
   for (std::size_t token = 0; token < batch.labels.size(); ++token) {
     if (!counts(batch.labels[token])) continue;
     batch.counted_tokens.push_back(static_cast<std::int32_t>(token));

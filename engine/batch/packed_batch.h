@@ -7,18 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/batch/heads.h"
 #include "kernels/embedding/embedding.h"
 
 namespace koine {
-
-/// What a head reads and what its labels are.
-///   kMaskedLm        logits over the vocabulary at the counted tokens; labels per token, kIgnoredLabel elsewhere
-///   kSequence        classifier on the raw first token (transformers' RobertaClassificationHead); one label per sequence
-///   kSequencePooled  the same classifier on the pooler's output (jiant); one label per sequence
-///   kToken           classifier on every token; labels per token, kIgnoredLabel where not counted
-///   kSpan            start and end logits per token; labels start and end token index within the sequence
-///   kChoice          one score per sequence, softmax over the consecutive sequences of an example; labels one per example
-enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice };
 
 /// One model input: a sequence of ids with its special tokens, and its label(s) as the head wants them.
 struct Example {

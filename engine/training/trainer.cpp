@@ -24,7 +24,7 @@ std::int64_t groups_per_step(const TrainingSettings& settings) {
   return settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
 }
 
-bool reads_sequence(HeadKind kind) { return kind == HeadKind::kSequence || kind == HeadKind::kSequencePooled; }
+bool reads_sequence(HeadKind kind) { return facts_of(kind).labels == LabelPlace::kSequence; }
 
 // --- what is refused before anything runs
 // ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ struct ChoiceForward {
 ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
   const std::int64_t rows = input.batch.sequences;
   ChoiceForward state;
-  state.vectors = sentence_vectors(input, head, true);
+  state.vectors = sentence_vectors(input, head);
   state.dropped = head_dropout_forward(input, state.vectors.output, rows, false, 0);
   state.scores = input.stack.allocate_elements("scores", logits_type(input.type), rows);
   linear_forward(input.context, head.output,
@@ -50,7 +50,7 @@ void choice_head_loss(const HeadInput& input, const HeadParameters& head, double
                      .d_output = as_model_type(input, state.scores, rows),
                      .d_input = d_vectors});
     head_dropout_backward(input, d_vectors, rows, false, 0);
-    sentence_vectors_backward(input, head, true, state.vectors, d_vectors, d_hidden);
+    sentence_vectors_backward(input, head, state.vectors, d_vectors, d_hidden);
   }
   add_losses(input, losses, examples, loss);
 }

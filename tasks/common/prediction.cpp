@@ -48,8 +48,9 @@ PassCounts for_each_batch(Model& model, const Dataset& dataset, const Evaluation
 Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
   Predictions result;
   result.logits.resize(dataset.examples.size());
-  const bool per_token = dataset.head == HeadKind::kToken || dataset.head == HeadKind::kSpan;
-  check(per_token || dataset.head != HeadKind::kMaskedLm, "masked-language logits are not kept: their loss is what counts");
+  const LogitsPlace place = facts_of(dataset.head).logits;
+  const bool per_token = place == LogitsPlace::kToken;
+  check(place != LogitsPlace::kCountedToken, "masked-language logits are not kept: their loss is what counts");
   result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
     const std::vector<float> logits = model.predict(batch);
     const std::int64_t rows = per_token ? batch.tokens : batch.sequences;

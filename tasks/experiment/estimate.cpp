@@ -66,9 +66,9 @@ class Estimator {
     return experiment;
   }
 
-  XlmrConfig model_config() const {
-    if (!experiment_.model.directory.empty()) return read_xlmr_config(experiment_.model.directory / "config.json");
-    XlmrConfig config = experiment_.model.config;
+  ModelConfig model_config() const {
+    if (!experiment_.model.directory.empty()) return read_model_config(experiment_.model.directory);
+    ModelConfig config = experiment_.model.config;
     config.vocab_size = tokenizer_.vocabulary_size();
     return config;
   }
@@ -86,7 +86,7 @@ class Estimator {
     double counted = pass.groups;
     if (dataset.head == HeadKind::kToken) counted = pass.tokens;
     if (dataset.head == HeadKind::kMaskedLm) counted = pass.tokens * mlm_probability;
-    pass.flops = xlmr_forward_flops(config_, head, lengths, static_cast<std::int64_t>(counted));
+    pass.flops = model_forward_flops(config_, &head, lengths, static_cast<std::int64_t>(counted));
     return pass;
   }
 
@@ -149,7 +149,7 @@ class Estimator {
   TemporaryFolder folder_;
   Experiment experiment_;
   Tokenizer tokenizer_;
-  XlmrConfig config_;
+  ModelConfig config_;
   std::vector<PhaseEstimate> phases_;
   std::map<std::string, std::unique_ptr<TaskData>> training_data_;  ///< kept, as a run keeps it
 };
@@ -224,15 +224,15 @@ ExperimentEstimate estimate_experiment(const Experiment& experiment) {
   return Estimator(experiment).estimate();
 }
 
-XlmrConfig experiment_model_config(const Experiment& experiment) {
-  if (!experiment.model.directory.empty()) return read_xlmr_config(experiment.model.directory / "config.json");
-  XlmrConfig config = experiment.model.config;
+ModelConfig experiment_model_config(const Experiment& experiment) {
+  if (!experiment.model.directory.empty()) return read_model_config(experiment.model.directory);
+  ModelConfig config = experiment.model.config;
   config.vocab_size = experiment.tokenizer.path.empty() ? experiment.tokenizer.pieces + 2
                                                         : Tokenizer(experiment.tokenizer.path).vocabulary_size();
   return config;
 }
 
-std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config,
+std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const ModelConfig& config,
                                              const Execution& execution, const std::vector<PhaseEstimate>& phases) {
   std::vector<MemoryQuestion> questions;
   std::vector<PhaseEstimate> trainings;  // in the order of the questions
@@ -242,10 +242,7 @@ std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const
     MemoryQuestion question{config, {}, execution};
     for (const std::string& name : tasks) {
       const Task& task = find_task(name);
-      std::int32_t classes = static_cast<std::int32_t>(task.labels().size());
-      if (task.head() == HeadKind::kMaskedLm) classes = static_cast<std::int32_t>(config.vocab_size);
-      if (task.head() == HeadKind::kSpan) classes = 2;
-      if (task.head() == HeadKind::kChoice) classes = 1;
+      const std::int32_t classes = facts_of(task.head()).classes(std::ssize(task.labels()), config.vocab_size);
       question.heads.push_back({tasks.size() > 1 ? name : "", task.head(), classes});
     }
     question.tokens = settings.max_tokens_per_batch;
@@ -311,7 +308,7 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   };
   const bool on_cpu = question.execution.device == Device::kCpu;
   if (on_cpu) add("program, libraries, tokenizer, data", question.resident_bytes);
-  const ParameterTable table = xlmr_parameter_table(question.config, question.heads);
+  const ParameterTable table = model_parameter_table(question.config, question.heads);
   for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training)) {
     add(name, static_cast<double>(bytes));
   }
@@ -320,7 +317,7 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   options.execution = question.execution;
   options.training = question.training;
   options.heads = question.heads;
-  const MemoryPlan plan = plan_xlmr_memory(question.config, options, question.tokens);
+  const MemoryPlan plan = plan_model_memory(question.config, options, question.tokens);
   double named = 0;
   for (const auto& [name, bytes] : living_at_peak(plan.activations)) {
     add("activations: " + name, bytes);

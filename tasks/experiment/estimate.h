@@ -33,11 +33,11 @@ struct ExperimentEstimate {
 ExperimentEstimate estimate_experiment(const Experiment& experiment);
 
 /// The configuration of the model an experiment trains, its vocabulary from the tokenizer where it is fresh.
-XlmrConfig experiment_model_config(const Experiment& experiment);
+ModelConfig experiment_model_config(const Experiment& experiment);
 
 /// What is in memory at once.
 struct MemoryQuestion {
-  XlmrConfig config;
+  ModelConfig config;
   std::vector<HeadSpec> heads;
   Execution execution;
   bool training = true;
@@ -49,7 +49,7 @@ struct MemoryQuestion {
 
 /// The trainings of an experiment, each with its heads and batch. A copy of the best weights is kept from the first
 /// evaluation before the last step on: of trainings that `phases` (of estimate_experiment) knows to be shorter, none.
-std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config,
+std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const ModelConfig& config,
                                              const Execution& execution, const std::vector<PhaseEstimate>& phases = {});
 
 struct MemoryLine {

@@ -91,7 +91,7 @@ ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& 
   model.directory = resolve(section.text("directory", ""), base, data);
   model.name = section.text("name", model.directory.empty() ? "fresh" : model.directory.filename().string());
   require_name(section, "name", model.name);
-  XlmrConfig& config = model.config;
+  ModelConfig& config = model.config;
   for (const char* key :
        {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
     require(model.directory.empty() || !section.has(key), section.where(key),
@@ -209,7 +209,7 @@ std::string feature_toml(const FeatureOptions& features) {
 std::string model_toml(const ModelSpec& model) {
   std::string text = "\n[model]\nname = " + toml_text(model.name) + "\n";
   if (!model.directory.empty()) return text + "directory = " + toml_text(model.directory.string()) + "\n";
-  const XlmrConfig& config = model.config;
+  const ModelConfig& config = model.config;
   return text + concatenate("hidden_size = ", config.hidden_size, "\nnum_hidden_layers = ", config.num_hidden_layers,
                             "\nnum_attention_heads = ", config.num_attention_heads,
                             "\nintermediate_size = ", config.intermediate_size,

@@ -68,7 +68,7 @@
 
 #include "engine/training/model.h"
 #include "engine/training/settings.h"
-#include "models/xlmr/config.h"
+#include "models/config.h"
 #include "tasks/common/task.h"
 #include "tasks/demo/demo.h"
 
@@ -89,7 +89,7 @@ struct TokenizerSpec {
 struct ModelSpec {
   std::string name;
   std::filesystem::path directory;  ///< pretrained; empty: fresh from `config` (whose vocab_size is the tokenizer's)
-  XlmrConfig config;
+  ModelConfig config;
 };
 
 struct PretrainingSpec {

@@ -83,7 +83,7 @@ class Runner {
       config_ = experiment.model.config;
       config_.vocab_size = tokenizer_.vocabulary_size();
     } else {
-      config_ = read_xlmr_config(experiment.model.directory / "config.json");
+      config_ = read_model_config(experiment.model.directory);
       require_matching(tokenizer_, config_, experiment.model.directory);
     }
   }
@@ -120,7 +120,7 @@ class Runner {
   const Experiment& experiment_;
   const RunOptions& options_;
   Tokenizer tokenizer_;
-  XlmrConfig config_;
+  ModelConfig config_;
   StartPoint pretrained_;
   std::map<std::pair<std::string, std::uint32_t>, StartPoint> starts_;  ///< of arm and seed
   std::map<std::string, std::unique_ptr<TaskData>> data_;               ///< read once, by task, split, language, options

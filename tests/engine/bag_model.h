@@ -46,7 +46,6 @@ class BagModel : public Model {
   const std::vector<HeadSpec>& heads() const override { return heads_; }
   std::int64_t hidden_size() const override { return kWidth; }
   std::int64_t layers() const override { return 0; }
-  std::int64_t vocabulary_size() const override { return kVocabulary; }
   std::int64_t maximum_length() const override { return kLength; }
   Context& context() override { return context_; }
   void reserve(std::int64_t maximum_tokens, bool) override {
@@ -73,7 +72,6 @@ class BagModel : public Model {
     return tokens * kWidth;
   }
   bool word_gradient_is_sparse() const override { return sparse; }
-  int word_embedding() const override { return store_.table().find("word"); }
   void save(const std::string&) override {}
 
  private:

@@ -18,29 +18,15 @@ PackedBatch batch_of(HeadKind head, const std::vector<std::int64_t>& lengths, st
     example.number = static_cast<std::uint32_t>(7 + i);
     for (std::int64_t t = 0; t < lengths[i]; ++t)
       example.ids.push_back(static_cast<std::int32_t>(3 + (5 * t + static_cast<std::int64_t>(i)) % 40));
-    switch (head) {
-      case HeadKind::kToken:
-      case HeadKind::kMaskedLm:
-        example.labels.assign(example.ids.size(), 2);
-        break;
-      case HeadKind::kSpan:
-        example.labels = {0, static_cast<std::int32_t>(lengths[i] - 1)};
-        break;
-      case HeadKind::kChoice:
-        if (i % static_cast<std::size_t>(group) == 0) example.labels = {1};
-        break;
-      default:
-        example.labels = {1};
-    }
+    const bool first = i % static_cast<std::size_t>(group) == 0;
+    example.labels.assign(static_cast<std::size_t>(facts_of(head).labels_of(lengths[i], first)), 1);
+    if (facts_of(head).labels == LabelPlace::kSpan) example.labels = {0, static_cast<std::int32_t>(lengths[i] - 1)};
     examples.push_back(std::move(example));
   }
   std::vector<const Example*> pointers;
   for (const Example& example : examples) pointers.push_back(&example);
   return pack(pointers, head, group);
 }
-
-const std::vector<HeadKind> kHeads = {HeadKind::kMaskedLm, HeadKind::kSequence, HeadKind::kSequencePooled,
-                                      HeadKind::kToken,    HeadKind::kSpan,     HeadKind::kChoice};
 
 void expect_consistent(const PackedBatch& batch) {
   const auto tokens = static_cast<std::size_t>(batch.tokens);
@@ -64,7 +50,8 @@ void expect_consistent(const PackedBatch& batch) {
 }
 
 TEST(PadToCommonSize, AddsWhatNothingCounts) {
-  for (const HeadKind head : kHeads) {
+  for (const HeadFacts& facts : all_heads()) {
+    const HeadKind head = facts.kind;
     const std::int32_t group = head == HeadKind::kChoice ? 2 : 1;
     for (const std::vector<std::int64_t>& lengths :
          {std::vector<std::int64_t>{1, 1}, {5, 9, 30, 2}, {63, 1}, {64, 64}, std::vector<std::int64_t>(40, 45), {512, 3}}) {

@@ -7,7 +7,7 @@
 #include "engine/training/optimizer.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 #include "tasks/experiment/estimate.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
@@ -275,7 +275,7 @@ TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
   EXPECT_EQ(line(question, "activations: blocks: pre_activation"), 2 * 1200 * 64 * 4);
   MemoryQuestion best = question;
   best.keeps_best = true;
-  const double parameters = static_cast<double>(xlmr_parameter_table(question.config, question.heads).elements()) * 4;
+  const double parameters = static_cast<double>(model_parameter_table(question.config, question.heads).elements()) * 4;
   EXPECT_DOUBLE_EQ(total(best), total(question) + parameters);
   MemoryQuestion prediction = question;
   prediction.training = false;
@@ -304,7 +304,7 @@ TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
     options.execution = question.execution;
     options.training = true;
     options.heads = question.heads;
-    const std::unique_ptr<Model> model = make_xlmr(question.config, options);
+    const std::unique_ptr<Model> model = make_model(question.config, options);
     model->reserve(question.tokens, true);
     TrainingSettings settings;
     settings.max_steps = 100;
@@ -321,7 +321,7 @@ TEST(EstimateMemory, AsksForEveryTraining) {
                                       "[[intermediate]]\nname = \"none\"\n"
                                       "[[intermediate]]\ntasks = [\"mnli\", \"mlm\"]\nmax_tokens_per_batch = 200\n" +
                                       kTarget + "max_tokens_per_batch = 300\n[[target]]\ntask = \"tatoeba\"\n");
-  XlmrConfig config;
+  ModelConfig config;
   config.vocab_size = 77;
   const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, Execution{});
   ASSERT_EQ(questions.size(), 3u) << "the baseline and retrieval train nothing";

@@ -42,7 +42,6 @@ class StubModel : public Model {
   const std::vector<HeadSpec>& heads() const override { return heads_; }
   std::int64_t hidden_size() const override { return hidden; }
   std::int64_t layers() const override { return 12; }
-  std::int64_t vocabulary_size() const override { return 1000; }
   std::int64_t maximum_length() const override { return longest; }
   Context& context() override { return context_; }
   void reserve(std::int64_t, bool) override {}
@@ -72,7 +71,6 @@ class StubModel : public Model {
 
   double forward_flops(const std::vector<std::int64_t>&, int, std::int64_t) const override { return 0; }
   bool word_gradient_is_sparse() const override { return false; }
-  int word_embedding() const override { return 0; }
   void save(const std::string&) override {}
 
  private:

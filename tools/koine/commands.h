@@ -88,7 +88,7 @@ void print(const std::string& text);
 /// "mnli,squad" -> two.
 std::vector<std::string> split_commas(const std::string& text);
 
-/// Classes of a task's head: its labels, 2 of a span head, 1 of a choice head, the vocabulary of a masked-language head.
-std::int32_t classes_of(const Task& task, const XlmrConfig& config);
+/// Classes of a task's head on a model (HeadFacts::classes).
+std::int32_t classes_of(const Task& task, const ModelConfig& config);
 
 }  // namespace koine

@@ -10,7 +10,7 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 #include "tasks/experiment/experiment.h"
 #include "tools/koine/commands.h"
 
@@ -115,7 +115,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
   const std::string extension = fs::path(arguments.output).extension().string();
   require(extension == ".npy" || extension == ".safetensors", "--output ", arguments.output,
           " must end in .npy or .safetensors");
-  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   require(arguments.max_seq_length <= config.maximum_length(), "--max-seq-length is ", arguments.max_seq_length,
           ", but this model reads sequences of at most ", config.maximum_length(), " tokens");
@@ -128,7 +128,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
 
   ModelOptions options;
   options.execution = resolve_execution(common);
-  const std::unique_ptr<Model> model = load_xlmr(arguments.model, options);
+  const std::unique_ptr<Model> model = load_model(arguments.model, options);
   const std::int64_t budget = std::max(arguments.max_tokens_per_batch, maximum);
   const StepPlan plan = plan_prediction(dataset, budget);
   model->reserve(budget, false);

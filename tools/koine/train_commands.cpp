@@ -75,7 +75,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   const bool mlm = task.head() == HeadKind::kMaskedLm;
   const Recipe recipe = training_recipe(named.name());
   const TrainingSettings settings = settings_of(arguments, recipe, common);
-  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   FeatureOptions features = arguments.features;
   features.max_seq_length =
@@ -159,7 +159,7 @@ struct EvaluateArguments {
 };
 
 /// A model saved with other label numbers than the task's would score by chance.
-void require_same_labels(const Task& task, const XlmrConfig& config, const std::string& model) {
+void require_same_labels(const Task& task, const ModelConfig& config, const std::string& model) {
   if (!config.original.contains("id2label") || task.labels().empty()) return;
   const nlohmann::json& there = config.original.at("id2label");
   const std::vector<std::string> labels = task.labels();
@@ -180,7 +180,7 @@ void require_same_labels(const Task& task, const XlmrConfig& config, const std::
 
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
   const Task& task = find_task(arguments.task);
-  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   EvaluationPlan plan;
   plan.task = &task;
@@ -204,7 +204,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
     model_options.heads = {{"", task.head(), classes_of(task, config)}};
   }
   LoadReport report;
-  const std::unique_ptr<Model> model = load_xlmr(arguments.model, model_options, &report);
+  const std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);
   require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
           task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
           "); train one with `koine train`");

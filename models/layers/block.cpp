@@ -1,9 +1,10 @@
-#include "models/xlmr/block.h"
+#include "models/layers/block.h"
 
 #include <cmath>
 
 #include "kernels/attention/attention.h"
-#include "kernels/common/check.h"
+#include "models/layers/linear.h"
+#include "models/layers/norm.h"
 
 namespace koine {
 namespace {
@@ -62,26 +63,17 @@ void attention_backward_of(const Context& context, const BlockShape& shape, cons
 
 }  // namespace
 
-LayerNormForwardArguments norm_forward(DType type, std::int64_t rows, std::int64_t width, float epsilon, const Norm& norm) {
-  LayerNormForwardArguments call;
-  call.type = type;
-  call.rows = rows;
-  call.width = width;
-  call.epsilon = epsilon;
-  call.weight = norm.weight;
-  call.bias = norm.bias;
-  return call;
-}
-
-LayerNormBackwardArguments norm_backward(DType type, std::int64_t rows, std::int64_t width, const Norm& norm) {
-  LayerNormBackwardArguments call;
-  call.type = type;
-  call.rows = rows;
-  call.width = width;
-  call.weight = norm.weight;
-  call.d_weight = norm.d_weight;
-  call.d_bias = norm.d_bias;
-  return call;
+BlockParameters block_parameters(const BlockIndex& index, const ParameterAddresses& addresses) {
+  BlockParameters block;
+  block.input_norm = addresses.norm(index.input_norm);
+  block.query_key_value = addresses.linear(index.query);
+  block.query_key_value.out *= 3;
+  block.attention_output = addresses.linear(index.attention_output);
+  block.middle_norm = addresses.norm(index.middle_norm);
+  block.intermediate = addresses.linear(index.intermediate);
+  block.output = addresses.linear(index.output);
+  block.output_norm = addresses.norm(index.output_norm);
+  return block;
 }
 
 BlockActivations allocate_block_activations(StackMemory& stack, const std::string& name, const BlockShape& shape,
@@ -115,66 +107,6 @@ BlockActivations allocate_block_activations(StackMemory& stack, const std::strin
   }
   activations.output = elements("output", shape.hidden);
   return activations;
-}
-
-void linear_forward(const Context& context, const Linear& linear, const LinearForward& call) {
-  GemmArguments product;
-  product.m = call.rows;
-  product.n = linear.out;
-  product.k = linear.in;
-  product.input_type = call.type;
-  product.a = call.input;
-  product.lda = linear.in;
-  product.b = linear.weight;
-  product.ldb = linear.in;
-  product.transpose_b = true;
-  product.c = call.output;
-  product.ldc = call.output_stride == 0 ? linear.out : call.output_stride;
-  product.output_type = call.output_type;
-  product.bias = linear.bias;
-  product.epilogue = call.epilogue;
-  product.pre_activation = call.pre_activation;
-  product.residual = call.residual;
-  product.dropout = call.dropout;
-  gemm(context, product);
-}
-
-void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call) {
-  const std::int64_t stride = call.d_output_stride == 0 ? linear.out : call.d_output_stride;
-  WeightGradientsArguments alone;
-  WeightGradientsArguments& weights = call.collect == nullptr ? alone : *call.collect;
-  check(weights.count < WeightGradientsArguments::kMost, "too many weight gradients are collected");
-  weights.type = call.type;
-  weights.entries[weights.count++] = {.out = linear.out,
-                                      .in = linear.in,
-                                      .rows = call.rows,
-                                      .x = call.input,
-                                      .ldx = linear.in,
-                                      .dy = call.d_output,
-                                      .lddy = stride,
-                                      .d_weight = linear.d_weight,
-                                      .d_bias = linear.d_bias};
-  if (call.collect == nullptr) weight_gradients(context, alone);
-  if (call.d_input == nullptr) return;
-
-  GemmArguments input;
-  input.m = call.rows;
-  input.n = linear.in;
-  input.k = linear.out;
-  input.input_type = call.type;
-  input.a = call.d_output;
-  input.lda = stride;
-  input.b = linear.weight;
-  input.ldb = linear.in;
-  input.c = call.d_input;
-  input.ldc = linear.in;
-  input.output_type = call.type;
-  if (call.pre_activation != nullptr) {
-    input.epilogue = GemmEpilogue::kGeluGradient;
-    input.pre_activation = call.pre_activation;
-  }
-  input.residual = call.residual;
-  gemm(context, input);
 }
 
 namespace {

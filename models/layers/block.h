@@ -1,6 +1,6 @@
 #pragma once
 
-// One transformer block, both families.
+// One transformer block, post-norm or pre-norm.
 //
 //   post-norm (XLM-R base, large)                    pre-norm (XL, XXL)
 //   a = attention(x)                                 a = attention(input_norm(x))
@@ -12,16 +12,28 @@
 // All products carry their bias. Backward runs the same operations in reverse; parameter gradients accumulate, activation
 // gradients are overwritten.
 
+#include <string>
+
 #include "engine/batch/batch_view.h"
 #include "kernels/common/registry.h"
-#include "kernels/gemm/gemm.h"
-#include "kernels/gemm/weight_gradients.h"
-#include "kernels/layernorm/layernorm.h"
 #include "kernels/random/dropout_mask.h"
-#include "models/xlmr/config.h"
-#include "models/xlmr/parameters.h"
+#include "models/layers/norm.h"
+#include "models/layers/parameters.h"
 
 namespace koine {
+
+/// Query, key and value lie one behind the other, so that `query` read as [3 * hidden, hidden] is all three.
+struct BlockIndex {
+  NormIndex input_norm;  ///< pre-norm only
+  LinearIndex query;
+  LinearIndex key;
+  LinearIndex value;
+  LinearIndex attention_output;
+  NormIndex middle_norm;
+  LinearIndex intermediate;
+  LinearIndex output;
+  NormIndex output_norm;  ///< post-norm only
+};
 
 struct BlockParameters {
   Norm input_norm;
@@ -32,6 +44,7 @@ struct BlockParameters {
   Linear output;
   Norm output_norm;
 };
+BlockParameters block_parameters(const BlockIndex& index, const ParameterAddresses& addresses);
 
 /// The three dropouts of a block, each with its own site; inactive outside training.
 struct BlockDropout {
@@ -83,43 +96,5 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
 void block_backward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
                     const BlockDropout& dropout, const BatchView& batch, const void* input,
                     const BlockActivations& activations, void* d_output, void* d_input, StackMemory& stack);
-
-// The arguments of a layer normalisation, and the products of a linear layer, shared with the embeddings and the heads.
-
-/// Sizes and parameters filled in; operands are the caller's.
-LayerNormForwardArguments norm_forward(DType type, std::int64_t rows, std::int64_t width, float epsilon, const Norm& norm);
-LayerNormBackwardArguments norm_backward(DType type, std::int64_t rows, std::int64_t width, const Norm& norm);
-
-/// output = input W^T + bias, then `epilogue`; `pre_activation` as in gemm.h; dropout where active; residual added where
-/// given. `output_type` fp32 lets logits of a mixed-precision model be fp32.
-struct LinearForward {
-  DType type = DType::kFloat32;
-  DType output_type = DType::kFloat32;
-  std::int64_t rows = 0;
-  const void* input = nullptr;
-  void* output = nullptr;
-  GemmEpilogue epilogue = GemmEpilogue::kNone;
-  void* pre_activation = nullptr;
-  const void* residual = nullptr;
-  Dropout dropout = {};
-  std::int64_t output_stride = 0;  ///< of the output's rows; 0: they lie side by side
-};
-void linear_forward(const Context& context, const Linear& linear, const LinearForward& call);
-
-/// d_weight += d_output^T input, d_bias += column sums of d_output, and d_input = d_output W [+ residual], or times
-/// gelu'(pre_activation); d_input null: not wanted. With `collect`, the weight and bias gradients are only noted there, to
-/// be computed with others by weight_gradients(): input and d_output have to stay as they are until then.
-struct LinearBackward {
-  DType type = DType::kFloat32;
-  std::int64_t rows = 0;
-  const void* input = nullptr;
-  const void* d_output = nullptr;
-  void* d_input = nullptr;
-  void* pre_activation = nullptr;  ///< not null: d_input is the gradient of the GELU's input
-  const void* residual = nullptr;
-  WeightGradientsArguments* collect = nullptr;
-  std::int64_t d_output_stride = 0;  ///< of d_output's rows; 0: they lie side by side
-};
-void linear_backward(const Context& context, const Linear& linear, const LinearBackward& call);
 
 }  // namespace koine

@@ -1,7 +1,6 @@
 #pragma once
 
-// XLM-R (Conneau et al., arXiv 1911.02116; Goyal et al., arXiv 2105.00572) with any of its heads, for training and
-// prediction.
+// Models of every family (families.h) with any of their heads, for training and prediction.
 
 #include <filesystem>
 #include <memory>
@@ -10,7 +9,7 @@
 
 #include "engine/execution/execution.h"
 #include "engine/training/model.h"
-#include "models/xlmr/config.h"
+#include "models/config.h"
 
 namespace koine {
 
@@ -25,7 +24,7 @@ struct ModelOptions {
 };
 
 /// A model with fresh parameters.
-std::unique_ptr<Model> make_xlmr(const XlmrConfig& config, const ModelOptions& options);
+std::unique_ptr<Model> make_model(const ModelConfig& config, const ModelOptions& options);
 
 /// What loading a checkpoint did, for the log.
 struct LoadReport {
@@ -35,19 +34,20 @@ struct LoadReport {
 
 /// A model from a transformers directory (config.json, model.safetensors or shards). Encoder tensors must be there with the
 /// right shapes (UserError naming tensor and file); heads that are missing, or of another size, are fresh. Accepts
-/// checkpoints without the "roberta." prefix, with old gamma/beta names, and with position_ids buffers.
-std::unique_ptr<Model> load_xlmr(const std::filesystem::path& directory, const ModelOptions& options,
-                                 LoadReport* report = nullptr);
+/// checkpoints without the prefix of their family ("roberta."), with old gamma/beta names, and with position_ids buffers.
+std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options,
+                                  LoadReport* report = nullptr);
 
 /// The parameter table such a model has, without its memory: for `koine estimate`.
-ParameterTable xlmr_parameter_table(const XlmrConfig& config, const std::vector<HeadSpec>& heads);
+ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);
 
 /// Activation and scratch memory such a model would need for batches of up to `maximum_tokens`, by a dry run, without its
 /// memory. For a device also where there is none.
-MemoryPlan plan_xlmr_memory(const XlmrConfig& config, const ModelOptions& options, std::int64_t maximum_tokens);
+MemoryPlan plan_model_memory(const ModelConfig& config, const ModelOptions& options, std::int64_t maximum_tokens);
 
-/// FLOPs of a batch as Model::forward_flops counts them (performance.md 1.1).
-double xlmr_forward_flops(const XlmrConfig& config, const HeadSpec& head, const std::vector<std::int64_t>& lengths,
-                          std::int64_t counted_labels);
+/// FLOPs of a batch as Model::forward_flops counts them: two for each multiplication and addition of the products and of
+/// attention, nothing else. Without a head (null) those of the encoder.
+double model_forward_flops(const ModelConfig& config, const HeadSpec* head, const std::vector<std::int64_t>& lengths,
+                           std::int64_t counted_labels);
 
 }  // namespace koine

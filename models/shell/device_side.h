@@ -1,0 +1,77 @@
+#pragma once
+
+// What a model on a device has besides its parameters.
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+
+#include "engine/batch/batch_view.h"
+#include "engine/batch/device_batch.h"
+#include "engine/training/model.h"
+#include "kernels/cuda/runtime.h"
+
+namespace koine {
+
+/// A stream, batches on their way, and the recordings of steps.
+class DeviceSide {
+ public:
+  /// Batches of up to `tokens` tokens from now on. What was recorded for the old memory is forgotten.
+  void reserve(std::int64_t tokens) {
+    cuda::synchronize_device();
+    graphs_.clear();
+    uploader_ = std::make_unique<BatchUploader>(tokens);
+  }
+
+  void* stream() const { return stream_.handle(); }
+  BatchUploader& uploader() { return *uploader_; }
+
+  /// Runs `work`, which depends on nothing but the batch's sizes: the first time as it is, the second time it is recorded,
+  /// from then on the recording.
+  template <class Work>
+  void run_recorded(const BatchView& batch, const StepIdentity& step, const Work& work) {
+    Recorded& recorded = graphs_[Size{batch.tokens, batch.sequences, batch.maximum_length, batch.by_id.groups,
+                                      batch.by_position.groups, batch.labelled ? 1 : 0, batch.head, step.seed}];
+    recorded.last_use = ++uses_;
+    if (recorded.graph.empty()) {
+      if (++recorded.seen == 1) {
+        work();
+        forget_the_oldest();
+        return;
+      }
+      cuda::Graph::begin_recording(stream());
+      try {
+        work();
+      } catch (...) {
+        cuda::Graph::abandon_recording(stream());
+        throw;
+      }
+      recorded.graph = cuda::Graph::end_recording(stream());
+    }
+    recorded.graph.launch(stream());
+  }
+
+ private:
+  using Size = std::array<std::int64_t, 8>;
+  struct Recorded {
+    int seen = 0;
+    std::int64_t last_use = 0;
+    cuda::Graph graph;
+  };
+  static constexpr std::size_t kMostGraphs = 64;
+
+  void forget_the_oldest() {
+    if (graphs_.size() <= kMostGraphs) return;
+    const auto older = [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; };
+    cuda::synchronize(stream());  // it may still run
+    graphs_.erase(std::min_element(graphs_.begin(), graphs_.end(), older));
+  }
+
+  cuda::Stream stream_;
+  std::unique_ptr<BatchUploader> uploader_;
+  std::map<Size, Recorded> graphs_;
+  std::int64_t uses_ = 0;
+};
+
+}  // namespace koine
