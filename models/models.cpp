@@ -124,7 +124,8 @@ class ModelShell : public Model {
 
  private:
   BatchView host_view_of(const PackedBatch& batch) {
-    if (std::ssize(zero_positions_) < batch.sequences) zero_positions_.assign(static_cast<std::size_t>(batch.sequences), 0);
+    if (std::ssize(zero_positions_) < batch.source.sequences)
+      zero_positions_.assign(static_cast<std::size_t>(batch.source.sequences), 0);
     return host_view(batch, zero_positions_);
   }
 
@@ -137,9 +138,10 @@ class ModelShell : public Model {
 
   void ready_for(const PackedBatch& batch, bool training) {
     // Growing in the middle of a run would hide a wrong budget: only prediction may, for sequences longer than it.
-    if (batch.tokens > reserved_tokens_ || (training && !reserved_training_)) {
-      check(!training, "a training batch of ", batch.tokens, " tokens is beyond the ", reserved_tokens_, " tokens reserved");
-      reserve(batch.tokens, false);
+    if (batch.source.tokens > reserved_tokens_ || (training && !reserved_training_)) {
+      check(!training, "a training batch of ", batch.source.tokens, " tokens is beyond the ", reserved_tokens_,
+            " tokens reserved");
+      reserve(batch.source.tokens, false);
     }
   }
 

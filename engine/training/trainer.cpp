@@ -159,7 +159,7 @@ std::string examples_of(std::span<const PackedBatch> batches) {
   constexpr std::size_t kMost = 64;
   std::vector<std::uint32_t> numbers;
   for (const PackedBatch& batch : batches) {
-    numbers.insert(numbers.end(), batch.sequence_examples.begin(), batch.sequence_examples.end());
+    numbers.insert(numbers.end(), batch.source.sequence_examples.begin(), batch.source.sequence_examples.end());
   }
   std::string text;
   for (std::size_t index = 0; index < std::min(kMost, numbers.size()); ++index) {
@@ -170,9 +170,9 @@ std::string examples_of(std::span<const PackedBatch> batches) {
 
 double batch_flops(const Model& model, const PackedBatch& batch) {
   std::vector<std::int64_t> lengths;
-  for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
+  for (std::int64_t sequence = 0; sequence < batch.source.sequences; ++sequence) {
     const auto i = static_cast<std::size_t>(sequence);
-    lengths.push_back(batch.cumulative_lengths[i + 1] - batch.cumulative_lengths[i]);
+    lengths.push_back(batch.source.cumulative_lengths[i + 1] - batch.source.cumulative_lengths[i]);
   }
   return 3 * model.forward_flops(lengths, batch.head, batch.counted_labels);
 }
@@ -305,7 +305,7 @@ StepBatches Trainer::next_batches() {
        plan_step(*task.train, groups, run_.settings.max_tokens_per_batch).micro_batches) {
     step.batches.push_back(pack_one(task, part, visit));
     step.counted_labels += step.batches.back().counted_labels;
-    step.tokens += step.batches.back().tokens;
+    step.tokens += step.batches.back().source.tokens;
   }
   return step;
 }

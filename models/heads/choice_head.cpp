@@ -14,7 +14,7 @@ struct ChoiceForward {
 };
 
 ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   ChoiceForward state;
   state.vectors = sentence_vectors(input, head);
   state.dropped = head_dropout_forward(input, state.vectors.output, rows, false, 0);
@@ -31,7 +31,7 @@ ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
 }  // namespace
 
 void choice_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   const std::int64_t group = input.batch.group;
   check(group > 0 && rows % group == 0, "a batch of ", rows, " sequences does not hold whole examples of ", group,
         " choices");
@@ -57,7 +57,7 @@ void choice_head_loss(const HeadInput& input, const HeadParameters& head, double
 
 std::vector<float> choice_head_logits(const HeadInput& input, const HeadParameters& head) {
   const ChoiceForward state = forward(input, head);
-  return to_host(input, state.scores, logits_type(input.type), input.batch.sequences);
+  return to_host(input, state.scores, logits_type(input.type), input.sequences.sequences);
 }
 
 }  // namespace koine

@@ -17,8 +17,8 @@ namespace {
 Dropout numbered_dropout(const HeadInput& input, bool by_token, int which) {
   Dropout dropout = input.dropout;
   dropout.site += static_cast<std::uint32_t>(which);
-  dropout.examples = by_token ? input.batch.token_examples : input.batch.sequence_examples;
-  dropout.positions = by_token ? input.batch.positions : input.batch.zero_positions;
+  dropout.examples = by_token ? input.sequences.token_examples : input.sequences.sequence_examples;
+  dropout.positions = by_token ? input.sequences.positions : input.sequences.zero_positions;
   return dropout;
 }
 
@@ -79,9 +79,9 @@ void head_dropout_backward(const HeadInput& input, void* gradient, std::int64_t 
 }
 
 SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   void* first = input.stack.allocate_elements("first_token", input.type, rows * input.hidden);
-  gather_rows(input.context, {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths,
+  gather_rows(input.context, {input.type, rows, input.hidden, input.sequences.tokens, input.sequences.cumulative_lengths,
                               input.hidden_states, first});
   if (head.pooler.weight == nullptr) return {first, first};
   void* output = input.stack.allocate_elements("pooler", input.type, rows * input.hidden);
@@ -93,7 +93,7 @@ SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& h
 
 void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, const SentenceVectors& vectors,
                                void* d_output, void* d_hidden) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   void* d_first = d_output;
   if (head.pooler.weight != nullptr) {
     activation_backward(input.context,
@@ -102,8 +102,8 @@ void sentence_vectors_backward(const HeadInput& input, const HeadParameters& hea
     linear_backward(input.context, head.pooler,
                     {.type = input.type, .rows = rows, .input = vectors.first, .d_output = d_output, .d_input = d_first});
   }
-  scatter_rows(input.context,
-               {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths, d_first, d_hidden});
+  scatter_rows(input.context, {input.type, rows, input.hidden, input.sequences.tokens, input.sequences.cumulative_lengths,
+                               d_first, d_hidden});
 }
 
 const HeadFunctions& functions_of(HeadKind kind) {

@@ -61,11 +61,12 @@ double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int
 struct HeadInput {
   const Context& context;
   StackMemory& stack;
-  const BatchView& batch;
+  const BatchView& batch;          ///< labels, and how many count
+  const SequencesView& sequences;  ///< the list the head stands on
   DType type = DType::kFloat32;
   std::int64_t hidden = 0;
   float epsilon = 1e-5f;
-  const void* hidden_states = nullptr;  ///< [tokens, hidden], the encoder's output
+  const void* hidden_states = nullptr;  ///< [tokens, hidden], what the last block gave
   Dropout dropout;  ///< rate, seed, step; site of the head's first dropout, its next ones follow; rate 0 outside training
   float gradient_scale = 1;  ///< where the batch names no memory to read it from
 };

@@ -18,7 +18,7 @@ struct SequenceForward {
 };
 
 SequenceForward forward(const HeadInput& input, const HeadParameters& head) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   SequenceForward state;
   state.vectors = sentence_vectors(input, head);
   state.dropped_vectors = head_dropout_forward(input, state.vectors.output, rows, false, 0);
@@ -45,7 +45,7 @@ SequenceForward forward(const HeadInput& input, const HeadParameters& head) {
 }
 
 void backward(const HeadInput& input, const HeadParameters& head, const SequenceForward& state, void* d_hidden) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   const char* name = state.dense == nullptr ? "d_vectors" : "d_classifier_dense";
   void* d_last = input.stack.allocate_elements(name, input.type, rows * input.hidden);
   linear_backward(input.context, head.output,
@@ -70,7 +70,7 @@ void backward(const HeadInput& input, const HeadParameters& head, const Sequence
 }  // namespace
 
 void sequence_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   const SequenceForward state = forward(input, head);
   float* losses = input.stack.allocate_array<float>("losses", rows);
   softmax_cross_entropy(input.context, {logits_type(input.type), rows, head.spec.classes, head.spec.classes, state.logits,
@@ -82,7 +82,7 @@ void sequence_head_loss(const HeadInput& input, const HeadParameters& head, doub
 
 std::vector<float> sequence_head_logits(const HeadInput& input, const HeadParameters& head) {
   const SequenceForward state = forward(input, head);
-  return to_host(input, state.logits, logits_type(input.type), input.batch.sequences * head.spec.classes);
+  return to_host(input, state.logits, logits_type(input.type), input.sequences.sequences * head.spec.classes);
 }
 
 }  // namespace koine

@@ -9,16 +9,16 @@
 namespace koine {
 namespace {
 
-AttentionShape attention_shape(const BlockShape& shape, const BatchView& batch, const Dropout& dropout) {
+AttentionShape attention_shape(const BlockShape& shape, const SequencesView& sequences, const Dropout& dropout) {
   AttentionShape result;
   result.type = shape.type;
-  result.tokens = batch.tokens;
-  result.sequences = batch.sequences;
+  result.tokens = sequences.tokens;
+  result.sequences = sequences.sequences;
   result.heads = shape.heads;
   result.head_size = shape.hidden / shape.heads;
-  result.maximum_length = batch.maximum_length;
-  result.cumulative_lengths = batch.cumulative_lengths;
-  result.host_cumulative_lengths = batch.host_cumulative_lengths;
+  result.maximum_length = sequences.maximum_length;
+  result.cumulative_lengths = sequences.cumulative_lengths;
+  result.host_cumulative_lengths = sequences.host_cumulative_lengths;
   result.qkv_stride = 3 * shape.hidden;
   result.output_stride = shape.hidden;
   result.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(result.head_size)));
@@ -33,9 +33,9 @@ Pointer third(const BlockShape& shape, Pointer fused, int which) {
 }
 
 void attention_forward_of(const Context& context, const BlockShape& shape, const BlockDropout& dropout,
-                          const BatchView& batch, const BlockActivations& activations) {
+                          const SequencesView& sequences, const BlockActivations& activations) {
   AttentionForwardArguments attention;
-  attention.shape = attention_shape(shape, batch, dropout.attention_weights);
+  attention.shape = attention_shape(shape, sequences, dropout.attention_weights);
   attention.query = third(shape, activations.query_key_value, 0);
   attention.key = third(shape, activations.query_key_value, 1);
   attention.value = third(shape, activations.query_key_value, 2);
@@ -45,10 +45,10 @@ void attention_forward_of(const Context& context, const BlockShape& shape, const
 }
 
 void attention_backward_of(const Context& context, const BlockShape& shape, const BlockDropout& dropout,
-                           const BatchView& batch, const BlockActivations& activations, const void* d_attention,
+                           const SequencesView& sequences, const BlockActivations& activations, const void* d_attention,
                            void* d_query_key_value) {
   AttentionBackwardArguments attention;
-  attention.shape = attention_shape(shape, batch, dropout.attention_weights);
+  attention.shape = attention_shape(shape, sequences, dropout.attention_weights);
   attention.query = third(shape, activations.query_key_value, 0);
   attention.key = third(shape, activations.query_key_value, 1);
   attention.value = third(shape, activations.query_key_value, 2);
@@ -130,14 +130,15 @@ void add_residual(const Context& context, const Dropout& dropout, const void* re
 }  // namespace
 
 void block_forward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
-                   const BlockDropout& dropout, const BatchView& batch, const void* input,
+                   const BlockDropout& dropout, const SequencesView& sequences, const void* input,
                    const BlockActivations& activations) {
   const bool post = shape.norm == NormPlacement::kPost;
   const DType type = shape.type;
 
   const void* attention_input = input;
   if (!post) {
-    LayerNormForwardArguments norm = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.input_norm);
+    LayerNormForwardArguments norm =
+        norm_forward(type, sequences.tokens, shape.hidden, shape.epsilon, parameters.input_norm);
     norm.input = input;
     norm.output = activations.attention_input;
     norm.mean = activations.input_mean;
@@ -148,14 +149,15 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
   linear_forward(context, parameters.query_key_value,
                  {.type = type,
                   .output_type = type,
-                  .rows = batch.tokens,
+                  .rows = sequences.tokens,
                   .input = attention_input,
                   .output = activations.query_key_value});
-  attention_forward_of(context, shape, dropout, batch, activations);
-  LayerNormForwardArguments middle = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.middle_norm);
+  attention_forward_of(context, shape, dropout, sequences, activations);
+  LayerNormForwardArguments middle =
+      norm_forward(type, sequences.tokens, shape.hidden, shape.epsilon, parameters.middle_norm);
   LinearForward projection = {.type = type,
                               .output_type = type,
-                              .rows = batch.tokens,
+                              .rows = sequences.tokens,
                               .input = activations.attention,
                               .output = activations.attention_sum};
   add_residual(context, dropout.attention_output, input, projection, middle);
@@ -169,18 +171,18 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
   linear_forward(context, parameters.intermediate,
                  {.type = type,
                   .output_type = type,
-                  .rows = batch.tokens,
+                  .rows = sequences.tokens,
                   .input = activations.middle,
                   .output = activations.activation,
                   .epilogue = GemmEpilogue::kGelu,
                   .pre_activation = activations.pre_activation});
   LinearForward second = {.type = type,
                           .output_type = type,
-                          .rows = batch.tokens,
+                          .rows = sequences.tokens,
                           .input = activations.activation,
                           .output = post ? activations.output_sum : activations.output,
                           .residual = post ? nullptr : activations.attention_sum};
-  LayerNormForwardArguments last = norm_forward(type, batch.tokens, shape.hidden, shape.epsilon, parameters.output_norm);
+  LayerNormForwardArguments last = norm_forward(type, sequences.tokens, shape.hidden, shape.epsilon, parameters.output_norm);
   if (post) add_residual(context, dropout.output, activations.middle, second, last);
   linear_forward(context, parameters.output, second);
   if (!post) return;
@@ -192,19 +194,19 @@ void block_forward(const Context& context, const BlockShape& shape, const BlockP
 }
 
 void block_backward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
-                    const BlockDropout& dropout, const BatchView& batch, const void* input,
+                    const BlockDropout& dropout, const SequencesView& sequences, const void* input,
                     const BlockActivations& activations, void* d_output, void* d_input, StackMemory& stack) {
   const bool post = shape.norm == NormPlacement::kPost;
   const DType type = shape.type;
   const StackScope scope(stack);
   const auto temporary = [&](const char* name, std::int64_t width) {
-    return stack.allocate_elements(name, type, batch.tokens * width);
+    return stack.allocate_elements(name, type, sequences.tokens * width);
   };
 
   // d_output becomes the gradient of what the feed-forward's result was added to (post-norm: n + f; pre-norm: y itself).
   const void* d_feed_forward = d_output;
   if (post) {
-    LayerNormBackwardArguments last = norm_backward(type, batch.tokens, shape.hidden, parameters.output_norm);
+    LayerNormBackwardArguments last = norm_backward(type, sequences.tokens, shape.hidden, parameters.output_norm);
     last.d_output = d_output;
     last.sum = activations.output_sum;
     last.mean = activations.output_mean;
@@ -222,7 +224,7 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
   void* d_pre_activation = temporary("d_pre_activation", shape.intermediate);
   linear_backward(context, parameters.output,
                   {.type = type,
-                   .rows = batch.tokens,
+                   .rows = sequences.tokens,
                    .input = activations.activation,
                    .d_output = d_feed_forward,
                    .d_input = d_pre_activation,
@@ -231,14 +233,14 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
   void* d_middle = temporary("d_middle", shape.hidden);
   linear_backward(context, parameters.intermediate,
                   {.type = type,
-                   .rows = batch.tokens,
+                   .rows = sequences.tokens,
                    .input = activations.middle,
                    .d_output = d_pre_activation,
                    .d_input = d_middle,
                    .residual = post ? d_output : nullptr,
                    .collect = &weights});
 
-  LayerNormBackwardArguments middle = norm_backward(type, batch.tokens, shape.hidden, parameters.middle_norm);
+  LayerNormBackwardArguments middle = norm_backward(type, sequences.tokens, shape.hidden, parameters.middle_norm);
   middle.d_output = d_middle;
   middle.d_residual_stream = post ? nullptr : d_output;
   middle.sum = activations.attention_sum;
@@ -256,16 +258,16 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
   void* d_attention = temporary("d_attention", shape.hidden);
   linear_backward(context, parameters.attention_output,
                   {.type = type,
-                   .rows = batch.tokens,
+                   .rows = sequences.tokens,
                    .input = activations.attention,
                    .d_output = d_projected,
                    .d_input = d_attention,
                    .collect = &weights});
   void* d_query_key_value = temporary("d_query_key_value", 3 * shape.hidden);
-  attention_backward_of(context, shape, dropout, batch, activations, d_attention, d_query_key_value);
+  attention_backward_of(context, shape, dropout, sequences, activations, d_attention, d_query_key_value);
   linear_backward(context, parameters.query_key_value,
                   {.type = type,
-                   .rows = batch.tokens,
+                   .rows = sequences.tokens,
                    .input = post ? input : activations.attention_input,
                    .d_output = d_query_key_value,
                    .d_input = post ? d_input : d_attention,
@@ -274,7 +276,7 @@ void block_backward(const Context& context, const BlockShape& shape, const Block
   weight_gradients(context, weights);
   if (post) return;
 
-  LayerNormBackwardArguments first = norm_backward(type, batch.tokens, shape.hidden, parameters.input_norm);
+  LayerNormBackwardArguments first = norm_backward(type, sequences.tokens, shape.hidden, parameters.input_norm);
   first.d_output = d_attention;
   first.d_residual_stream = d_middle;
   first.sum = input;

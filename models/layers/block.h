@@ -88,13 +88,13 @@ BlockActivations allocate_block_activations(StackMemory& stack, const std::strin
                                             std::int64_t tokens, bool keep_pre_activation);
 
 void block_forward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
-                   const BlockDropout& dropout, const BatchView& batch, const void* input,
+                   const BlockDropout& dropout, const SequencesView& sequences, const void* input,
                    const BlockActivations& activations);
 
 /// d_output: gradient of the block's output, overwritten along the way; d_input: of its input. Temporaries come from
 /// `stack`.
 void block_backward(const Context& context, const BlockShape& shape, const BlockParameters& parameters,
-                    const BlockDropout& dropout, const BatchView& batch, const void* input,
+                    const BlockDropout& dropout, const SequencesView& sequences, const void* input,
                     const BlockActivations& activations, void* d_output, void* d_input, StackMemory& stack);
 
 }  // namespace koine

@@ -23,22 +23,23 @@ EmbeddingActivations allocate_embedding_activations(StackMemory& stack, const Em
 }
 
 void embeddings_forward(const Context& context, const EmbeddingShape& shape, const EmbeddingParameters& parameters,
-                        const Dropout& drop, const BatchView& batch, const EmbeddingActivations& activations) {
+                        const Dropout& drop, const SequencesView& sequences, const EmbeddingActivations& activations) {
   EmbeddingForwardArguments lookup;
   lookup.type = shape.type;
-  lookup.tokens = batch.tokens;
+  lookup.tokens = sequences.tokens;
   lookup.width = shape.hidden;
   lookup.vocabulary = shape.vocabulary;
   lookup.positions = shape.positions;
-  lookup.ids = batch.ids;
-  lookup.position_ids = batch.positions;
+  lookup.ids = sequences.ids;
+  lookup.position_ids = sequences.positions;
   lookup.word = parameters.word;
   lookup.position = parameters.position;
   lookup.token_type = parameters.token_type;
   lookup.output = normalises(parameters) ? activations.sum : activations.output;
   embedding_forward(context, lookup);
   if (normalises(parameters)) {
-    LayerNormForwardArguments norm = norm_forward(shape.type, batch.tokens, shape.hidden, shape.epsilon, parameters.norm);
+    LayerNormForwardArguments norm =
+        norm_forward(shape.type, sequences.tokens, shape.hidden, shape.epsilon, parameters.norm);
     norm.input = activations.sum;
     norm.output = activations.output;
     norm.mean = activations.mean;
@@ -46,15 +47,15 @@ void embeddings_forward(const Context& context, const EmbeddingShape& shape, con
     layernorm_forward(context, norm);
   }
   if (!drop.active()) return;
-  dropout(context, {shape.type, batch.tokens, shape.hidden, activations.output, nullptr, drop, activations.output});
+  dropout(context, {shape.type, sequences.tokens, shape.hidden, activations.output, nullptr, drop, activations.output});
 }
 
 void embeddings_backward(const Context& context, const EmbeddingShape& shape, const EmbeddingParameters& parameters,
-                         const Dropout& drop, const BatchView& batch, const EmbeddingActivations& activations,
+                         const Dropout& drop, const SequencesView& sequences, const EmbeddingActivations& activations,
                          void* d_output) {
-  if (drop.active()) dropout(context, {shape.type, batch.tokens, shape.hidden, d_output, nullptr, drop, d_output});
+  if (drop.active()) dropout(context, {shape.type, sequences.tokens, shape.hidden, d_output, nullptr, drop, d_output});
   if (normalises(parameters)) {
-    LayerNormBackwardArguments norm = norm_backward(shape.type, batch.tokens, shape.hidden, parameters.norm);
+    LayerNormBackwardArguments norm = norm_backward(shape.type, sequences.tokens, shape.hidden, parameters.norm);
     norm.d_output = d_output;
     norm.sum = activations.sum;
     norm.mean = activations.mean;
@@ -64,10 +65,10 @@ void embeddings_backward(const Context& context, const EmbeddingShape& shape, co
   }
   EmbeddingBackwardArguments lookup;
   lookup.type = shape.type;
-  lookup.tokens = batch.tokens;
+  lookup.tokens = sequences.tokens;
   lookup.width = shape.hidden;
-  lookup.by_id = batch.by_id;
-  lookup.by_position = batch.by_position;
+  lookup.by_id = sequences.by_id;
+  lookup.by_position = sequences.by_position;
   lookup.d_output = d_output;
   lookup.d_word = parameters.d_word;
   lookup.d_position = parameters.d_position;

@@ -39,11 +39,11 @@ EmbeddingActivations allocate_embedding_activations(StackMemory& stack, const Em
                                                     const EmbeddingParameters& parameters, std::int64_t tokens);
 
 void embeddings_forward(const Context& context, const EmbeddingShape& shape, const EmbeddingParameters& parameters,
-                        const Dropout& dropout, const BatchView& batch, const EmbeddingActivations& activations);
+                        const Dropout& dropout, const SequencesView& sequences, const EmbeddingActivations& activations);
 
 /// d_output: gradient of the output, overwritten along the way.
 void embeddings_backward(const Context& context, const EmbeddingShape& shape, const EmbeddingParameters& parameters,
-                         const Dropout& dropout, const BatchView& batch, const EmbeddingActivations& activations,
+                         const Dropout& dropout, const SequencesView& sequences, const EmbeddingActivations& activations,
                          void* d_output);
 
 }  // namespace koine

@@ -31,8 +31,7 @@ class DeviceSide {
   /// from then on the recording.
   template <class Work>
   void run_recorded(const BatchView& batch, const StepIdentity& step, const Work& work) {
-    Recorded& recorded = graphs_[Size{batch.tokens, batch.sequences, batch.maximum_length, batch.by_id.groups,
-                                      batch.by_position.groups, batch.labelled ? 1 : 0, batch.head, step.seed}];
+    Recorded& recorded = graphs_[size_of(batch, step)];
     recorded.last_use = ++uses_;
     if (recorded.graph.empty()) {
       if (++recorded.seen == 1) {
@@ -53,7 +52,24 @@ class DeviceSide {
   }
 
  private:
-  using Size = std::array<std::int64_t, 8>;
+  using Size = std::array<std::int64_t, 13>;
+  static Size size_of(const BatchView& batch, const StepIdentity& step) {
+    const SequencesView& source = batch.source;
+    const SequencesView& target = batch.target;
+    return {source.tokens,
+            source.sequences,
+            source.maximum_length,
+            source.by_id.groups,
+            source.by_position.groups,
+            target.tokens,
+            target.sequences,
+            target.maximum_length,
+            target.by_id.groups,
+            target.by_position.groups,
+            batch.labelled ? 1 : 0,
+            batch.head,
+            step.seed};
+  }
   struct Recorded {
     int seen = 0;
     std::int64_t last_use = 0;

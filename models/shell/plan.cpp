@@ -49,7 +49,7 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
   for (const std::int64_t tokens : sizes) {
     for (const std::int64_t length : {std::int64_t{1}, std::min(tokens, config.maximum_length())}) {
       const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
-      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.sequences), 0);
+      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.source.sequences), 0);
       plan([&](const Context& context, StackMemory& stack) {
         runner.encode(context, host_view(unlabelled, zeros), config.num_hidden_layers, Pooling::kMean, stack);
       });

@@ -36,24 +36,24 @@ Encoder::Encoder(const ModelConfig& config, DType type, EncoderParameters parame
   embedding_shape_ = {type, config.hidden_size, config.vocab_size, config.maximum_length(), shape_.epsilon};
 }
 
-Dropout Encoder::embedding_dropout(const BatchView& batch, const Dropout& step) const {
+Dropout Encoder::embedding_dropout(const SequencesView& sequences, const Dropout& step) const {
   Dropout dropout = step;
   dropout.rate *= static_cast<float>(config_.hidden_dropout_prob);
   dropout.site = kEmbeddingSite;
-  dropout.examples = batch.token_examples;
-  dropout.positions = batch.positions;
+  dropout.examples = sequences.token_examples;
+  dropout.positions = sequences.positions;
   return dropout;
 }
 
-BlockDropout Encoder::block_dropout(const BatchView& batch, const Dropout& step, std::int64_t layer) const {
+BlockDropout Encoder::block_dropout(const SequencesView& sequences, const Dropout& step, std::int64_t layer) const {
   BlockDropout dropout;
   dropout.attention_weights = step;
   dropout.attention_weights.rate *= static_cast<float>(config_.attention_probs_dropout_prob);
   dropout.attention_weights.site = block_site(layer, 0);
-  dropout.attention_weights.examples = batch.sequence_examples;
-  dropout.attention_output = embedding_dropout(batch, step);
+  dropout.attention_weights.examples = sequences.sequence_examples;
+  dropout.attention_output = embedding_dropout(sequences, step);
   dropout.attention_output.site = block_site(layer, 1);
-  dropout.output = embedding_dropout(batch, step);
+  dropout.output = embedding_dropout(sequences, step);
   dropout.output.site = block_site(layer, 2);
   return dropout;
 }
@@ -62,10 +62,10 @@ const void* Encoder::block_input(const EncoderActivations& activations, std::int
   return layer == 0 ? activations.embeddings.output : activations.blocks[static_cast<std::size_t>(layer - 1)].output;
 }
 
-void Encoder::final_norm(const Context& context, const BatchView& batch, const void* input,
+void Encoder::final_norm(const Context& context, const SequencesView& sequences, const void* input,
                          EncoderActivations& activations) const {
   LayerNormForwardArguments norm =
-      norm_forward(shape_.type, batch.tokens, shape_.hidden, shape_.epsilon, parameters_.final_norm);
+      norm_forward(shape_.type, sequences.tokens, shape_.hidden, shape_.epsilon, parameters_.final_norm);
   norm.input = input;
   norm.output = activations.final_output;
   norm.mean = activations.final_mean;
@@ -73,36 +73,38 @@ void Encoder::final_norm(const Context& context, const BatchView& batch, const v
   layernorm_forward(context, norm);
 }
 
-const void* Encoder::forward_training(const Context& context, const BatchView& batch, const Dropout& step,
+const void* Encoder::forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
                                       StackMemory& stack, EncoderActivations& activations) const {
-  activations.embeddings = allocate_embedding_activations(stack, embedding_shape_, parameters_.embeddings, batch.tokens);
+  activations.embeddings = allocate_embedding_activations(stack, embedding_shape_, parameters_.embeddings, sequences.tokens);
   activations.blocks.resize(parameters_.blocks.size());
   for (std::size_t layer = 0; layer < activations.blocks.size(); ++layer) {
-    activations.blocks[layer] = allocate_block_activations(stack, concatenate("block.", layer, "."), shape_, batch.tokens,
-                                                           /*keep_pre_activation=*/true);
+    activations.blocks[layer] =
+        allocate_block_activations(stack, concatenate("block.", layer, "."), shape_, sequences.tokens,
+                                   /*keep_pre_activation=*/true);
   }
-  embeddings_forward(context, embedding_shape_, parameters_.embeddings, embedding_dropout(batch, step), batch,
+  embeddings_forward(context, embedding_shape_, parameters_.embeddings, embedding_dropout(sequences, step), sequences,
                      activations.embeddings);
   for (std::int64_t layer = 0; layer < std::ssize(parameters_.blocks); ++layer) {
-    block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)], block_dropout(batch, step, layer),
-                  batch, block_input(activations, layer), activations.blocks[static_cast<std::size_t>(layer)]);
+    block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
+                  block_dropout(sequences, step, layer), sequences, block_input(activations, layer),
+                  activations.blocks[static_cast<std::size_t>(layer)]);
   }
   const void* last = block_input(activations, std::ssize(parameters_.blocks));
   if (shape_.norm == NormPlacement::kPost) return last;
-  activations.final_output = stack.allocate_elements("final_output", shape_.type, batch.tokens * shape_.hidden);
-  activations.final_mean = stack.allocate_array<float>("final_mean", batch.tokens);
-  activations.final_rstd = stack.allocate_array<float>("final_rstd", batch.tokens);
-  final_norm(context, batch, last, activations);
+  activations.final_output = stack.allocate_elements("final_output", shape_.type, sequences.tokens * shape_.hidden);
+  activations.final_mean = stack.allocate_array<float>("final_mean", sequences.tokens);
+  activations.final_rstd = stack.allocate_array<float>("final_rstd", sequences.tokens);
+  final_norm(context, sequences, last, activations);
   return activations.final_output;
 }
 
-void Encoder::backward(const Context& context, const BatchView& batch, const Dropout& step,
+void Encoder::backward(const Context& context, const SequencesView& sequences, const Dropout& step,
                        const EncoderActivations& activations, void* d_last, StackMemory& stack) const {
   const StackScope scope(stack);
   void* gradient = d_last;
-  void* other = stack.allocate_elements("d_hidden", shape_.type, batch.tokens * shape_.hidden);
+  void* other = stack.allocate_elements("d_hidden", shape_.type, sequences.tokens * shape_.hidden);
   if (shape_.norm == NormPlacement::kPre) {
-    LayerNormBackwardArguments norm = norm_backward(shape_.type, batch.tokens, shape_.hidden, parameters_.final_norm);
+    LayerNormBackwardArguments norm = norm_backward(shape_.type, sequences.tokens, shape_.hidden, parameters_.final_norm);
     norm.d_output = gradient;
     norm.sum = block_input(activations, std::ssize(parameters_.blocks));
     norm.mean = activations.final_mean;
@@ -111,34 +113,36 @@ void Encoder::backward(const Context& context, const BatchView& batch, const Dro
     layernorm_backward(context, norm);
   }
   for (std::int64_t layer = std::ssize(parameters_.blocks) - 1; layer >= 0; --layer) {
-    block_backward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)], block_dropout(batch, step, layer),
-                   batch, block_input(activations, layer), activations.blocks[static_cast<std::size_t>(layer)], gradient,
-                   other, stack);
+    block_backward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
+                   block_dropout(sequences, step, layer), sequences, block_input(activations, layer),
+                   activations.blocks[static_cast<std::size_t>(layer)], gradient, other, stack);
     std::swap(gradient, other);
   }
-  embeddings_backward(context, embedding_shape_, parameters_.embeddings, embedding_dropout(batch, step), batch,
+  embeddings_backward(context, embedding_shape_, parameters_.embeddings, embedding_dropout(sequences, step), sequences,
                       activations.embeddings, gradient);
 }
 
-const void* Encoder::forward_prediction(const Context& context, const BatchView& batch, std::int64_t layer,
+const void* Encoder::forward_prediction(const Context& context, const SequencesView& sequences, std::int64_t layer,
                                         StackMemory& stack) const {
   check(layer >= 0 && layer <= std::ssize(parameters_.blocks), "hidden state ", layer, " of a model with ",
         parameters_.blocks.size(), " blocks");
   EncoderActivations activations;
-  activations.embeddings = allocate_embedding_activations(stack, embedding_shape_, parameters_.embeddings, batch.tokens);
-  embeddings_forward(context, embedding_shape_, parameters_.embeddings, Dropout{}, batch, activations.embeddings);
+  activations.embeddings = allocate_embedding_activations(stack, embedding_shape_, parameters_.embeddings, sequences.tokens);
+  embeddings_forward(context, embedding_shape_, parameters_.embeddings, Dropout{}, sequences, activations.embeddings);
   // One block's memory serves all; its output and the input it is computed from change places.
-  BlockActivations block = allocate_block_activations(stack, "block.", shape_, batch.tokens, /*keep_pre_activation=*/false);
+  BlockActivations block =
+      allocate_block_activations(stack, "block.", shape_, sequences.tokens, /*keep_pre_activation=*/false);
   void* input = activations.embeddings.output;
   for (std::int64_t index = 0; index < layer; ++index) {
-    block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(index)], BlockDropout{}, batch, input, block);
+    block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(index)], BlockDropout{}, sequences, input,
+                  block);
     std::swap(input, block.output);
   }
   if (shape_.norm == NormPlacement::kPost || layer < std::ssize(parameters_.blocks)) return input;
   activations.final_output = block.attention;
   activations.final_mean = block.middle_mean;
   activations.final_rstd = block.middle_rstd;
-  final_norm(context, batch, input, activations);
+  final_norm(context, sequences, input, activations);
   return activations.final_output;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// Embeddings, blocks and final layernorm: hidden states of a packed batch, and the way back.
+// Embeddings, blocks and final layernorm: hidden states of a packed sequences, and the way back.
 //
 // Hidden states are numbered as transformers' output_hidden_states: 0 after the embeddings (with their layernorm in the
 // post-norm family and their dropout), l after block l; the last one of the pre-norm family is after the final layernorm.
@@ -44,19 +44,20 @@ class Encoder {
 
   /// Runs all blocks, keeping what backward needs on `stack`, and returns the last hidden state. `step` carries seed and
   /// step with rate 1 in training, 0 (no dropout) otherwise; the configuration's rates are multiplied with it.
-  const void* forward_training(const Context& context, const BatchView& batch, const Dropout& step, StackMemory& stack,
-                               EncoderActivations& activations) const;
+  const void* forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
+                               StackMemory& stack, EncoderActivations& activations) const;
   /// Gradients of everything from that of the last hidden state, which is overwritten.
-  void backward(const Context& context, const BatchView& batch, const Dropout& step, const EncoderActivations& activations,
-                void* d_last, StackMemory& stack) const;
+  void backward(const Context& context, const SequencesView& sequences, const Dropout& step,
+                const EncoderActivations& activations, void* d_last, StackMemory& stack) const;
   /// Hidden state `layer` without dropout, in memory for one block and two hidden states; later blocks are not run.
-  const void* forward_prediction(const Context& context, const BatchView& batch, std::int64_t layer,
+  const void* forward_prediction(const Context& context, const SequencesView& sequences, std::int64_t layer,
                                  StackMemory& stack) const;
 
  private:
-  void final_norm(const Context& context, const BatchView& batch, const void* input, EncoderActivations& activations) const;
-  Dropout embedding_dropout(const BatchView& batch, const Dropout& step) const;
-  BlockDropout block_dropout(const BatchView& batch, const Dropout& step, std::int64_t layer) const;
+  void final_norm(const Context& context, const SequencesView& sequences, const void* input,
+                  EncoderActivations& activations) const;
+  Dropout embedding_dropout(const SequencesView& sequences, const Dropout& step) const;
+  BlockDropout block_dropout(const SequencesView& sequences, const Dropout& step, std::int64_t layer) const;
   const void* block_input(const EncoderActivations& activations, std::int64_t layer) const;
 
   ModelConfig config_;

@@ -18,12 +18,12 @@ EncoderRunner::EncoderRunner(const ModelConfig& config, DType type, const std::v
 }
 
 void EncoderRunner::require_readable(const PackedBatch& batch) const {
-  check(batch.tokens > 0, "packed batch is empty");
-  require(batch.maximum_length <= config_.maximum_length(), "a sequence has ", batch.maximum_length,
+  check(batch.source.tokens > 0 && batch.target.sequences == 0, "an encoder reads a batch with one list of sequences");
+  require(batch.source.maximum_length <= config_.maximum_length(), "a sequence has ", batch.source.maximum_length,
           " tokens, and this model reads at most ", config_.maximum_length(), ": cut it shorter (max_seq_length)");
   const auto out_of_range = [&](std::int32_t id) { return id < 0 || id >= config_.vocab_size; };
-  const auto wrong = std::find_if(batch.ids.begin(), batch.ids.end(), out_of_range);
-  if (wrong != batch.ids.end()) {
+  const auto wrong = std::find_if(batch.source.ids.begin(), batch.source.ids.end(), out_of_range);
+  if (wrong != batch.source.ids.end()) {
     fail_user("token id ", *wrong, " is outside the model's vocabulary of ", config_.vocab_size,
               ": the tokenizer does not belong to this model");
   }
@@ -34,6 +34,7 @@ HeadInput EncoderRunner::head_input(const Context& context, const BatchView& vie
   return {.context = context,
           .stack = stack,
           .batch = view,
+          .sequences = view.source,
           .type = type_,
           .hidden = config_.hidden_size,
           .epsilon = static_cast<float>(config_.layer_norm_eps),
@@ -58,51 +59,53 @@ void EncoderRunner::train(const Context& context, const BatchView& batch, double
   identity.seed = step.seed;
   identity.step = step.step;
   identity.step_from = batch.step_from;
-  const void* last = encoder_.forward_training(context, batch, identity, stack, activations_);
+  const void* last = encoder_.forward_training(context, batch.source, identity, stack, activations_);
 
   HeadInput input = head_input(context, batch, last, stack);
   input.dropout = identity;
   input.dropout.rate = static_cast<float>(config_.head_dropout());
   input.dropout.site = head_site(config_.num_hidden_layers);
   input.gradient_scale = static_cast<float>(gradient_scale);
-  void* d_last = stack.allocate_elements("d_last_hidden", type_, batch.tokens * config_.hidden_size);
+  void* d_last = stack.allocate_elements("d_last_hidden", type_, batch.source.tokens * config_.hidden_size);
   head_loss(input, head_of(batch), loss, d_last);
-  encoder_.backward(context, batch, identity, activations_, d_last, stack);
+  encoder_.backward(context, batch.source, identity, activations_, d_last, stack);
 }
 
 void EncoderRunner::loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) {
   const StackScope scope(stack);
   check(batch.labelled, "a loss needs labels");
-  const void* last = encoder_.forward_prediction(context, batch, config_.num_hidden_layers, stack);
+  const void* last = encoder_.forward_prediction(context, batch.source, config_.num_hidden_layers, stack);
   head_loss(head_input(context, batch, last, stack), head_of(batch), loss, nullptr);
 }
 
 std::vector<float> EncoderRunner::predict(const Context& context, const BatchView& batch, StackMemory& stack) {
   const StackScope scope(stack);
-  const void* last = encoder_.forward_prediction(context, batch, config_.num_hidden_layers, stack);
+  const void* last = encoder_.forward_prediction(context, batch.source, config_.num_hidden_layers, stack);
   return head_logits(head_input(context, batch, last, stack), head_of(batch));
 }
 
 std::vector<float> EncoderRunner::hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,
                                                 StackMemory& stack) {
   const StackScope scope(stack);
-  const void* hidden = encoder_.forward_prediction(context, batch, layer, stack);
-  return to_host(head_input(context, batch, hidden, stack), hidden, type_, batch.tokens * config_.hidden_size);
+  const void* hidden = encoder_.forward_prediction(context, batch.source, layer, stack);
+  return to_host(head_input(context, batch, hidden, stack), hidden, type_, batch.source.tokens * config_.hidden_size);
 }
 
 std::vector<float> EncoderRunner::encode(const Context& context, const BatchView& batch, std::int64_t layer, Pooling pooling,
                                          StackMemory& stack) {
   const StackScope scope(stack);
   const std::int64_t width = config_.hidden_size;
-  const void* hidden = encoder_.forward_prediction(context, batch, layer, stack);
-  void* vectors = stack.allocate_elements("sentence_vectors", type_, batch.sequences * width);
+  const void* hidden = encoder_.forward_prediction(context, batch.source, layer, stack);
+  void* vectors = stack.allocate_elements("sentence_vectors", type_, batch.source.sequences * width);
   if (pooling == Pooling::kFirstToken) {
-    gather_rows(context, {type_, batch.sequences, width, batch.tokens, batch.cumulative_lengths, hidden, vectors});
+    gather_rows(context, {type_, batch.source.sequences, width, batch.source.tokens, batch.source.cumulative_lengths, hidden,
+                          vectors});
   } else {
-    mean_pooling_forward(context, {type_, batch.tokens, batch.sequences, width, batch.cumulative_lengths,
-                                   pooling == Pooling::kMeanWithoutSpecial, hidden, vectors});
+    mean_pooling_forward(context,
+                         {type_, batch.source.tokens, batch.source.sequences, width, batch.source.cumulative_lengths,
+                          pooling == Pooling::kMeanWithoutSpecial, hidden, vectors});
   }
-  return to_host(head_input(context, batch, vectors, stack), vectors, type_, batch.sequences * width);
+  return to_host(head_input(context, batch, vectors, stack), vectors, type_, batch.source.sequences * width);
 }
 
 std::unique_ptr<ModelRunner> make_encoder_runner(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads,
