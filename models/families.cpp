@@ -21,7 +21,7 @@ std::string all_model_types() {
 }  // namespace
 
 std::span<const ModelFamily* const> model_families() {
-  static const std::array<const ModelFamily*, 1> kFamilies = {&xlmr_family()};
+  static const std::array<const ModelFamily*, 2> kFamilies = {&xlmr_family(), &bert_family()};
   return kFamilies;
 }
 

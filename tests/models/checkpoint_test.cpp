@@ -57,7 +57,7 @@ TEST_F(CheckpointTest, SavesWhatTransformersSaved) {
                          {"token", HeadKind::kToken, 5},
                          {"span", HeadKind::kSpan, 2},
                          {"choice", HeadKind::kChoice, 1}};
-  for (const char* family : {"xlm_roberta", "xlm_roberta_xl"}) {
+  for (const char* family : {"xlm_roberta", "xlm_roberta_xl", "bert"}) {
     for (const Saved& saved : cases) {
       const fs::path source = fixture(family, saved.head);
       LoadReport report;
@@ -98,6 +98,72 @@ TEST_F(CheckpointTest, NamedHeadsAreSavedUnderTransformersNames) {
     EXPECT_EQ(written.tensors().size(), expected.tensors().size());
     for (const auto& [name, entry] : expected.tensors()) EXPECT_TRUE(written.contains(name)) << saved << " lacks " << name;
     EXPECT_EQ(read_json(folder_ / saved / "config.json")["architectures"][0], "XLMRobertaForSequenceClassification");
+  }
+}
+
+/// The tensors of a bare XLM-R under BERT's names: without the position rows that XLM-R never reads, and with a second token
+/// type, which no token has.
+class Twin {
+ public:
+  Twin(const fs::path& source, const std::string& prefix) : file_(source / "model.safetensors") {
+    for (const auto& [name, entry] : file_.tensors()) {
+      TensorSource tensor;
+      tensor.name = prefix + name;
+      tensor.shape = entry.shape;
+      tensor.data = file_.bytes(name);
+      if (name == "embeddings.position_embeddings.weight") {
+        tensor.shape[0] -= 2;
+        tensor.data = reinterpret_cast<const float*>(file_.bytes(name)) + 2 * entry.shape[1];
+      }
+      if (name == "embeddings.token_type_embeddings.weight") {
+        types_ = file_.read_float(name);
+        for (std::int64_t i = 0; i < entry.shape[1]; ++i) types_.push_back(7);
+        tensor.shape[0] = 2;
+        tensor.data = types_.data();
+      }
+      tensors_.push_back(tensor);
+    }
+    config_ = read_json(source / "config.json");
+    config_["model_type"] = "bert";
+    config_["architectures"] = {"BertModel"};
+    config_["max_position_embeddings"] = config_["max_position_embeddings"].get<std::int64_t>() - 2;
+    config_["type_vocab_size"] = 2;
+  }
+  void write(const fs::path& directory) const {
+    fs::create_directories(directory);
+    write_safetensors(directory / "model.safetensors", tensors_);
+    write_file_atomically(directory / "config.json", config_.dump());
+  }
+
+ private:
+  SafetensorsFile file_;
+  std::vector<float> types_;
+  std::vector<TensorSource> tensors_;
+  nlohmann::json config_;
+};
+
+TEST_F(CheckpointTest, AModelUnderBertsNamesIsTheSameFunction) {
+  const std::unique_ptr<Model> original = make_model(tiny::config(NormPlacement::kPost), {});
+  original->save((folder_ / "xlmr").string());
+  for (const char* prefix : {"", "bert."}) {
+    Twin(folder_ / "xlmr", prefix).write(folder_ / "bert");
+    LoadReport report;
+    const std::unique_ptr<Model> twin = load_model(folder_ / "bert", {}, &report);
+    EXPECT_TRUE(report.fresh.empty() && report.unused.empty());
+    EXPECT_EQ(twin->maximum_length(), original->maximum_length());
+    const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {32, 1, 9}, 6), HeadKind::kSequence);
+    for (std::int64_t layer = 0; layer <= original->layers(); ++layer) {
+      EXPECT_EQ(twin->hidden_states(batch, layer), original->hidden_states(batch, layer)) << "hidden state " << layer;
+    }
+    twin->save((folder_ / "again").string());
+    const SafetensorsFile before(folder_ / "xlmr" / "model.safetensors");
+    const SafetensorsFile after(folder_ / "again" / "model.safetensors");
+    EXPECT_EQ(after.tensors().size(), before.tensors().size());
+    for (const auto& [name, entry] : before.tensors()) EXPECT_TRUE(after.contains(name)) << name;
+    EXPECT_EQ(after.entry("embeddings.token_type_embeddings.weight").shape[0], 2);
+    const nlohmann::json config = read_json(folder_ / "again" / "config.json");
+    EXPECT_EQ(config["model_type"], "bert");
+    EXPECT_EQ(config["architectures"][0], "BertModel");
   }
 }
 

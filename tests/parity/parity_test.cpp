@@ -316,7 +316,7 @@ void for_fixtures(const std::vector<fs::path>& folders, const Mode& mode, const 
 template <class Compare>
 void for_all_fixtures(DType precision, const char* title, const Compare& compare) {
   const std::vector<fs::path> folders = fixture_folders();
-  ASSERT_GE(folders.size(), 12u) << "the project's own fixtures: two families, six heads";
+  ASSERT_GE(folders.size(), 17u) << "the project's own fixtures: XLM-R, XLM-R XL with six heads each, BERT with five";
   for_fixtures(folders, {Device::kCpu, precision}, title, compare);
 }
 
