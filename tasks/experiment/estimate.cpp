@@ -8,7 +8,6 @@
 
 #include "engine/batch/device_batch.h"
 #include "kernels/common/check.h"
-#include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
 
 namespace koine {
@@ -91,10 +90,9 @@ class Estimator {
   }
 
   Pass pass_over(const Task& task, const std::string& split, const std::vector<std::string>& wanted, std::int64_t max_length,
-                 std::int64_t recipe_length, std::int64_t max_examples, double mlm_probability) {
+                 const Task& length_of, std::int64_t max_examples, double mlm_probability) {
     FeatureOptions features;
-    features.max_seq_length =
-        resolve_length(max_length, recipe_length, task, config_.maximum_length(), experiment_.file.string());
+    features.max_seq_length = resolve_length(max_length, length_of, config_.maximum_length(), experiment_.file.string());
     features.max_examples = max_examples;
     Pass total;
     for (const std::string& language : resolve_languages(task, wanted, experiment_.data, split)) {
@@ -158,18 +156,17 @@ void Estimator::add_pretraining() {
   const PretrainingSpec& spec = *experiment_.pretraining;
   add("pretraining", 1, true, [&](PhaseEstimate& phase) {
     const Task& mlm = find_task("mlm");
-    const std::int64_t recipe = pretraining_recipe().max_seq_length;
     Pass pass;
     if (!spec.languages.empty() || spec.files.empty()) {
-      pass = pass_over(mlm, "train", spec.languages, spec.max_seq_length, recipe, 0, spec.mlm_probability);
+      pass = pass_over(mlm, "train", spec.languages, spec.max_seq_length, mlm, 0, spec.mlm_probability);
     }
     if (!spec.files.empty()) {
       std::vector<fs::path> files;
       for (const std::string& file : spec.files) files.push_back(experiment_.data / file);
-      pass += pass_of(read_plain_text(files, tokenizer_,
-                                      resolve_length(spec.max_seq_length, recipe, mlm, config_.maximum_length(),
-                                                     experiment_.file.string())),
-                      spec.mlm_probability);
+      pass += pass_of(
+          read_plain_text(files, tokenizer_,
+                          resolve_length(spec.max_seq_length, mlm, config_.maximum_length(), experiment_.file.string())),
+          spec.mlm_probability);
     }
     add_training(phase, {pass}, spec.settings);
   });
@@ -182,28 +179,27 @@ void Estimator::add_arm(const IntermediateSpec& arm) {
     for (const std::string& name : arm.tasks) {
       const Task& task = find_task(name);
       const bool mlm = task.head() == HeadKind::kMaskedLm;
-      passes.push_back(pass_over(task, "train", mlm ? arm.mlm_languages : arm.languages, arm.features.max_seq_length,
-                                 intermediate_recipe({name}).max_seq_length, arm.features.max_examples,
-                                 arm.mlm_probability));
+      passes.push_back(pass_over(task, "train", mlm ? arm.mlm_languages : arm.languages, arm.features.max_seq_length, task,
+                                 arm.features.max_examples, arm.mlm_probability));
     }
     add_training(phase, passes, arm.settings);
   });
 }
 
 void Estimator::add_target(const TargetSpec& target) {
-  const std::int64_t recipe = target_recipe(target.task).max_seq_length;
+  const Task& task = find_task(target.task);
   const auto runs = static_cast<std::int64_t>(experiment_.seeds.size() * experiment_.intermediate.size());
   if (!target.train_task.empty()) {
     add("target " + target.task, runs, true, [&](PhaseEstimate& phase) {
       add_training(phase,
                    {pass_over(find_task(target.train_task), "train", {experiment_.source_language},
-                              target.features.max_seq_length, recipe, target.features.max_examples, 0)},
+                              target.features.max_seq_length, task, target.features.max_examples, 0)},
                    target.settings);
     });
   }
   add("evaluate " + target.task, runs, false, [&](PhaseEstimate& phase) {
-    const Pass pass = pass_over(find_task(target.task), target.split, target.languages, target.features.max_seq_length,
-                                recipe, target.max_eval_examples, 0);
+    const Pass pass =
+        pass_over(task, target.split, target.languages, target.features.max_seq_length, task, target.max_eval_examples, 0);
     phase.tokens = pass.tokens;
     phase.flops = pass.flops;
   });
@@ -242,8 +238,7 @@ std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const
     MemoryQuestion question{config, {}, execution};
     for (const std::string& name : tasks) {
       const Task& task = find_task(name);
-      const std::int32_t classes = facts_of(task.head()).classes(std::ssize(task.labels()), config.vocab_size);
-      question.heads.push_back({tasks.size() > 1 ? name : "", task.head(), classes});
+      question.heads.push_back({tasks.size() > 1 ? name : "", task.head(), task.classes(config.vocab_size)});
     }
     question.tokens = settings.max_tokens_per_batch;
     const bool known = questions.size() < trainings.size() && trainings[questions.size()].missing.empty();

@@ -7,7 +7,6 @@
 #include "kernels/common/check.h"
 #include "tasks/common/prediction.h"
 #include "tasks/experiment/phase.h"
-#include "tasks/experiment/recipes.h"
 #include "tasks/experiment/settings_keys.h"
 
 namespace koine {
@@ -108,8 +107,7 @@ class Runner {
   std::string arm_label(const IntermediateSpec& arm) const {
     return arm.tasks.empty() ? "" : concatenate(" after ", arm.name);
   }
-  FeatureOptions features_for(FeatureOptions features, std::int64_t recipe, const Task& task,
-                              const std::string& where) const;
+  FeatureOptions features_for(FeatureOptions features, const Task& task, const std::string& where) const;
   const TaskData& data_of(const Task& task, const std::string& split, const std::string& language,
                           const FeatureOptions& features);
   const Dataset& training_set(const Task& task, const std::vector<std::string>& languages, const FeatureOptions& features);
@@ -128,9 +126,8 @@ class Runner {
   RunOutcome outcome_;
 };
 
-FeatureOptions Runner::features_for(FeatureOptions features, std::int64_t recipe, const Task& task,
-                                    const std::string& where) const {
-  features.max_seq_length = resolve_length(features.max_seq_length, recipe, task, config_.maximum_length(), where);
+FeatureOptions Runner::features_for(FeatureOptions features, const Task& task, const std::string& where) const {
+  features.max_seq_length = resolve_length(features.max_seq_length, task, config_.maximum_length(), where);
   return features;
 }
 
@@ -205,9 +202,8 @@ bool Runner::run_pretraining() {
   if (!spec.languages.empty() || spec.files.empty())
     languages = resolve_languages(mlm, spec.languages, experiment_.data, "train");
   FeatureOptions features;
-  features.max_seq_length =
-      resolve_length(spec.max_seq_length, pretraining_recipe().max_seq_length, mlm, config_.maximum_length(),
-                     experiment_.file.string() + ": pretraining.max_seq_length");
+  features.max_seq_length = resolve_length(spec.max_seq_length, mlm, config_.maximum_length(),
+                                           experiment_.file.string() + ": pretraining.max_seq_length");
   const StartPoint start = pretrained_start(spec.seed);
   TrainingPhase phase;
   phase.settings = spec.settings;
@@ -258,8 +254,8 @@ PhaseTask Runner::arm_task(const IntermediateSpec& arm, const std::string& name,
   const bool mlm = task.head() == HeadKind::kMaskedLm;
   const std::vector<std::string> languages =
       resolve_languages(task, mlm ? arm.mlm_languages : arm.languages, experiment_.data, "train");
-  const FeatureOptions features = features_for(arm.features, intermediate_recipe({name}).max_seq_length, task,
-                                               concatenate(experiment_.file.string(), ": ", arm.name, ".max_seq_length"));
+  const FeatureOptions features =
+      features_for(arm.features, task, concatenate(experiment_.file.string(), ": ", arm.name, ".max_seq_length"));
   config +=
       concatenate("\n[task.", name, "]\nlanguages = ", toml_list(languages), "\nmax_seq_length = ", features.max_seq_length,
                   "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
@@ -303,8 +299,7 @@ bool Runner::run_arm(const IntermediateSpec& arm, std::uint32_t seed) {
     for (PhaseTask& entry : phase.tasks) {
       const Task& task = find_task(entry.name);
       const bool mlm = task.head() == HeadKind::kMaskedLm;
-      const FeatureOptions features =
-          features_for(arm.features, intermediate_recipe({entry.name}).max_seq_length, task, arm.name);
+      const FeatureOptions features = features_for(arm.features, task, arm.name);
       const auto languages = resolve_languages(task, mlm ? arm.mlm_languages : arm.languages, experiment_.data, "train");
       entry.train = &training_set(task, languages, features);
       entry.dev = dev_set(task, features, arm.settings);
@@ -332,8 +327,7 @@ bool Runner::train_target(const IntermediateSpec& arm, const TargetSpec& target,
     return true;
   }
   const Task& task = find_task(target.train_task);
-  const FeatureOptions features =
-      features_for(target.features, target_recipe(target.task).max_seq_length, task, target.task);
+  const FeatureOptions features = features_for(target.features, find_task(target.task), target.task);
   TrainingPhase phase;
   phase.label = concatenate(target.task, arm_label(arm), ", seed ", seed);
   phase.directory = folder.path();
@@ -362,9 +356,8 @@ bool Runner::evaluate_target(const TargetSpec& target, const StartPoint& model_a
   model_options.seed = model_at.seed;
   if (!target.train_task.empty()) {
     const Task& task = find_task(target.train_task);
-    const Dataset& train =
-        training_set(task, {experiment_.source_language},
-                     features_for(target.features, target_recipe(target.task).max_seq_length, task, target.task));
+    const Dataset& train = training_set(task, {experiment_.source_language},
+                                        features_for(target.features, find_task(target.task), target.task));
     model_options.heads = {{"", task.head(), train.classes}};
   }
   const std::unique_ptr<Model> model = make_model(model_at, model_options, false);
@@ -378,8 +371,8 @@ bool Runner::run_target(const IntermediateSpec& arm, const TargetSpec& target, s
   plan.task = &task;
   plan.split = target.split;
   plan.languages = resolve_languages(task, target.languages, experiment_.data, target.split);
-  plan.features = features_for(target.features, target_recipe(target.task).max_seq_length, task,
-                               concatenate(experiment_.file.string(), ": ", target.task, ".max_seq_length"));
+  plan.features =
+      features_for(target.features, task, concatenate(experiment_.file.string(), ": ", target.task, ".max_seq_length"));
   plan.features.max_examples = target.max_eval_examples;
   plan.options.max_tokens_per_batch = target.settings.max_tokens_per_batch;
   plan.options.layer = target.layer;
@@ -528,12 +521,11 @@ std::vector<std::string> resolve_languages(const Task& task, const std::vector<s
   return wanted;
 }
 
-std::int64_t resolve_length(std::int64_t wanted, std::int64_t recipe, const Task& task, std::int64_t model_maximum,
-                            const std::string& where) {
+std::int64_t resolve_length(std::int64_t wanted, const Task& task, std::int64_t model_maximum, const std::string& where) {
   require(wanted <= model_maximum, where, " is ", wanted, ", but this model reads sequences of at most ", model_maximum,
           " tokens");
   if (wanted > 0) return wanted;
-  return std::min(recipe > 0 ? recipe : task.default_max_seq_length(), model_maximum);
+  return std::min(task.max_seq_length(), model_maximum);
 }
 
 bool evaluate_languages(Model& model, const EvaluationPlan& plan, const fs::path& data, const Tokenizer& tokenizer,
@@ -573,10 +565,7 @@ ReportDetails report_details(const Experiment& experiment, const RunOptions& opt
     if (details.baseline.empty() && arm.tasks.empty() && !arm.start_fresh) details.baseline = arm.name;
   }
   for (const TargetSpec& target : experiment.targets) {
-    const Task& task = find_task(target.task);
-    const bool classifies = task.head() == HeadKind::kSequence || task.head() == HeadKind::kSequencePooled;
-    if (classifies && !task.labels().empty())
-      details.chance[target.task] = 100.0 / static_cast<double>(task.labels().size());
+    if (const double chance = find_task(target.task).chance(); chance > 0) details.chance[target.task] = chance;
   }
   if (experiment.generated.has_value()) {
     for (const DemoLanguage& language : demo_languages()) details.language_names[language.code] = language.name;

@@ -62,10 +62,9 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const std::filesyst
 std::vector<std::string> resolve_languages(const Task& task, const std::vector<std::string>& wanted,
                                            const std::filesystem::path& data, const std::string& split);
 
-/// Longest sequences a phase uses: `wanted`, or where that is 0 the recipe's (0: the task's own) as far as the model reads.
-/// UserError naming `where` when what was wanted is more than the model reads.
-std::int64_t resolve_length(std::int64_t wanted, std::int64_t recipe, const Task& task, std::int64_t model_maximum,
-                            const std::string& where);
+/// Longest sequences a phase uses: `wanted`, or where that is 0 the task's own as far as the model reads. UserError naming
+/// `where` when what was wanted is more than the model reads.
+std::int64_t resolve_length(std::int64_t wanted, const Task& task, std::int64_t model_maximum, const std::string& where);
 
 /// Evaluates a loaded model on one split in several languages, one after the other: predictions in XTREME's layout below
 /// `folder`/predictions, and `folder`/evaluations.json, rewritten after each language. Languages that stand there already

@@ -102,33 +102,34 @@ TEST(ExperimentFile, DefaultsAreTheRecipesAndKeysReplaceThem) {
   EXPECT_EQ(target.train_task, "mnli");
   EXPECT_EQ(target.split, "test");
   EXPECT_EQ(target.settings.learning_rate, 3e-5);
-  EXPECT_EQ(target.settings.gradient_accumulation_steps, target_recipe("xnli").settings.gradient_accumulation_steps);
+  EXPECT_EQ(target.settings.gradient_accumulation_steps, target_recipe("xnli").gradient_accumulation_steps);
 }
 
 // The numbers of nyu-mll/jiant's XTREME scripts, written out: batch x accumulation, epochs, tokens.
 TEST(Recipes, AreTheAuthors) {
-  const Recipe xnli = target_recipe("xnli");
-  EXPECT_EQ(xnli.settings.per_device_train_batch_size, 4);
-  EXPECT_EQ(xnli.settings.gradient_accumulation_steps, 8);
-  EXPECT_EQ(xnli.settings.num_train_epochs, 2);
-  EXPECT_EQ(xnli.max_seq_length, 256);
-  EXPECT_EQ(xnli.settings.learning_rate, 1e-5);
-  EXPECT_EQ(xnli.settings.eval_steps, 1000);
-  EXPECT_EQ(target_recipe("udpos").settings.num_train_epochs, 10);
-  EXPECT_EQ(target_recipe("xquad").settings.gradient_accumulation_steps, 4);
-  EXPECT_EQ(target_recipe("xquad").max_seq_length, 384);
-  EXPECT_EQ(target_recipe("something else").settings.num_train_epochs, 3);
-  EXPECT_EQ(intermediate_recipe({"squad"}).settings.per_device_train_batch_size, 8);
-  EXPECT_EQ(intermediate_recipe({"squad"}).settings.num_train_epochs, 3);
+  const TrainingSettings xnli = target_recipe("xnli");
+  EXPECT_EQ(xnli.per_device_train_batch_size, 4);
+  EXPECT_EQ(xnli.gradient_accumulation_steps, 8);
+  EXPECT_EQ(xnli.num_train_epochs, 2);
+  EXPECT_EQ(find_task("xnli").max_seq_length(), 256);
+  EXPECT_EQ(xnli.learning_rate, 1e-5);
+  EXPECT_EQ(xnli.eval_steps, 1000);
+  EXPECT_EQ(target_recipe("udpos").num_train_epochs, 10);
+  EXPECT_EQ(target_recipe("xquad").gradient_accumulation_steps, 4);
+  EXPECT_EQ(find_task("xquad").max_seq_length(), 384);
+  EXPECT_EQ(target_recipe("squad").num_train_epochs, 3) << "no script names it as a target";
+  EXPECT_EQ(target_recipe("squad").gradient_accumulation_steps, 8);
+  EXPECT_EQ(intermediate_recipe({"squad"}).per_device_train_batch_size, 8);
+  EXPECT_EQ(intermediate_recipe({"squad"}).num_train_epochs, 3);
   // MLM beside a task lowers the rate and keeps the task's batch and epochs; several tasks have a recipe of their own.
-  EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).settings.learning_rate, 5e-6);
-  EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).settings.num_train_epochs, 2);
-  EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).settings.per_device_train_batch_size, 24);
-  EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).settings.num_train_epochs, 3);
-  EXPECT_EQ(pretraining_recipe().settings.learning_rate, 6e-4);
-  EXPECT_EQ(pretraining_recipe().settings.adam_beta2, 0.98);
-  EXPECT_EQ(training_recipe("udpos").settings.num_train_epochs, 10);
-  EXPECT_EQ(training_recipe("squad").settings.num_train_epochs, 3);
+  EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).learning_rate, 5e-6);
+  EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).num_train_epochs, 2);
+  EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).per_device_train_batch_size, 24);
+  EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).num_train_epochs, 3);
+  EXPECT_EQ(pretraining_recipe().learning_rate, 6e-4);
+  EXPECT_EQ(pretraining_recipe().adam_beta2, 0.98);
+  EXPECT_EQ(training_recipe("udpos").num_train_epochs, 10);
+  EXPECT_EQ(training_recipe("squad").num_train_epochs, 3);
 }
 
 TEST(SamplerWeights, AreThoseOfTheArm) {

@@ -88,7 +88,4 @@ void print(const std::string& text);
 /// "mnli,squad" -> two.
 std::vector<std::string> split_commas(const std::string& text);
 
-/// Classes of a task's head on a model (HeadFacts::classes).
-std::int32_t classes_of(const Task& task, const ModelConfig& config);
-
 }  // namespace koine

@@ -152,8 +152,4 @@ std::vector<std::string> split_commas(const std::string& text) {
   return parts;
 }
 
-std::int32_t classes_of(const Task& task, const ModelConfig& config) {
-  return facts_of(task.head()).classes(std::ssize(task.labels()), config.vocab_size);
-}
-
 }  // namespace koine

@@ -37,8 +37,8 @@ std::string option_name(std::string key) {
 }
 
 /// The recipe of the task, changed by what the command line says.
-TrainingSettings settings_of(const TrainArguments& arguments, const Recipe& recipe, const CommonOptions& common) {
-  TrainingSettings settings = recipe.settings;
+TrainingSettings settings_of(const TrainArguments& arguments, const Task& task, const CommonOptions& common) {
+  TrainingSettings settings = training_recipe(task.name());
   for (std::size_t i = 0; i < setting_keys().size(); ++i) {
     const std::string& value = arguments.setting_values[i];
     if (!value.empty()) set_setting(settings, setting_keys()[i].name, value, option_name(setting_keys()[i].name));
@@ -73,13 +73,11 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   require(!named.train_task().empty(), "task ", named.name(), " is evaluated without training; see `koine evaluate`");
   const Task& task = find_task(named.train_task());
   const bool mlm = task.head() == HeadKind::kMaskedLm;
-  const Recipe recipe = training_recipe(named.name());
-  const TrainingSettings settings = settings_of(arguments, recipe, common);
+  const TrainingSettings settings = settings_of(arguments, named, common);
   const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   FeatureOptions features = arguments.features;
-  features.max_seq_length =
-      resolve_length(features.max_seq_length, recipe.max_seq_length, task, config.maximum_length(), "--max-seq-length");
+  features.max_seq_length = resolve_length(features.max_seq_length, named, config.maximum_length(), "--max-seq-length");
 
   const fs::path output = arguments.output;
   require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
@@ -111,7 +109,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
     phase.directory = output;
     phase.start.directory = arguments.model;
     phase.tasks.push_back({task.name(),
-                           {"", task.head(), classes_of(task, config)},
+                           {"", task.head(), task.classes(config.vocab_size)},
                            &train->dataset(),
                            dev.get(),
                            1,
@@ -187,8 +185,8 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   plan.split = arguments.split;
   plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
   plan.features = arguments.features;
-  plan.features.max_seq_length = resolve_length(plan.features.max_seq_length, target_recipe(task.name()).max_seq_length,
-                                                task, config.maximum_length(), "--max-seq-length");
+  plan.features.max_seq_length =
+      resolve_length(plan.features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
   plan.options.layer = arguments.layer;
   plan.options.pooling = pooling_of(arguments.pooling);
   plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
@@ -201,7 +199,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   model_options.execution = options.execution;
   if (!task.train_task().empty()) {
     require_same_labels(task, config, arguments.model);
-    model_options.heads = {{"", task.head(), classes_of(task, config)}};
+    model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
   }
   LoadReport report;
   const std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);

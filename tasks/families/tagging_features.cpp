@@ -1,4 +1,4 @@
-#include "tasks/tagging/tagging_features.h"
+#include "tasks/families/tagging_features.h"
 
 #include "kernels/common/check.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"

@@ -1,26 +1,15 @@
-#include "tasks/retrieval/tatoeba_task.h"
+#include "tasks/families/retrieval.h"
 
-#include <array>
 #include <cmath>
 
-#include "engine/files/text_file.h"
-#include "kernels/common/check.h"
 #include "kernels/common/own_scratch.h"
 #include "kernels/topk/topk.h"
-#include "tasks/common/described_task.h"
-#include "tasks/common/prediction.h"
+#include "tasks/families/family.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/scorers/accuracy.h"
 
 namespace koine {
 namespace {
-
-constexpr std::array kFiles = {
-    FileCandidate{"test", "tatoeba/v1/tatoeba.{l3}-eng.{l3}"},
-    FileCandidate{"test", "tatoeba/tatoeba.{l3}-eng.{l3}"},
-    FileCandidate{"test", "tatoeba.{l3}-eng.{l3}"},
-    FileCandidate{"test", "tatoeba/{lg}-en.{lg}", FileLayout::kXtreme},
-};
 
 Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std::vector<std::int32_t>& predictions) {
   Evaluation result;
@@ -29,12 +18,6 @@ Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std
   result.metrics["accuracy"] = result.value;
   result.examples = static_cast<std::int64_t>(gold.size());
   return result;
-}
-
-void require_translations(const ParallelText& text) {
-  require(!text.translations.empty(), text.english_path.string(),
-          ": is sorted (XTREME keeps hidden which line translates which), so it cannot be scored; give tatoeba.<lg>-eng.* "
-          "of LASER");
 }
 
 void normalise_rows(std::vector<float>& rows, std::int64_t width) {
@@ -46,57 +29,51 @@ void normalise_rows(std::vector<float>& rows, std::int64_t width) {
   }
 }
 
-class TatoebaData : public TaskData {
+class RetrievalData : public FamilyData {
  public:
-  TatoebaData(ParallelText text, Dataset dataset, std::string prediction_file)
-      : text_(std::move(text)), dataset_(std::move(dataset)), prediction_file_(std::move(prediction_file)) {}
-
-  /// The foreign sentences, behind them the English ones.
-  const Dataset& dataset() const override { return dataset_; }
+  /// The data set: the foreign sentences, behind them the English ones.
+  RetrievalData(Facts facts, ParallelText text) : FamilyData(std::move(facts)), text_(std::move(text)) {}
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
-    require_translations(text_);
+    require_gold();
     const std::int64_t layer = options.layer.value_or(default_retrieval_layer(model.layers()));
-    Encodings encodings = encode_all(model, dataset_, layer, options);
+    Encodings encodings = encode_all(model, dataset(), layer, options);
     const auto foreign_numbers = static_cast<std::ptrdiff_t>(text_.foreign.size()) * encodings.width;
     std::vector<float> english(encodings.vectors.begin() + foreign_numbers, encodings.vectors.end());
     encodings.vectors.resize(static_cast<std::size_t>(foreign_numbers));
     const std::vector<std::int32_t> answers = nearest_by_cosine(english, encodings.vectors, encodings.width);
-    Evaluation result = retrieval_evaluation(text_.translations, answers);
-    result.tokens = encodings.counts.tokens;
-    result.seconds = encodings.counts.seconds;
-    if (options.want_predictions) {
-      result.prediction_file = prediction_file_;
-      for (const std::int32_t answer : answers) result.prediction_content += concatenate(answer, "\n");
-    }
-    return result;
+    return finish(retrieval_evaluation(text_.translations, answers), encodings.counts, options, [&] {
+      std::string lines;
+      for (const std::int32_t answer : answers) lines += concatenate(answer, "\n");
+      return lines;
+    });
   }
 
  private:
   ParallelText text_;
-  Dataset dataset_;
-  std::string prediction_file_;
 };
 
-class TatoebaTask : public DescribedTask {
+class RetrievalTask : public FamilyTask<ParallelText> {
  public:
-  using DescribedTask::DescribedTask;
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kSequence; }
+  std::string metric() const override { return "accuracy"; }
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    ParallelText text = read_parallel_text(require_file(data, split, language), options.max_examples);
-    Dataset dataset;
-    dataset.name = dataset_name(split, language);
-    dataset.head = head();
+    ParallelText text = read(require_files(data, split, language), language, options.max_examples);
+    Dataset dataset = empty_dataset(split, language);
     for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
       for (const std::string& sentence : *side) {
-        dataset.examples.push_back({frame_single(tokenizer.encode(sentence), max_seq_length(options)),
+        dataset.examples.push_back({frame_single(tokenizer.encode(sentence), length_of(options)),
                                     {},
                                     static_cast<std::uint32_t>(dataset.examples.size())});
       }
     }
-    return std::make_unique<TatoebaData>(std::move(text), std::move(dataset),
-                                         submission_name(name(), split, language, "tsv"));
+    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                            text.labelled ? "" : without_gold(text.path, language)};
+    return std::make_unique<RetrievalData>(std::move(facts), std::move(text));
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
@@ -110,9 +87,9 @@ class TatoebaTask : public DescribedTask {
   }
 
  protected:
-  std::int64_t count_examples(const FoundFile& file, const std::string&) const override {
-    const ParallelText text = read_parallel_text(file, 0);
-    require_translations(text);
+  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
+    const ParallelText text = read(files, language);
+    require_gold(text, language);
     return static_cast<std::int64_t>(text.foreign.size());
   }
 
@@ -120,28 +97,15 @@ class TatoebaTask : public DescribedTask {
   /// From a file of line numbers (XTREME's label layout) or from the official pairs below a folder.
   std::vector<std::int32_t> gold_indices(const std::filesystem::path& gold, const std::string& language) const {
     if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_indices(*file);
-    const ParallelText text = read_parallel_text(require_file(gold, splits().back(), language), 0);
-    require_translations(text);
+    const ParallelText text = read(require_files(gold, splits().back(), language), language);
+    require_gold(text, language);
     return text.translations;
   }
 };
 
 }  // namespace
 
-const Task& tatoeba_task() {
-  static const TatoebaTask task(
-      {"tatoeba",
-       HeadKind::kSequence,
-       {},
-       512,
-       "accuracy",
-       "",
-       {"ar", "he", "vi", "id", "jv", "tl", "eu", "ml", "ta", "te", "af", "nl", "de", "el", "bn", "hi", "mr", "ur",
-        "fa", "fr", "it", "pt", "es", "bg", "ru", "ja", "ka", "ko", "th", "sw", "zh", "kk", "tr", "et", "fi", "hu"},
-       {"test"},
-       kFiles});
-  return task;
-}
+std::unique_ptr<Task> make_retrieval_task(TaskRow row) { return std::make_unique<RetrievalTask>(std::move(row)); }
 
 std::int64_t default_retrieval_layer(std::int64_t layers) {
   return static_cast<std::int64_t>(std::llround(14.0 / 24.0 * static_cast<double>(layers)));

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "engine/tokenizer/tokenizer.h"
-#include "tasks/squad/squad_features.h"
+#include "tasks/families/span_features.h"
 
 namespace koine {
 
@@ -38,7 +38,7 @@ struct AnswerCandidate {
 };
 
 /// Best first; at least one. `windows` are the question's, `logits` one [length, 2] matrix (start, end) for each.
-std::vector<AnswerCandidate> find_answers(const std::vector<SquadWindow>& windows,
+std::vector<AnswerCandidate> find_answers(const std::vector<SpanWindow>& windows,
                                           const std::vector<const std::vector<float>*>& logits, std::string_view context,
                                           const TokenizedContext& tokens, const Tokenizer& tokenizer,
                                           const AnswerSearch& search);

@@ -1,19 +1,20 @@
 #pragma once
 
-// Tatoeba: sentence retrieval without training. For each English sentence the nearest sentence of the other language by
-// cosine; accuracy.
+// Sentence retrieval without training: for each English sentence the nearest sentence of the other language by cosine;
+// accuracy. Predictions: the number of the sentence, from 0, a line (XTREME's submission layout).
 //
 // Vectors: hidden state 14 of 24 (task authors' choice for XLM-R Large; scaled to the model's depth), mean over all tokens,
 // <s> and </s> included; both can be changed in EvaluationOptions.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "tasks/common/task.h"
 
 namespace koine {
 
-const Task& tatoeba_task();
+std::unique_ptr<Task> make_retrieval_task(TaskRow row);
 
 /// The hidden state used where none is asked for: 14 / 24 of the model's layers, rounded.
 std::int64_t default_retrieval_layer(std::int64_t layers);

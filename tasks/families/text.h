@@ -6,10 +6,12 @@
 // figures, the only ones of any task that are not percentages: "loss" (mean over the masked tokens), "pseudo_perplexity"
 // (its exponential), and the headline "negative_loss", of which more is better, as early stopping wants it.
 
+#include <memory>
+
 #include "tasks/common/task.h"
 
 namespace koine {
 
-const Task& mlm_task();
+std::unique_ptr<Task> make_text_task(TaskRow row);
 
 }  // namespace koine

@@ -1,4 +1,4 @@
-#include "tasks/squad/squad_features.h"
+#include "tasks/families/span_features.h"
 
 #include <algorithm>
 #include <limits>
@@ -50,7 +50,7 @@ PieceSpan improve_answer_span(const TokenizedContext& tokens, PieceSpan span, co
   return span;
 }
 
-Example window_example(const std::vector<std::int32_t>& query, const TokenizedContext& tokens, const SquadWindow& window) {
+Example window_example(const std::vector<std::int32_t>& query, const TokenizedContext& tokens, const SpanWindow& window) {
   std::vector<std::int32_t> ids;
   ids.reserve(query.size() + static_cast<std::size_t>(window.length + kSpecialsOfPair));
   ids.push_back(kBeginId);
@@ -64,7 +64,7 @@ Example window_example(const std::vector<std::int32_t>& query, const TokenizedCo
 }
 
 /// Positions of the answer in the window, 0 and 0 when it is not wholly inside.
-std::vector<std::int32_t> span_labels(const SquadWindow& window, const PieceSpan& answer) {
+std::vector<std::int32_t> span_labels(const SpanWindow& window, const PieceSpan& answer) {
   const bool inside = answer.first >= window.start && answer.last < window.start + window.length;
   if (!inside) return {0, 0};
   return {answer.first - window.start + window.offset, answer.last - window.start + window.offset};
@@ -113,14 +113,14 @@ PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, con
   return improve_answer_span(tokens, words, tokenizer.encode(answer.text));
 }
 
-std::vector<SquadWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
-                                      std::int64_t doc_stride) {
+std::vector<SpanWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
+                                     std::int64_t doc_stride) {
   const std::int64_t room = max_seq_length - query - kSpecialsOfPair;
   require(room > 0, "max_seq_length ", max_seq_length, " leaves no room for the context beside a question of ", query,
           " pieces; raise it or lower max_query_length");
   require(doc_stride > 0, "doc_stride must be at least 1, not ", doc_stride);
   const std::int64_t advance = std::min(doc_stride, room);
-  std::vector<SquadWindow> windows;
+  std::vector<SpanWindow> windows;
   for (std::int64_t start = 0; start < pieces; start += advance) {
     windows.push_back({0, static_cast<std::int32_t>(start), static_cast<std::int32_t>(std::min(room, pieces - start)),
                        static_cast<std::int32_t>(query + kSpecialsBeforeContext)});
@@ -129,7 +129,7 @@ std::vector<SquadWindow> make_windows(std::int64_t pieces, std::int64_t query, s
   return windows;
 }
 
-std::size_t maximum_context_window(const std::vector<SquadWindow>& windows, std::int32_t piece) {
+std::size_t maximum_context_window(const std::vector<SpanWindow>& windows, std::int32_t piece) {
   std::size_t best = windows.size();
   double best_score = 0;
   for (std::size_t i = 0; i < windows.size(); ++i) {
@@ -146,9 +146,9 @@ std::size_t maximum_context_window(const std::vector<SquadWindow>& windows, std:
   return best;
 }
 
-SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
-                                  bool training) {
-  SquadFeatures features;
+SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
+                                bool training) {
+  SpanFeatures features;
   for (const std::string& context : file.contexts) features.contexts.push_back(tokenize_context(context, tokenizer));
   for (std::size_t number = 0; number < file.questions.size(); ++number) {
     const SquadQuestion& question = file.questions[number];
@@ -163,7 +163,7 @@ SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokeni
     }
     std::vector<std::int32_t> query = tokenizer.encode(question.question);
     query.resize(std::min(query.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, options.max_query_length))));
-    for (SquadWindow window :
+    for (SpanWindow window :
          make_windows(static_cast<std::int64_t>(tokens.pieces.size()), static_cast<std::int64_t>(query.size()),
                       options.max_seq_length, options.doc_stride)) {
       window.question = number;

@@ -1,12 +1,12 @@
 // Windows, spans and answers of question answering. The features and predictions of whole files were compared with XTREME's
-// own third_party/processors/squad.py and transformers' compute_predictions_logits (see docs of squad_features.h); here are
+// own third_party/processors/squad.py and transformers' compute_predictions_logits (see docs of span_features.h); here are
 // the rules one by one.
 
 #include <gtest/gtest.h>
 
 #include "stub_model.h"
-#include "tasks/squad/squad_answers.h"
-#include "tasks/squad/squad_features.h"
+#include "tasks/families/span_answers.h"
+#include "tasks/families/span_features.h"
 
 namespace koine {
 namespace {
@@ -33,7 +33,7 @@ std::vector<float> peaks(const Example& example, std::int32_t start, std::int32_
   return logits;
 }
 
-TEST(SquadFeatures, WordsEndAtFiveBlanksOnly) {
+TEST(SpanFeatures, WordsEndAtFiveBlanksOnly) {
   const std::string context =
       " a b\tc\rd\ne\u202F"
       "f\u00a0g\u3000h  ";
@@ -44,11 +44,11 @@ TEST(SquadFeatures, WordsEndAtFiveBlanksOnly) {
   EXPECT_EQ(words, (std::vector<std::string>{"a", "b", "c", "d", "e", "f\u00a0g\u3000h"}));
 }
 
-TEST(SquadFeatures, ContextBeginsThreePositionsBehindTheQuestion) {
+TEST(SpanFeatures, ContextBeginsThreePositionsBehindTheQuestion) {
   const Tokenizer& tokenizer = small_tokenizer();
   const std::string context = "A small river runs between two old towns";
   const SquadFile file = one_question(context, "runs between?", "river");
-  const SquadFeatures features = make_squad_features(file, tokenizer, options(384), true);
+  const SpanFeatures features = make_span_features(file, tokenizer, options(384), true);
   ASSERT_EQ(features.examples.size(), 1u);
   const std::vector<std::int32_t>& ids = features.examples[0].ids;
   const std::vector<std::int32_t> query = tokenizer.encode("runs between?");
@@ -66,22 +66,22 @@ TEST(SquadFeatures, ContextBeginsThreePositionsBehindTheQuestion) {
   EXPECT_EQ(std::vector<std::int32_t>(ids.begin() + start, ids.begin() + end + 1), tokenizer.encode("river"));
 }
 
-TEST(SquadFeatures, AnswerIsNarrowedToItsPieces) {
+TEST(SpanFeatures, AnswerIsNarrowedToItsPieces) {
   const Tokenizer& tokenizer = small_tokenizer();
   const SquadFile file = one_question("the lazy dog in 1987 (again), he said", "when?", "1987");
-  const SquadFeatures features = make_squad_features(file, tokenizer, options(384), true);
+  const SpanFeatures features = make_span_features(file, tokenizer, options(384), true);
   const std::vector<std::int32_t>& labels = features.examples[0].labels;
   EXPECT_EQ(labels[1] - labels[0] + 1, static_cast<std::int32_t>(tokenizer.encode("1987").size()));
   // "again" is inside the word "(again),": no span of its pieces equals the tokenised answer, so the whole word is the
   // answer.
   const SquadFile inside = one_question("the lazy dog in 1987 (again), he said", "when?", "again");
-  const SquadFeatures word = make_squad_features(inside, tokenizer, options(384), true);
+  const SpanFeatures word = make_span_features(inside, tokenizer, options(384), true);
   EXPECT_EQ(word.examples[0].labels[1] - word.examples[0].labels[0] + 1,
             static_cast<std::int32_t>(tokenizer.encode("(again),").size()));
 }
 
-TEST(SquadFeatures, WindowsAdvanceByTheStrideAndReachTheEnd) {
-  const std::vector<SquadWindow> windows =
+TEST(SpanFeatures, WindowsAdvanceByTheStrideAndReachTheEnd) {
+  const std::vector<SpanWindow> windows =
       make_windows(/*pieces=*/1000, /*query=*/16, /*max_seq_length=*/384, /*doc_stride=*/128);
   ASSERT_EQ(windows.size(), 6u);  // 364 pieces each: 0, 128 ... 640, the last with 360
   for (std::size_t i = 0; i < windows.size(); ++i) {
@@ -99,27 +99,27 @@ TEST(SquadFeatures, WindowsAdvanceByTheStrideAndReachTheEnd) {
   EXPECT_EQ(maximum_context_window(windows, 999), 5u);
 }
 
-TEST(SquadFeatures, WindowWithoutTheWholeAnswerPointsToTheBeginning) {
+TEST(SpanFeatures, WindowWithoutTheWholeAnswerPointsToTheBeginning) {
   const Tokenizer& tokenizer = small_tokenizer();
   std::string context = "start";
   for (int i = 0; i < 60; ++i) context += " dog";
   const SquadFile file = one_question(context, "fox", "start");
-  const SquadFeatures features = make_squad_features(file, tokenizer, options(40, 16), true);
+  const SpanFeatures features = make_span_features(file, tokenizer, options(40, 16), true);
   ASSERT_GT(features.examples.size(), 1u);
   EXPECT_GT(features.examples.front().labels[0], 0);
   EXPECT_EQ(features.examples.back().labels, (std::vector<std::int32_t>{0, 0}));
   for (const Example& example : features.examples) EXPECT_LE(example.ids.size(), 40u);
 }
 
-TEST(SquadFeatures, LongQuestionIsCut) {
+TEST(SpanFeatures, LongQuestionIsCut) {
   std::string question;
   for (int i = 0; i < 100; ++i) question += "dog ";
-  const SquadFeatures features =
-      make_squad_features(one_question("the fox", question, "fox"), small_tokenizer(), options(384), true);
+  const SpanFeatures features =
+      make_span_features(one_question("the fox", question, "fox"), small_tokenizer(), options(384), true);
   EXPECT_EQ(features.windows[0].offset, 64 + 3);
 }
 
-TEST(SquadAnswers, CutTheOriginalWords) {
+TEST(SpanAnswers, CutTheOriginalWords) {
   // transformers 4.18's get_final_text with do_lower_case False gives the same on each of these.
   EXPECT_EQ(get_final_text("Denver", "(Denver)"), "Denver");
   EXPECT_EQ(get_final_text("Den", "Denver"), "Den");
@@ -135,7 +135,7 @@ class Answers : public testing::Test {
  protected:
   void build(const std::string& context, std::int64_t max_seq_length, std::int64_t doc_stride) {
     file_ = one_question(context, "fox", context.substr(0, 1));
-    features_ = make_squad_features(file_, small_tokenizer(), options(max_seq_length, doc_stride), false);
+    features_ = make_span_features(file_, small_tokenizer(), options(max_seq_length, doc_stride), false);
     logits_.assign(features_.windows.size(), {});
     for (std::size_t i = 0; i < logits_.size(); ++i) logits_[i].assign(2 * features_.examples[i].ids.size(), -1.0f);
   }
@@ -145,7 +145,7 @@ class Answers : public testing::Test {
     return find_answers(features_.windows, all, file_.contexts[0], features_.contexts[0], small_tokenizer(), search);
   }
   SquadFile file_;
-  SquadFeatures features_;
+  SpanFeatures features_;
   std::vector<std::vector<float>> logits_;
 };
 
@@ -202,7 +202,7 @@ TEST_F(Answers, OnlyTheWindowOfMaximumContextMayBeginAnAnswer) {
   AnswerSearch only;
   only.best_positions = 1;
   // The first piece of window 1 stands in window 0 with more around it.
-  const SquadWindow& second = features_.windows[1];
+  const SpanWindow& second = features_.windows[1];
   ASSERT_EQ(maximum_context_window(features_.windows, second.start), 0u);
   for (auto& logits : logits_) logits = peaks({std::vector<std::int32_t>(logits.size() / 2), {}, 0}, 0, 0);
   logits_[1] = peaks(features_.examples[1], second.offset, second.offset);

@@ -1,4 +1,4 @@
-#include "tasks/squad/squad_answers.h"
+#include "tasks/families/span_answers.h"
 
 #include <algorithm>
 #include <numeric>
@@ -69,9 +69,9 @@ struct Pair {
   float logit = 0;
 };
 
-void add_pairs(const std::vector<SquadWindow>& windows, std::size_t number, const std::vector<float>& logits,
+void add_pairs(const std::vector<SpanWindow>& windows, std::size_t number, const std::vector<float>& logits,
                const AnswerSearch& search, std::vector<Pair>& pairs) {
-  const SquadWindow& window = windows[number];
+  const SpanWindow& window = windows[number];
   const auto piece_at = [&](std::int32_t position) { return position - window.offset + window.start; };
   const auto in_context = [&](std::int32_t position) {
     return position >= window.offset && position < window.offset + window.length;
@@ -136,7 +136,7 @@ std::string get_final_text(std::string_view pieces, std::string_view words) {
   return encode_utf8(std::u32string_view(original).substr(first, last + 1 - first));
 }
 
-std::vector<AnswerCandidate> find_answers(const std::vector<SquadWindow>& windows,
+std::vector<AnswerCandidate> find_answers(const std::vector<SpanWindow>& windows,
                                           const std::vector<const std::vector<float>*>& logits, std::string_view context,
                                           const TokenizedContext& tokens, const Tokenizer& tokenizer,
                                           const AnswerSearch& search) {

@@ -60,7 +60,7 @@ PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, con
                         const Tokenizer& tokenizer);
 
 /// One window of one question: the model input of the same index.
-struct SquadWindow {
+struct SpanWindow {
   std::size_t question = 0;
   std::int32_t start = 0;   ///< first piece of the context
   std::int32_t length = 0;  ///< pieces
@@ -68,22 +68,22 @@ struct SquadWindow {
 };
 
 /// The windows over `pieces` pieces for a question of `query` pieces. UserError when max_seq_length leaves no room.
-std::vector<SquadWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
-                                      std::int64_t doc_stride);
+std::vector<SpanWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
+                                     std::int64_t doc_stride);
 
 /// Which of `windows` (of one question) holds the maximum context of a piece.
-std::size_t maximum_context_window(const std::vector<SquadWindow>& windows, std::int32_t piece);
+std::size_t maximum_context_window(const std::vector<SpanWindow>& windows, std::int32_t piece);
 
-struct SquadFeatures {
+struct SpanFeatures {
   std::vector<TokenizedContext> contexts;  ///< as SquadFile::contexts
-  std::vector<SquadWindow> windows;        ///< those of one question one behind the other
+  std::vector<SpanWindow> windows;         ///< those of one question one behind the other
   std::vector<Example> examples;           ///< [windows]
   std::int64_t left_out = 0;               ///< training questions whose answer was not found
 };
 
 /// `training`: only questions whose answer is found, with start and end positions as labels. Else every question, for
 /// prediction; windows of a labelled file then carry labels too (for the loss on dev), where the answer is found.
-SquadFeatures make_squad_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
-                                  bool training);
+SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
+                                bool training);
 
 }  // namespace koine
