@@ -96,6 +96,20 @@ std::vector<TaskRow> task_rows() {
           .skipped_label = "-",
       },
       {
+          .name = "pawsx",
+          .reader = kLabelledTexts,
+          .labels = {"0", "1"},  // another meaning, the same
+          .languages = {"en", "de", "es", "fr", "ja", "ko", "zh"},
+          .target = Recipe{4, 8, 5},
+          .files = {{"train", "pawsx/x-final/{language}/train.tsv", kTable},
+                    {"train", "pawsx/x-final/{language}/translated_train.tsv", kTable},
+                    {"train", "x-final/{language}/train.tsv", kTable},
+                    {"train", "x-final/{language}/translated_train.tsv", kTable},
+                    {"dev test", "pawsx/x-final/{language}/{split}_2k.tsv", kTable},
+                    {"dev test", "x-final/{language}/{split}_2k.tsv", kTable},
+                    {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme}},
+      },
+      {
           .name = "udpos",
           .reader = read_tagged,
           .labels = universal_parts_of_speech(),

@@ -211,6 +211,37 @@ TEST_F(Tasks, MlmGivesLossAndPerplexity) {
   expect_user_error([&] { load("mlm", "dev", "en"); }, {"en.dev.txt", "no text"});
 }
 
+TEST_F(Tasks, PawsxInBothLayouts) {
+  const std::string header = "id\tsentence1\tsentence2\tlabel\n";
+  write("pawsx/x-final/en/train.tsv", header + "1\tthe \"quick\" fox\tthe fox\t0\n2\ttwo towns\ttwo old towns\t1\n");
+  write("pawsx/x-final/de/translated_train.tsv", header + "1\tder fox\tfox\t1\n");
+  write("pawsx/x-final/de/dev_2k.tsv", header + "4\ta dog\tdog\t1\n6\tbox\tjugs\t0\n");
+  write("pawsx/x-final/ja/test_2k.tsv", header + "10\tNS\t\t0\n12\tbox\tbox\t1\n");
+  write("pawsx/test-fr.tsv", "\"the \"\"quick\"\" fox\"\tthe fox\n");
+  write("pawsx/dev-fr.tsv", "\"the \"\"quick\"\" fox\"\tthe fox\t0\n");
+  const Task& task = find_task("pawsx");
+  EXPECT_EQ(task.train_task(), "pawsx");
+  EXPECT_EQ(task.available_languages(folder_.path(), "train"), (std::vector<std::string>{"en", "de"}));
+  EXPECT_EQ(task.available_languages(folder_.path(), "dev"), (std::vector<std::string>{"de", "fr"}));
+  EXPECT_EQ(task.available_languages(folder_.path(), "test"), (std::vector<std::string>{"fr", "ja"}));
+  const auto train = load("pawsx", "train", "en");
+  EXPECT_EQ(train->dataset().classes, 2);
+  ASSERT_EQ(train->dataset().examples.size(), 2u);
+  const auto pair = frame_pair(small_tokenizer().encode("the \"quick\" fox"), small_tokenizer().encode("the fox"), 256);
+  EXPECT_EQ(train->dataset().examples[0].ids, pair);
+  EXPECT_EQ(train->dataset().examples[0].labels, std::vector<std::int32_t>{0});
+  EXPECT_EQ(load("pawsx", "dev", "fr")->dataset().examples[0].ids, pair) << "XTREME's quotation marks are undone";
+  EXPECT_EQ(load("pawsx", "test", "ja")->dataset().examples.size(), 2u) << "an empty sentence is an example as well";
+  const Evaluation result = evaluate_and_score(task, folder_.path(), "test", "ja", small_tokenizer());
+  EXPECT_EQ(result.value, 100);
+  EXPECT_EQ(result.prediction_file, "pawsx/test-ja.tsv");
+  EXPECT_EQ(result.prediction_content, "0\n1\n");
+  StubModel model;
+  expect_user_error([&] { load("pawsx", "test", "fr")->evaluate(model, {}); }, {"test-fr.tsv", "x-final/fr/test_2k.tsv"});
+  write("pawsx/x-final/de/dev_2k.tsv", header + "4\ta dog\tdog\t2\n");
+  expect_user_error([&] { load("pawsx", "dev", "de"); }, {"dev_2k.tsv:2", "\"2\"", "0, 1"});
+}
+
 /// A reader for the test: "right|prompt|choice|choice ..." a line, "?" where the right choice is not known.
 ChoiceFile read_test_choices(const FoundFile& file, const ReadRequest&) {
   ChoiceFile result;
@@ -426,11 +457,9 @@ TEST_F(Tasks, ScoreRefusesWhatDoesNotFit) {
 TEST(RealData, RightAnswersScoreOneHundred) {
   if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA is not set: no real data to read";
   const std::map<std::string, std::map<std::string, std::size_t>> expected = {
-      {"mnli", {{"train", 1}, {"dev", 1}}},
-      {"xnli", {{"dev", 3}, {"test", 5}}},
-      {"squad", {{"train", 1}, {"dev", 1}}},
-      {"xquad", {{"test", 6}}},
-      {"udpos", {{"train", 1}, {"dev", 1}, {"test", 9}}}};
+      {"mnli", {{"train", 1}, {"dev", 1}}},  {"xnli", {{"dev", 3}, {"test", 5}}},
+      {"squad", {{"train", 1}, {"dev", 1}}}, {"xquad", {{"test", 6}}},
+      {"pawsx", {{"dev", 3}, {"test", 3}}},  {"udpos", {{"train", 1}, {"dev", 1}, {"test", 9}}}};
   for (const auto& [name, splits] : expected) {
     const Task& task = find_task(name);
     for (const auto& [split, languages] : splits) {
@@ -502,6 +531,7 @@ TEST(Xtreme, MockSubmissionHasTheOfficialScores) {
   const std::filesystem::path mock = std::filesystem::path(checkout) / "mock_test_data";
   const std::map<std::string, std::map<std::string, double>> expected = {
       {"xnli", {{"accuracy", 30.666666666666668}}},
+      {"pawsx", {{"accuracy", 51.42857142857143}}},
       {"udpos", {{"f1", 70.21746048354693}, {"precision", 71.02232625883823}, {"recall", 69.54982073976082}}},
       {"tatoeba", {{"accuracy", 53.611111111111114}}},
       {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}}};
