@@ -49,7 +49,6 @@ struct PhaseTask {
 };
 
 struct TrainingPhase {
-  std::string label;  ///< "xnli after mnli, seed 2": for people
   std::filesystem::path directory;
   StartPoint start;
   bool fresh_heads = true;  ///< a head that the start happens to hold under the same name is not taken over

@@ -324,7 +324,8 @@ TEST(EstimateMemory, AsksForEveryTraining) {
                                       kTarget + "max_tokens_per_batch = 300\n[[target]]\ntask = \"tatoeba\"\n");
   ModelConfig config;
   config.vocab_size = 77;
-  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, Execution{});
+  const Plan plan = make_plan(experiment, config);
+  const std::vector<MemoryQuestion> questions = memory_questions(plan, Execution{});
   ASSERT_EQ(questions.size(), 3u) << "the baseline and retrieval train nothing";
   EXPECT_EQ(questions[0].tokens, 100);
   EXPECT_FALSE(questions[0].keeps_best);
@@ -336,13 +337,16 @@ TEST(EstimateMemory, AsksForEveryTraining) {
   EXPECT_TRUE(questions[2].keeps_best);
 
   // A training that ends before its first evaluation in between keeps none.
-  std::vector<PhaseEstimate> phases(4);
+  std::vector<PhaseEstimate> phases(2);
   for (PhaseEstimate& phase : phases) phase.steps = experiment.targets[0].settings.eval_steps;
-  phases[0].training = phases[1].training = phases[3].training = true;
-  phases[1].steps += 1;
-  const std::vector<MemoryQuestion> timed = memory_questions(experiment, config, Execution{}, phases);
+  phases[0].label = "intermediate mnli+mlm";
+  phases[0].steps += 1;
+  phases[1].label = "target xnli";
+  const std::vector<MemoryQuestion> timed = memory_questions(plan, Execution{}, phases);
   EXPECT_TRUE(timed[1].keeps_best);
   EXPECT_FALSE(timed[2].keeps_best);
+  phases[1].missing = "no data";
+  EXPECT_TRUE(memory_questions(plan, Execution{}, phases)[2].keeps_best) << "unknown: it may";
 }
 
 TEST(EstimateMemory, SeesThisProcess) { EXPECT_GT(resident_memory(), 1e6); }

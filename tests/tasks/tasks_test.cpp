@@ -355,10 +355,10 @@ TEST_F(Tasks, ChoicesArePackedTogether) {
   const auto data = task->load(folder_.path(), "train", "en", small_tokenizer(), {});
   const PackedBatch batch = pack_groups(data->dataset(), {1, 0});
   EXPECT_EQ(batch.group, 3);
-  EXPECT_EQ(batch.sequences, 6);
+  EXPECT_EQ(batch.source.sequences, 6);
   EXPECT_EQ(batch.labels, (std::vector<std::int32_t>{0, 2}));
   EXPECT_EQ(batch.counted_labels, 2);
-  EXPECT_EQ(batch.sequence_examples, (std::vector<std::uint32_t>{3, 4, 5, 0, 1, 2}));
+  EXPECT_EQ(batch.source.sequence_examples, (std::vector<std::uint32_t>{3, 4, 5, 0, 1, 2}));
 }
 
 TEST_F(Tasks, SingleTextsAreFramedAlone) {
@@ -401,9 +401,9 @@ TEST(TaskFiles, PatternsFindLanguagesAndFiles) {
   EXPECT_EQ(languages_with_files(folder.path(), treebanks, "dev"), (std::set<std::string>{"en", "fi", "sw"}));
   const std::vector<FoundFile> files = find_task_files(folder.path(), treebanks, "dev", "fi");
   ASSERT_EQ(files.size(), 2u);
-  EXPECT_EQ(files[0].path.filename(), "fi_ftb-ud-dev.conllu");
-  EXPECT_EQ(files[1].path.filename(), "fi_tdt-ud-dev.conllu");
-  EXPECT_EQ(find_task_files(folder.path(), treebanks, "train", "sw").front().path.filename(), "train-sw.tsv");
+  EXPECT_EQ(files[0].path.filename().string(), "fi_ftb-ud-dev.conllu");
+  EXPECT_EQ(files[1].path.filename().string(), "fi_tdt-ud-dev.conllu");
+  EXPECT_EQ(find_task_files(folder.path(), treebanks, "train", "sw").front().path.filename().string(), "train-sw.tsv");
   EXPECT_TRUE(find_task_files(folder.path(), treebanks, "train", "fi").empty());
   EXPECT_TRUE(find_task_files(folder.path(), treebanks, "test", "fi").empty());
   const std::vector<FileCandidate> tatoeba = {{"test", "t/tatoeba.{language3}-eng.{language3}"}};
@@ -504,7 +504,7 @@ TEST(RealData, TatoebaOfAllLanguages) {
     EXPECT_EQ(line.problem, "") << line.path;
     problems += line.examples;
   }
-  EXPECT_EQ(problems, 28 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548);  // task-facts: all but eight have 1000
+  EXPECT_EQ(problems, 28 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548);  // LASER's files: all but eight have 1000
   for (const std::string language : {"jv", "te"}) {
     const auto data = task.load(real_data(), "test", language, real_tokenizer(), {});
     const std::size_t pairs = data->dataset().examples.size() / 2;

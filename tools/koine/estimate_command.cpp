@@ -110,11 +110,11 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
 }
 
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
-  const Experiment experiment = read_experiment(arguments.experiment, arguments.data);
+  Experiment experiment = read_experiment(arguments.experiment, arguments.data);
   const Execution execution = planned_execution(common, experiment.precision);
-  const ModelConfig config = experiment_model_config(experiment);
-  const ExperimentEstimate estimate = estimate_experiment(experiment);
-  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, execution, estimate.phases);
+  const ExperimentEstimate estimate = estimate_experiment(std::move(experiment));
+  const ModelConfig& config = estimate.plan.config;
+  const std::vector<MemoryQuestion> questions = memory_questions(estimate.plan, execution, estimate.phases);
   MemoryQuestion largest =
       *std::max_element(questions.begin(), questions.end(),
                         [](const MemoryQuestion& a, const MemoryQuestion& b) { return total_memory(a) < total_memory(b); });

@@ -5,9 +5,10 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
+#include "tasks/experiment/plan.h"
 #include "tasks/experiment/recipes.h"
-#include "tasks/experiment/run_experiment.h"
 #include "tasks/experiment/settings_keys.h"
 #include "tools/koine/commands.h"
 
@@ -105,7 +106,6 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   if (!folder.done()) {
     install_signal_handlers();
     TrainingPhase phase;
-    phase.label = task.name();
     phase.directory = output;
     phase.start.directory = arguments.model;
     phase.tasks.push_back({task.name(),
@@ -180,7 +180,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   const Task& task = find_task(arguments.task);
   const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
-  EvaluationPlan plan;
+  PlannedEvaluation plan;
   plan.task = &task;
   plan.split = arguments.split;
   plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
