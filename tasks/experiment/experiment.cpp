@@ -6,8 +6,8 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/recipes.h"
-#include "tasks/experiment/settings_keys.h"
 #include "tasks/experiment/toml_section.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 

@@ -5,7 +5,7 @@
 #include "models/models.h"
 #include "tasks/common/task.h"
 #include "tasks/experiment/phase.h"
-#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 

@@ -9,7 +9,7 @@
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/prepare.h"
-#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_settings.h"
 #include "tasks/formats/labels.h"
 
 namespace koine {

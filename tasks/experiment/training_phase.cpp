@@ -5,7 +5,7 @@
 #include "engine/files/text_file.h"
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
-#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 

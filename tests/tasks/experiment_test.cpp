@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <sstream>
+
+#include "engine/files/text_file.h"
 #include "engine/training/optimizer.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
@@ -11,8 +15,8 @@
 #include "tasks/experiment/estimate.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
-#include "tasks/experiment/settings_keys.h"
 #include "tasks/experiment/toml_section.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 namespace {
@@ -232,6 +236,22 @@ TEST(ExperimentToml, ReadsBackToTheSame) {
   EXPECT_EQ(second.targets[1].layer, 1);
   EXPECT_EQ(second.targets[1].pooling, Pooling::kFirstToken);
   EXPECT_EQ(second.targets[1].train_task, "");
+}
+
+/// docs/experiments.md is where the keys are explained: every key of a written experiment, training settings apart.
+TEST(ExperimentToml, EveryKeyIsDocumented) {
+  const std::string documentation = read_file(std::filesystem::path(KOINE_SOURCE_DIR) / "docs/experiments.md");
+  std::set<std::string> settings;
+  for (const SettingKey& key : setting_keys()) settings.insert(key.name);
+  std::istringstream lines(experiment_toml(parse(kEverything)));
+  int keys = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t equals = line.find(" = ");
+    if (equals == std::string::npos || settings.contains(line.substr(0, equals))) continue;
+    ++keys;
+    EXPECT_NE(documentation.find(line.substr(0, equals)), std::string::npos) << line;
+  }
+  EXPECT_GT(keys, 40);
 }
 
 TEST(ExperimentToml, NamesEverySettingOnce) {

@@ -9,7 +9,7 @@
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/plan.h"
 #include "tasks/experiment/recipes.h"
-#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_settings.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
