@@ -275,7 +275,7 @@ TEST_F(CheckpointTest, WrongDirectoriesAreRefusedByName) {
 }
 
 TEST(PublishedShapes, HaveThePublishedParameterCounts) {
-  // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once (task-facts 5.1).
+  // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once.
   const std::vector<std::tuple<const char*, std::int64_t, std::int64_t>> expected = {{"base", 277453056, 278295186},
                                                                                      {"large", 558840832, 560142482},
                                                                                      {"xl", 3475929600, 3482741760},

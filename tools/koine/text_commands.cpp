@@ -5,7 +5,7 @@
 #include <iostream>
 
 #include "engine/batch/batcher.h"
-#include "engine/files/atomic_file.h"
+#include "engine/files/npy.h"
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
@@ -85,21 +85,6 @@ struct EncodeArguments {
   std::int64_t max_tokens_per_batch = 4096;
 };
 
-/// NumPy's .npy, version 1.0: magic, header length, a Python dictionary padded to a multiple of 64 bytes, the values.
-void write_npy(const fs::path& path, const std::vector<float>& values, std::int64_t rows, std::int64_t width) {
-  std::string header = concatenate("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", width, "), }");
-  constexpr std::size_t kPrefix = 10;
-  header.append(63 - (kPrefix + header.size()) % 64, ' ');
-  header += '\n';
-  AtomicFile file(path);
-  file.write(std::string_view("\x93NUMPY\x01\x00", 8));
-  const char length[2] = {static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
-  file.write(length, 2);
-  file.write(header);
-  file.write(values.data(), values.size() * sizeof(float));
-  file.commit();
-}
-
 Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, std::int64_t maximum) {
   Dataset dataset;
   dataset.name = input.string();
@@ -145,7 +130,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
     }
   }
   if (extension == ".npy") {
-    write_npy(arguments.output, vectors, rows, width);
+    write_npy(arguments.output, vectors.data(), rows, width);
   } else {
     TensorSource tensor;
     tensor.name = "embeddings";
