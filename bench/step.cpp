@@ -34,7 +34,7 @@
 #include "bench/support/workload.h"
 #include "engine/optimizer/optimizer.h"
 #include "kernels/common/parallel.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 #include "tasks/experiment/estimate.h"
 
 namespace koine::bench {
@@ -81,14 +81,14 @@ Options parse(int count, char** arguments) {
   return options;
 }
 
-XlmrConfig config_of(const Options& options) {
-  if (!options["model"].empty()) return read_xlmr_config(options["model"] + "/config.json");
-  XlmrConfig config;
+ModelConfig config_of(const Options& options) {
+  if (!options["model"].empty()) return read_model_config(options["model"]);
+  ModelConfig config;
   if (options["size"] == "tiny") {
     config.vocab_size = 1000, config.hidden_size = 128, config.num_hidden_layers = 2, config.num_attention_heads = 2;
     config.intermediate_size = 256;
   } else {
-    config = published_xlmr_config(options["size"]);
+    config = published_model_config(options["size"]);
   }
   if (options.number("layers") > 0) config.num_hidden_layers = options.number("layers");
   if (options.number("vocabulary") > 0) config.vocab_size = options.number("vocabulary");
@@ -98,12 +98,12 @@ XlmrConfig config_of(const Options& options) {
 /// A model and what trains it.
 class Stepper {
  public:
-  Stepper(const Options& options, const XlmrConfig& config, bool training) : training_(training) {
+  Stepper(const Options& options, const ModelConfig& config, bool training) : training_(training) {
     ModelOptions model_options;
     model_options.execution = options.execution();
     model_options.training = training;
     if (training) model_options.heads = heads();
-    model_ = options["model"].empty() ? make_xlmr(config, model_options) : load_xlmr(options["model"], model_options);
+    model_ = options["model"].empty() ? make_model(config, model_options) : load_model(options["model"], model_options);
   }
 
   static std::vector<HeadSpec> heads() { return {{"", HeadKind::kSequence, 3}}; }
@@ -177,7 +177,7 @@ Json trace_result(Stepper& stepper, const Work& work, bool training) {
           {"copies_per_step", per_step(sum.copies)}};
 }
 
-Json memory_result(const Options& options, const XlmrConfig& config, std::int64_t tokens, std::size_t free_before,
+Json memory_result(const Options& options, const ModelConfig& config, std::int64_t tokens, std::size_t free_before,
                    bool measures) {
   MemoryQuestion question;
   question.config = config;
@@ -238,7 +238,7 @@ int measure(const Options& options) {
   Machine machine(options.execution().device);
   require(machine.measures() || options["size"] == "tiny", "this build runs CUDA kernels on the CPU: only with --size tiny");
   const bool on_device = machine.on_device();
-  const XlmrConfig config = config_of(options);
+  const ModelConfig config = config_of(options);
   ceiling(machine, options);  // what libraries keep for themselves is taken now
   const std::size_t free_before = on_device ? cuda::free_memory() : 0;
   Stepper stepper(options, config, options.training());
@@ -326,7 +326,7 @@ int serve(const Options& options) {
 int save(const Options& options) {
   ModelOptions model_options;
   model_options.heads = Stepper::heads();
-  make_xlmr(config_of(options), model_options)->save(options["save-model"]);
+  make_model(config_of(options), model_options)->save(options["save-model"]);
   return 0;
 }
 

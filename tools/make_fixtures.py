@@ -4,7 +4,7 @@
 Needs `torch` and `transformers` (any recent ones); the versions used are in each fixture's metadata. Attention "eager", dropout 0,
 everything computed in double precision from fp32 weights and rounded to fp32 at the end.
 
-    python3 tools/make_fixtures.py [OUTPUT_DIRECTORY]
+    python3 tools/make_fixtures.py [OUTPUT_DIRECTORY [FAMILY ...]]
 
 One folder per head: config.json and model.safetensors as save_pretrained writes them, and fixture.safetensors with packed batches
 (sequence after sequence, no padding): batch.K.{ids,lengths,labels} for K = 0..19; hidden.I, hidden.last, logits, loss and grad.<name> of batch 0;
@@ -25,8 +25,12 @@ LENGTHS = [[1, 7, 13, 2, 30, 5], [11, 3, 38, 16, 4, 9], [2, 2, 17, 25, 6, 1]]
 IGNORED = -100
 
 FAMILIES = {
-    "xlm_roberta": ("XLMRoberta", dict(hidden_size=32, num_attention_heads=2)),
-    "xlm_roberta_xl": ("XLMRobertaXL", dict(hidden_size=36, num_attention_heads=3)),
+    "xlm_roberta": ("XLMRoberta", dict(hidden_size=32, num_attention_heads=2, max_position_embeddings=POSITIONS, layer_norm_eps=1e-5,
+                                       type_vocab_size=1)),
+    "xlm_roberta_xl": ("XLMRobertaXL", dict(hidden_size=36, num_attention_heads=3, max_position_embeddings=POSITIONS, layer_norm_eps=1e-5,
+                                            type_vocab_size=1)),
+    # Positions from row 0; its classifier is on the pooler's output as it is.
+    "bert": ("Bert", dict(hidden_size=32, num_attention_heads=2, max_position_embeddings=POSITIONS - 2, layer_norm_eps=1e-12, type_vocab_size=2)),
 }
 HEADS = {
     "masked_lm": ("ForMaskedLM", 2),
@@ -56,8 +60,8 @@ def make_model(family, head, seed):
     suffix, layers = HEADS[head]
     torch.manual_seed(seed)
     config = getattr(transformers, prefix + "Config")(
-        vocab_size=VOCABULARY, num_hidden_layers=layers, intermediate_size=60, max_position_embeddings=POSITIONS,
-        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=0.0, layer_norm_eps=1e-5, type_vocab_size=1,
+        vocab_size=VOCABULARY, num_hidden_layers=layers, intermediate_size=60,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=0.0,
         bos_token_id=0, pad_token_id=1, eos_token_id=2, num_labels=LABELS.get(head, 1 if head == "choice" else 2), **shape)
     config._attn_implementation = "eager"
     model = getattr(transformers, prefix + suffix)(config)
@@ -68,8 +72,9 @@ def make_model(family, head, seed):
     with torch.no_grad():  # Far from the uniform predictions of a fresh model, whose gradients cancel and are mostly rounding.
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-        model.roberta.embeddings.word_embeddings.weight[1].zero_()
-        model.roberta.embeddings.position_embeddings.weight[1].zero_()
+        model.base_model.embeddings.word_embeddings.weight[1].zero_()
+        if family != "bert":
+            model.base_model.embeddings.position_embeddings.weight[1].zero_()
     return model.float()
 
 
@@ -97,15 +102,15 @@ def forward(model, head, ids, lengths, labels):
     padded = torch.tensor([row + [1] * (width - len(row)) for row in ids])
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in lengths])
     labels = torch.as_tensor(labels, dtype=torch.long)
-    output = model.roberta(padded, attention_mask=mask, output_hidden_states=True)
+    output = model.base_model(padded, attention_mask=mask, output_hidden_states=True)
     packed = lambda values: torch.cat([values[i, :n] for i, n in enumerate(lengths)])
     sequence = output.last_hidden_state
     cross_entropy = torch.nn.functional.cross_entropy
     if head == "masked_lm":
-        logits = model.lm_head(packed(sequence))
+        logits = (model.cls if hasattr(model, "cls") else model.lm_head)(packed(sequence))
         loss = cross_entropy(logits, labels, ignore_index=IGNORED)
     elif head == "sequence":
-        logits = model.classifier(sequence)
+        logits = model.classifier(output.pooler_output if model.config.model_type == "bert" else sequence)
         loss = cross_entropy(logits, labels)
     elif head == "sequence_pooled":
         logits = model.classifier(output.pooler_output)
@@ -126,7 +131,9 @@ def forward(model, head, ids, lengths, labels):
 
 
 # The masked-language head's decoder is the word embeddings; a checkpoint has it once, under the first name.
-TIED = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
+TIED = {"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias",
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias"}
 
 
 def named_parameters(model):
@@ -181,7 +188,7 @@ def write_fixture(root, family, head, seed):
     if HEADS[head][1] > 1:
         for name, parameter in named_parameters(model):
             tensors["trained." + name] = to_float(parameter)
-    metadata = {"family": "post" if family == "xlm_roberta" else "pre", "head": head, "torch": torch.__version__,
+    metadata = {"family": "pre" if family == "xlm_roberta_xl" else "post", "head": head, "torch": torch.__version__,
                 "transformers": transformers.__version__}
     save_file(tensors, folder / "fixture.safetensors", metadata=metadata)
     print(folder, "loss", float(loss))
@@ -192,7 +199,11 @@ def main():
     root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "tests" / "fixtures"
     torch.use_deterministic_algorithms(True)
     for f, family in enumerate(FAMILIES):
+        if len(sys.argv) > 2 and family not in sys.argv[2:]:
+            continue
         for h, head in enumerate(HEADS):
+            if family == "bert" and head == "sequence_pooled":
+                continue
             write_fixture(root, family, head, 100 * f + h)
 
 

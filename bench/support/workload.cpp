@@ -12,7 +12,7 @@ namespace koine::bench {
 namespace {
 
 void complete(Work& work, const Model& model, bool training) {
-  for (const PackedBatch& batch : work.batches) work.tokens += static_cast<double>(batch.tokens);
+  for (const PackedBatch& batch : work.batches) work.tokens += static_cast<double>(batch.source.tokens);
   work.flops = flops_of(work, model, training);
 }
 
@@ -51,7 +51,7 @@ Dataset random_dataset(const std::vector<std::int64_t>& lengths, std::int64_t vo
 
 std::int64_t Work::largest_batch() const {
   std::int64_t largest = 0;
-  for (const PackedBatch& batch : batches) largest = std::max(largest, batch.tokens);
+  for (const PackedBatch& batch : batches) largest = std::max(largest, batch.source.tokens);
   return largest;
 }
 
@@ -109,8 +109,8 @@ double flops_of(const Work& work, const Model& model, bool training) {
   double flops = 0;
   for (const PackedBatch& batch : work.batches) {
     std::vector<std::int64_t> lengths;
-    for (std::size_t s = 0; s < static_cast<std::size_t>(batch.sequences); ++s) {
-      lengths.push_back(batch.cumulative_lengths[s + 1] - batch.cumulative_lengths[s]);
+    for (std::size_t s = 0; s < static_cast<std::size_t>(batch.source.sequences); ++s) {
+      lengths.push_back(batch.source.cumulative_lengths[s + 1] - batch.source.cumulative_lengths[s]);
     }
     flops += (training ? 3 : 1) * model.forward_flops(lengths, training ? 0 : -1, batch.counted_labels);
   }

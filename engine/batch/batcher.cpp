@@ -69,8 +69,9 @@ std::int32_t masked_id(std::int32_t id, const MaskingSettings& settings, const P
 
 PhiloxCounter masking_bits(const PackedBatch& batch, std::size_t token, const MaskingSettings& settings,
                            std::uint32_t epoch) {
-  return philox({static_cast<std::uint32_t>(batch.positions[token]), batch.token_examples[token], 0, kMaskingStream},
-                {settings.seed, epoch});
+  return philox(
+      {static_cast<std::uint32_t>(batch.source.positions[token]), batch.source.token_examples[token], 0, kMaskingStream},
+      {settings.seed, epoch});
 }
 
 }  // namespace
@@ -130,30 +131,31 @@ PackedBatch pack_groups(const Dataset& dataset, std::span<const std::int64_t> gr
 }
 
 void mask_tokens(PackedBatch& batch, const MaskingSettings& settings, std::uint32_t epoch) {
+  check(batch.target.sequences == 0, "tokens are masked in a batch that has a target");
   check(settings.vocabulary > 0, "masking needs the size of the vocabulary");
   batch.head_kind = HeadKind::kMaskedLm;
-  batch.labels.assign(batch.ids.size(), kIgnoredLabel);
+  batch.labels.assign(batch.source.ids.size(), kIgnoredLabel);
   std::int64_t chosen = 0;
   const auto choose = [&](std::size_t token, const PhiloxCounter& bits) {
-    batch.labels[token] = batch.ids[token];
-    batch.ids[token] = masked_id(batch.ids[token], settings, bits);
+    batch.labels[token] = batch.source.ids[token];
+    batch.source.ids[token] = masked_id(batch.source.ids[token], settings, bits);
     ++chosen;
   };
   // Kept in case no draw falls below the probability: then the token of the least draw is the one chosen.
-  std::size_t least_token = batch.ids.size();
+  std::size_t least_token = batch.source.ids.size();
   PhiloxCounter least{};
-  for (std::size_t token = 0; token < batch.ids.size(); ++token) {
+  for (std::size_t token = 0; token < batch.source.ids.size(); ++token) {
     const auto& special = settings.special_ids;
-    if (std::find(special.begin(), special.end(), batch.ids[token]) != special.end()) continue;
+    if (std::find(special.begin(), special.end(), batch.source.ids[token]) != special.end()) continue;
     const PhiloxCounter bits = masking_bits(batch, token, settings, epoch);
-    if (least_token == batch.ids.size() || bits[0] < least[0]) {
+    if (least_token == batch.source.ids.size() || bits[0] < least[0]) {
       least_token = token;
       least = bits;
     }
     if (bits[0] * 0x1p-32 < settings.probability) choose(token, bits);
   }
-  if (chosen == 0 && least_token < batch.ids.size()) choose(least_token, least);
-  rebuild_orders(batch);
+  if (chosen == 0 && least_token < batch.source.ids.size()) choose(least_token, least);
+  batch.source.rebuild_orders();
   recount_labels(batch);
 }
 

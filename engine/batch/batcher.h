@@ -43,10 +43,10 @@ StepPlan plan_prediction(const Dataset& dataset, std::int64_t maximum_tokens);
 /// Packs the groups of one micro-batch.
 PackedBatch pack_groups(const Dataset& dataset, std::span<const std::int64_t> groups);
 
-/// RoBERTa's masking (Liu et al., arXiv 1907.11692; task-facts 1.5), drawn by Philox from (seed, epoch, example number,
+/// RoBERTa's masking (Liu et al., arXiv 1907.11692), drawn by Philox from (seed, epoch, example number,
 /// position): each token that is not special is chosen with `probability`; of the chosen 80 % become `mask_id`, 10 % a
-/// uniform id below `vocabulary`, 10 % stay. Fills batch.labels and replaces batch.ids (and rebuilds by_id). At least one
-/// token of the batch is chosen where it has any that is not special.
+/// uniform id below `vocabulary`, 10 % stay. Fills batch.labels and replaces the source's ids (and rebuilds its orders). At
+/// least one token of the batch is chosen where it has any that is not special.
 struct MaskingSettings {
   double probability = 0.15;
   std::int32_t mask_id = 0;

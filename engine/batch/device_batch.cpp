@@ -20,57 +20,74 @@ std::int64_t common_size(std::int64_t count, std::int64_t least) {
   return (count + step - 1) / step * step;
 }
 
+/// The lists there are.
+std::vector<PackedSequences*> lists_of(PackedBatch& batch) {
+  if (batch.target.sequences == 0) return {&batch.source};
+  return {&batch.source, &batch.target};
+}
+
 struct CommonSize {
-  std::int64_t tokens = 0;
   std::int64_t sequences = 0;
+  std::vector<std::int64_t> tokens;   ///< of each list
+  std::vector<std::int64_t> longest;  ///< maximum_length of each list
 };
 
-/// The size to pad to: every added sequence has at least one and at most `maximum_length` tokens, and there is one at least
-/// where there are tokens to add.
-CommonSize size_to_pad_to(const PackedBatch& batch, std::int64_t maximum_tokens, std::int64_t maximum_length) {
-  const std::int64_t step = kSequenceStep * batch.group;
-  CommonSize size = {batch.tokens, batch.sequences};
+/// The size to pad to: every added sequence has at least one and at most `longest` tokens, and there is one at least where
+/// there are tokens to add. The size there is where one of the lists has no room.
+CommonSize size_to_pad_to(const std::vector<PackedSequences*>& lists, std::int32_t group, std::int64_t maximum_tokens,
+                          std::int64_t maximum_length) {
+  const std::int64_t sequences = lists.front()->sequences;
+  CommonSize as_it_is;
+  as_it_is.sequences = sequences;
+  for (const PackedSequences* list : lists) {
+    as_it_is.tokens.push_back(list->tokens);
+    as_it_is.longest.push_back(std::min(common_size(list->maximum_length, kTokenStep), maximum_length));
+  }
+  CommonSize size = as_it_is;
   while (true) {
-    size.sequences = common_size(size.sequences + (size.sequences == batch.sequences ? 0 : 1), step);
-    const std::int64_t added = size.sequences - batch.sequences;
-    size.tokens = std::min(common_size(batch.tokens + added, kTokenStep), maximum_tokens);
-    const std::int64_t free_tokens = size.tokens - batch.tokens;
-    if (free_tokens < added) return {batch.tokens, batch.sequences};
-    if (free_tokens <= added * maximum_length) return size;
+    size.sequences = common_size(size.sequences + (size.sequences == sequences ? 0 : 1), kSequenceStep * group);
+    const std::int64_t added = size.sequences - sequences;
+    bool fits = true;
+    for (std::size_t i = 0; i < lists.size(); ++i) {
+      size.tokens[i] = std::min(common_size(lists[i]->tokens + added, kTokenStep), maximum_tokens);
+      const std::int64_t free_tokens = size.tokens[i] - lists[i]->tokens;
+      if (free_tokens < added) return as_it_is;
+      fits = fits && free_tokens <= added * size.longest[i];
+    }
+    if (fits) return size;
     if (added == 0) ++size.sequences;
   }
 }
 
-void pad_labels(PackedBatch& batch, std::int64_t old_tokens, std::int64_t old_sequences) {
+void pad_labels(PackedBatch& batch, std::int64_t old_sequences) {
   if (batch.labels.empty()) return;
-  const auto ignored = [&](std::int64_t count) {
-    batch.labels.insert(batch.labels.end(), static_cast<std::size_t>(count), kIgnoredLabel);
-  };
-  const std::int64_t sequences = batch.sequences - old_sequences;
-  switch (batch.head_kind) {
-    case HeadKind::kSequence:
-    case HeadKind::kSequencePooled:
-      ignored(sequences);
-      break;
-    case HeadKind::kChoice:
-      ignored(sequences / batch.group);
-      break;
-    case HeadKind::kToken:
-    case HeadKind::kMaskedLm:
-      ignored(batch.tokens - old_tokens);
-      break;
-    case HeadKind::kSpan:
-      batch.labels.insert(batch.labels.begin() + old_sequences, static_cast<std::size_t>(sequences), kIgnoredLabel);
-      ignored(sequences);
-      break;
+  const HeadFacts& head = facts_of(batch.head_kind);
+  const PackedSequences& list = batch.under_head();
+  if (head.labels == LabelPlace::kSpan) {  // all starts, then all ends
+    batch.labels.insert(batch.labels.begin() + old_sequences, static_cast<std::size_t>(list.sequences - old_sequences),
+                        kIgnoredLabel);
   }
+  batch.labels.resize(static_cast<std::size_t>(head.labels_of_batch(list.tokens, list.sequences, batch.group)),
+                      kIgnoredLabel);
 }
 
 /// Groups that hold nothing, so that the number of groups is as common as that of tokens.
-void pad_order(PackedBatch::Order& order, std::int64_t groups) {
+void pad_order(PackedSequences::Order& order, std::int64_t groups) {
   const std::int32_t key = order.keys.empty() ? 0 : order.keys.back();
   order.keys.resize(std::max(order.keys.size(), static_cast<std::size_t>(groups)), key);
   order.starts.resize(order.keys.size() + 1, order.starts.back());
+}
+
+void pad_list(PackedSequences& list, std::int64_t sequences, std::int64_t tokens, std::int64_t longest,
+              std::int32_t pad_id) {
+  const std::int64_t added = sequences - list.sequences;
+  for (std::int64_t i = 0; i < added; ++i) {
+    const std::int64_t length = (tokens - list.tokens) / (added - i);
+    list.add(std::vector<std::int32_t>(static_cast<std::size_t>(length), pad_id), 0);
+  }
+  pad_order(list.by_id, list.tokens);
+  list.maximum_length = std::min(longest, list.tokens);
+  pad_order(list.by_position, list.maximum_length);
 }
 
 // --- the block that travels
@@ -107,9 +124,20 @@ class Packer {
     return add(values.data(), values.size());
   }
   /// An order lists the tokens without the padding: of these, batches of one size have different numbers.
-  TokenOrder add(const PackedBatch::Order& order, std::int64_t tokens) {
+  TokenOrder add(const PackedSequences::Order& order, std::int64_t tokens) {
     return {std::ssize(order.keys), add(order.keys), add(order.starts),
             add(order.tokens.data(), order.tokens.size(), static_cast<std::size_t>(tokens))};
+  }
+  /// `view` as on the host, with `zeros` for the first tokens' places.
+  void add(const PackedSequences& list, const std::vector<std::int32_t>& zeros, SequencesView& view) {
+    view.ids = add(list.ids);
+    view.positions = add(list.positions);
+    view.cumulative_lengths = add(list.cumulative_lengths);
+    view.zero_positions = add(zeros);
+    view.token_examples = add(list.token_examples);
+    view.sequence_examples = add(list.sequence_examples);
+    view.by_id = add(list.by_id, list.tokens);
+    view.by_position = add(list.by_position, list.tokens);
   }
   std::size_t used() const { return used_; }
 
@@ -123,40 +151,31 @@ class Packer {
 }  // namespace
 
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length) {
-  if (batch.head_kind == HeadKind::kMaskedLm || batch.tokens > maximum_tokens) return;
-  const std::int64_t longest = std::min(common_size(batch.maximum_length, kTokenStep), maximum_length);
-  const CommonSize size = size_to_pad_to(batch, maximum_tokens, longest);
-  const std::int64_t old_tokens = batch.tokens;
-  const std::int64_t old_sequences = batch.sequences;
-  const std::int64_t added = size.sequences - old_sequences;
-  for (std::int64_t i = 0; i < added; ++i) {
-    const std::int64_t length = (size.tokens - batch.tokens) / (added - i);
-    for (std::int64_t position = 0; position < length; ++position) {
-      batch.ids.push_back(pad_id);
-      batch.positions.push_back(static_cast<std::int32_t>(position));
-      batch.token_examples.push_back(0);
-    }
-    batch.sequence_examples.push_back(0);
-    batch.tokens += length;
-    batch.sequences += 1;
-    batch.cumulative_lengths.push_back(static_cast<std::int32_t>(batch.tokens));
+  if (facts_of(batch.head_kind).logits == LogitsPlace::kCountedToken) return;
+  const std::vector<PackedSequences*> lists = lists_of(batch);
+  for (const PackedSequences* list : lists) {
+    if (list->tokens > maximum_tokens) return;
   }
-  pad_labels(batch, old_tokens, old_sequences);
-  pad_order(batch.by_id, batch.tokens);
-  batch.maximum_length = std::min(longest, batch.tokens);
-  pad_order(batch.by_position, batch.maximum_length);
+  const std::int64_t old_sequences = batch.source.sequences;
+  const CommonSize size = size_to_pad_to(lists, batch.group, maximum_tokens, maximum_length);
+  for (std::size_t i = 0; i < lists.size(); ++i) {
+    pad_list(*lists[i], size.sequences, size.tokens[i], size.longest[i], pad_id);
+  }
+  pad_labels(batch, old_sequences);
 }
 
-BatchUploader::BatchUploader(std::int64_t maximum_tokens) {
-  const std::size_t bytes = batch_upload_bytes(maximum_tokens);
+BatchUploader::BatchUploader(std::int64_t maximum_tokens, int lists) {
+  const std::size_t bytes = batch_upload_bytes(maximum_tokens, lists);
   device_ = cuda::DeviceMemory("batches", bytes);
   for (Slot& slot : slots_) slot.memory = cuda::PinnedMemory(bytes);
 }
 
-// At most so many arrays of so many numbers: 6 by token, 5 by sequence, and of each order tokens, keys and starts.
-std::size_t batch_upload_bytes(std::int64_t maximum_tokens) {
+// Of each list at most so many arrays of so many numbers: 6 by token, 5 by sequence, and of each order tokens, keys and
+// starts. (What is by label is counted with every list.)
+std::size_t batch_upload_bytes(std::int64_t maximum_tokens, int lists) {
   constexpr std::size_t kArrays = 18;
-  return kArrays * round_up((static_cast<std::size_t>(maximum_tokens) + 1) * 2 * sizeof(std::int32_t));
+  return static_cast<std::size_t>(lists) * kArrays *
+         round_up((static_cast<std::size_t>(maximum_tokens) + 1) * 2 * sizeof(std::int32_t));
 }
 
 BatchView BatchUploader::upload(const PackedBatch& batch, std::uint32_t step, float gradient_scale, void* stream) {
@@ -166,16 +185,10 @@ BatchView BatchUploader::upload(const PackedBatch& batch, std::uint32_t step, fl
   Packer packer(slot.memory.data(), device_.data(), slot.memory.bytes());
   const StepNumbers numbers = {step, gradient_scale};
   const StepNumbers* place = packer.add(&numbers, 1);
-  const std::vector<std::int32_t> zeros(static_cast<std::size_t>(batch.sequences), 0);
+  const std::vector<std::int32_t> zeros(static_cast<std::size_t>(batch.source.sequences), 0);
   BatchView view = host_view(batch, zeros);
-  view.ids = packer.add(batch.ids);
-  view.positions = packer.add(batch.positions);
-  view.cumulative_lengths = packer.add(batch.cumulative_lengths);
-  view.zero_positions = packer.add(zeros);
-  view.token_examples = packer.add(batch.token_examples);
-  view.sequence_examples = packer.add(batch.sequence_examples);
-  view.by_id = packer.add(batch.by_id, batch.tokens);
-  view.by_position = packer.add(batch.by_position, batch.tokens);
+  packer.add(batch.source, zeros, view.source);
+  if (batch.target.sequences > 0) packer.add(batch.target, zeros, view.target);
   view.labels = packer.add(batch.labels);
   view.counted_tokens = packer.add(batch.counted_tokens);
   view.counted_token_labels = packer.add(batch.counted_token_labels);

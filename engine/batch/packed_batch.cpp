@@ -11,8 +11,8 @@ namespace koine {
 namespace {
 
 /// Groups tokens by their key, keys and the tokens of a key ascending.
-PackedBatch::Order order_by(const std::vector<std::int32_t>& keys) {
-  PackedBatch::Order order;
+PackedSequences::Order order_by(const std::vector<std::int32_t>& keys) {
+  PackedSequences::Order order;
   order.tokens.resize(keys.size());
   std::iota(order.tokens.begin(), order.tokens.end(), 0);
   std::stable_sort(order.tokens.begin(), order.tokens.end(), [&](std::int32_t a, std::int32_t b) {
@@ -29,41 +29,13 @@ PackedBatch::Order order_by(const std::vector<std::int32_t>& keys) {
   return order;
 }
 
-/// Labels a sequence of `head` must have when it is labelled at all; 0 for kMaskedLm in an epoch not yet masked.
-std::size_t labels_of(const Example& example, HeadKind head, bool first_of_group) {
-  switch (head) {
-    case HeadKind::kSequence:
-    case HeadKind::kSequencePooled:
-      return 1;
-    case HeadKind::kToken:
-    case HeadKind::kMaskedLm:
-      return example.ids.size();
-    case HeadKind::kSpan:
-      return 2;
-    case HeadKind::kChoice:
-      return first_of_group ? 1 : 0;
-  }
-  return 0;
-}
-
-void add_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, std::uint32_t number) {
-  check(!ids.empty(), "sequence ", number, " to be packed is empty");
-  check(batch.tokens + static_cast<std::int64_t>(ids.size()) <= std::numeric_limits<std::int32_t>::max(),
-        "a batch has too many tokens for 32-bit places");
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    batch.ids.push_back(ids[i]);
-    batch.positions.push_back(static_cast<std::int32_t>(i));
-    batch.token_examples.push_back(number);
-  }
-  batch.sequence_examples.push_back(number);
-  batch.tokens += static_cast<std::int64_t>(ids.size());
-  batch.sequences += 1;
-  batch.maximum_length = std::max(batch.maximum_length, static_cast<std::int64_t>(ids.size()));
-  batch.cumulative_lengths.push_back(static_cast<std::int32_t>(batch.tokens));
+/// The ids that labels belong to.
+const std::vector<std::int32_t>& labelled_ids(const Example& example) {
+  return example.target_ids.empty() ? example.ids : example.target_ids;
 }
 
 void check_span(const Example& example) {
-  const auto length = static_cast<std::int32_t>(example.ids.size());
+  const auto length = static_cast<std::int32_t>(labelled_ids(example).size());
   const std::int32_t start = example.labels[0];
   const std::int32_t end = example.labels[1];
   check(start >= 0 && start < length && end >= 0 && end < length, "sequence ", example.number, " has the answer span [",
@@ -75,43 +47,56 @@ void add_labels(PackedBatch& batch, std::span<const Example* const> examples) {
   const bool labelled =
       std::any_of(examples.begin(), examples.end(), [](const Example* example) { return !example->labels.empty(); });
   if (!labelled) return;
+  const HeadFacts& head = facts_of(batch.head_kind);
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const Example& example = *examples[i];
-    const std::size_t expected = labels_of(example, batch.head_kind, i % static_cast<std::size_t>(batch.group) == 0);
-    check(example.labels.size() == expected, "sequence ", example.number, " has ", example.labels.size(),
+    const std::int64_t expected =
+        head.labels_of(std::ssize(labelled_ids(example)), i % static_cast<std::size_t>(batch.group) == 0);
+    check(std::ssize(example.labels) == expected, "sequence ", example.number, " has ", example.labels.size(),
           " labels where its head wants ", expected);
-    if (batch.head_kind == HeadKind::kSpan) {
+    if (head.labels == LabelPlace::kSpan) {
       check_span(example);
       batch.labels.push_back(example.labels[0]);
     } else {
       batch.labels.insert(batch.labels.end(), example.labels.begin(), example.labels.end());
     }
   }
-  if (batch.head_kind == HeadKind::kSpan) {
+  if (head.labels == LabelPlace::kSpan) {
     for (const Example* example : examples) batch.labels.push_back(example->labels[1]);
   }
 }
 
-void finish(PackedBatch& batch) {
-  rebuild_orders(batch);
-  recount_labels(batch);
-}
-
 }  // namespace
 
-void rebuild_orders(PackedBatch& batch) {
-  batch.by_id = order_by(batch.ids);
-  batch.by_position = order_by(batch.positions);
+void PackedSequences::add(std::span<const std::int32_t> sequence, std::uint32_t number) {
+  check(!sequence.empty(), "sequence ", number, " to be packed is empty");
+  check(tokens + std::ssize(sequence) <= std::numeric_limits<std::int32_t>::max(),
+        "a batch has too many tokens for 32-bit places");
+  for (std::size_t i = 0; i < sequence.size(); ++i) {
+    ids.push_back(sequence[i]);
+    positions.push_back(static_cast<std::int32_t>(i));
+    token_examples.push_back(number);
+  }
+  sequence_examples.push_back(number);
+  tokens += std::ssize(sequence);
+  sequences += 1;
+  maximum_length = std::max(maximum_length, std::ssize(sequence));
+  cumulative_lengths.push_back(static_cast<std::int32_t>(tokens));
+}
+
+void PackedSequences::rebuild_orders() {
+  by_id = order_by(ids);
+  by_position = order_by(positions);
 }
 
 void recount_labels(PackedBatch& batch) {
   const auto counts = [](std::int32_t label) { return label != kIgnoredLabel; };
-  batch.counted_labels = batch.head_kind == HeadKind::kSpan
-                             ? (batch.labels.empty() ? 0 : batch.sequences)
-                             : std::count_if(batch.labels.begin(), batch.labels.end(), counts);
+  const HeadFacts& head = facts_of(batch.head_kind);
+  batch.counted_labels = head.labels == LabelPlace::kSpan ? (batch.labels.empty() ? 0 : batch.under_head().sequences)
+                                                          : std::count_if(batch.labels.begin(), batch.labels.end(), counts);
   batch.counted_tokens.clear();
   batch.counted_token_labels.clear();
-  if (batch.head_kind != HeadKind::kMaskedLm) return;
+  if (head.logits != LogitsPlace::kCountedToken) return;
   for (std::size_t token = 0; token < batch.labels.size(); ++token) {
     if (!counts(batch.labels[token])) continue;
     batch.counted_tokens.push_back(static_cast<std::int32_t>(token));
@@ -126,10 +111,16 @@ PackedBatch pack(std::span<const Example* const> examples, HeadKind head, std::i
   PackedBatch batch;
   batch.head_kind = head;
   batch.group = group;
-  batch.cumulative_lengths.push_back(0);
-  for (const Example* example : examples) add_sequence(batch, example->ids, example->number);
+  for (const Example* example : examples) {
+    batch.source.add(example->ids, example->number);
+    check(example->target_ids.empty() == examples.front()->target_ids.empty(), "sequence ", example->number,
+          " and the first of its batch differ in whether they have a target");
+    if (!example->target_ids.empty()) batch.target.add(example->target_ids, example->number);
+  }
   add_labels(batch, examples);
-  finish(batch);
+  batch.source.rebuild_orders();
+  if (batch.target.sequences > 0) batch.target.rebuild_orders();
+  recount_labels(batch);
   return batch;
 }
 
@@ -137,16 +128,16 @@ PackedBatch pack_padded(std::span<const std::int32_t> ids, std::int64_t sequence
   check(sequences > 0 && width > 0 && static_cast<std::int64_t>(ids.size()) == sequences * width, "a padded batch of [",
         sequences, ", ", width, "] has ", ids.size(), " ids");
   PackedBatch batch;
-  batch.cumulative_lengths.push_back(0);
   std::vector<std::int32_t> sequence;
   for (std::int64_t row = 0; row < sequences; ++row) {
     sequence.clear();
     for (const std::int32_t id : ids.subspan(static_cast<std::size_t>(row * width), static_cast<std::size_t>(width))) {
       if (id != pad_id) sequence.push_back(id);
     }
-    add_sequence(batch, sequence, static_cast<std::uint32_t>(row));
+    batch.source.add(sequence, static_cast<std::uint32_t>(row));
   }
-  finish(batch);
+  batch.source.rebuild_orders();
+  recount_labels(batch);
   return batch;
 }
 

@@ -7,18 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/batch/heads.h"
 #include "kernels/embedding/embedding.h"
 
 namespace koine {
-
-/// What a head reads and what its labels are.
-///   kMaskedLm        logits over the vocabulary at the counted tokens; labels per token, kIgnoredLabel elsewhere
-///   kSequence        classifier on the raw first token (transformers' RobertaClassificationHead); one label per sequence
-///   kSequencePooled  the same classifier on the pooler's output (jiant); one label per sequence
-///   kToken           classifier on every token; labels per token, kIgnoredLabel where not counted
-///   kSpan            start and end logits per token; labels start and end token index within the sequence
-///   kChoice          one score per sequence, softmax over the consecutive sequences of an example; labels one per example
-enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice };
 
 /// One model input: a sequence of ids with its special tokens, and its label(s) as the head wants them.
 struct Example {
@@ -28,6 +20,8 @@ struct Example {
   std::vector<std::int32_t> labels;
   /// Number of this sequence in its data set: names it to dropout and in messages.
   std::uint32_t number = 0;
+  /// What a decoder reads; empty: there is none. The labels are then those of this list.
+  std::vector<std::int32_t> target_ids = {};
 };
 
 /// All model inputs of one split of one task in one language.
@@ -41,25 +35,16 @@ struct Dataset {
   std::int64_t groups() const { return static_cast<std::int64_t>(examples.size()) / group; }
 };
 
-struct PackedBatch {
-  HeadKind head_kind = HeadKind::kSequence;
-  std::int32_t head = 0;  ///< which head of the model
+/// Sequences of tokens, one after the other.
+struct PackedSequences {
   std::int64_t tokens = 0;
   std::int64_t sequences = 0;
   std::int64_t maximum_length = 0;
-  std::int32_t group = 1;                        ///< sequences per example (kChoice)
-  std::vector<std::int32_t> ids;                 ///< [tokens]
-  std::vector<std::int32_t> positions;           ///< [tokens] place within the sequence, from 0
-  std::vector<std::uint32_t> token_examples;     ///< [tokens] Example::number of the token's sequence
-  std::vector<std::uint32_t> sequence_examples;  ///< [sequences] Example::number
-  std::vector<std::int32_t> cumulative_lengths;  ///< [sequences + 1]
-  /// kSequence(Pooled): [sequences]. kToken, kMaskedLm: [tokens]. kSpan: [2 * sequences], all starts, then all ends.
-  /// kChoice: [sequences / group]. Empty: unlabelled, for prediction.
-  std::vector<std::int32_t> labels;
-  /// kMaskedLm: the tokens whose labels count, ascending, and those labels.
-  std::vector<std::int32_t> counted_tokens;
-  std::vector<std::int32_t> counted_token_labels;
-  std::int64_t counted_labels = 0;  ///< labels that count: for kSpan sequences; else labels that are not kIgnoredLabel
+  std::vector<std::int32_t> ids;                       ///< [tokens]
+  std::vector<std::int32_t> positions;                 ///< [tokens] place within the sequence, from 0
+  std::vector<std::uint32_t> token_examples;           ///< [tokens] Example::number of the token's sequence
+  std::vector<std::uint32_t> sequence_examples;        ///< [sequences] Example::number
+  std::vector<std::int32_t> cumulative_lengths = {0};  ///< [sequences + 1]
 
   // Tokens grouped by word id and by position, for the ordered gradient of the embeddings (TokenOrder).
   struct Order {
@@ -70,17 +55,37 @@ struct PackedBatch {
   };
   Order by_id;
   Order by_position;
+
+  void add(std::span<const std::int32_t> sequence, std::uint32_t number);
+  /// Rebuilds by_id and by_position after ids have changed.
+  void rebuild_orders();
 };
 
-/// Packs examples in the order given. Throws Error for an empty list, an empty sequence, or labels that do not fit the head.
+struct PackedBatch {
+  HeadKind head_kind = HeadKind::kSequence;
+  std::int32_t head = 0;   ///< which head of the model
+  std::int32_t group = 1;  ///< sequences per example (kChoice)
+  PackedSequences source;  ///< what the model reads
+  PackedSequences target;  ///< what a decoder reads, as many sequences as the source; without any: there is no decoder
+  /// kSequence(Pooled): [sequences]. kToken, kMaskedLm: [tokens]. kSpan: [2 * sequences], all starts, then all ends.
+  /// kChoice: [sequences / group]. Empty: unlabelled, for prediction. Of the list the head stands on.
+  std::vector<std::int32_t> labels;
+  /// kMaskedLm: the tokens whose labels count, ascending, and those labels.
+  std::vector<std::int32_t> counted_tokens;
+  std::vector<std::int32_t> counted_token_labels;
+  std::int64_t counted_labels = 0;  ///< labels that count: for kSpan sequences; else labels that are not kIgnoredLabel
+
+  /// The list whose tokens have the hidden states that heads read: the target where there is one.
+  const PackedSequences& under_head() const { return target.sequences > 0 ? target : source; }
+};
+
+/// Packs examples in the order given. Throws Error for an empty list, an empty sequence, labels that do not fit the head, or
+/// where some examples have a target and others none.
 PackedBatch pack(std::span<const Example* const> examples, HeadKind head, std::int32_t group = 1);
 
 /// Packs rows of a padded [sequences, width] matrix, dropping every `pad_id`: the same batch as pack() of the sequences
 /// without their padding.
 PackedBatch pack_padded(std::span<const std::int32_t> ids, std::int64_t sequences, std::int64_t width, std::int32_t pad_id);
-
-/// Rebuilds by_id and by_position after ids have changed.
-void rebuild_orders(PackedBatch& batch);
 
 /// Counts the labels anew, and lists the tokens of a kMaskedLm batch that have one, after labels have changed.
 void recount_labels(PackedBatch& batch);

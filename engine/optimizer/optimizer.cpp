@@ -130,12 +130,12 @@ Context Optimizer::with_scratch(const Context& context) {
 void Optimizer::prepare_rows(const Context& context, const PackedBatch& batch) {
   if (!lazy_) return;
   upload_rows(context, batch);
-  launch_rows(context, std::ssize(batch.by_id.keys));
+  launch_rows(context, std::ssize(batch.source.by_id.keys));
 }
 
 void Optimizer::upload_rows(const Context& context, const PackedBatch& batch) {
   if (!lazy_) return;
-  const std::vector<std::int32_t>& rows = batch.by_id.keys;
+  const std::vector<std::int32_t>& rows = batch.source.by_id.keys;
   check(!rows.empty() && rows.front() >= 0 && rows.back() < store_.table()[table_index_].rows(),
         "a batch's word ids lie outside of ", store_.table()[table_index_].name);
   Numbers numbers;

@@ -14,8 +14,7 @@
 
 namespace koine {
 
-/// A head of a model: its name ("xnli"; "" for the only one), kind and number of classes (kMaskedLm: the vocabulary; kSpan:
-/// 2; kChoice: 1).
+/// A head of a model: its name ("xnli"; "" for the only one), kind and number of classes (HeadFacts::classes).
 struct HeadSpec {
   std::string name;
   HeadKind kind = HeadKind::kSequence;
@@ -49,7 +48,6 @@ class Model {
   virtual const std::vector<HeadSpec>& heads() const = 0;
   virtual std::int64_t hidden_size() const = 0;
   virtual std::int64_t layers() const = 0;
-  virtual std::int64_t vocabulary_size() const = 0;
   virtual std::int64_t maximum_length() const = 0;  ///< tokens of the longest sequence it can read (512 for XLM-R)
   virtual Context& context() = 0;
 
@@ -87,13 +85,12 @@ class Model {
   /// where a model has none to show.
   virtual std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer);
 
-  /// FLOPs of one batch with these sequence lengths: forward, and forward + backward (the usual 3 x forward).
+  /// Forward FLOPs of one batch with these sequence lengths and head (-1: without one); a training step takes three times as
+  /// many.
   virtual double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const = 0;
 
   /// Whether gradients of the word embedding are confined to the rows of the batch (no head tied to them).
   virtual bool word_gradient_is_sparse() const = 0;
-  /// Index of the word embedding in the parameter table.
-  virtual int word_embedding() const = 0;
 
   /// Writes config.json and model.safetensors as transformers' save_pretrained does.
   virtual void save(const std::string& directory) = 0;

@@ -10,7 +10,7 @@ namespace koine {
 enum class Schedule { kLinear, kConstant, kCosine };
 
 struct TrainingSettings {
-  double learning_rate = 1e-5;  ///< task-facts 1.2, as the other defaults here
+  double learning_rate = 1e-5;  ///< jiant's, as the other defaults here (nyu-mll/jiant, scripts/benchmarks/xtreme)
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;

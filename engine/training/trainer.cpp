@@ -7,9 +7,11 @@
 #include <optional>
 #include <sstream>
 #include <utility>
+#include <variant>
 
 #include "engine/files/text_file.h"
 #include "engine/training/checkpoint.h"
+#include "engine/training/setting_keys.h"
 #include "engine/training/step_results.h"
 #include "kernels/common/check.h"
 #include "kernels/random/random.h"
@@ -24,7 +26,7 @@ std::int64_t groups_per_step(const TrainingSettings& settings) {
   return settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
 }
 
-bool reads_sequence(HeadKind kind) { return kind == HeadKind::kSequence || kind == HeadKind::kSequencePooled; }
+bool reads_sequence(HeadKind kind) { return facts_of(kind).labels == LabelPlace::kSequence; }
 
 // --- what is refused before anything runs
 // ------------------------------------------------------------------------------------
@@ -67,24 +69,15 @@ void check_run(const TrainingRun& run) {
 // --- what a run resumes under
 // ------------------------------------------------------------------------------------------------
 
-std::string digits(double value) {
+std::string text_of(double value) {
   std::ostringstream stream;
   stream.precision(17);
   stream << value;
   return stream.str();
 }
-
-const char* name_of(Schedule schedule) {
-  switch (schedule) {
-    case Schedule::kLinear:
-      return "linear";
-    case Schedule::kConstant:
-      return "constant";
-    case Schedule::kCosine:
-      return "cosine";
-  }
-  return "unknown";
-}
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+std::string text_of(bool value) { return value ? "true" : "false"; }
+std::string text_of(Schedule value) { return name_of(value); }
 
 /// XXH3 over all ids and labels, so that other data under the same name is noticed.
 std::string fingerprint(const Dataset& data) {
@@ -97,38 +90,6 @@ std::string fingerprint(const Dataset& data) {
     flat.push_back(static_cast<std::int32_t>(example.number));
   }
   return xxh3_hex({reinterpret_cast<const char*>(flat.data()), flat.size() * sizeof(std::int32_t)});
-}
-
-/// Everything that decides the bits of a run; not what only reports or saves.
-std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
-  const TrainingSettings& s = run.settings;
-  std::map<std::string, std::string> all = {
-      {"learning_rate", digits(s.learning_rate)},
-      {"adam_beta1", digits(s.adam_beta1)},
-      {"adam_beta2", digits(s.adam_beta2)},
-      {"adam_epsilon", digits(s.adam_epsilon)},
-      {"weight_decay", digits(s.weight_decay)},
-      {"max_grad_norm", digits(s.max_grad_norm)},
-      {"lr_scheduler_type", name_of(s.lr_scheduler_type)},
-      {"warmup steps", std::to_string(warmup_steps_of(s, total_steps(run)))},
-      {"steps", std::to_string(total_steps(run))},
-      {"per_device_train_batch_size * gradient_accumulation_steps", std::to_string(groups_per_step(s))},
-      {"max_tokens_per_batch", std::to_string(s.max_tokens_per_batch)},
-      {"eval_steps", std::to_string(s.eval_steps)},
-      {"eval_examples", std::to_string(s.eval_examples)},
-      {"early_stopping_patience", std::to_string(s.early_stopping_patience)},
-      {"load_best_model_at_end", s.load_best_model_at_end ? "true" : "false"},
-      {"seed", std::to_string(s.seed)},
-      {"device", name_of(run.model->parameters().device())},
-      {"precision", name_of(run.model->parameters().compute_type())}};
-  for (const TrainingTask& task : run.tasks) {
-    all["task " + task.name] = concatenate("weight ", digits(task.weight), ", head ", task.head, ", ", task.train->groups(),
-                                           " examples (", fingerprint(*task.train), ")");
-    if (task.masking == nullptr) continue;
-    const MaskingSettings& masking = *task.masking;
-    all["masking of " + task.name] = concatenate("probability ", digits(masking.probability), ", seed ", masking.seed);
-  }
-  return all;
 }
 
 // --- the run
@@ -159,7 +120,7 @@ std::string examples_of(std::span<const PackedBatch> batches) {
   constexpr std::size_t kMost = 64;
   std::vector<std::uint32_t> numbers;
   for (const PackedBatch& batch : batches) {
-    numbers.insert(numbers.end(), batch.sequence_examples.begin(), batch.sequence_examples.end());
+    numbers.insert(numbers.end(), batch.source.sequence_examples.begin(), batch.source.sequence_examples.end());
   }
   std::string text;
   for (std::size_t index = 0; index < std::min(kMost, numbers.size()); ++index) {
@@ -170,9 +131,9 @@ std::string examples_of(std::span<const PackedBatch> batches) {
 
 double batch_flops(const Model& model, const PackedBatch& batch) {
   std::vector<std::int64_t> lengths;
-  for (std::int64_t sequence = 0; sequence < batch.sequences; ++sequence) {
+  for (std::int64_t sequence = 0; sequence < batch.source.sequences; ++sequence) {
     const auto i = static_cast<std::size_t>(sequence);
-    lengths.push_back(batch.cumulative_lengths[i + 1] - batch.cumulative_lengths[i]);
+    lengths.push_back(batch.source.cumulative_lengths[i + 1] - batch.source.cumulative_lengths[i]);
   }
   return 3 * model.forward_flops(lengths, batch.head, batch.counted_labels);
 }
@@ -312,7 +273,7 @@ StepBatches Trainer::next_batches() {
        plan_step(*task.train, groups, run_.settings.max_tokens_per_batch).micro_batches) {
     step.batches.push_back(pack_one(task, part, visit));
     step.counted_labels += step.batches.back().counted_labels;
-    step.tokens += step.batches.back().tokens;
+    step.tokens += step.batches.back().source.tokens;
   }
   step.counted_labels = communicator_.sum(step.counted_labels);
   return step;
@@ -454,6 +415,29 @@ void Trainer::message(const std::string& text) const {
 TrainingResult train(const TrainingRun& run) {
   check_run(run);
   return Trainer(run).run();
+}
+
+std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
+  const TrainingSettings& s = run.settings;
+  std::map<std::string, std::string> all = {
+      {"warmup steps", std::to_string(warmup_steps_of(s, total_steps(run)))},
+      {"steps", std::to_string(total_steps(run))},
+      {"per_device_train_batch_size * gradient_accumulation_steps", std::to_string(groups_per_step(s))},
+      {"seed", std::to_string(s.seed)},
+      {"device", name_of(run.model->parameters().device())},
+      {"precision", name_of(run.model->parameters().compute_type())}};
+  for (const SettingKey& key : setting_keys()) {
+    if (key.effect != SettingEffect::kDecides) continue;
+    all[key.name] = std::visit([&](auto member) { return text_of(s.*member); }, key.member);
+  }
+  for (const TrainingTask& task : run.tasks) {
+    all["task " + task.name] = concatenate("weight ", text_of(task.weight), ", head ", task.head, ", ", task.train->groups(),
+                                           " examples (", fingerprint(*task.train), ")");
+    if (task.masking == nullptr) continue;
+    const MaskingSettings& masking = *task.masking;
+    all["masking of " + task.name] = concatenate("probability ", text_of(masking.probability), ", seed ", masking.seed);
+  }
+  return all;
 }
 
 std::int64_t total_steps(const TrainingRun& run) {

@@ -22,7 +22,8 @@
 namespace koine {
 
 /// One task of a run. A run with one task is the rule; with several, each optimizer step belongs to one of them, drawn by
-/// Philox from (seed, step) in proportion to `weight` (task-facts 1.4).
+/// Philox from (seed, step) in proportion to `weight`, as jiant draws them (nyu-mll/jiant,
+/// jiant/proj/main/components/task_sampler.py).
 struct TrainingTask {
   std::string name;
   int head = 0;  ///< of the model
@@ -106,6 +107,10 @@ TrainingResult train(const TrainingRun& run);
 
 /// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))).
 std::int64_t total_steps(const TrainingRun& run);
+
+/// Everything that decides the bits of a run, and so what a checkpoint resumes under: the settings whose effect says so
+/// (setting_keys.h), steps, warm-up steps, examples of a step, seed, device, precision, tasks with their data.
+std::map<std::string, std::string> deciding_settings(const TrainingRun& run);
 
 /// Index of the task of step `step` (from 0), each as likely as its share of the weights. UserError when all weights are 0.
 int draw_task(std::uint32_t seed, std::int64_t step, std::span<const TrainingTask> tasks);

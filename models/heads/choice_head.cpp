@@ -14,9 +14,9 @@ struct ChoiceForward {
 };
 
 ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   ChoiceForward state;
-  state.vectors = sentence_vectors(input, head, true);
+  state.vectors = sentence_vectors(input, head);
   state.dropped = head_dropout_forward(input, state.vectors.output, rows, false, 0);
   state.scores = input.stack.allocate_elements("scores", logits_type(input.type), rows);
   linear_forward(input.context, head.output,
@@ -31,7 +31,7 @@ ChoiceForward forward(const HeadInput& input, const HeadParameters& head) {
 }  // namespace
 
 void choice_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
-  const std::int64_t rows = input.batch.sequences;
+  const std::int64_t rows = input.sequences.sequences;
   const std::int64_t group = input.batch.group;
   check(group > 0 && rows % group == 0, "a batch of ", rows, " sequences does not hold whole examples of ", group,
         " choices");
@@ -50,14 +50,14 @@ void choice_head_loss(const HeadInput& input, const HeadParameters& head, double
                      .d_output = as_model_type(input, state.scores, rows),
                      .d_input = d_vectors});
     head_dropout_backward(input, d_vectors, rows, false, 0);
-    sentence_vectors_backward(input, head, true, state.vectors, d_vectors, d_hidden);
+    sentence_vectors_backward(input, head, state.vectors, d_vectors, d_hidden);
   }
   add_losses(input, losses, examples, loss);
 }
 
 std::vector<float> choice_head_logits(const HeadInput& input, const HeadParameters& head) {
   const ChoiceForward state = forward(input, head);
-  return to_host(input, state.scores, logits_type(input.type), input.batch.sequences);
+  return to_host(input, state.scores, logits_type(input.type), input.sequences.sequences);
 }
 
 }  // namespace koine

@@ -1,7 +1,11 @@
 #include "models/heads/head.h"
 
+#include <algorithm>
+#include <array>
+
 #include "kernels/activation/activation.h"
 #include "kernels/cast/cast.h"
+#include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/gather/gather.h"
@@ -13,8 +17,8 @@ namespace {
 Dropout numbered_dropout(const HeadInput& input, bool by_token, int which) {
   Dropout dropout = input.dropout;
   dropout.site += static_cast<std::uint32_t>(which);
-  dropout.examples = by_token ? input.batch.token_examples : input.batch.sequence_examples;
-  dropout.positions = by_token ? input.batch.positions : input.batch.zero_positions;
+  dropout.examples = by_token ? input.sequences.token_examples : input.sequences.sequence_examples;
+  dropout.positions = by_token ? input.sequences.positions : input.sequences.zero_positions;
   return dropout;
 }
 
@@ -74,12 +78,12 @@ void head_dropout_backward(const HeadInput& input, void* gradient, std::int64_t 
           {input.type, rows, input.hidden, gradient, nullptr, numbered_dropout(input, by_token, which), gradient});
 }
 
-SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head, bool pooled) {
-  const std::int64_t rows = input.batch.sequences;
+SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head) {
+  const std::int64_t rows = input.sequences.sequences;
   void* first = input.stack.allocate_elements("first_token", input.type, rows * input.hidden);
-  gather_rows(input.context, {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths,
+  gather_rows(input.context, {input.type, rows, input.hidden, input.sequences.tokens, input.sequences.cumulative_lengths,
                               input.hidden_states, first});
-  if (!pooled) return {first, first};
+  if (head.pooler.weight == nullptr) return {first, first};
   void* output = input.stack.allocate_elements("pooler", input.type, rows * input.hidden);
   linear_forward(input.context, head.pooler,
                  {.type = input.type, .output_type = input.type, .rows = rows, .input = first, .output = output});
@@ -87,53 +91,44 @@ SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& h
   return {first, output};
 }
 
-void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, bool pooled,
-                               const SentenceVectors& vectors, void* d_output, void* d_hidden) {
-  const std::int64_t rows = input.batch.sequences;
+void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, const SentenceVectors& vectors,
+                               void* d_output, void* d_hidden) {
+  const std::int64_t rows = input.sequences.sequences;
   void* d_first = d_output;
-  if (pooled) {
+  if (head.pooler.weight != nullptr) {
     activation_backward(input.context,
                         {Activation::kTanh, input.type, rows * input.hidden, vectors.output, d_output, d_output});
     d_first = input.stack.allocate_elements("d_first_token", input.type, rows * input.hidden);
     linear_backward(input.context, head.pooler,
                     {.type = input.type, .rows = rows, .input = vectors.first, .d_output = d_output, .d_input = d_first});
   }
-  scatter_rows(input.context,
-               {input.type, rows, input.hidden, input.batch.tokens, input.batch.cumulative_lengths, d_first, d_hidden});
+  scatter_rows(input.context, {input.type, rows, input.hidden, input.sequences.tokens, input.sequences.cumulative_lengths,
+                               d_first, d_hidden});
+}
+
+const HeadFunctions& functions_of(HeadKind kind) {
+  static constexpr std::array<HeadFunctions, 6> kHeads = {{
+      {HeadKind::kMaskedLm, "ForMaskedLM", masked_lm_head_loss, masked_lm_head_logits},
+      {HeadKind::kSequence, "ForSequenceClassification", sequence_head_loss, sequence_head_logits},
+      {HeadKind::kSequencePooled, "ForSequenceClassification", sequence_head_loss, sequence_head_logits},
+      {HeadKind::kToken, "ForTokenClassification", token_head_loss, token_head_logits},
+      {HeadKind::kSpan, "ForQuestionAnswering", token_head_loss, token_head_logits},
+      {HeadKind::kChoice, "ForMultipleChoice", choice_head_loss, choice_head_logits},
+  }};
+  const auto* const row =
+      std::find_if(kHeads.begin(), kHeads.end(), [kind](const HeadFunctions& head) { return head.kind == kind; });
+  check(row != kHeads.end(), "unknown kind of head");
+  return *row;
 }
 
 void head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const StackScope scope(input.stack);
-  switch (head.spec.kind) {
-    case HeadKind::kMaskedLm:
-      return masked_lm_head_loss(input, head, loss, d_hidden);
-    case HeadKind::kSequence:
-    case HeadKind::kSequencePooled:
-      return sequence_head_loss(input, head, loss, d_hidden);
-    case HeadKind::kToken:
-    case HeadKind::kSpan:
-      return token_head_loss(input, head, loss, d_hidden);
-    case HeadKind::kChoice:
-      return choice_head_loss(input, head, loss, d_hidden);
-  }
-  throw Error("unknown kind of head");
+  functions_of(head.spec.kind).loss(input, head, loss, d_hidden);
 }
 
 std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head) {
   const StackScope scope(input.stack);
-  switch (head.spec.kind) {
-    case HeadKind::kMaskedLm:
-      return masked_lm_head_logits(input, head);
-    case HeadKind::kSequence:
-    case HeadKind::kSequencePooled:
-      return sequence_head_logits(input, head);
-    case HeadKind::kToken:
-    case HeadKind::kSpan:
-      return token_head_logits(input, head);
-    case HeadKind::kChoice:
-      return choice_head_logits(input, head);
-  }
-  throw Error("unknown kind of head");
+  return functions_of(head.spec.kind).logits(input, head);
 }
 
 }  // namespace koine

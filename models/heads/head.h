@@ -9,13 +9,42 @@
 //
 // Logits are fp32 (fp64 in gradient checks) but those over a vocabulary, which have the model's type.
 
+#include <span>
+#include <string_view>
 #include <vector>
 
+#include "engine/batch/batch_view.h"
 #include "engine/training/model.h"
-#include "models/xlmr/block.h"
+#include "models/layers/linear.h"
+#include "models/layers/norm.h"
+#include "models/layers/parameters.h"
 
 namespace koine {
 
+/// What a head of one family of models is made of, and what checkpoints call its tensors; an empty name: it has no such
+/// part. The order of execution is pooler, dense, norm, output.
+struct HeadParts {
+  HeadKind kind = HeadKind::kSequence;
+  bool pooler = false;      ///< reads tanh(pooler(first token)), the encoder's pooler
+  std::string_view dense;   ///< a hidden layer of the encoder's width
+  std::string_view norm;    ///< layer normalisation of its output
+  std::string_view output;  ///< the linear layer to the classes
+  bool tied = false;        ///< the output's weight is the word embedding, and `output` names its bias
+};
+
+struct HeadIndex {
+  LinearIndex pooler;
+  LinearIndex dense;
+  NormIndex norm;
+  LinearIndex output;
+};
+
+/// Adds the parameters of heads to a table that holds nothing yet, the pooler last: where a head reads it, or there is no
+/// head. `parts` has one row for each head. Of a tied head the output's weight is left for the caller to fill in.
+std::vector<HeadIndex> add_heads(ParameterTableBuilder& builder, const std::vector<HeadSpec>& heads,
+                                 const std::vector<HeadParts>& parts, const std::string& pooler, std::int64_t hidden);
+
+/// Where the heads find their parameters; a part a head has not has null addresses.
 struct HeadParameters {
   HeadSpec spec;
   Linear pooler;
@@ -23,15 +52,21 @@ struct HeadParameters {
   Norm norm;
   Linear output;
 };
+HeadParameters head_parameters(const HeadSpec& spec, const HeadIndex& index, const ParameterAddresses& addresses);
+
+/// Forward FLOPs of a head on a batch.
+double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int64_t hidden, std::int64_t tokens,
+                          std::int64_t sequences, std::int64_t counted_labels);
 
 struct HeadInput {
   const Context& context;
   StackMemory& stack;
-  const BatchView& batch;
+  const BatchView& batch;          ///< labels, and how many count
+  const SequencesView& sequences;  ///< the list the head stands on
   DType type = DType::kFloat32;
   std::int64_t hidden = 0;
   float epsilon = 1e-5f;
-  const void* hidden_states = nullptr;  ///< [tokens, hidden], the encoder's output
+  const void* hidden_states = nullptr;  ///< [tokens, hidden], what the last block gave
   Dropout dropout;  ///< rate, seed, step; site of the head's first dropout, its next ones follow; rate 0 outside training
   float gradient_scale = 1;  ///< where the batch names no memory to read it from
 };
@@ -44,8 +79,16 @@ void head_loss(const HeadInput& input, const HeadParameters& head, double* loss,
 /// Logits as Model::predict documents them.
 std::vector<float> head_logits(const HeadInput& input, const HeadParameters& head);
 
-// --- shared by the heads
-// -------------------------------------------------------------------------------------------------------
+/// What computes a head, and what transformers calls the class of a model that has it.
+struct HeadFunctions {
+  HeadKind kind = HeadKind::kSequence;
+  std::string_view class_suffix;  ///< "ForMaskedLM"
+  void (*loss)(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden) = nullptr;
+  std::vector<float> (*logits)(const HeadInput&, const HeadParameters&) = nullptr;
+};
+const HeadFunctions& functions_of(HeadKind kind);
+
+// --- shared by the heads ---
 
 /// Type of a small head's logits: never bf16, so that a mixed-precision loss keeps fp32 logits.
 inline DType logits_type(DType type) { return type == DType::kBFloat16 ? DType::kFloat32 : type; }
@@ -65,15 +108,15 @@ const void* head_dropout_forward(const HeadInput& input, const void* values, std
 /// Its backward, in place.
 void head_dropout_backward(const HeadInput& input, void* gradient, std::int64_t rows, bool by_token, int which);
 
-/// First token of every sequence, [sequences, hidden], raw or through tanh(dense) where `pooled`.
+/// First token of every sequence, [sequences, hidden], raw or, where the head has one, through tanh(pooler).
 struct SentenceVectors {
   const void* first = nullptr;
   const void* output = nullptr;  ///< `first` itself, or the pooler's output
 };
-SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head, bool pooled);
+SentenceVectors sentence_vectors(const HeadInput& input, const HeadParameters& head);
 /// d_output is overwritten along the way; d_hidden [tokens, hidden] is written whole.
-void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, bool pooled,
-                               const SentenceVectors& vectors, void* d_output, void* d_hidden);
+void sentence_vectors_backward(const HeadInput& input, const HeadParameters& head, const SentenceVectors& vectors,
+                               void* d_output, void* d_hidden);
 
 void sequence_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> sequence_head_logits(const HeadInput&, const HeadParameters&);

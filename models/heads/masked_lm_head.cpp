@@ -33,7 +33,7 @@ MaskedLmForward forward(const HeadInput& input, const HeadParameters& head) {
   MaskedLmForward state;
   state.rows = input.batch.counted_labels;
   state.gathered = input.stack.allocate_elements("counted_hidden", input.type, elements);
-  gather_rows(input.context, {input.type, state.rows, input.hidden, input.batch.tokens, input.batch.counted_tokens,
+  gather_rows(input.context, {input.type, state.rows, input.hidden, input.sequences.tokens, input.batch.counted_tokens,
                               input.hidden_states, state.gathered});
   state.pre_activation = input.stack.allocate_elements("lm_pre_activation", input.type, elements);
   state.activation = input.stack.allocate_elements("lm_activation", input.type, elements);
@@ -83,8 +83,8 @@ void backward(const HeadInput& input, const HeadParameters& head, const MaskedLm
   linear_backward(
       input.context, head.dense,
       {.type = input.type, .rows = state.rows, .input = state.gathered, .d_output = d_normalised, .d_input = d_gathered});
-  scatter_rows(input.context,
-               {input.type, state.rows, input.hidden, input.batch.tokens, input.batch.counted_tokens, d_gathered, d_hidden});
+  scatter_rows(input.context, {input.type, state.rows, input.hidden, input.sequences.tokens, input.batch.counted_tokens,
+                               d_gathered, d_hidden});
 }
 
 }  // namespace

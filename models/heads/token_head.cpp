@@ -16,7 +16,7 @@ struct TokenForward {
 bool drops(const HeadParameters& head) { return head.spec.kind == HeadKind::kToken; }
 
 TokenForward forward(const HeadInput& input, const HeadParameters& head) {
-  const std::int64_t rows = input.batch.tokens;
+  const std::int64_t rows = input.sequences.tokens;
   TokenForward state;
   state.dropped = drops(head) ? head_dropout_forward(input, input.hidden_states, rows, true, 0) : input.hidden_states;
   state.logits = input.stack.allocate_elements("logits", logits_type(input.type), rows * head.spec.classes);
@@ -32,8 +32,8 @@ TokenForward forward(const HeadInput& input, const HeadParameters& head) {
 }  // namespace
 
 void token_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
-  const std::int64_t rows = input.batch.tokens;
-  const std::int64_t sequences = input.batch.sequences;
+  const std::int64_t rows = input.sequences.tokens;
+  const std::int64_t sequences = input.sequences.sequences;
   const bool span = head.spec.kind == HeadKind::kSpan;
   const DType type = logits_type(input.type);
   const TokenForward state = forward(input, head);
@@ -41,7 +41,7 @@ void token_head_loss(const HeadInput& input, const HeadParameters& head, double*
   float* losses = input.stack.allocate_array<float>("losses", span ? sequences : rows);
   if (span) {
     span_loss(input.context,
-              {type, rows, sequences, input.batch.cumulative_lengths, state.logits, input.batch.labels,
+              {type, rows, sequences, input.sequences.cumulative_lengths, state.logits, input.batch.labels,
                input.batch.labels + sequences, input.gradient_scale, losses, d_logits, input.batch.gradient_scale_from});
   } else {
     softmax_cross_entropy(input.context, {type, rows, head.spec.classes, head.spec.classes, state.logits, input.batch.labels,
@@ -61,7 +61,7 @@ void token_head_loss(const HeadInput& input, const HeadParameters& head, double*
 
 std::vector<float> token_head_logits(const HeadInput& input, const HeadParameters& head) {
   const TokenForward state = forward(input, head);
-  return to_host(input, state.logits, logits_type(input.type), input.batch.tokens * head.spec.classes);
+  return to_host(input, state.logits, logits_type(input.type), input.sequences.tokens * head.spec.classes);
 }
 
 }  // namespace koine

@@ -1,6 +1,6 @@
 #pragma once
 
-// Embeddings, blocks and final layernorm: hidden states of a packed batch, and the way back.
+// Embeddings, blocks and final layernorm: hidden states of a packed sequences, and the way back.
 //
 // Hidden states are numbered as transformers' output_hidden_states: 0 after the embeddings (with their layernorm in the
 // post-norm family and their dropout), l after block l; the last one of the pre-norm family is after the final layernorm.
@@ -8,7 +8,10 @@
 #include <functional>
 #include <vector>
 
-#include "models/xlmr/block.h"
+#include "models/config.h"
+#include "models/layers/block.h"
+#include "models/layers/embeddings.h"
+#include "models/xlmr/parameters.h"
 
 namespace koine {
 
@@ -20,25 +23,16 @@ constexpr std::uint32_t block_site(std::int64_t layer, int which) {
 constexpr std::uint32_t head_site(std::int64_t layers) { return static_cast<std::uint32_t>(1 + 3 * layers); }
 
 struct EncoderParameters {
-  const void* word = nullptr;
-  const void* position = nullptr;  ///< row 0 is that of the first token of a sequence
-  const void* token_type = nullptr;
-  float* d_word = nullptr;
-  float* d_position = nullptr;
-  float* d_token_type = nullptr;
-  Norm embedding_norm;
+  EmbeddingParameters embeddings;
   std::vector<BlockParameters> blocks;
-  Norm final_norm;
+  Norm final_norm;  ///< without addresses: post-norm, which has none
 };
 
-EncoderParameters encoder_parameters(const XlmrConfig& config, DType type, const XlmrParameters& parameters,
+EncoderParameters encoder_parameters(const ModelConfig& config, DType type, const EncoderTable& table,
                                      const ParameterAddresses& addresses);
 
 struct EncoderActivations {
-  void* embedding_sum = nullptr;  ///< [tokens, hidden] post-norm: what the embedding layernorm saw
-  float* embedding_mean = nullptr;
-  float* embedding_rstd = nullptr;
-  void* embeddings = nullptr;  ///< hidden state 0
+  EmbeddingActivations embeddings;  ///< its output is hidden state 0
   std::vector<BlockActivations> blocks;
   void* final_output = nullptr;  ///< pre-norm: after the final layernorm
   float* final_mean = nullptr;
@@ -47,31 +41,30 @@ struct EncoderActivations {
 
 class Encoder {
  public:
-  Encoder(const XlmrConfig& config, DType type, EncoderParameters parameters);
+  Encoder(const ModelConfig& config, DType type, EncoderParameters parameters);
 
   /// Runs all blocks, keeping what backward needs on `stack`, and returns the last hidden state. `step` carries seed and
   /// step with rate 1 in training, 0 (no dropout) otherwise; the configuration's rates are multiplied with it.
-  const void* forward_training(const Context& context, const BatchView& batch, const Dropout& step, StackMemory& stack,
-                               EncoderActivations& activations) const;
+  const void* forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
+                               StackMemory& stack, EncoderActivations& activations) const;
   /// Gradients of everything from that of the last hidden state, which is overwritten. `block_done` is told of every block
   /// whose parameters' gradients are there.
-  void backward(const Context& context, const BatchView& batch, const Dropout& step, const EncoderActivations& activations,
-                void* d_last, StackMemory& stack, const std::function<void(std::int64_t layer)>& block_done) const;
+  void backward(const Context& context, const SequencesView& sequences, const Dropout& step,
+                const EncoderActivations& activations, void* d_last, StackMemory& stack,
+                const std::function<void(std::int64_t layer)>& block_done) const;
   /// Hidden state `layer` without dropout, in memory for one block and two hidden states; later blocks are not run.
-  const void* forward_prediction(const Context& context, const BatchView& batch, std::int64_t layer,
+  const void* forward_prediction(const Context& context, const SequencesView& sequences, std::int64_t layer,
                                  StackMemory& stack) const;
 
-  const BlockShape& shape() const { return shape_; }
-
  private:
-  void embed(const Context& context, const BatchView& batch, const Dropout& dropout, EncoderActivations& activations) const;
-  void allocate_embeddings(const BatchView& batch, StackMemory& stack, EncoderActivations& activations) const;
-  void final_norm(const Context& context, const BatchView& batch, const void* input, EncoderActivations& activations) const;
-  Dropout embedding_dropout(const BatchView& batch, const Dropout& step) const;
-  BlockDropout block_dropout(const BatchView& batch, const Dropout& step, std::int64_t layer) const;
+  void final_norm(const Context& context, const SequencesView& sequences, const void* input,
+                  EncoderActivations& activations) const;
+  Dropout embedding_dropout(const SequencesView& sequences, const Dropout& step) const;
+  BlockDropout block_dropout(const SequencesView& sequences, const Dropout& step, std::int64_t layer) const;
   const void* block_input(const EncoderActivations& activations, std::int64_t layer) const;
 
-  XlmrConfig config_;
+  ModelConfig config_;
+  EmbeddingShape embedding_shape_;
   BlockShape shape_;
   EncoderParameters parameters_;
 };

@@ -3,161 +3,82 @@
 #include <algorithm>
 
 #include "kernels/common/check.h"
+#include "models/families.h"
 
 namespace koine {
 namespace {
 
-class TableBuilder {
- public:
-  TableBuilder(const XlmrConfig& config, XlmrParameters& parameters) : config_(config), parameters_(parameters) {}
-
-  void add_heads(const std::vector<HeadSpec>& heads) {
-    for (const HeadSpec& head : heads) parameters_.heads.push_back(add_head(head));
-    const auto reads_pooler = [](const HeadSpec& head) {
-      return head.kind == HeadKind::kSequencePooled || head.kind == HeadKind::kChoice;
-    };
-    if (heads.empty() || std::any_of(heads.begin(), heads.end(), reads_pooler)) {
-      parameters_.pooler = linear("roberta.pooler.dense", config_.hidden_size, config_.hidden_size, true);
-    }
-    parameters_.complete_behind_head = parameters_.table.size();
+BlockIndex add_block(ParameterTableBuilder& builder, const ModelConfig& config, const std::string& prefix) {
+  const bool post = config.norm == NormPlacement::kPost;
+  const std::int64_t hidden = config.hidden_size;
+  BlockIndex block;
+  if (post) block.output_norm = builder.norm(prefix + "output.LayerNorm", hidden, false);
+  block.output = builder.linear(prefix + "output.dense", hidden, config.intermediate_size, false);
+  block.intermediate = builder.linear(prefix + "intermediate.dense", config.intermediate_size, hidden, false);
+  // Pre-norm: the one before the feed-forward.
+  block.middle_norm = builder.norm(prefix + (post ? "attention.output.LayerNorm" : "LayerNorm"), hidden, false);
+  block.attention_output = builder.linear(prefix + "attention.output.dense", hidden, hidden, false);
+  LinearIndex* const projections[] = {&block.query, &block.key, &block.value};
+  const char* const names[] = {"query", "key", "value"};
+  for (int i = 0; i < 3; ++i) {
+    projections[i]->weight =
+        builder.matrix(prefix + "attention.self." + names[i] + ".weight", hidden, hidden, false, /*adjoins=*/i > 0);
   }
-
-  void add_encoder(bool word_rows_are_sparse) {
-    if (config_.norm == NormPlacement::kPre) parameters_.final_norm = norm("roberta.encoder.LayerNorm", false);
-    parameters_.blocks.resize(static_cast<std::size_t>(config_.num_hidden_layers));
-    parameters_.complete_behind_block.resize(parameters_.blocks.size());
-    for (std::int64_t layer = config_.num_hidden_layers - 1; layer >= 0; --layer) {
-      parameters_.blocks[static_cast<std::size_t>(layer)] = add_block(concatenate("roberta.encoder.layer.", layer, "."));
-      parameters_.complete_behind_block[static_cast<std::size_t>(layer)] = parameters_.table.size();
-    }
-    const std::string prefix = "roberta.embeddings.";
-    if (config_.norm == NormPlacement::kPost) parameters_.embedding_norm = norm(prefix + "LayerNorm", false);
-    parameters_.token_type =
-        matrix(prefix + "token_type_embeddings.weight", config_.type_vocab_size, config_.hidden_size, false);
-    parameters_.position =
-        matrix(prefix + "position_embeddings.weight", config_.max_position_embeddings, config_.hidden_size, false);
-    ParameterSpec word = matrix_spec(prefix + "word_embeddings.weight", config_.vocab_size, config_.hidden_size, false);
-    word.lazy_rows = word_rows_are_sparse;
-    parameters_.word = parameters_.table.add(std::move(word));
+  for (int i = 0; i < 3; ++i) {
+    projections[i]->bias = builder.vector(prefix + "attention.self." + names[i] + ".bias", hidden, Initialisation::kZero,
+                                          false, /*adjoins=*/i > 0);
   }
-
- private:
-  static ParameterSpec matrix_spec(std::string name, std::int64_t rows, std::int64_t width, bool head) {
-    ParameterSpec spec;
-    spec.name = std::move(name);
-    spec.shape = {rows, width};
-    spec.decay = true;
-    spec.initialisation = Initialisation::kNormal;
-    spec.head = head;
-    return spec;
-  }
-  int matrix(std::string name, std::int64_t rows, std::int64_t width, bool head) {
-    return parameters_.table.add(matrix_spec(std::move(name), rows, width, head));
-  }
-  int vector(std::string name, std::int64_t width, Initialisation initialisation, bool head, bool adjoins = false) {
-    ParameterSpec spec;
-    spec.name = std::move(name);
-    spec.shape = {width};
-    spec.initialisation = initialisation;
-    spec.head = head;
-    spec.adjoins_previous = adjoins;
-    return parameters_.table.add(std::move(spec));
-  }
-  LinearIndex linear(const std::string& name, std::int64_t out, std::int64_t in, bool head) {
-    LinearIndex index;
-    index.weight = matrix(name + ".weight", out, in, head);
-    index.bias = vector(name + ".bias", out, Initialisation::kZero, head);
-    return index;
-  }
-  NormIndex norm(const std::string& name, bool head) {
-    NormIndex index;
-    index.weight = vector(name + ".weight", config_.hidden_size, Initialisation::kOne, head);
-    index.bias = vector(name + ".bias", config_.hidden_size, Initialisation::kZero, head);
-    return index;
-  }
-
-  BlockIndex add_block(const std::string& prefix) {
-    const bool post = config_.norm == NormPlacement::kPost;
-    const std::int64_t hidden = config_.hidden_size;
-    BlockIndex block;
-    if (post) block.output_norm = norm(prefix + "output.LayerNorm", false);
-    block.output = linear(prefix + "output.dense", hidden, config_.intermediate_size, false);
-    block.intermediate = linear(prefix + "intermediate.dense", config_.intermediate_size, hidden, false);
-    block.middle_norm = norm(prefix + (post ? "attention.output.LayerNorm" : "LayerNorm"), false);
-    block.attention_output = linear(prefix + "attention.output.dense", hidden, hidden, false);
-    LinearIndex* const projections[] = {&block.query, &block.key, &block.value};
-    const char* const names[] = {"query", "key", "value"};
-    for (int i = 0; i < 3; ++i) {
-      ParameterSpec spec = matrix_spec(prefix + "attention.self." + names[i] + ".weight", hidden, hidden, false);
-      spec.adjoins_previous = i > 0;
-      projections[i]->weight = parameters_.table.add(std::move(spec));
-    }
-    for (int i = 0; i < 3; ++i) {
-      projections[i]->bias =
-          vector(prefix + "attention.self." + names[i] + ".bias", hidden, Initialisation::kZero, false, i > 0);
-    }
-    if (!post) block.input_norm = norm(prefix + "attention.self_attn_layer_norm", false);
-    return block;
-  }
-
-  HeadIndex add_head(const HeadSpec& head) {
-    const std::int64_t hidden = config_.hidden_size;
-    const std::string prefix = head.name.empty() ? "" : "heads." + head.name + ".";
-    HeadIndex index;
-    switch (head.kind) {
-      case HeadKind::kMaskedLm:
-        index.dense = linear("lm_head.dense", hidden, hidden, true);
-        index.norm = norm("lm_head.layer_norm", true);
-        index.output.bias = vector("lm_head.bias", config_.vocab_size, Initialisation::kZero, true);
-        break;
-      case HeadKind::kSequence:
-      case HeadKind::kSequencePooled:
-        index.dense = linear(prefix + "classifier.dense", hidden, hidden, true);
-        index.output = linear(prefix + "classifier.out_proj", head.classes, hidden, true);
-        break;
-      case HeadKind::kToken:
-      case HeadKind::kChoice:
-        index.output = linear(prefix + "classifier", head.classes, hidden, true);
-        break;
-      case HeadKind::kSpan:
-        index.output = linear(prefix + "qa_outputs", 2, hidden, true);
-        break;
-    }
-    return index;
-  }
-
-  const XlmrConfig& config_;
-  XlmrParameters& parameters_;
-};
+  if (!post) block.input_norm = builder.norm(prefix + "attention.self_attn_layer_norm", hidden, false);
+  return block;
+}
 
 }  // namespace
 
-XlmrParameters xlmr_parameters(const XlmrConfig& config, const std::vector<HeadSpec>& heads) {
-  XlmrParameters parameters;
-  const bool tied =
-      std::any_of(heads.begin(), heads.end(), [](const HeadSpec& head) { return head.kind == HeadKind::kMaskedLm; });
-  TableBuilder builder(config, parameters);
-  builder.add_heads(heads);
-  builder.add_encoder(!tied);
-  for (std::size_t i = 0; i < heads.size(); ++i) {
-    if (heads[i].kind == HeadKind::kMaskedLm) parameters.heads[i].output.weight = parameters.word;
+EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {
+  EncoderTable result;
+  ParameterTableBuilder builder(result.table);
+  const std::string prefix(config.family->prefix);
+  const std::int64_t hidden = config.hidden_size;
+  std::vector<HeadParts> parts;
+  for (const HeadSpec& head : heads) parts.push_back(parts_of(*config.family, head.kind));
+  result.heads = add_heads(builder, heads, parts, prefix + "pooler.dense", hidden);
+  result.complete_behind_head = result.table.size();
+
+  if (config.norm == NormPlacement::kPre) result.final_norm = builder.norm(prefix + "encoder.LayerNorm", hidden, false);
+  result.blocks.resize(static_cast<std::size_t>(config.num_hidden_layers));
+  result.complete_behind_block.resize(result.blocks.size());
+  for (std::int64_t layer = config.num_hidden_layers - 1; layer >= 0; --layer) {
+    result.blocks[static_cast<std::size_t>(layer)] =
+        add_block(builder, config, concatenate(prefix, "encoder.layer.", layer, "."));
+    result.complete_behind_block[static_cast<std::size_t>(layer)] = result.table.size();
   }
-  return parameters;
+  const std::string embeddings = prefix + "embeddings.";
+  if (config.norm == NormPlacement::kPost) result.embedding_norm = builder.norm(embeddings + "LayerNorm", hidden, false);
+  result.token_type = builder.matrix(embeddings + "token_type_embeddings.weight", config.type_vocab_size, hidden, false);
+  result.position = builder.matrix(embeddings + "position_embeddings.weight", config.max_position_embeddings, hidden, false);
+  const bool tied = std::any_of(parts.begin(), parts.end(), [](const HeadParts& head) { return head.tied; });
+  result.word = builder.embedding(embeddings + "word_embeddings.weight", config.vocab_size, hidden, /*lazy_rows=*/!tied);
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    if (parts[i].tied) result.heads[i].output.weight = result.word;
+  }
+  return result;
 }
 
-Linear ParameterAddresses::linear(LinearIndex index) const {
-  Linear linear;
-  linear.out = spec(index.weight).rows();
-  linear.in = spec(index.weight).width();
-  linear.weight = working(index.weight);
-  linear.bias = master(index.bias);
-  linear.d_weight = gradient(index.weight);
-  linear.d_bias = gradient(index.bias);
-  return linear;
+ParameterTable encoder_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {
+  return encoder_table(config, heads).table;
 }
 
-Norm ParameterAddresses::norm(NormIndex index) const {
-  return {master(index.weight), master(index.bias), gradient(index.weight), gradient(index.bias)};
+double encoder_forward_flops(const ModelConfig& config, const std::vector<std::int64_t>& lengths) {
+  const auto hidden = static_cast<double>(config.hidden_size);
+  const auto layers = static_cast<double>(config.num_hidden_layers);
+  const double weights = layers * (4 * hidden * hidden + 2 * hidden * static_cast<double>(config.intermediate_size));
+  double tokens = 0;
+  double squares = 0;
+  for (const std::int64_t length : lengths) {
+    tokens += static_cast<double>(length);
+    squares += static_cast<double>(length) * static_cast<double>(length);
+  }
+  return 2 * weights * tokens + 4 * hidden * layers * squares;
 }
 
 }  // namespace koine

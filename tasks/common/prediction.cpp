@@ -38,7 +38,7 @@ PassCounts for_each_batch(Model& model, const Dataset& dataset, const Evaluation
     if (options.stop != nullptr && options.stop->load()) throw Interrupted();
     PackedBatch batch = pack_groups(dataset, groups);
     batch.head = options.head;
-    counts.tokens += batch.tokens;
+    counts.tokens += batch.source.tokens;
     use(batch, groups);
   }
   counts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -48,11 +48,12 @@ PassCounts for_each_batch(Model& model, const Dataset& dataset, const Evaluation
 Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
   Predictions result;
   result.logits.resize(dataset.examples.size());
-  const bool per_token = dataset.head == HeadKind::kToken || dataset.head == HeadKind::kSpan;
-  check(per_token || dataset.head != HeadKind::kMaskedLm, "masked-language logits are not kept: their loss is what counts");
+  const LogitsPlace place = facts_of(dataset.head).logits;
+  const bool per_token = place == LogitsPlace::kToken;
+  check(place != LogitsPlace::kCountedToken, "masked-language logits are not kept: their loss is what counts");
   result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
     const std::vector<float> logits = model.predict(batch);
-    const std::int64_t rows = per_token ? batch.tokens : batch.sequences;
+    const std::int64_t rows = per_token ? batch.source.tokens : batch.source.sequences;
     check(static_cast<std::int64_t>(logits.size()) == rows * dataset.classes, "model gave ", logits.size(), " logits for ",
           rows, " rows of ", dataset.classes, " classes");
     std::size_t at = 0;
@@ -79,8 +80,8 @@ Encodings encode_all(Model& model, const Dataset& dataset, std::int64_t layer, c
   result.vectors.resize(dataset.examples.size() * static_cast<std::size_t>(result.width));
   result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
     const std::vector<float> vectors = model.encode(batch, layer, options.pooling);
-    check(static_cast<std::int64_t>(vectors.size()) == batch.sequences * result.width, "model gave ", vectors.size(),
-          " numbers for ", batch.sequences, " sequences");
+    check(static_cast<std::int64_t>(vectors.size()) == batch.source.sequences * result.width, "model gave ", vectors.size(),
+          " numbers for ", batch.source.sequences, " sequences");
     for (std::size_t row = 0; row < groups.size(); ++row) {
       std::copy_n(vectors.begin() + static_cast<std::ptrdiff_t>(row) * result.width, result.width,
                   result.vectors.begin() + groups[row] * result.width);

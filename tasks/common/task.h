@@ -1,7 +1,7 @@
 #pragma once
 
-// A task: where its files are, how an example becomes a model input, how its predictions are scored. Thin on purpose:
-// everything else is the engine's.
+// A task: its row (task_row.h), and what its family (tasks/families/) makes of it: how an example becomes a model input, how
+// its predictions are scored. Thin on purpose: everything else is the engine's.
 
 #include <atomic>
 #include <cstdint>
@@ -16,12 +16,13 @@
 #include "engine/batch/packed_batch.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
+#include "tasks/common/task_row.h"
 
 namespace koine {
 
 struct FeatureOptions {
   std::int64_t max_seq_length = 0;  ///< 0: the task's own
-  std::int64_t doc_stride = 128;    ///< window advance of question answering (task-facts section 2)
+  std::int64_t doc_stride = 128;    ///< window advance of question answering: transformers' run_squad.py, as the next
   std::int64_t max_query_length = 64;
   std::int64_t max_examples = 0;  ///< first so many examples of the split; 0: all
 };
@@ -41,7 +42,7 @@ struct Evaluation {
 struct EvaluationOptions {
   std::int64_t max_tokens_per_batch = 4096;
   std::optional<std::int64_t>
-      layer;  ///< retrieval: which hidden state; default: task-facts 3.6's rule, 14 of 24 scaled to the model
+      layer;  ///< retrieval: which hidden state; default: default_retrieval_layer (families/retrieval.h)
   Pooling pooling = Pooling::kMean;
   int head = 0;
   bool want_predictions = true;
@@ -60,23 +61,33 @@ class TaskData {
 
 class Task {
  public:
+  explicit Task(TaskRow row) : row_(std::move(row)) {}
   virtual ~Task() = default;
-  virtual const std::string& name() const = 0;  ///< "mnli", "xnli", "squad", "xquad", "udpos", "tatoeba", "mlm"
-  virtual HeadKind head() const = 0;
-  virtual std::vector<std::string> labels() const = 0;  ///< in the order of the head's classes; empty where there are none
-  virtual std::int64_t default_max_seq_length() const = 0;
-  virtual std::string metric() const = 0;
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  const TaskRow& row() const { return row_; }
+  const std::string& name() const { return row_.name; }
+  const std::vector<std::string>& labels() const { return row_.labels; }
+  const std::vector<std::string>& languages() const { return row_.languages; }
+  std::int64_t max_seq_length() const { return row_.max_seq_length; }
+  /// Splits this task has files for: "train", "dev", "test".
+  std::vector<std::string> splits() const { return splits_of(row_.files); }
   /// The task whose training set a head for this one is trained on ("mnli" for "xnli"); its own name where it has one; empty
   /// when nothing is trained (retrieval).
-  virtual std::string train_task() const = 0;
-  /// Official language codes, English first.
-  virtual std::vector<std::string> languages() const = 0;
+  std::string train_task() const;
+  /// Classes of its head (HeadSpec::classes) in a model of so many vocabulary rows.
+  std::int32_t classes(std::int64_t vocabulary) const;
+  /// What guessing reaches, in percent; 0 where that is not known.
+  double chance() const;
+
   /// Languages whose `split` files are there below the data folder, in the order of languages() (others, alphabetical,
   /// behind).
-  virtual std::vector<std::string> available_languages(const std::filesystem::path& data,
-                                                       const std::string& split) const = 0;
-  /// Splits this task has files for: "train", "dev", "test".
-  virtual std::vector<std::string> splits() const = 0;
+  std::vector<std::string> available_languages(const std::filesystem::path& data, const std::string& split) const;
+
+  virtual HeadKind head() const = 0;
+  /// The headline figure: what Evaluation::metric says.
+  virtual std::string metric() const = 0;
   /// Reads and converts. UserErrors name file and line. The tokenizer must outlive what is returned.
   virtual std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split,
                                          const std::string& language, const Tokenizer& tokenizer,
@@ -84,7 +95,9 @@ class Task {
   /// Scores a predictions file of this task against gold data (`koine score`): metrics in percent.
   virtual Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
                            const std::string& language) const = 0;
-  /// Whether the task's files are complete: one line per split and language: path, examples, "ok" or what is wrong.
+
+  /// Whether the task's files are complete: one line per split and language that is official or there: path, examples, and
+  /// what is wrong.
   struct FileStatus {
     std::string path;
     std::string split;
@@ -93,12 +106,26 @@ class Task {
     bool present = false;
     std::string problem;  ///< empty: fine
   };
-  virtual std::vector<FileStatus> check_files(const std::filesystem::path& data) const = 0;
+  virtual std::vector<FileStatus> check_files(const std::filesystem::path& data) const;
+
+ protected:
+  /// Languages inside a file that may hold several; empty where it does not say.
+  virtual std::set<std::string> languages_in(const FoundFile& file) const = 0;
+  /// Reads files for check_files: number of examples; UserError with what is wrong, missing gold included.
+  virtual std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const = 0;
+
+ private:
+  FileStatus check_language(const std::filesystem::path& data, const std::string& split, const std::string& language) const;
+
+  TaskRow row_;
 };
+
+/// The task of a row: its family is the one whose files the row's reader reads.
+std::unique_ptr<Task> make_task(TaskRow row);
 
 /// All tasks, in the order reports show them.
 const std::vector<const Task*>& all_tasks();
-/// By name; UserError with the nearest known name.
-const Task& find_task(const std::string& name);
+/// By name; UserError, beginning with `where`, with the nearest known name.
+const Task& find_task(const std::string& name, const std::string& where = "");
 
 }  // namespace koine

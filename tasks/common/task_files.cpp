@@ -10,8 +10,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kTwo = "{lg}";
-constexpr std::string_view kThree = "{l3}";
+constexpr std::string_view kSplit = "{split}";
+constexpr std::string_view kLanguage = "{language}";
+constexpr std::string_view kLanguage3 = "{language3}";
 
 bool is_file(const fs::path& path) {
   std::error_code ignored;
@@ -24,57 +25,119 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
-bool plausible_code(std::string_view code) {
-  return !code.empty() && code.size() <= 12 && std::all_of(code.begin(), code.end(), [](unsigned char c) {
-    return c < 0x80 && (std::isalnum(c) != 0 || c == '_');
-  });
+bool is_code_character(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte < 0x80 && (std::isalnum(byte) != 0 || c == '_');
 }
 
-/// Adds the languages for which one pattern's file exists. The first placeholder stands in a file's name or a folder's name;
-/// the rest of the pattern is then checked with the language filled in.
-void add_languages(const fs::path& data, std::string_view pattern, std::set<std::string>& languages) {
-  const std::size_t at = std::min(pattern.find(kTwo), pattern.find(kThree));
-  if (at == std::string_view::npos) return;
-  const bool three = pattern.substr(at).starts_with(kThree);
-  const std::size_t component = pattern.rfind('/', at) == std::string_view::npos ? 0 : pattern.rfind('/', at) + 1;
-  const std::string_view prefix = pattern.substr(component, at - component);
+/// Whether a name fits a pattern of one path component. `language` is the code bound so far, or empty: then the first
+/// placeholder binds it, to as few characters as will do.
+bool fits(std::string_view pattern, std::string_view name, std::string& language) {
+  constexpr std::size_t kLongestCode = 12;
+  if (pattern.empty()) return name.empty();
+  if (pattern.front() == '*') {
+    for (std::size_t length = 0; length <= name.size(); ++length) {
+      if (fits(pattern.substr(1), name.substr(length), language)) return true;
+    }
+    return false;
+  }
+  const bool three = pattern.starts_with(kLanguage3);
+  if (!three && !pattern.starts_with(kLanguage)) {
+    return !name.empty() && name.front() == pattern.front() && fits(pattern.substr(1), name.substr(1), language);
+  }
+  const std::string_view rest = pattern.substr((three ? kLanguage3 : kLanguage).size());
+  if (!language.empty()) {
+    const std::string code = three ? three_letter_code(language) : language;
+    return name.starts_with(code) && fits(rest, name.substr(code.size()), language);
+  }
+  for (std::size_t length = 1; length <= std::min(name.size(), kLongestCode) && is_code_character(name[length - 1]);
+       ++length) {
+    const std::string code(name.substr(0, length));
+    language = three ? two_letter_code(code) : code;
+    if (fits(rest, name.substr(length), language)) return true;
+  }
+  language.clear();
+  return false;
+}
+
+/// A file that fits a pattern, and the language its path says.
+struct Match {
+  fs::path path;
+  std::string language;
+};
+
+/// All files below `folder` that fit `pattern`; `language` as in fits().
+void find_matches(const fs::path& folder, std::string_view pattern, const std::string& language,
+                  std::vector<Match>& matches) {
+  const std::size_t slash = pattern.find('/');
+  const std::string_view component = pattern.substr(0, slash);
+  const auto go_on = [&](const fs::path& path, const std::string& bound) {
+    if (slash != std::string_view::npos) {
+      find_matches(path, pattern.substr(slash + 1), bound, matches);
+    } else if (is_file(path)) {
+      matches.push_back({path, bound});
+    }
+  };
+  if (component.find('*') == std::string_view::npos && !names_language(component))
+    return go_on(folder / component, language);
   std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(data / pattern.substr(0, component), ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(prefix)) continue;
-    // What follows the code is not a letter in any pattern, so the code ends where letters end.
-    std::size_t end = prefix.size();
-    while (end < name.size() && (std::isalnum(static_cast<unsigned char>(name[end])) != 0 || name[end] == '_')) ++end;
-    const std::string code = name.substr(prefix.size(), end - prefix.size());
-    if (!plausible_code(code)) continue;
-    const std::string language = three ? two_letter_code(code) : code;
-    if (is_file(data / fill_pattern(pattern, language))) languages.insert(language);
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    std::string bound = language;
+    if (fits(component, entry.path().filename().string(), bound)) go_on(entry.path(), bound);
   }
 }
 
 }  // namespace
 
-std::string fill_pattern(std::string_view pattern, std::string_view language) {
-  return replace_all(replace_all(std::string(pattern), kTwo, language), kThree, three_letter_code(language));
+std::string fill_pattern(std::string_view pattern, std::string_view split, std::string_view language) {
+  return replace_all(replace_all(replace_all(std::string(pattern), kSplit, split), kLanguage, language), kLanguage3,
+                     three_letter_code(language));
 }
 
-std::optional<FoundFile> find_task_file(const fs::path& data, std::span<const FileCandidate> candidates,
-                                        std::string_view split, std::string_view language) {
+bool names_language(std::string_view pattern) {
+  return pattern.find(kLanguage) != std::string_view::npos || pattern.find(kLanguage3) != std::string_view::npos;
+}
+
+std::vector<FileCandidate> candidates_of(std::span<const FileCandidate> candidates, std::string_view split) {
+  std::vector<FileCandidate> result;
+  const std::string wanted = concatenate(" ", split, " ");
   for (const FileCandidate& candidate : candidates) {
-    if (candidate.split != split) continue;
-    const fs::path path = data / fill_pattern(candidate.path, language);
-    if (is_file(path)) return FoundFile{path, candidate.layout};
+    if (concatenate(" ", candidate.splits, " ").find(wanted) != std::string::npos) result.push_back(candidate);
   }
-  return std::nullopt;
+  return result;
 }
 
-FoundFile require_task_file(const std::string& task, const fs::path& data, std::span<const FileCandidate> candidates,
-                            const std::string& split, const std::string& language) {
-  if (const std::optional<FoundFile> found = find_task_file(data, candidates, split, language)) return *found;
+std::vector<std::string> splits_of(std::span<const FileCandidate> candidates) {
+  std::vector<std::string> splits;
+  for (const char* split : {"train", "dev", "test"}) {
+    if (!candidates_of(candidates, split).empty()) splits.emplace_back(split);
+  }
+  return splits;
+}
+
+std::vector<FoundFile> find_task_files(const fs::path& data, std::span<const FileCandidate> candidates,
+                                       std::string_view split, std::string_view language) {
+  for (const FileCandidate& candidate : candidates_of(candidates, split)) {
+    std::vector<Match> matches;
+    find_matches(data, fill_pattern(candidate.pattern, split, language), std::string(language), matches);
+    if (matches.empty()) continue;
+    std::sort(matches.begin(), matches.end(),
+              [](const Match& a, const Match& b) { return a.path.filename() < b.path.filename(); });
+    std::vector<FoundFile> files;
+    for (const Match& match : matches) files.push_back({match.path, candidate.layout});
+    return files;
+  }
+  return {};
+}
+
+std::vector<FoundFile> require_task_files(const std::string& task, const fs::path& data,
+                                          std::span<const FileCandidate> candidates, const std::string& split,
+                                          const std::string& language) {
+  std::vector<FoundFile> found = find_task_files(data, candidates, split, language);
+  if (!found.empty()) return found;
   std::string looked;
-  for (const FileCandidate& candidate : candidates) {
-    if (candidate.split != split) continue;
-    looked += concatenate(looked.empty() ? "" : ", ", fill_pattern(candidate.path, language));
+  for (const FileCandidate& candidate : candidates_of(candidates, split)) {
+    looked += concatenate(looked.empty() ? "" : ", ", fill_pattern(candidate.pattern, split, language));
   }
   require(!looked.empty(), task, " has no split \"", split, "\"");
   fail_user("no file for ", task, " ", split, " in language ", language, " below ", data.string(), "; looked for ", looked);
@@ -83,8 +146,11 @@ FoundFile require_task_file(const std::string& task, const fs::path& data, std::
 std::set<std::string> languages_with_files(const fs::path& data, std::span<const FileCandidate> candidates,
                                            std::string_view split) {
   std::set<std::string> languages;
-  for (const FileCandidate& candidate : candidates) {
-    if (candidate.split == split) add_languages(data, candidate.path, languages);
+  for (const FileCandidate& candidate : candidates_of(candidates, split)) {
+    if (!names_language(candidate.pattern)) continue;
+    std::vector<Match> matches;
+    find_matches(data, replace_all(candidate.pattern, kSplit, split), "", matches);
+    for (const Match& match : matches) languages.insert(match.language);
   }
   return languages;
 }
@@ -98,25 +164,6 @@ std::vector<std::string> in_official_order(const std::set<std::string>& present,
     if (std::find(official.begin(), official.end(), language) == official.end()) ordered.push_back(language);
   }
   return ordered;
-}
-
-Task::FileStatus file_status(const std::string& split, const std::string& language, const std::optional<FoundFile>& file,
-                             const std::string& missing, const std::function<std::int64_t(const FoundFile&)>& count) {
-  Task::FileStatus status;
-  status.split = split;
-  status.language = language;
-  status.present = file.has_value();
-  status.path = file.has_value() ? file->path.string() : missing;
-  if (!status.present) {
-    status.problem = "missing";
-    return status;
-  }
-  try {
-    status.examples = count(*file);
-  } catch (const UserError& error) {
-    status.problem = error.what();
-  }
-  return status;
 }
 
 std::optional<fs::path> find_submission_file(const fs::path& place, const std::string& task, const std::string& language,

@@ -1,9 +1,10 @@
 #pragma once
 
-// Where a task's files may lie below the data folder: one table per task, read by the functions here.
+// Where a task's files may lie below the data folder: the patterns of its row, read by the functions here.
 //
-// A path of the table may hold {lg}, the language's two-letter code, or {l3}, its three-letter code (languages.h). The first
-// path of the table whose file exists is the one that is read; the data sets' own names go before XTREME's.
+// A pattern may hold {split} ("train", "dev", "test"), {language}, the language's two-letter code, {language3}, its
+// three-letter code (languages.h), and *, any characters within one name. What is read for a split and a language is the
+// first pattern of the row that files exist for: one file, or with a * all that match, in the order of their names.
 
 #include <filesystem>
 #include <optional>
@@ -12,8 +13,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "tasks/common/task.h"
 
 namespace koine {
 
@@ -26,8 +25,8 @@ enum class FileLayout {
 };
 
 struct FileCandidate {
-  std::string_view split;
-  std::string_view path;  ///< below the data folder
+  std::string splits;  ///< that the pattern is for, between blanks: "dev test"
+  std::string pattern;
   FileLayout layout = FileLayout::kOfficial;
 };
 
@@ -36,27 +35,33 @@ struct FoundFile {
   FileLayout layout = FileLayout::kOfficial;
 };
 
-/// `pattern` with {lg} and {l3} replaced.
-std::string fill_pattern(std::string_view pattern, std::string_view language);
+/// `pattern` with everything in braces replaced.
+std::string fill_pattern(std::string_view pattern, std::string_view split, std::string_view language);
 
-std::optional<FoundFile> find_task_file(const std::filesystem::path& data, std::span<const FileCandidate> candidates,
-                                        std::string_view split, std::string_view language);
+/// Whether the pattern names a language, so that each has files of its own.
+bool names_language(std::string_view pattern);
 
-/// As find_task_file; where there is none, UserError naming the task and every path looked for.
-FoundFile require_task_file(const std::string& task, const std::filesystem::path& data,
-                            std::span<const FileCandidate> candidates, const std::string& split,
-                            const std::string& language);
+/// "train", "dev", "test": those that a candidate is for, in this order.
+std::vector<std::string> splits_of(std::span<const FileCandidate> candidates);
 
-/// Languages for which a path of the table with {lg} or {l3} exists.
+/// Those candidates that are for the split.
+std::vector<FileCandidate> candidates_of(std::span<const FileCandidate> candidates, std::string_view split);
+
+/// What is read for a split and a language; empty where there is none.
+std::vector<FoundFile> find_task_files(const std::filesystem::path& data, std::span<const FileCandidate> candidates,
+                                       std::string_view split, std::string_view language);
+
+/// As find_task_files; where there is none, UserError naming the task and every path looked for.
+std::vector<FoundFile> require_task_files(const std::string& task, const std::filesystem::path& data,
+                                          std::span<const FileCandidate> candidates, const std::string& split,
+                                          const std::string& language);
+
+/// Languages for which a file of a pattern that names the language exists.
 std::set<std::string> languages_with_files(const std::filesystem::path& data, std::span<const FileCandidate> candidates,
                                            std::string_view split);
 
 /// Those of `present` in the order of `official`, the others behind, alphabetical.
 std::vector<std::string> in_official_order(const std::set<std::string>& present, const std::vector<std::string>& official);
-
-/// One status line: `count` reads the file and returns its examples; its UserError becomes the problem.
-Task::FileStatus file_status(const std::string& split, const std::string& language, const std::optional<FoundFile>& file,
-                             const std::string& missing, const std::function<std::int64_t(const FoundFile&)>& count);
 
 /// The predictions (or labels) file of a task and language: `place` itself where it is a file, else
 /// `place`/<task>/test-<lg>.<ending> (XTREME's layout) or `place`/test-<lg>.<ending>. Empty when there is none.

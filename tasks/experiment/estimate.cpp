@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <iterator>
 #include <map>
+#include <set>
 
 #include "engine/batch/device_batch.h"
 #include "engine/optimizer/moments.h"
 #include "kernels/common/check.h"
-#include "tasks/experiment/recipes.h"
-#include "tasks/experiment/run_experiment.h"
+#include "models/models.h"
+#include "tasks/experiment/phase_data.h"
+#include "tasks/experiment/prepare.h"
 
 namespace koine {
 
@@ -52,28 +53,23 @@ struct Pass {
   }
 };
 
+/// Walks a plan. Phases that differ in arm or seed alone are counted together.
 class Estimator {
  public:
-  explicit Estimator(const Experiment& experiment)
-      : experiment_(with_data(experiment)),
-        tokenizer_(experiment_tokenizer(experiment_, folder_.path(), false)),
-        config_(model_config()) {}
+  Estimator(const Plan& plan, const Tokenizer& tokenizer)
+      : plan_(plan), tokenizer_(tokenizer), data_(plan.experiment.data, tokenizer) {}
 
-  ExperimentEstimate estimate();
+  std::vector<PhaseEstimate> estimate() {
+    for (const PlannedPhase& phase : plan_.phases) {
+      if (phase.kind != PhaseKind::kTarget) add_phase(phase);
+    }
+    for (const PlannedPhase& phase : plan_.phases) {
+      if (phase.kind == PhaseKind::kTarget) add_phase(phase);
+    }
+    return std::move(phases_);
+  }
 
  private:
-  Experiment with_data(Experiment experiment) const {
-    generate_data(experiment, folder_.path() / "data", {});
-    return experiment;
-  }
-
-  XlmrConfig model_config() const {
-    if (!experiment_.model.directory.empty()) return read_xlmr_config(experiment_.model.directory / "config.json");
-    XlmrConfig config = experiment_.model.config;
-    config.vocab_size = tokenizer_.vocabulary_size();
-    return config;
-  }
-
   Pass pass_of(const Dataset& dataset, double mlm_probability) const {
     std::vector<std::int64_t> lengths;
     Pass pass;
@@ -82,34 +78,13 @@ class Estimator {
       pass.tokens += static_cast<double>(example.ids.size());
     }
     pass.groups = static_cast<double>(dataset.groups());
-    HeadSpec head{"", dataset.head,
-                  dataset.head == HeadKind::kMaskedLm ? static_cast<std::int32_t>(config_.vocab_size) : dataset.classes};
+    HeadSpec head{"", dataset.head, dataset.classes};
+    if (dataset.head == HeadKind::kMaskedLm) head.classes = static_cast<std::int32_t>(plan_.config.vocab_size);
     double counted = pass.groups;
     if (dataset.head == HeadKind::kToken) counted = pass.tokens;
     if (dataset.head == HeadKind::kMaskedLm) counted = pass.tokens * mlm_probability;
-    pass.flops = xlmr_forward_flops(config_, head, lengths, static_cast<std::int64_t>(counted));
+    pass.flops = model_forward_flops(plan_.config, &head, lengths, static_cast<std::int64_t>(counted));
     return pass;
-  }
-
-  Pass pass_over(const Task& task, const std::string& split, const std::vector<std::string>& wanted, std::int64_t max_length,
-                 std::int64_t recipe_length, std::int64_t max_examples, double mlm_probability) {
-    FeatureOptions features;
-    features.max_seq_length =
-        resolve_length(max_length, recipe_length, task, config_.maximum_length(), experiment_.file.string());
-    features.max_examples = max_examples;
-    Pass total;
-    for (const std::string& language : resolve_languages(task, wanted, experiment_.data, split)) {
-      const std::string key = concatenate(task.name(), " ", language, " ", features.max_seq_length, " ", max_examples);
-      const auto kept = training_data_.find(key);
-      if (split == "train" && kept != training_data_.end()) {
-        total += pass_of(kept->second->dataset(), mlm_probability);
-        continue;
-      }
-      std::unique_ptr<TaskData> data = task.load(experiment_.data, split, language, tokenizer_, features);
-      total += pass_of(data->dataset(), mlm_probability);
-      if (split == "train") training_data_[key] = std::move(data);
-    }
-    return total;
   }
 
   /// Steps, tokens and FLOPs of a training with these settings over `passes` (one per task).
@@ -130,11 +105,16 @@ class Estimator {
   }
 
   template <class Fill>
-  void add(const std::string& label, std::int64_t runs, bool training, const Fill& fill) {
+  void add(const std::string& label, bool training, const Fill& fill) {
+    const auto same =
+        std::find_if(phases_.begin(), phases_.end(), [&](const PhaseEstimate& phase) { return phase.label == label; });
+    if (same != phases_.end()) {
+      ++same->runs;
+      return;
+    }
     PhaseEstimate phase;
     phase.label = label;
     phase.training = training;
-    phase.runs = runs;
     try {
       fill(phase);
     } catch (const UserError& error) {
@@ -143,132 +123,79 @@ class Estimator {
     phases_.push_back(phase);
   }
 
-  void add_pretraining();
-  void add_arm(const IntermediateSpec& arm);
-  void add_target(const TargetSpec& target);
-
-  TemporaryFolder folder_;
-  Experiment experiment_;
-  Tokenizer tokenizer_;
-  XlmrConfig config_;
-  std::vector<PhaseEstimate> phases_;
-  std::map<std::string, std::unique_ptr<TaskData>> training_data_;  ///< kept, as a run keeps it
-};
-
-void Estimator::add_pretraining() {
-  const PretrainingSpec& spec = *experiment_.pretraining;
-  add("pretraining", 1, true, [&](PhaseEstimate& phase) {
-    const Task& mlm = find_task("mlm");
-    const std::int64_t recipe = pretraining_recipe().max_seq_length;
-    Pass pass;
-    if (!spec.languages.empty() || spec.files.empty()) {
-      pass = pass_over(mlm, "train", spec.languages, spec.max_seq_length, recipe, 0, spec.mlm_probability);
+  void add_phase(const PlannedPhase& phase) {
+    // What is missing of a target is what it evaluates; its training is known nevertheless.
+    const bool training_known = phase.missing.empty() || phase.evaluation.has_value();
+    if (!phase.tasks.empty() || !phase.evaluation.has_value()) {
+      add(phase.label, true, [&](PhaseEstimate& estimate) {
+        require(training_known, phase.missing);
+        std::vector<Pass> passes;
+        for (const TrainedTask& task : phase.tasks)
+          passes.push_back(pass_of(data_.training_set(task), task.mlm_probability));
+        add_training(estimate, passes, phase.settings);
+      });
     }
-    if (!spec.files.empty()) {
-      std::vector<fs::path> files;
-      for (const std::string& file : spec.files) files.push_back(experiment_.data / file);
-      pass += pass_of(read_plain_text(files, tokenizer_,
-                                      resolve_length(spec.max_seq_length, recipe, mlm, config_.maximum_length(),
-                                                     experiment_.file.string())),
-                      spec.mlm_probability);
-    }
-    add_training(phase, {pass}, spec.settings);
-  });
-}
-
-void Estimator::add_arm(const IntermediateSpec& arm) {
-  if (arm.tasks.empty()) return;
-  add("intermediate " + arm.name, static_cast<std::int64_t>(experiment_.seeds.size()), true, [&](PhaseEstimate& phase) {
-    std::vector<Pass> passes;
-    for (const std::string& name : arm.tasks) {
-      const Task& task = find_task(name);
-      const bool mlm = task.head() == HeadKind::kMaskedLm;
-      passes.push_back(pass_over(task, "train", mlm ? arm.mlm_languages : arm.languages, arm.features.max_seq_length,
-                                 intermediate_recipe({name}).max_seq_length, arm.features.max_examples,
-                                 arm.mlm_probability));
-    }
-    add_training(phase, passes, arm.settings);
-  });
-}
-
-void Estimator::add_target(const TargetSpec& target) {
-  const std::int64_t recipe = target_recipe(target.task).max_seq_length;
-  const auto runs = static_cast<std::int64_t>(experiment_.seeds.size() * experiment_.intermediate.size());
-  if (!target.train_task.empty()) {
-    add("target " + target.task, runs, true, [&](PhaseEstimate& phase) {
-      add_training(phase,
-                   {pass_over(find_task(target.train_task), "train", {experiment_.source_language},
-                              target.features.max_seq_length, recipe, target.features.max_examples, 0)},
-                   target.settings);
+    if (!phase.evaluation.has_value()) return;
+    const PlannedEvaluation& evaluation = *phase.evaluation;
+    add("evaluate " + evaluation.task->name(), false, [&](PhaseEstimate& estimate) {
+      require(phase.missing.empty(), phase.missing);
+      for (const std::string& language : evaluation.languages) {
+        const Pass pass =
+            pass_of(evaluation.task->load(plan_.experiment.data, evaluation.split, language, tokenizer_, evaluation.features)
+                        ->dataset(),
+                    0);
+        estimate.tokens += pass.tokens;
+        estimate.flops += pass.flops;
+      }
     });
   }
-  add("evaluate " + target.task, runs, false, [&](PhaseEstimate& phase) {
-    const Pass pass = pass_over(find_task(target.task), target.split, target.languages, target.features.max_seq_length,
-                                recipe, target.max_eval_examples, 0);
-    phase.tokens = pass.tokens;
-    phase.flops = pass.flops;
-  });
-}
 
-ExperimentEstimate Estimator::estimate() {
-  if (experiment_.pretraining.has_value()) add_pretraining();
-  for (const IntermediateSpec& arm : experiment_.intermediate) add_arm(arm);
-  for (const TargetSpec& target : experiment_.targets) add_target(target);
-  return {phases_, resident_memory()};
-}
+  const Plan& plan_;
+  const Tokenizer& tokenizer_;
+  PhaseData data_;  ///< kept, as a run keeps it
+  std::vector<PhaseEstimate> phases_;
+};
 
 }  // namespace
 
-ExperimentEstimate estimate_experiment(const Experiment& experiment) {
-  require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(),
-          ": no data folder; give --data or the key data");
-  return Estimator(experiment).estimate();
+ExperimentEstimate estimate_experiment(Experiment experiment) {
+  const TemporaryFolder folder;
+  prepare_data(experiment, folder.path() / "data", {});
+  const Tokenizer tokenizer = experiment_tokenizer(experiment, folder.path(), false);
+  const ModelConfig config = experiment_model_config(experiment, tokenizer);
+  ExperimentEstimate estimate;
+  estimate.plan = make_plan(std::move(experiment), config);
+  Estimator estimator(estimate.plan, tokenizer);
+  estimate.phases = estimator.estimate();
+  estimate.resident_bytes = resident_memory();
+  return estimate;
 }
 
-XlmrConfig experiment_model_config(const Experiment& experiment) {
-  if (!experiment.model.directory.empty()) return read_xlmr_config(experiment.model.directory / "config.json");
-  XlmrConfig config = experiment.model.config;
-  config.vocab_size = experiment.tokenizer.path.empty() ? experiment.tokenizer.pieces + 2
-                                                        : Tokenizer(experiment.tokenizer.path).vocabulary_size();
-  return config;
-}
-
-std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config,
-                                             const Execution& execution, const std::vector<PhaseEstimate>& phases) {
+std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& execution,
+                                             const std::vector<PhaseEstimate>& estimates) {
   std::vector<MemoryQuestion> questions;
-  std::vector<PhaseEstimate> trainings;  // in the order of the questions
-  std::copy_if(phases.begin(), phases.end(), std::back_inserter(trainings),
-               [](const PhaseEstimate& phase) { return phase.training; });
-  const auto add = [&](const std::vector<std::string>& tasks, const TrainingSettings& settings, bool fresh, bool dev) {
-    MemoryQuestion question{config, {}, execution};
-    for (const std::string& name : tasks) {
-      const Task& task = find_task(name);
-      std::int32_t classes = static_cast<std::int32_t>(task.labels().size());
-      if (task.head() == HeadKind::kMaskedLm) classes = static_cast<std::int32_t>(config.vocab_size);
-      if (task.head() == HeadKind::kSpan) classes = 2;
-      if (task.head() == HeadKind::kChoice) classes = 1;
-      question.heads.push_back({tasks.size() > 1 ? name : "", task.head(), classes});
+  std::set<std::string> asked;
+  for (const PlannedPhase& phase : plan.phases) {
+    if (phase.tasks.empty() || !asked.insert(phase.label).second) continue;
+    MemoryQuestion question{plan.config, {}, execution};
+    bool dev = false;
+    for (const TrainedTask& task : phase.tasks) {
+      question.heads.push_back(task.head);
+      dev = dev || task.has_dev;
     }
-    question.tokens = settings.max_tokens_per_batch;
-    const bool known = questions.size() < trainings.size() && trainings[questions.size()].missing.empty();
-    const bool evaluated = !known || trainings[questions.size()].steps > settings.eval_steps;
-    question.keeps_best = dev && settings.load_best_model_at_end && settings.eval_steps > 0 && evaluated;
-    question.from_file = !fresh;
+    question.tokens = phase.settings.max_tokens_per_batch;
+    const auto known = std::find_if(estimates.begin(), estimates.end(), [&](const PhaseEstimate& estimate) {
+      return estimate.label == phase.label && estimate.missing.empty();
+    });
+    const bool evaluated = known == estimates.end() || known->steps > phase.settings.eval_steps;
+    question.keeps_best = dev && phase.settings.load_best_model_at_end && phase.settings.eval_steps > 0 && evaluated;
+    question.from_file = !phase.starts_fresh;
     questions.push_back(question);
-  };
-  const bool fresh = experiment.model.directory.empty();
-  if (experiment.pretraining.has_value()) add({"mlm"}, experiment.pretraining->settings, fresh, false);
-  const bool pretrained = !fresh || experiment.pretraining.has_value();
-  for (const IntermediateSpec& arm : experiment.intermediate) {
-    if (!arm.tasks.empty()) add(arm.tasks, arm.settings, arm.start_fresh || !pretrained, true);
-  }
-  for (const TargetSpec& target : experiment.targets) {
-    if (!target.train_task.empty()) add({target.train_task}, target.settings, !pretrained, true);
   }
   if (questions.empty()) {  // nothing is trained
-    MemoryQuestion question{config, {}, execution, false};
-    question.from_file = !fresh;
-    for (const TargetSpec& target : experiment.targets) question.tokens = target.settings.max_tokens_per_batch;
+    MemoryQuestion question{plan.config, {}, execution, false};
+    question.from_file = !plan.experiment.model.directory.empty();
+    for (const TargetSpec& target : plan.experiment.targets) question.tokens = target.settings.max_tokens_per_batch;
     questions.push_back(question);
   }
   return questions;
@@ -312,7 +239,7 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   };
   const bool on_cpu = question.execution.device == Device::kCpu;
   if (on_cpu) add("program, libraries, tokenizer, data", question.resident_bytes);
-  const ParameterTable table = xlmr_parameter_table(question.config, question.heads);
+  const ParameterTable table = model_parameter_table(question.config, question.heads);
   for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training)) {
     add(name, static_cast<double>(bytes));
   }
@@ -324,7 +251,7 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   options.execution = question.execution;
   options.training = question.training;
   options.heads = question.heads;
-  const MemoryPlan plan = plan_xlmr_memory(question.config, options, question.tokens);
+  const MemoryPlan plan = plan_model_memory(question.config, options, question.tokens);
   double named = 0;
   for (const auto& [name, bytes] : living_at_peak(plan.activations)) {
     add("activations: " + name, bytes);

@@ -1,14 +1,14 @@
 #pragma once
 
-// What an experiment will cost, before it runs: tokens and FLOPs of every phase from the data themselves, and memory from
-// dry runs.
+// What an experiment will cost, before it runs: tokens and FLOPs of every phase of its plan from the data themselves, and
+// memory from dry runs.
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/execution/execution.h"
-#include "tasks/experiment/experiment.h"
+#include "tasks/experiment/plan.h"
 
 namespace koine {
 
@@ -18,11 +18,12 @@ struct PhaseEstimate {
   bool training = false;
   std::int64_t steps = 0;  ///< optimizer steps of one run; 0: prediction only
   double tokens = 0;       ///< read by one run
-  double flops = 0;     ///< of one run: 3 x forward for training (performance: forward and backward), forward for prediction
-  std::string missing;  ///< why tokens and flops are unknown: the data that is not there; empty: known
+  double flops = 0;        ///< of one run: 3 x forward for training (forward and backward), forward for prediction
+  std::string missing;     ///< why tokens and flops are unknown: the data that is not there; empty: known
 };
 
 struct ExperimentEstimate {
+  Plan plan;
   std::vector<PhaseEstimate> phases;
   /// Memory this process holds with the tokenizer and the training data loaded, as a run holds them.
   double resident_bytes = 0;
@@ -30,14 +31,11 @@ struct ExperimentEstimate {
 
 /// Every phase of an experiment at its full length (no early stop). Data that is not there leaves a phase unknown and says
 /// so. Data to be generated and a tokenizer to be trained are made in a temporary folder.
-ExperimentEstimate estimate_experiment(const Experiment& experiment);
-
-/// The configuration of the model an experiment trains, its vocabulary from the tokenizer where it is fresh.
-XlmrConfig experiment_model_config(const Experiment& experiment);
+ExperimentEstimate estimate_experiment(Experiment experiment);
 
 /// What is in memory at once.
 struct MemoryQuestion {
-  XlmrConfig config;
+  ModelConfig config;
   std::vector<HeadSpec> heads;
   Execution execution;
   bool training = true;
@@ -47,10 +45,11 @@ struct MemoryQuestion {
   double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
 };
 
-/// The trainings of an experiment, each with its heads and batch. A copy of the best weights is kept from the first
-/// evaluation before the last step on: of trainings that `phases` (of estimate_experiment) knows to be shorter, none.
-std::vector<MemoryQuestion> memory_questions(const Experiment& experiment, const XlmrConfig& config,
-                                             const Execution& execution, const std::vector<PhaseEstimate>& phases = {});
+/// The trainings of a plan, each with its heads and batch, one for all its seeds. A copy of the best weights is kept from
+/// the first evaluation before the last step on: of trainings that `estimates` (of estimate_experiment) knows to be shorter,
+/// none.
+std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& execution,
+                                             const std::vector<PhaseEstimate>& estimates = {});
 
 struct MemoryLine {
   std::string name;

@@ -6,8 +6,8 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/recipes.h"
-#include "tasks/experiment/settings_keys.h"
 #include "tasks/experiment/toml_section.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 
@@ -35,17 +35,6 @@ bool valid_name(const std::string& name) {
 void require_name(TomlSection& section, const std::string& key, const std::string& name) {
   require(valid_name(name), section.where(key), " is \"", name,
           "\"; it names a folder, so only letters, digits and - _ . + may stand in it");
-}
-
-void require_known_task(TomlSection& section, const std::string& key, const std::string& name) {
-  std::vector<std::string> names;
-  for (const Task* task : all_tasks()) names.push_back(task->name());
-  if (std::find(names.begin(), names.end(), name) != names.end()) return;
-  const std::string near = nearest_name(name, names);
-  std::string all;
-  for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
-  fail_user(section.where(key), ": unknown task \"", name, "\"",
-            near.empty() ? "; known are: " + all : "; did you mean \"" + near + "\"?");
 }
 
 void read_features(TomlSection& section, FeatureOptions& features) {
@@ -91,7 +80,7 @@ ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& 
   model.directory = resolve(section.text("directory", ""), base, data);
   model.name = section.text("name", model.directory.empty() ? "fresh" : model.directory.filename().string());
   require_name(section, "name", model.name);
-  XlmrConfig& config = model.config;
+  ModelConfig& config = model.config;
   for (const char* key :
        {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
     require(model.directory.empty() || !section.has(key), section.where(key),
@@ -130,9 +119,8 @@ TokenizerSpec read_tokenizer(TomlSection section, bool fresh, const fs::path& ba
 }
 
 PretrainingSpec read_pretraining(TomlSection section, const Experiment& experiment) {
-  const Recipe recipe = pretraining_recipe();
   PretrainingSpec pretraining;
-  pretraining.settings = recipe.settings;
+  pretraining.settings = pretraining_recipe();
   pretraining.languages = section.texts("languages", {});
   pretraining.files = section.texts("files", {});
   pretraining.mlm_probability = section.number("mlm_probability", pretraining.mlm_probability, 0.0001, 1);
@@ -155,13 +143,12 @@ void read_sampler(TomlSection& section, IntermediateSpec& arm) {
 IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
   IntermediateSpec arm;
   arm.tasks = section.texts("tasks", {});
-  for (const std::string& task : arm.tasks) require_known_task(section, "tasks", task);
+  for (const std::string& task : arm.tasks) find_task(task, section.where("tasks"));
   std::string joined;
   for (const std::string& task : arm.tasks) joined += (joined.empty() ? "" : "+") + task;
   arm.name = section.text("name", arm.tasks.empty() ? "none" : joined);
   require_name(section, "name", arm.name);
-  const Recipe recipe = intermediate_recipe(arm.tasks);
-  arm.settings = recipe.settings;
+  arm.settings = intermediate_recipe(arm.tasks);
   arm.start_fresh = section.choice("start", "pretrained", {"pretrained", "fresh"}) == "fresh";
   arm.languages = section.texts("languages", {experiment.source_language});
   arm.mlm_languages = section.texts("mlm_languages", {});
@@ -177,11 +164,10 @@ TargetSpec read_target(TomlSection section) {
   TargetSpec target;
   target.task = section.text("task", "");
   require(!target.task.empty(), section.where("task"), " is missing: every [[target]] names a task");
-  require_known_task(section, "task", target.task);
-  const Recipe recipe = target_recipe(target.task);
-  target.settings = recipe.settings;
+  find_task(target.task, section.where("task"));
+  target.settings = target_recipe(target.task);
   target.train_task = section.text("train_task", find_task(target.task).train_task());
-  if (!target.train_task.empty()) require_known_task(section, "train_task", target.train_task);
+  if (!target.train_task.empty()) find_task(target.train_task, section.where("train_task"));
   target.languages = section.texts("languages", {});
   target.split = section.choice("split", target.split, {"test", "dev"});
   target.max_eval_examples = section.integer("max_eval_examples", 0, 0, kMany);
@@ -209,7 +195,7 @@ std::string feature_toml(const FeatureOptions& features) {
 std::string model_toml(const ModelSpec& model) {
   std::string text = "\n[model]\nname = " + toml_text(model.name) + "\n";
   if (!model.directory.empty()) return text + "directory = " + toml_text(model.directory.string()) + "\n";
-  const XlmrConfig& config = model.config;
+  const ModelConfig& config = model.config;
   return text + concatenate("hidden_size = ", config.hidden_size, "\nnum_hidden_layers = ", config.num_hidden_layers,
                             "\nnum_attention_heads = ", config.num_attention_heads,
                             "\nintermediate_size = ", config.intermediate_size,

@@ -3,62 +3,8 @@
 // An experiment: the method of Phang et al. (arXiv 2005.13013) as a grid of model x intermediate training x target x seed,
 // read from a TOML file.
 //
-//   name = "transfer"              what the results call it
-//   seeds = [1, 2, 3]              every phase is run once with each seed it depends on
-//   precision = "auto"             "fp32", "bf16" (mixed), or "auto": whichever this machine measures to be faster
-//   data = "data"                  folder of the data sets, relative to this file; --data goes before
-//   source_language = "en"         language of training and of the dev set that stops it
-//   save_models = false            keep the fine-tuned model of every target (intermediate models are always kept)
-//
-//   [generated_data]               optional, instead of data: the artificial languages of the demo, made below the output
-//   seed = 1
-//   text_passages = 8000 ...       any size of DemoSizes (tasks/demo/demo.h)
-//
-//   [model]
-//   directory = "xlm-roberta-base" a transformers directory, relative to this file or to the data folder; or a fresh model:
-//   name = "small"                 what the results call it; default: the directory's last name, or "fresh"
-//   hidden_size = 256              the keys of config.json: num_hidden_layers, num_attention_heads, intermediate_size,
-//                                  max_position_embeddings, hidden_dropout_prob, attention_probs_dropout_prob, norm ("post",
-//                                  "pre")
-//
-//   [tokenizer]                    where the model is fresh
-//   path = "xlmr/some.model"       a SentencePiece model, relative to this file or to the data folder; or one trained here:
-//   inputs = ["text/en.txt"]       plain text below the data folder; default: the text of every language of the "mlm" task
-//   pieces = 8000
-//   character_coverage = 0.9995
-//
-//   [pretraining]                  optional: masked-language modelling before everything else, once, shared by all arms
-//   languages = ["en", "fi"]       of the "mlm" task; default: all that are there
-//   files = ["text/more.txt"]      and plain text files below the data folder
-//   mlm_probability = 0.15
-//   seed = 1                       default: the first of `seeds`
-//   max_seq_length = 128           tokens, special ones included; default, here and below: the recipe's, at most what the
-//   model reads learning_rate = 6e-4 ...       any training setting (settings_keys.h)
-//
-//   [[intermediate]]               an arm; at least one; without any, the baseline alone
-//   name = "mnli"
-//   tasks = ["mnli"]               none: the baseline
-//   start = "pretrained"           or "fresh": from random parameters, to see what pretraining brings
-//   languages = ["en"]             default: the source language
-//   mlm_languages = ["en", "fi"]   of the text of "mlm" among the tasks; default: all that are there
-//   mlm_probability = 0.15
-//   sampler = "proportional"       several tasks: "proportional", "uniform", "temperature"
-//   temperature = 2.0              probability ~ examples^(1 / temperature)
-//   train_examples_cap = 0         examples counted at most for a task; 0: all
-//   weights = [3, 1]               or the tasks' weights themselves
-//   max_seq_length, doc_stride, max_query_length, max_train_examples, any training setting
-//
-//   [[target]]
-//   task = "xnli"                  a task with a test in many languages; it is trained on its training task (xnli: MNLI)
-//   train_task = "mnli"            default: the task's own; "" for retrieval, where nothing is trained
-//   languages = ["fi", "hu"]       default: all whose files are there
-//   split = "test"                 "test" or "dev"
-//   max_eval_examples = 0          first examples of each language; 0: all
-//   layer = 14                     retrieval: hidden state to use; default: 14 of 24, in proportion
-//   pooling = "mean"               retrieval: "mean", "mean_without_special", "cls"
-//   max_seq_length, doc_stride, max_query_length, max_train_examples, any training setting; defaults: recipes.h
-//
-// Unknown keys, wrong types and values out of range are UserErrors naming file, line and key.
+// The keys, with their defaults: docs/experiments.md. Unknown keys, wrong types and values out of range are UserErrors
+// naming file, line and key.
 
 #include <cstdint>
 #include <filesystem>
@@ -68,7 +14,7 @@
 
 #include "engine/training/model.h"
 #include "engine/training/settings.h"
-#include "models/xlmr/config.h"
+#include "models/config.h"
 #include "tasks/common/task.h"
 #include "tasks/demo/demo.h"
 
@@ -89,7 +35,7 @@ struct TokenizerSpec {
 struct ModelSpec {
   std::string name;
   std::filesystem::path directory;  ///< pretrained; empty: fresh from `config` (whose vocab_size is the tokenizer's)
-  XlmrConfig config;
+  ModelConfig config;
 };
 
 struct PretrainingSpec {

@@ -1,9 +1,8 @@
 #pragma once
 
-// The numbers of published recipes, each with its source: the defaults of every training phase, and the only place they
-// stand.
+// The settings of published recipes: the defaults of every training phase. What belongs to one task, its batch, epochs and
+// length, stands in the task's row (tasks/tasks.cpp); here is what makes settings of it.
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,19 +10,13 @@
 
 namespace koine {
 
-/// Settings of one training phase, and the longest sequence (in tokens, special ones included) its examples are cut to.
-struct Recipe {
-  TrainingSettings settings;
-  std::int64_t max_seq_length = 0;  ///< 0: the task's own
-};
-
 /// Fine-tuning for a target (the paper's third phase), by the target's name ("xnli", "xquad" ...).
-Recipe target_recipe(const std::string& target);
+TrainingSettings target_recipe(const std::string& target);
 /// English intermediate training (the second phase) on one task, on several at once, or with "mlm" mixed in.
-Recipe intermediate_recipe(const std::vector<std::string>& tasks);
+TrainingSettings intermediate_recipe(const std::vector<std::string>& tasks);
 /// Training on one task by itself: its target recipe where it is a target, else its intermediate one.
-Recipe training_recipe(const std::string& task);
+TrainingSettings training_recipe(const std::string& task);
 /// Masked-language pretraining from fresh parameters.
-Recipe pretraining_recipe();
+TrainingSettings pretraining_recipe();
 
 }  // namespace koine

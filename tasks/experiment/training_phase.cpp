@@ -5,7 +5,7 @@
 #include "engine/files/text_file.h"
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
-#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 
@@ -88,11 +88,11 @@ void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, dou
 }
 
 std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads) {
-  if (start.directory.empty()) return make_xlmr(start.config, options);
+  if (start.directory.empty()) return make_model(start.config, options);
   LoadReport report;
-  std::unique_ptr<Model> model = load_xlmr(start.directory, options, &report);
+  std::unique_ptr<Model> model = load_model(start.directory, options, &report);
   if (fresh_heads && !options.heads.empty()) {
-    renew_heads(*model, report, options.seed, read_xlmr_config(start.directory / "config.json").initializer_range);
+    renew_heads(*model, report, options.seed, read_model_config(start.directory).initializer_range);
   }
   return model;
 }
@@ -133,14 +133,14 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
 
 void remove_checkpoints(const fs::path& directory) { fs::remove_all(directory / "checkpoints"); }
 
-void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, const fs::path& model) {
+void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, const fs::path& model) {
   const std::int64_t spare = config.vocab_size - tokenizer.vocabulary_size();
   require(spare >= 0 && spare < 1024, "the tokenizer ", tokenizer.file().string(), " has ", tokenizer.vocabulary_size(),
           " ids, but the model ", model.string(), " has ", config.vocab_size,
           " embedding rows: they do not belong together");
 }
 
-Tokenizer matching_tokenizer(const fs::path& model_directory, const XlmrConfig& config, const fs::path& file) {
+Tokenizer matching_tokenizer(const fs::path& model_directory, const ModelConfig& config, const fs::path& file) {
   Tokenizer tokenizer(file.empty() ? model_directory : file);
   require_matching(tokenizer, config, model_directory);
   return tokenizer;

@@ -13,7 +13,7 @@
 
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/training/trainer.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 #include "tasks/common/task.h"
 
 namespace koine {
@@ -33,7 +33,7 @@ struct RunOptions {
 /// Where parameters come from: a transformers directory, or fresh ones from `config` and `seed`.
 struct StartPoint {
   std::filesystem::path directory;
-  XlmrConfig config;
+  ModelConfig config;
   std::uint32_t seed = 1;
   std::string fingerprint;  ///< of the phase that made the directory; of the files' names and sizes otherwise
 };
@@ -49,7 +49,6 @@ struct PhaseTask {
 };
 
 struct TrainingPhase {
-  std::string label;  ///< "xnli after mnli, seed 2": for people
   std::filesystem::path directory;
   StartPoint start;
   bool fresh_heads = true;  ///< a head that the start happens to hold under the same name is not taken over
@@ -74,9 +73,9 @@ void remove_checkpoints(const std::filesystem::path& directory);
 
 /// The tokenizer beside a model (or `file`, where not empty). UserError where its ids and the rows of the embedding table do
 /// not belong together: fewer rows than ids, or 1024 and more to spare (the published models have at most 878).
-Tokenizer matching_tokenizer(const std::filesystem::path& model_directory, const XlmrConfig& config,
+Tokenizer matching_tokenizer(const std::filesystem::path& model_directory, const ModelConfig& config,
                              const std::filesystem::path& file = {});
-void require_matching(const Tokenizer& tokenizer, const XlmrConfig& config, const std::filesystem::path& model);
+void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, const std::filesystem::path& model);
 
 /// XXH3 of what a data set teaches: ids, labels, order.
 std::string fingerprint_of(const Dataset& dataset);

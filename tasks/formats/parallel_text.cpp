@@ -30,19 +30,20 @@ std::filesystem::path english_side(const FoundFile& foreign) {
   return path.replace_extension(foreign.layout == FileLayout::kXtreme ? ".en" : ".eng");
 }
 
-ParallelText read_parallel_text(const FoundFile& foreign, std::int64_t maximum_pairs) {
+ParallelText read_parallel_text(const FoundFile& foreign, const ReadRequest& request) {
   ParallelText text;
   text.foreign_path = foreign.path;
-  text.english_path = english_side(foreign);
+  text.path = english_side(foreign);
   text.foreign = sentences_of(text.foreign_path);
-  text.english = sentences_of(text.english_path);
+  text.english = sentences_of(text.path);
   require(text.foreign.size() == text.english.size(), text.foreign_path.string(), ": ", text.foreign.size(), " lines, but ",
-          text.english_path.string(), " has ", text.english.size(), "; both must have the same number");
-  if (maximum_pairs > 0 && static_cast<std::size_t>(maximum_pairs) < text.foreign.size()) {
-    text.foreign.resize(static_cast<std::size_t>(maximum_pairs));
-    text.english.resize(static_cast<std::size_t>(maximum_pairs));
+          text.path.string(), " has ", text.english.size(), "; both must have the same number");
+  if (request.max_examples > 0 && static_cast<std::size_t>(request.max_examples) < text.foreign.size()) {
+    text.foreign.resize(static_cast<std::size_t>(request.max_examples));
+    text.english.resize(static_cast<std::size_t>(request.max_examples));
   }
-  if (foreign.layout == FileLayout::kXtreme) return text;
+  text.labelled = foreign.layout != FileLayout::kXtreme;
+  if (!text.labelled) return text;
   text.translations.resize(text.english.size());
   std::iota(text.translations.begin(), text.translations.end(), 0);
   std::stable_sort(text.translations.begin(), text.translations.end(), [&](std::int32_t a, std::int32_t b) {

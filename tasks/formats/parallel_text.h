@@ -15,24 +15,25 @@
 #include <string>
 #include <vector>
 
-#include "tasks/common/task_files.h"
+#include "tasks/formats/request.h"
 
 namespace koine {
 
 struct ParallelText {
+  std::filesystem::path path;  ///< of the English side, whose order says what is known
   std::filesystem::path foreign_path;
-  std::filesystem::path english_path;
   std::vector<std::string> foreign;
   std::vector<std::string> english;        ///< sorted
   std::vector<std::int32_t> translations;  ///< [english] number of the foreign line; empty where unknown
+  bool labelled = true;                    ///< whether it is known
 };
 
 /// The English file beside a foreign one: the same name with the other ending.
 std::filesystem::path english_side(const FoundFile& foreign);
 
-/// The first `maximum_pairs` pairs (0: all). UserError: a missing side, sides of different length, an empty line (file and
-/// line), no lines.
-ParallelText read_parallel_text(const FoundFile& foreign, std::int64_t maximum_pairs);
+/// The first request.max_examples pairs (0: all). UserError: a missing side, sides of different length, an empty line (file
+/// and line), no lines.
+ParallelText read_parallel_text(const FoundFile& foreign, const ReadRequest& request);
 
 /// One number a line: predictions and labels. UserError with file and line for what is not a number from 0 on.
 std::vector<std::int32_t> read_indices(const std::filesystem::path& path);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <unordered_set>
 
 #include "engine/files/text_file.h"
@@ -129,7 +130,15 @@ SquadFile parse_squad(std::string_view text, const std::filesystem::path& path) 
   return file;
 }
 
-SquadFile read_squad(const std::filesystem::path& path) { return parse_squad(read_file(path), path); }
+SquadFile read_squad(const FoundFile& file, const ReadRequest&) { return parse_squad(read_file(file.path), file.path); }
+
+void SquadFile::append(SquadFile&& more) {
+  if (labelled && !more.labelled) path = more.path;
+  labelled = labelled && more.labelled;
+  for (SquadQuestion& question : more.questions) question.paragraph += contexts.size();
+  std::move(more.contexts.begin(), more.contexts.end(), std::back_inserter(contexts));
+  std::move(more.questions.begin(), more.questions.end(), std::back_inserter(questions));
+}
 
 std::vector<SquadGold> read_squad_gold(const std::filesystem::path& path) {
   const json root = read_json(path);

@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tasks/formats/request.h"
+
 namespace koine {
 
 struct SquadAnswer {
@@ -33,11 +35,13 @@ struct SquadFile {
   std::vector<std::string> contexts;
   std::vector<SquadQuestion> questions;
   bool labelled = true;
+
+  void append(SquadFile&& more);
 };
 
 /// UserError with file and question id (where there is one yet, else the place in the structure): missing keys, an answer
 /// that is not where it should be, a question without an answer (SQuAD 2.0), an id twice, no question at all.
-SquadFile read_squad(const std::filesystem::path& path);
+SquadFile read_squad(const FoundFile& file, const ReadRequest& request);
 /// The same from memory; `path` is what messages call it.
 SquadFile parse_squad(std::string_view text, const std::filesystem::path& path);
 

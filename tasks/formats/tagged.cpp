@@ -1,7 +1,10 @@
 #include "tasks/formats/tagged.h"
 
+#include <iterator>
+
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/formats/conllu.h"
 #include "tasks/formats/labels.h"
 
 namespace koine {
@@ -23,6 +26,7 @@ const std::vector<std::string>& universal_parts_of_speech() {
 
 TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector<std::string>& tags) {
   TaggedFile file;
+  file.path = path;
   TaggedSentence sentence;
   std::size_t columns = 0;
   const auto finish = [&] {
@@ -43,8 +47,21 @@ TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector
   finish();
   require(!file.sentences.empty(), path.string(), ": no sentences; is the file complete?");
   file.labelled = columns == 2;
-  if (!file.labelled) file.unlabelled_file = path.string();
   return file;
+}
+
+void TaggedFile::append(TaggedFile&& more) {
+  if (labelled && !more.labelled) path = more.path;
+  labelled = labelled && more.labelled;
+  std::move(more.sentences.begin(), more.sentences.end(), std::back_inserter(sentences));
+}
+
+TaggedFile read_tagged(const FoundFile& file, const ReadRequest& request) {
+  if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request.labels);
+  TaggedFile result;
+  result.path = file.path;
+  result.sentences = read_conllu(file.path, request.language);
+  return result;
 }
 
 std::vector<std::vector<std::string>> read_tag_lines(const std::filesystem::path& path) {

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tasks/formats/request.h"
+
 namespace koine {
 
 /// The 17 universal parts of speech, alphabetical.
@@ -21,10 +23,15 @@ struct TaggedWord {
 using TaggedSentence = std::vector<TaggedWord>;
 
 struct TaggedFile {
+  std::filesystem::path path;
   std::vector<TaggedSentence> sentences;
   bool labelled = true;
-  std::string unlabelled_file;  ///< which file has no tags, where labelled is false
+
+  void append(TaggedFile&& more);
 };
+
+/// Treebanks (conllu.h) in the official layout, XTREME's files in theirs.
+TaggedFile read_tagged(const FoundFile& file, const ReadRequest& request);
 
 /// XTREME's {train,dev,test}-<lg>.tsv: "form<TAB>TAG" a line (test: the form alone), empty line between sentences; empty
 /// sentences, which its scripts write between the others, are dropped. "_" counts as X. UserError with file and line.

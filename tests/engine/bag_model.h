@@ -47,7 +47,6 @@ class BagModel : public Model {
   const std::vector<HeadSpec>& heads() const override { return heads_; }
   std::int64_t hidden_size() const override { return kWidth; }
   std::int64_t layers() const override { return 0; }
-  std::int64_t vocabulary_size() const override { return kVocabulary; }
   std::int64_t maximum_length() const override { return kLength; }
   Context& context() override { return context_; }
   void reserve(std::int64_t maximum_tokens, bool) override {
@@ -60,7 +59,7 @@ class BagModel : public Model {
     identities.push_back(step);
     loss_sum_ += forward(batch, step, dropout_rate, gradient_scale, true);
     backward(batch, step, ready);
-    for (const std::uint32_t example : batch.sequence_examples) {
+    for (const std::uint32_t example : batch.source.sequence_examples) {
       if (nan_loss_example == example) loss_sum_ = std::numeric_limits<double>::quiet_NaN();
     }
   }
@@ -74,7 +73,6 @@ class BagModel : public Model {
     return tokens * kWidth;
   }
   bool word_gradient_is_sparse() const override { return sparse; }
-  int word_embedding() const override { return store_.table().find("word"); }
   void save(const std::string&) override {}
 
  private:
@@ -97,28 +95,31 @@ class BagModel : public Model {
   bool per_token(const PackedBatch& batch) const {
     return batch.head_kind == HeadKind::kMaskedLm || batch.head_kind == HeadKind::kToken;
   }
-  std::int64_t rows(const PackedBatch& batch) const { return per_token(batch) ? batch.tokens : batch.sequences; }
+  std::int64_t rows(const PackedBatch& batch) const {
+    return per_token(batch) ? batch.source.tokens : batch.source.sequences;
+  }
   std::int64_t classes(const PackedBatch& batch) const { return heads_[static_cast<std::size_t>(batch.head)].classes; }
   std::string head_name(const PackedBatch& batch) const { return "head" + std::to_string(batch.head); }
 
   DropoutArguments dropout_of(const PackedBatch& batch, const StepIdentity& step, double rate, const void* in, void* out) {
-    DropoutArguments arguments{store_.compute_type(), batch.tokens, kWidth, in, nullptr, {}, out};
+    DropoutArguments arguments{store_.compute_type(), batch.source.tokens, kWidth, in, nullptr, {}, out};
     arguments.dropout.rate = static_cast<float>(rate);
     arguments.dropout.seed = step.seed;
     arguments.dropout.step = step.step;
-    arguments.dropout.examples = batch.token_examples.data();
-    arguments.dropout.positions = batch.positions.data();
+    arguments.dropout.examples = batch.source.token_examples.data();
+    arguments.dropout.positions = batch.source.positions.data();
     return arguments;
   }
 
   double forward(const PackedBatch& batch, const StepIdentity& step, double rate, double scale, bool training) {
     const DType type = store_.compute_type();
-    embedding_forward(context_, {type, batch.tokens, kWidth, kVocabulary, kLength, batch.ids.data(), batch.positions.data(),
-                                 store_.working(parameter("word")), store_.working(parameter("position")),
-                                 store_.working(parameter("token_type")), embedded_.data()});
+    embedding_forward(
+        context_, {type, batch.source.tokens, kWidth, kVocabulary, kLength, batch.source.ids.data(),
+                   batch.source.positions.data(), store_.working(parameter("word")), store_.working(parameter("position")),
+                   store_.working(parameter("token_type")), embedded_.data()});
     dropout(context_, dropout_of(batch, step, rate, embedded_.data(), dropped_.data()));
-    mean_pooling_forward(context_, {type, batch.tokens, batch.sequences, kWidth, batch.cumulative_lengths.data(), false,
-                                    dropped_.data(), pooled_.data()});
+    mean_pooling_forward(context_, {type, batch.source.tokens, batch.source.sequences, kWidth,
+                                    batch.source.cumulative_lengths.data(), false, dropped_.data(), pooled_.data()});
     GemmArguments product;
     product.m = rows(batch);
     product.n = product.ldc = classes(batch);
@@ -165,13 +166,13 @@ class BagModel : public Model {
     input.c = per_token(batch) ? dropped_.data() : pooled_.data();
     gemm(context_, input);
     if (!per_token(batch)) {
-      mean_pooling_backward(context_, {type, batch.tokens, batch.sequences, kWidth, batch.cumulative_lengths.data(), false,
-                                       pooled_.data(), dropped_.data()});
+      mean_pooling_backward(context_, {type, batch.source.tokens, batch.source.sequences, kWidth,
+                                       batch.source.cumulative_lengths.data(), false, pooled_.data(), dropped_.data()});
     }
     dropout(context_, dropout_of(batch, step, dropout_rate, dropped_.data(), embedded_.data()));
-    embedding_backward(context_, {type, batch.tokens, kWidth, batch.by_id.view(), batch.by_position.view(), embedded_.data(),
-                                  store_.gradient(parameter("word")), store_.gradient(parameter("position")),
-                                  store_.gradient(parameter("token_type"))});
+    embedding_backward(context_, {type, batch.source.tokens, kWidth, batch.source.by_id.view(),
+                                  batch.source.by_position.view(), embedded_.data(), store_.gradient(parameter("word")),
+                                  store_.gradient(parameter("position")), store_.gradient(parameter("token_type"))});
     if (ready) ready(store_.table().size(), nullptr);
   }
 

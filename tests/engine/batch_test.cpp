@@ -25,7 +25,7 @@ Dataset dataset_of_lengths(const std::vector<std::size_t>& lengths, HeadKind hea
   return dataset;
 }
 
-void expect_order(const PackedBatch::Order& order, const Ids& keys) {
+void expect_order(const PackedSequences::Order& order, const Ids& keys) {
   ASSERT_EQ(order.starts.size(), order.keys.size() + 1);
   EXPECT_EQ(order.starts.front(), 0);
   EXPECT_EQ(order.starts.back(), static_cast<std::int32_t>(keys.size()));
@@ -51,20 +51,44 @@ TEST(Pack, LaysSequencesEndToEnd) {
   const Example b{{0, 7, 2}, {kIgnoredLabel}, 41};
   const Example* examples[] = {&a, &b};
   const PackedBatch batch = pack(examples, HeadKind::kSequence);
-  EXPECT_EQ(batch.tokens, 7);
-  EXPECT_EQ(batch.sequences, 2);
-  EXPECT_EQ(batch.maximum_length, 4);
-  EXPECT_EQ(batch.ids, (Ids{0, 7, 9, 2, 0, 7, 2}));
-  EXPECT_EQ(batch.positions, (Ids{0, 1, 2, 3, 0, 1, 2}));
-  EXPECT_EQ(batch.token_examples, (std::vector<std::uint32_t>{40, 40, 40, 40, 41, 41, 41}));
-  EXPECT_EQ(batch.sequence_examples, (std::vector<std::uint32_t>{40, 41}));
-  EXPECT_EQ(batch.cumulative_lengths, (Ids{0, 4, 7}));
+  EXPECT_EQ(batch.source.tokens, 7);
+  EXPECT_EQ(batch.source.sequences, 2);
+  EXPECT_EQ(batch.source.maximum_length, 4);
+  EXPECT_EQ(batch.source.ids, (Ids{0, 7, 9, 2, 0, 7, 2}));
+  EXPECT_EQ(batch.source.positions, (Ids{0, 1, 2, 3, 0, 1, 2}));
+  EXPECT_EQ(batch.source.token_examples, (std::vector<std::uint32_t>{40, 40, 40, 40, 41, 41, 41}));
+  EXPECT_EQ(batch.source.sequence_examples, (std::vector<std::uint32_t>{40, 41}));
+  EXPECT_EQ(batch.source.cumulative_lengths, (Ids{0, 4, 7}));
   EXPECT_EQ(batch.labels, (Ids{1, kIgnoredLabel}));
   EXPECT_EQ(batch.counted_labels, 1);
-  EXPECT_EQ(batch.by_id.keys, (Ids{0, 2, 7, 9}));
-  EXPECT_EQ(batch.by_id.tokens, (Ids{0, 4, 3, 6, 1, 5, 2}));
-  EXPECT_EQ(batch.by_id.starts, (Ids{0, 2, 4, 6, 7}));
-  expect_order(batch.by_position, batch.positions);
+  EXPECT_EQ(batch.source.by_id.keys, (Ids{0, 2, 7, 9}));
+  EXPECT_EQ(batch.source.by_id.tokens, (Ids{0, 4, 3, 6, 1, 5, 2}));
+  EXPECT_EQ(batch.source.by_id.starts, (Ids{0, 2, 4, 6, 7}));
+  expect_order(batch.source.by_position, batch.source.positions);
+}
+
+TEST(Pack, ATargetIsASecondListWhoseTokensTheLabelsBelongTo) {
+  const Example a{{5, 6, 7}, {8, 2}, 3, {0, 8}};
+  const Example b{{5}, {9, 9, 2}, 4, {0, 9, 9}};
+  const Example* both[] = {&a, &b};
+  const PackedBatch batch = pack(both, HeadKind::kToken);
+  EXPECT_EQ(batch.source.ids, (Ids{5, 6, 7, 5}));
+  EXPECT_EQ(batch.target.ids, (Ids{0, 8, 0, 9, 9}));
+  EXPECT_EQ(batch.source.cumulative_lengths, (Ids{0, 3, 4}));
+  EXPECT_EQ(batch.target.cumulative_lengths, (Ids{0, 2, 5}));
+  EXPECT_EQ(batch.target.sequence_examples, batch.source.sequence_examples);
+  EXPECT_EQ(batch.target.positions, (Ids{0, 1, 0, 1, 2}));
+  EXPECT_EQ(batch.target.maximum_length, 3);
+  expect_order(batch.target.by_id, batch.target.ids);
+  EXPECT_EQ(batch.labels, (Ids{8, 2, 9, 9, 2}));
+  EXPECT_EQ(&batch.under_head(), &batch.target);
+  const Example without{{5}, {2}, 5};
+  const Example* mixed[] = {&a, &without};
+  EXPECT_THROW(pack(mixed, HeadKind::kToken), Error);
+  const Example* single[] = {&without};
+  const PackedBatch one = pack(single, HeadKind::kToken);
+  EXPECT_EQ(one.target.sequences, 0);
+  EXPECT_EQ(&one.under_head(), &one.source);
 }
 
 TEST(Pack, LaysOutTheLabelsOfEveryHead) {
@@ -119,11 +143,11 @@ TEST(Pack, DropsPadding) {
   const Example b{{0, 7, 2}, {}, 1};
   const Example* examples[] = {&a, &b};
   const PackedBatch expected = pack(examples, HeadKind::kSequence);
-  EXPECT_EQ(batch.ids, expected.ids);
-  EXPECT_EQ(batch.positions, expected.positions);
-  EXPECT_EQ(batch.cumulative_lengths, expected.cumulative_lengths);
-  EXPECT_EQ(batch.token_examples, expected.token_examples);
-  EXPECT_EQ(batch.by_id.tokens, expected.by_id.tokens);
+  EXPECT_EQ(batch.source.ids, expected.source.ids);
+  EXPECT_EQ(batch.source.positions, expected.source.positions);
+  EXPECT_EQ(batch.source.cumulative_lengths, expected.source.cumulative_lengths);
+  EXPECT_EQ(batch.source.token_examples, expected.source.token_examples);
+  EXPECT_EQ(batch.source.by_id.tokens, expected.source.by_id.tokens);
   EXPECT_THROW(pack_padded(padded, 2, 3, 1), Error);
   EXPECT_THROW(pack_padded(Ids{0, 1, 1, 1}, 2, 2, 1), Error);  // a row of padding only
 }
@@ -148,7 +172,7 @@ TEST(Plan, KeepsGroupsTogether) {
   const StepPlan plan = plan_prediction(dataset, 18);
   EXPECT_EQ(plan.micro_batches, (std::vector<std::vector<std::int64_t>>{{2, 0}, {1}}));
   const PackedBatch batch = pack_groups(dataset, plan.micro_batches[0]);
-  EXPECT_EQ(batch.sequence_examples, (std::vector<std::uint32_t>{4, 5, 0, 1}));
+  EXPECT_EQ(batch.source.sequence_examples, (std::vector<std::uint32_t>{4, 5, 0, 1}));
   EXPECT_EQ(batch.head_kind, HeadKind::kChoice);
   EXPECT_EQ(batch.group, 2);
 }
@@ -213,14 +237,14 @@ TEST(Masking, ChoosesTheRightShares) {
   double masked = 0;
   double random = 0;
   double kept = 0;
-  for (std::size_t i = 0; i < batch.ids.size(); ++i) {
+  for (std::size_t i = 0; i < batch.source.ids.size(); ++i) {
     if (batch.labels[i] == kIgnoredLabel) {
-      EXPECT_TRUE(batch.ids[i] == 50 || i % 100 == 0 || i % 100 == 99);
+      EXPECT_TRUE(batch.source.ids[i] == 50 || i % 100 == 0 || i % 100 == 99);
       continue;
     }
     EXPECT_EQ(batch.labels[i], 50);
-    (batch.ids[i] == 999 ? masked : batch.ids[i] == 50 ? kept : random) += 1;
-    EXPECT_TRUE(batch.ids[i] >= 0 && batch.ids[i] < 1000);
+    (batch.source.ids[i] == 999 ? masked : batch.source.ids[i] == 50 ? kept : random) += 1;
+    EXPECT_TRUE(batch.source.ids[i] >= 0 && batch.source.ids[i] < 1000);
   }
   const double chosen = masked + random + kept;
   EXPECT_EQ(static_cast<double>(batch.counted_labels), chosen);
@@ -229,15 +253,15 @@ TEST(Masking, ChoosesTheRightShares) {
   EXPECT_NEAR(masked, 0.8 * chosen, 5 * 49);
   EXPECT_NEAR(random, 0.1 * chosen, 5 * 37);
   EXPECT_NEAR(kept, 0.1 * chosen, 5 * 37);
-  EXPECT_EQ(batch.ids[0], 0);
+  EXPECT_EQ(batch.source.ids[0], 0);
   EXPECT_EQ(batch.labels[99], kIgnoredLabel);
-  expect_order(batch.by_id, batch.ids);
+  expect_order(batch.source.by_id, batch.source.ids);
 }
 
 TEST(Masking, DependsOnExampleAndEpochOnly) {
   const PackedBatch all = masked_batch(4, 7);
   const PackedBatch last = masked_batch(1, 7, 3);
-  EXPECT_TRUE(std::equal(last.ids.begin(), last.ids.end(), all.ids.begin() + 300));
+  EXPECT_TRUE(std::equal(last.source.ids.begin(), last.source.ids.end(), all.source.ids.begin() + 300));
   EXPECT_TRUE(std::equal(last.labels.begin(), last.labels.end(), all.labels.begin() + 300));
   EXPECT_NE(all.labels, masked_batch(4, 8).labels);
 }

@@ -35,7 +35,7 @@ ParameterTable table_with_rows() {
 /// A batch that reads these rows; only by_id counts here.
 PackedBatch batch_of(const std::set<std::int32_t>& rows) {
   PackedBatch batch;
-  batch.by_id.keys.assign(rows.begin(), rows.end());
+  batch.source.by_id.keys.assign(rows.begin(), rows.end());
   return batch;
 }
 

@@ -10,7 +10,7 @@
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
-#include "models/xlmr/config.h"
+#include "models/config.h"
 #include "tests/models/tiny.h"
 
 namespace koine {
@@ -57,11 +57,11 @@ TEST_F(CheckpointTest, SavesWhatTransformersSaved) {
                          {"token", HeadKind::kToken, 5},
                          {"span", HeadKind::kSpan, 2},
                          {"choice", HeadKind::kChoice, 1}};
-  for (const char* family : {"xlm_roberta", "xlm_roberta_xl"}) {
+  for (const char* family : {"xlm_roberta", "xlm_roberta_xl", "bert"}) {
     for (const Saved& saved : cases) {
       const fs::path source = fixture(family, saved.head);
       LoadReport report;
-      const std::unique_ptr<Model> model = load_xlmr(source, options_for(saved.kind, saved.classes), &report);
+      const std::unique_ptr<Model> model = load_model(source, options_for(saved.kind, saved.classes), &report);
       EXPECT_TRUE(report.fresh.empty() && report.unused.empty());
       const fs::path output = folder_ / family / saved.head;
       model->save(output.string());
@@ -89,15 +89,81 @@ TEST_F(CheckpointTest, SavesWhatTransformersSaved) {
 TEST_F(CheckpointTest, NamedHeadsAreSavedUnderTransformersNames) {
   ModelOptions options;
   options.heads = {{"mnli", HeadKind::kSequence, 3}, {"squad", HeadKind::kSpan, 2}};
-  load_xlmr(fixture("xlm_roberta", "sequence"), options)->save((folder_ / "several").string());
+  load_model(fixture("xlm_roberta", "sequence"), options)->save((folder_ / "several").string());
   options.heads.resize(1);
-  load_xlmr(fixture("xlm_roberta", "sequence"), options)->save((folder_ / "one").string());
+  load_model(fixture("xlm_roberta", "sequence"), options)->save((folder_ / "one").string());
   const SafetensorsFile expected(fixture("xlm_roberta", "sequence") / "model.safetensors");
   for (const char* saved : {"several", "one"}) {
     const SafetensorsFile written(folder_ / saved / "model.safetensors");
     EXPECT_EQ(written.tensors().size(), expected.tensors().size());
     for (const auto& [name, entry] : expected.tensors()) EXPECT_TRUE(written.contains(name)) << saved << " lacks " << name;
     EXPECT_EQ(read_json(folder_ / saved / "config.json")["architectures"][0], "XLMRobertaForSequenceClassification");
+  }
+}
+
+/// The tensors of a bare XLM-R under BERT's names: without the position rows that XLM-R never reads, and with a second token
+/// type, which no token has.
+class Twin {
+ public:
+  Twin(const fs::path& source, const std::string& prefix) : file_(source / "model.safetensors") {
+    for (const auto& [name, entry] : file_.tensors()) {
+      TensorSource tensor;
+      tensor.name = prefix + name;
+      tensor.shape = entry.shape;
+      tensor.data = file_.bytes(name);
+      if (name == "embeddings.position_embeddings.weight") {
+        tensor.shape[0] -= 2;
+        tensor.data = reinterpret_cast<const float*>(file_.bytes(name)) + 2 * entry.shape[1];
+      }
+      if (name == "embeddings.token_type_embeddings.weight") {
+        types_ = file_.read_float(name);
+        for (std::int64_t i = 0; i < entry.shape[1]; ++i) types_.push_back(7);
+        tensor.shape[0] = 2;
+        tensor.data = types_.data();
+      }
+      tensors_.push_back(tensor);
+    }
+    config_ = read_json(source / "config.json");
+    config_["model_type"] = "bert";
+    config_["architectures"] = {"BertModel"};
+    config_["max_position_embeddings"] = config_["max_position_embeddings"].get<std::int64_t>() - 2;
+    config_["type_vocab_size"] = 2;
+  }
+  void write(const fs::path& directory) const {
+    fs::create_directories(directory);
+    write_safetensors(directory / "model.safetensors", tensors_);
+    write_file_atomically(directory / "config.json", config_.dump());
+  }
+
+ private:
+  SafetensorsFile file_;
+  std::vector<float> types_;
+  std::vector<TensorSource> tensors_;
+  nlohmann::json config_;
+};
+
+TEST_F(CheckpointTest, AModelUnderBertsNamesIsTheSameFunction) {
+  const std::unique_ptr<Model> original = make_model(tiny::config(NormPlacement::kPost), {});
+  original->save((folder_ / "xlmr").string());
+  for (const char* prefix : {"", "bert."}) {
+    Twin(folder_ / "xlmr", prefix).write(folder_ / "bert");
+    LoadReport report;
+    const std::unique_ptr<Model> twin = load_model(folder_ / "bert", {}, &report);
+    EXPECT_TRUE(report.fresh.empty() && report.unused.empty());
+    EXPECT_EQ(twin->maximum_length(), original->maximum_length());
+    const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {32, 1, 9}, 6), HeadKind::kSequence);
+    for (std::int64_t layer = 0; layer <= original->layers(); ++layer) {
+      EXPECT_EQ(twin->hidden_states(batch, layer), original->hidden_states(batch, layer)) << "hidden state " << layer;
+    }
+    twin->save((folder_ / "again").string());
+    const SafetensorsFile before(folder_ / "xlmr" / "model.safetensors");
+    const SafetensorsFile after(folder_ / "again" / "model.safetensors");
+    EXPECT_EQ(after.tensors().size(), before.tensors().size());
+    for (const auto& [name, entry] : before.tensors()) EXPECT_TRUE(after.contains(name)) << name;
+    EXPECT_EQ(after.entry("embeddings.token_type_embeddings.weight").shape[0], 2);
+    const nlohmann::json config = read_json(folder_ / "again" / "config.json");
+    EXPECT_EQ(config["model_type"], "bert");
+    EXPECT_EQ(config["architectures"][0], "BertModel");
   }
 }
 
@@ -122,8 +188,8 @@ TEST_F(CheckpointTest, ReadsOldSpellings) {
   fs::copy(source / "config.json", folder_ / "config.json");
   write_safetensors(folder_ / "model.safetensors", tensors);
   LoadReport report;
-  const std::unique_ptr<Model> old = load_xlmr(folder_, options_for(HeadKind::kMaskedLm, 50), &report);
-  const std::unique_ptr<Model> model = load_xlmr(source, options_for(HeadKind::kMaskedLm, 50));
+  const std::unique_ptr<Model> old = load_model(folder_, options_for(HeadKind::kMaskedLm, 50), &report);
+  const std::unique_ptr<Model> model = load_model(source, options_for(HeadKind::kMaskedLm, 50));
   EXPECT_TRUE(report.fresh.empty());
   EXPECT_TRUE(report.unused.empty());
   const ParameterTable& table = model->parameters().table();
@@ -142,15 +208,15 @@ TEST_F(CheckpointTest, WrongDeclaredFamilyIsCorrectedByTheTensors) {
   config["architectures"] = {"XLMRobertaForSequenceClassification"};
   write_file_atomically(folder_ / "config.json", config.dump());
   LoadReport report;
-  load_xlmr(folder_, options_for(HeadKind::kSequence, 3), &report);
+  load_model(folder_, options_for(HeadKind::kSequence, 3), &report);
   EXPECT_TRUE(report.fresh.empty());
 }
 
 TEST_F(CheckpointTest, HeadsOfAnotherTaskAreFresh) {
   LoadReport report;
-  load_xlmr(fixture("xlm_roberta", "sequence"), options_for(HeadKind::kSequence, 7), &report);
+  load_model(fixture("xlm_roberta", "sequence"), options_for(HeadKind::kSequence, 7), &report);
   EXPECT_EQ(report.fresh, (std::vector<std::string>{"classifier.out_proj.weight", "classifier.out_proj.bias"}));
-  load_xlmr(fixture("xlm_roberta", "masked_lm"), options_for(HeadKind::kSpan, 2), &report);
+  load_model(fixture("xlm_roberta", "masked_lm"), options_for(HeadKind::kSpan, 2), &report);
   EXPECT_EQ(report.fresh, (std::vector<std::string>{"qa_outputs.weight", "qa_outputs.bias"}));
   EXPECT_EQ(report.unused.size(), 5u);  // lm_head.{dense.weight, dense.bias, layer_norm.weight, layer_norm.bias, bias}
 }
@@ -159,7 +225,7 @@ void expect_refused(const fs::path& folder, const std::vector<std::string>& word
   ModelOptions options;
   options.heads = {{"", HeadKind::kSequence, 3}};
   try {
-    load_xlmr(folder, options);
+    load_model(folder, options);
     FAIL() << "accepted";
   } catch (const UserError& error) {
     for (const std::string& word : words) {
@@ -183,9 +249,9 @@ TEST_F(CheckpointTest, WrongDirectoriesAreRefusedByName) {
   write(changed);
   expect_refused(folder_, {"config.json", "num_attention_heads"});
   changed = config;
-  changed["model_type"] = "bert";
+  changed["model_type"] = "gpt2";
   write(changed);
-  expect_refused(folder_, {"config.json", "model_type", "bert"});
+  expect_refused(folder_, {"config.json", "model_type", "gpt2"});
   changed = config;
   changed["vocab_size"] = 51;
   write(changed);
@@ -209,17 +275,17 @@ TEST_F(CheckpointTest, WrongDirectoriesAreRefusedByName) {
 }
 
 TEST(PublishedShapes, HaveThePublishedParameterCounts) {
-  // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once (task-facts 5.1).
+  // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once.
   const std::vector<std::tuple<const char*, std::int64_t, std::int64_t>> expected = {{"base", 277453056, 278295186},
                                                                                      {"large", 558840832, 560142482},
                                                                                      {"xl", 3475929600, 3482741760},
                                                                                      {"xxl", 10695954432, 10712994816}};
   for (const auto& [size, encoder, with_head] : expected) {
-    const XlmrConfig config = published_xlmr_config(size);
+    const ModelConfig config = published_model_config(size);
     const std::int64_t pooler = config.hidden_size * config.hidden_size + config.hidden_size;
-    EXPECT_EQ(xlmr_parameter_table(config, {}).parameters() - pooler, encoder) << size;
+    EXPECT_EQ(model_parameter_table(config, {}).parameters() - pooler, encoder) << size;
     const HeadSpec head = {"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)};
-    EXPECT_EQ(xlmr_parameter_table(config, {head}).parameters(), with_head) << size;
+    EXPECT_EQ(model_parameter_table(config, {head}).parameters(), with_head) << size;
   }
 }
 
@@ -228,7 +294,7 @@ TEST(PublishedShapes, MemoryIsPlannedWithoutTakingIt) {
   options.execution.precision = DType::kBFloat16;
   options.training = true;
   options.heads = {{"", HeadKind::kSequence, 3}};
-  const MemoryPlan plan = plan_xlmr_memory(published_xlmr_config("xxl"), options, 4096);
+  const MemoryPlan plan = plan_model_memory(published_model_config("xxl"), options, 4096);
   // 48 blocks keep 16 values of width 4096 and two of width 16384 a token, in bf16, besides statistics.
   const double least = 48.0 * 4096 * (8.0 * 4096 + 2.0 * 16384) * 2;
   EXPECT_GT(static_cast<double>(plan.activation_bytes), least);

@@ -34,7 +34,7 @@ ModelOptions options_for(HeadKind kind, DType precision, Device device) {
 std::unique_ptr<Model> model_on(Device device, NormPlacement norm, HeadKind kind, DType precision, bool graphs = true) {
   ModelOptions options = options_for(kind, precision, device);
   options.graphs = graphs;
-  std::unique_ptr<Model> model = make_xlmr(tiny::config(norm), options);
+  std::unique_ptr<Model> model = make_model(tiny::config(norm), options);
   model->reserve(128, true);
   return model;
 }
@@ -112,7 +112,7 @@ class DeviceModel : public testing::TestWithParam<NormPlacement> {
 // the weights within 1e-3 of their movement (Adam divides by the root of the second moment, so that gradients which are zero
 // but for rounding, like those of key biases, move weights by a rounding's sign).
 TEST_P(DeviceModel, TrainsAsTheCpuDoesInFp32) {
-  for (const HeadKind kind : tiny::all_heads()) {
+  for (const HeadKind kind : tiny::head_kinds()) {
     const std::unique_ptr<Model> cpu = model_on(Device::kCpu, GetParam(), kind, DType::kFloat32);
     const std::unique_ptr<Model> device = model_on(Device::kCuda, GetParam(), kind, DType::kFloat32);
     const std::vector<float> start = cpu->parameters().read_all(Values::kMaster);
@@ -178,7 +178,7 @@ TEST_P(DeviceModel, NothingInAStepAllocatesOrWaits) {
 }
 
 TEST_P(DeviceModel, PredictsAsTheCpuDoes) {
-  for (const HeadKind kind : tiny::all_heads()) {
+  for (const HeadKind kind : tiny::head_kinds()) {
     const std::unique_ptr<Model> cpu = model_on(Device::kCpu, GetParam(), kind, DType::kFloat32);
     const std::unique_ptr<Model> device = model_on(Device::kCuda, GetParam(), kind, DType::kFloat32);
     const PackedBatch batch = tiny::packed(tiny::examples(kind, {5, 1, 30, 9}, 3), kind);
@@ -203,7 +203,7 @@ TEST_P(DeviceModel, SavesAndLoads) {
   const auto model = model_on(Device::kCuda, GetParam(), HeadKind::kSequence, DType::kBFloat16);
   train(*model, HeadKind::kSequence, 2);
   model->save(folder.string());
-  const auto loaded = load_xlmr(folder, options_for(HeadKind::kSequence, DType::kBFloat16, Device::kCuda));
+  const auto loaded = load_model(folder, options_for(HeadKind::kSequence, DType::kBFloat16, Device::kCuda));
   EXPECT_TRUE(same_bits(model->parameters().read_all(Values::kMaster), loaded->parameters().read_all(Values::kMaster)));
   const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {5, 9}, 3), HeadKind::kSequence);
   EXPECT_EQ(model->predict(batch), loaded->predict(batch));  // the working copies are those of the master weights

@@ -32,8 +32,8 @@ TEST_P(GradientsLeave, InOrderAndWhenTheyAreFinal) {
   options.execution.device = device();
   options.training = true;
   options.heads = {tiny::head(kind())};
-  const XlmrConfig config = tiny::config(norm());
-  const std::unique_ptr<Model> model = make_xlmr(config, options);
+  const ModelConfig config = tiny::config(norm());
+  const std::unique_ptr<Model> model = make_model(config, options);
   model->reserve(128, true);
   ParameterStore& store = model->parameters();
   RecordingCommunicator ranks(device());

@@ -47,7 +47,7 @@ class ShiftedLoss {
 
 TEST_P(GradientTest, MatchesFiniteDifferences) {
   const auto [norm, kind] = GetParam();
-  XlmrConfig config = tiny::config(norm);
+  ModelConfig config = tiny::config(norm);
   config.hidden_dropout_prob = 0.2;
   config.attention_probs_dropout_prob = 0.2;
   const std::unique_ptr<Model> model = tiny::model(config, kind, DType::kFloat64, /*reference=*/true);
@@ -87,7 +87,7 @@ TEST_P(GradientTest, MatchesFiniteDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(AllHeads, GradientTest,
                          testing::Combine(testing::Values(NormPlacement::kPost, NormPlacement::kPre),
-                                          testing::ValuesIn(tiny::all_heads())));
+                                          testing::ValuesIn(tiny::head_kinds())));
 
 }  // namespace
 }  // namespace koine

@@ -19,7 +19,7 @@ std::vector<float> gradients_of(Model& model) {
   return {store.gradient(0), store.gradient(0) + store.table().elements()};
 }
 
-std::vector<float> trained(const XlmrConfig& config, HeadKind kind, DType precision, bool lazy) {
+std::vector<float> trained(const ModelConfig& config, HeadKind kind, DType precision, bool lazy) {
   const std::unique_ptr<Model> model = tiny::model(config, kind, precision);
   TrainingSettings settings;
   settings.learning_rate = 1e-2;
@@ -40,7 +40,7 @@ class InvarianceTest : public testing::TestWithParam<std::tuple<NormPlacement, D
 TEST_P(InvarianceTest, SameBitsWithAnyNumberOfThreads) {
   const auto [norm, precision] = GetParam();
   const int before = thread_count();
-  for (const HeadKind kind : tiny::all_heads()) {
+  for (const HeadKind kind : tiny::head_kinds()) {
     set_thread_count(1);
     const std::vector<float> one = trained(tiny::config(norm), kind, precision, true);
     const std::vector<float> again = trained(tiny::config(norm), kind, precision, true);
@@ -85,7 +85,7 @@ TEST_P(InvarianceTest, PackedIsPaddedIsAlone) {
 
 TEST_P(InvarianceTest, DropoutDoesNotDependOnTheBatch) {
   const auto [norm, precision] = GetParam();
-  XlmrConfig config = tiny::config(norm);
+  ModelConfig config = tiny::config(norm);
   config.hidden_dropout_prob = 0.3;
   config.attention_probs_dropout_prob = 0.3;
   const std::unique_ptr<Model> model = tiny::model(config, HeadKind::kSequence, precision);
@@ -103,7 +103,7 @@ TEST_P(InvarianceTest, DropoutDoesNotDependOnTheBatch) {
 
 TEST_P(InvarianceTest, AccumulatedIsOneBatchUpToRounding) {
   const auto [norm, precision] = GetParam();
-  for (const HeadKind kind : tiny::all_heads()) {
+  for (const HeadKind kind : tiny::head_kinds()) {
     const std::vector<Example> examples = tiny::examples(kind, {6, 3, 13, 4}, 3);
     const PackedBatch whole = tiny::packed(examples, kind);
     const double scale = 1.0 / static_cast<double>(whole.counted_labels);
@@ -150,7 +150,7 @@ TEST(Model, RefusesWhatItCannotRead) {
 
 TEST(Model, ReservesWhatItUses) {
   for (const NormPlacement norm : {NormPlacement::kPost, NormPlacement::kPre}) {
-    for (const HeadKind kind : tiny::all_heads()) {
+    for (const HeadKind kind : tiny::head_kinds()) {
       // Any batch within the budget fits, whatever its lengths; a stack that is too small throws.
       const std::unique_ptr<Model> model = tiny::model(tiny::config(norm), kind, DType::kFloat32);
       for (const std::vector<std::int64_t>& lengths :
@@ -165,12 +165,12 @@ TEST(Model, ReservesWhatItUses) {
 
 TEST(Model, ReservesForAnyNumberOfCountedTokens) {
   // A product over a large vocabulary takes its workspace by another rule where it has few rows.
-  XlmrConfig config = tiny::config(NormPlacement::kPost);
+  ModelConfig config = tiny::config(NormPlacement::kPost);
   config.vocab_size = 120002;
   ModelOptions options;
   options.training = true;
   options.heads = {{"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)}};
-  const std::unique_ptr<Model> model = make_xlmr(config, options);
+  const std::unique_ptr<Model> model = make_model(config, options);
   model->reserve(600, true);
   for (const std::int64_t counted : {3, 100, 130, 200, 256, 257, 300}) {
     std::vector<Example> examples = tiny::examples(HeadKind::kMaskedLm, std::vector<std::int64_t>(20, 30), 4);

@@ -8,14 +8,14 @@
 #include "kernels/operations.h"
 #include "kernels/random/philox.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 
 namespace koine::tiny {
 
 inline constexpr std::int64_t kVocabulary = 37;
 
-inline XlmrConfig config(NormPlacement norm) {
-  XlmrConfig config;
+inline ModelConfig config(NormPlacement norm) {
+  ModelConfig config;
   config.norm = norm;
   config.vocab_size = kVocabulary;
   config.hidden_size = 24;
@@ -28,24 +28,14 @@ inline XlmrConfig config(NormPlacement norm) {
 }
 
 inline HeadSpec head(HeadKind kind) {
-  switch (kind) {
-    case HeadKind::kMaskedLm:
-      return {"", kind, static_cast<std::int32_t>(kVocabulary)};
-    case HeadKind::kSpan:
-      return {"", kind, 2};
-    case HeadKind::kChoice:
-      return {"", kind, 1};
-    case HeadKind::kToken:
-      return {"", kind, 5};
-    default:
-      return {"", kind, 3};
-  }
+  const HeadFacts& facts = facts_of(kind);
+  return {"", kind, facts.classes(facts.labels == LabelPlace::kToken ? 5 : 3, kVocabulary)};
 }
 
-inline const std::vector<HeadKind>& all_heads() {
-  static const std::vector<HeadKind> kHeads = {HeadKind::kMaskedLm, HeadKind::kSequence, HeadKind::kSequencePooled,
-                                               HeadKind::kToken,    HeadKind::kSpan,     HeadKind::kChoice};
-  return kHeads;
+inline std::vector<HeadKind> head_kinds() {
+  std::vector<HeadKind> kinds;
+  for (const HeadFacts& head : all_heads()) kinds.push_back(head.kind);
+  return kinds;
 }
 
 /// Labelled sequences of the given lengths; ids and labels drawn from `seed`.
@@ -60,19 +50,17 @@ inline std::vector<Example> examples(HeadKind kind, const std::vector<std::int64
     example.number = static_cast<std::uint32_t>(100 + 3 * i);
     const auto length = static_cast<std::uint32_t>(lengths[i]);
     for (std::uint32_t t = 0; t < length; ++t) example.ids.push_back(t == 0 ? 0 : 3 + below(kVocabulary - 3));
-    switch (kind) {
-      case HeadKind::kMaskedLm:
-      case HeadKind::kToken:
+    switch (facts_of(kind).labels) {
+      case LabelPlace::kToken:
         for (std::uint32_t t = 0; t < length; ++t) example.labels.push_back((t + i) % 3 == 1 ? kIgnoredLabel : below(5));
         break;
-      case HeadKind::kSequence:
-      case HeadKind::kSequencePooled:
+      case LabelPlace::kSequence:
         example.labels = {below(3)};
         break;
-      case HeadKind::kSpan:
+      case LabelPlace::kSpan:
         example.labels = {below(length), below(length)};
         break;
-      case HeadKind::kChoice:
+      case LabelPlace::kGroup:
         if (i % 2 == 0) example.labels = {below(2)};
         break;
     }
@@ -84,10 +72,10 @@ inline std::vector<Example> examples(HeadKind kind, const std::vector<std::int64
 inline PackedBatch packed(const std::vector<Example>& examples, HeadKind kind) {
   std::vector<const Example*> pointers;
   for (const Example& example : examples) pointers.push_back(&example);
-  return pack(pointers, kind, kind == HeadKind::kChoice ? 2 : 1);
+  return pack(pointers, kind, facts_of(kind).labels == LabelPlace::kGroup ? 2 : 1);
 }
 
-inline std::unique_ptr<Model> model(const XlmrConfig& config, HeadKind kind, DType precision, bool reference = false) {
+inline std::unique_ptr<Model> model(const ModelConfig& config, HeadKind kind, DType precision, bool reference = false) {
   ModelOptions options;
   options.execution.precision = precision;
   options.training = true;
@@ -97,7 +85,7 @@ inline std::unique_ptr<Model> model(const XlmrConfig& config, HeadKind kind, DTy
     for (const OperationSummary& operation : all_operations())
       options.execution.forced_variants[operation.name] = "reference";
   }
-  std::unique_ptr<Model> model = make_xlmr(config, options);
+  std::unique_ptr<Model> model = make_model(config, options);
   model->reserve(256, true);
   return model;
 }

@@ -13,12 +13,13 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <stdexcept>
 
 #include "engine/batch/packed_batch.h"
 #include "engine/files/safetensors.h"
 #include "engine/optimizer/optimizer.h"
 #include "kernels/cuda/runtime.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 
 namespace koine {
 namespace {
@@ -66,11 +67,12 @@ std::vector<fs::path> fixture_folders() {
   return folders;
 }
 
-HeadKind head_kind(const std::string& name) {
-  static const std::map<std::string, HeadKind> kKinds = {
-      {"masked_lm", HeadKind::kMaskedLm}, {"sequence", HeadKind::kSequence}, {"sequence_pooled", HeadKind::kSequencePooled},
-      {"token", HeadKind::kToken},        {"span", HeadKind::kSpan},         {"choice", HeadKind::kChoice}};
-  return kKinds.at(name);
+HeadKind head_kind(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  for (const HeadFacts& head : all_heads()) {
+    if (head.name == name) return head.kind;
+  }
+  throw std::invalid_argument("no head " + name);
 }
 
 class Fixture {
@@ -79,30 +81,14 @@ class Fixture {
       : folder_(folder), file_(folder / "fixture.safetensors"), kind_(head_kind(file_.metadata().at("head"))) {}
 
   std::unique_ptr<Model> model(const Execution& execution) const {
-    HeadSpec head;
-    head.kind = kind_;
-    const ModelWeights weights(folder_);
-    switch (kind_) {
-      case HeadKind::kMaskedLm:
-        head.classes = static_cast<std::int32_t>(weights.entry("lm_head.bias").count());
-        break;
-      case HeadKind::kSequence:
-      case HeadKind::kSequencePooled:
-        head.classes = static_cast<std::int32_t>(weights.entry("classifier.out_proj.bias").count());
-        break;
-      case HeadKind::kSpan:
-        head.classes = 2;
-        break;
-      default:
-        head.classes = static_cast<std::int32_t>(weights.entry("classifier.bias").count());
-        break;
-    }
+    const std::int64_t columns = file_.entry("logits").shape.back();
+    const HeadSpec head = {"", kind_, facts_of(kind_).classes(columns, columns)};
     ModelOptions options;
     options.execution = execution;
     options.training = true;
     options.heads = {head};
     LoadReport report;
-    std::unique_ptr<Model> model = load_xlmr(folder_, options, &report);
+    std::unique_ptr<Model> model = load_model(folder_, options, &report);
     EXPECT_TRUE(report.fresh.empty()) << folder_ << " lacks " << report.fresh.front();
     EXPECT_TRUE(report.unused.empty()) << folder_ << " has no use for " << report.unused.front();
     model->reserve(execution.device == Device::kCpu ? 4096 : 512, true);
@@ -114,6 +100,8 @@ class Fixture {
     const std::vector<std::int64_t> ids = file_.read_integer(prefix + "ids");
     const std::vector<std::int64_t> lengths = file_.read_integer(prefix + "lengths");
     const std::vector<std::int64_t> labels = file_.read_integer(prefix + "labels");
+    const auto label = [&](std::size_t at) { return static_cast<std::int32_t>(labels[at]); };
+    const LabelPlace place = facts_of(kind_).labels;
     std::vector<Example> examples(lengths.size());
     std::int64_t token = 0;
     for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -121,22 +109,16 @@ class Fixture {
       example.number = static_cast<std::uint32_t>(i);
       for (std::int64_t t = token; t < token + lengths[i]; ++t) {
         example.ids.push_back(static_cast<std::int32_t>(ids[static_cast<std::size_t>(t)]));
-        if (kind_ == HeadKind::kToken || kind_ == HeadKind::kMaskedLm) {
-          example.labels.push_back(static_cast<std::int32_t>(labels[static_cast<std::size_t>(t)]));
-        }
+        if (place == LabelPlace::kToken) example.labels.push_back(label(static_cast<std::size_t>(t)));
       }
-      if (kind_ == HeadKind::kSequence || kind_ == HeadKind::kSequencePooled) {
-        example.labels = {static_cast<std::int32_t>(labels[i])};
-      } else if (kind_ == HeadKind::kSpan) {
-        example.labels = {static_cast<std::int32_t>(labels[i]), static_cast<std::int32_t>(labels[lengths.size() + i])};
-      } else if (kind_ == HeadKind::kChoice && i % 2 == 0) {
-        example.labels = {static_cast<std::int32_t>(labels[i / 2])};
-      }
+      if (place == LabelPlace::kSequence) example.labels = {label(i)};
+      if (place == LabelPlace::kSpan) example.labels = {label(i), label(lengths.size() + i)};
+      if (place == LabelPlace::kGroup && i % 2 == 0) example.labels = {label(i / 2)};
       token += lengths[i];
     }
     std::vector<const Example*> pointers;
     for (const Example& example : examples) pointers.push_back(&example);
-    return pack(pointers, kind_, kind_ == HeadKind::kChoice ? 2 : 1);
+    return pack(pointers, kind_, place == LabelPlace::kGroup ? 2 : 1);
   }
 
   std::vector<float> reference(const std::string& name) const { return file_.read_float(name); }
@@ -231,7 +213,8 @@ void compare_forward_and_gradients(const Fixture& fixture, const Execution& exec
   }
   EXPECT_LE(relative_distance(model->hidden_states(batch, model->layers()), fixture.reference("hidden.last")), bounds.hidden)
       << fixture.folder();
-  if (fixture.kind() != HeadKind::kMaskedLm) {  // The reference has logits at every token, koine at the counted ones.
+  if (facts_of(fixture.kind()).logits !=
+      LogitsPlace::kCountedToken) {  // The reference has logits at every token, koine at the counted ones.
     const double error = relative_distance(model->predict(batch), fixture.reference("logits"));
     EXPECT_LE(error, bounds.logits) << fixture.folder() << " logits";
     report.note("logits", error, fixture.name());
@@ -329,7 +312,7 @@ void for_fixtures(const std::vector<fs::path>& folders, const Execution& executi
 template <class Compare>
 void for_all_fixtures(DType precision, const char* title, const Compare& compare) {
   const std::vector<fs::path> folders = fixture_folders();
-  ASSERT_GE(folders.size(), 12u) << "the project's own fixtures: two families, six heads";
+  ASSERT_GE(folders.size(), 17u) << "the project's own fixtures: XLM-R, XLM-R XL with six heads each, BERT with five";
   for_fixtures(folders, {.device = Device::kCpu, .precision = precision}, title, compare);
 }
 

@@ -5,7 +5,7 @@
 #include "kernels/random/philox.h"
 #include "stub_model.h"
 #include "tasks/formats/conllu.h"
-#include "tasks/formats/nli.h"
+#include "tasks/formats/labelled_texts.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/formats/squad.h"
 #include "tasks/formats/tagged.h"
@@ -22,6 +22,13 @@ class Formats : public testing::Test {
   }
   TemporaryFolder folder_;
 };
+
+/// How NLI's rows are read.
+ReadRequest nli(const std::string& language) {
+  ReadRequest request = {language, {"contradiction", "entailment", "neutral"}, {}, {}, "-", 0};
+  request.label_aliases = {{"contradictory", "contradiction"}};
+  return request;
+}
 
 std::string row(const std::string& id, const std::string& form, const std::string& tag, const std::string& head = "_",
                 const std::string& dependencies = "_") {
@@ -56,24 +63,25 @@ TEST_F(Formats, NliOfEveryLayout) {
                              {write("c.tsv", translated), FileLayout::kHeaderTsv},
                              {write("d.tsv", xtreme), FileLayout::kXtreme}};
   for (const FoundFile& file : files) {
-    const NliFile content = read_nli(file, "en");
-    EXPECT_EQ(content.examples[0].premise, "A b.") << file.path;
-    EXPECT_EQ(content.examples[0].hypothesis, "C \"d\".") << file.path;
+    const LabelledTexts content = read_labelled_texts(file, nli("en"));
+    EXPECT_EQ(content.examples[0].first, "A b.") << file.path;
+    EXPECT_EQ(content.examples[0].second, "C \"d\".") << file.path;
     EXPECT_EQ(content.examples[0].label, 2) << file.path;
     EXPECT_TRUE(content.labelled);
   }
-  EXPECT_EQ(read_nli(files[0], "en").skipped, 1);
-  EXPECT_EQ(read_nli(files[1], "en").examples.size(), 1u);
-  EXPECT_EQ(nli_languages(files[1]), (std::set<std::string>{"en", "fi"}));
-  EXPECT_EQ(read_nli(files[2], "en").examples[1].label, 0);                  // contradictory
-  EXPECT_EQ(read_nli(files[3], "en").examples[1].premise, "\"x\" y \"z\"");  // marks of the text, not of the table
-  EXPECT_EQ(read_nli(files[3], "en").examples[1].hypothesis, "");
-  EXPECT_FALSE(read_nli({write("test.tsv", "A\tB\nC\tD\n"), FileLayout::kXtreme}, "en").labelled);
+  EXPECT_EQ(read_labelled_texts(files[0], nli("en")).skipped, 1);
+  EXPECT_EQ(read_labelled_texts(files[1], nli("en")).examples.size(), 1u);
+  EXPECT_EQ(languages_of_labelled_texts(files[1], nli("")), (std::set<std::string>{"en", "fi"}));
+  EXPECT_EQ(read_labelled_texts(files[2], nli("en")).examples[1].label, 0);  // contradictory
+  EXPECT_EQ(read_labelled_texts(files[3], nli("en")).examples[1].first,
+            "\"x\" y \"z\"");  // marks of the text, not of the table
+  EXPECT_EQ(read_labelled_texts(files[3], nli("en")).examples[1].second, "");
+  EXPECT_FALSE(read_labelled_texts({write("test.tsv", "A\tB\nC\tD\n"), FileLayout::kXtreme}, nli("en")).labelled);
 }
 
 TEST_F(Formats, BrokenNliNamesFileAndLine) {
   const auto read = [&](const std::string& text, FileLayout layout) {
-    return [this, text, layout] { read_nli({write("broken", text), layout}, "en"); };
+    return [this, text, layout] { read_labelled_texts({write("broken", text), layout}, nli("en")); };
   };
   const std::string header = "gold_label\tsentence1\tsentence2\n";
   expect_user_error(read(header + "neutral\ta\tb\nmaybe\tc\td\n", FileLayout::kHeaderTsv),
@@ -227,16 +235,16 @@ TEST_F(Formats, XtremeTags) {
 
 TEST_F(Formats, ParallelTextIsSortedByTheEnglishSide) {
   write("tatoeba.fin-eng.eng", "two\n one \nZ\none\n");
-  const ParallelText text = read_parallel_text({write("tatoeba.fin-eng.fin", "kaksi\nyksi\nz\nyks\n")}, 0);
+  const ParallelText text = read_parallel_text({write("tatoeba.fin-eng.fin", "kaksi\nyksi\nz\nyks\n")}, {});
   EXPECT_EQ(text.english, (std::vector<std::string>{"Z", "one", "one", "two"}));
   EXPECT_EQ(text.translations, (std::vector<std::int32_t>{2, 1, 3, 0}));
   write("fi-en.en", "Z\none\n");
-  EXPECT_TRUE(read_parallel_text({write("fi-en.fi", "yksi\nz\n"), FileLayout::kXtreme}, 0).translations.empty());
+  EXPECT_TRUE(read_parallel_text({write("fi-en.fi", "yksi\nz\n"), FileLayout::kXtreme}, {}).translations.empty());
   write("tatoeba.fin-eng.eng", "two\n\nZ\none\n");
-  expect_user_error([&] { read_parallel_text({folder_ / "tatoeba.fin-eng.fin"}, 0); },
+  expect_user_error([&] { read_parallel_text({folder_ / "tatoeba.fin-eng.fin"}, {}); },
                     {"tatoeba.fin-eng.eng:2", "empty line"});
   write("tatoeba.fin-eng.eng", "two\n");
-  expect_user_error([&] { read_parallel_text({folder_ / "tatoeba.fin-eng.fin"}, 0); }, {"4 lines", "has 1"});
+  expect_user_error([&] { read_parallel_text({folder_ / "tatoeba.fin-eng.fin"}, {}); }, {"4 lines", "has 1"});
   expect_user_error([&] { read_indices(write("i", "1\n2x\n")); }, {"i:2", "2x"});
 }
 

@@ -42,7 +42,6 @@ class StubModel : public Model {
   const std::vector<HeadSpec>& heads() const override { return heads_; }
   std::int64_t hidden_size() const override { return hidden; }
   std::int64_t layers() const override { return 12; }
-  std::int64_t vocabulary_size() const override { return 1000; }
   std::int64_t maximum_length() const override { return longest; }
   Context& context() override { return context_; }
   void reserve(std::int64_t, bool) override {}
@@ -56,9 +55,9 @@ class StubModel : public Model {
   std::vector<float> predict(const PackedBatch& batch) override {
     ++calls;
     const bool per_token = batch.head_kind == HeadKind::kToken || batch.head_kind == HeadKind::kSpan;
-    std::vector<float> out(static_cast<std::size_t>((per_token ? batch.tokens : batch.sequences) * classes));
-    for (std::int64_t i = 0; i < batch.sequences; ++i) {
-      const auto begin = static_cast<std::size_t>(batch.cumulative_lengths[static_cast<std::size_t>(i)]);
+    std::vector<float> out(static_cast<std::size_t>((per_token ? batch.source.tokens : batch.source.sequences) * classes));
+    for (std::int64_t i = 0; i < batch.source.sequences; ++i) {
+      const auto begin = static_cast<std::size_t>(batch.source.cumulative_lengths[static_cast<std::size_t>(i)]);
       logits(sequence(batch, i),
              out.data() + (per_token ? begin : static_cast<std::size_t>(i)) * static_cast<std::size_t>(classes));
     }
@@ -67,22 +66,21 @@ class StubModel : public Model {
 
   std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling) override {
     asked_layer = layer;
-    std::vector<float> out(static_cast<std::size_t>(batch.sequences * hidden));
-    for (std::int64_t i = 0; i < batch.sequences; ++i) vector(sequence(batch, i), out.data() + i * hidden);
+    std::vector<float> out(static_cast<std::size_t>(batch.source.sequences * hidden));
+    for (std::int64_t i = 0; i < batch.source.sequences; ++i) vector(sequence(batch, i), out.data() + i * hidden);
     return out;
   }
 
   double forward_flops(const std::vector<std::int64_t>&, int, std::int64_t) const override { return 0; }
   bool word_gradient_is_sparse() const override { return false; }
-  int word_embedding() const override { return 0; }
   void save(const std::string&) override {}
 
  private:
   static StubSequence sequence(const PackedBatch& batch, std::int64_t index) {
     const auto i = static_cast<std::size_t>(index);
-    const auto begin = static_cast<std::size_t>(batch.cumulative_lengths[i]);
-    const auto length = static_cast<std::size_t>(batch.cumulative_lengths[i + 1]) - begin;
-    StubSequence result{batch.sequence_examples[i], {batch.ids.data() + begin, length}, {}};
+    const auto begin = static_cast<std::size_t>(batch.source.cumulative_lengths[i]);
+    const auto length = static_cast<std::size_t>(batch.source.cumulative_lengths[i + 1]) - begin;
+    StubSequence result{batch.source.sequence_examples[i], {batch.source.ids.data() + begin, length}, {}};
     if (batch.labels.empty()) return result;
     if (batch.head_kind == HeadKind::kSequence) result.labels = {batch.labels.data() + i, 1};
     if (batch.head_kind == HeadKind::kToken) result.labels = {batch.labels.data() + begin, length};

@@ -10,10 +10,12 @@
 #include "stub_model.h"
 #include "tasks/common/prediction.h"
 #include "tasks/common/task.h"
+#include "tasks/families/retrieval.h"
+#include "tasks/families/tagging_features.h"
+#include "tasks/formats/choices.h"
+#include "tasks/formats/labelled_texts.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/formats/squad.h"
-#include "tasks/retrieval/tatoeba_task.h"
-#include "tasks/tagging/tagging_features.h"
 
 namespace koine {
 namespace {
@@ -209,6 +211,208 @@ TEST_F(Tasks, MlmGivesLossAndPerplexity) {
   expect_user_error([&] { load("mlm", "dev", "en"); }, {"en.dev.txt", "no text"});
 }
 
+TEST_F(Tasks, PawsxInBothLayouts) {
+  const std::string header = "id\tsentence1\tsentence2\tlabel\n";
+  write("pawsx/x-final/en/train.tsv", header + "1\tthe \"quick\" fox\tthe fox\t0\n2\ttwo towns\ttwo old towns\t1\n");
+  write("pawsx/x-final/de/translated_train.tsv", header + "1\tder fox\tfox\t1\n");
+  write("pawsx/x-final/de/dev_2k.tsv", header + "4\ta dog\tdog\t1\n6\tbox\tjugs\t0\n");
+  write("pawsx/x-final/ja/test_2k.tsv", header + "10\tNS\t\t0\n12\tbox\tbox\t1\n");
+  write("pawsx/test-fr.tsv", "\"the \"\"quick\"\" fox\"\tthe fox\n");
+  write("pawsx/dev-fr.tsv", "\"the \"\"quick\"\" fox\"\tthe fox\t0\n");
+  const Task& task = find_task("pawsx");
+  EXPECT_EQ(task.train_task(), "pawsx");
+  EXPECT_EQ(task.available_languages(folder_.path(), "train"), (std::vector<std::string>{"en", "de"}));
+  EXPECT_EQ(task.available_languages(folder_.path(), "dev"), (std::vector<std::string>{"de", "fr"}));
+  EXPECT_EQ(task.available_languages(folder_.path(), "test"), (std::vector<std::string>{"fr", "ja"}));
+  const auto train = load("pawsx", "train", "en");
+  EXPECT_EQ(train->dataset().classes, 2);
+  ASSERT_EQ(train->dataset().examples.size(), 2u);
+  const auto pair = frame_pair(small_tokenizer().encode("the \"quick\" fox"), small_tokenizer().encode("the fox"), 256);
+  EXPECT_EQ(train->dataset().examples[0].ids, pair);
+  EXPECT_EQ(train->dataset().examples[0].labels, std::vector<std::int32_t>{0});
+  EXPECT_EQ(load("pawsx", "dev", "fr")->dataset().examples[0].ids, pair) << "XTREME's quotation marks are undone";
+  EXPECT_EQ(load("pawsx", "test", "ja")->dataset().examples.size(), 2u) << "an empty sentence is an example as well";
+  const Evaluation result = evaluate_and_score(task, folder_.path(), "test", "ja", small_tokenizer());
+  EXPECT_EQ(result.value, 100);
+  EXPECT_EQ(result.prediction_file, "pawsx/test-ja.tsv");
+  EXPECT_EQ(result.prediction_content, "0\n1\n");
+  StubModel model;
+  expect_user_error([&] { load("pawsx", "test", "fr")->evaluate(model, {}); }, {"test-fr.tsv", "x-final/fr/test_2k.tsv"});
+  write("pawsx/x-final/de/dev_2k.tsv", header + "4\ta dog\tdog\t2\n");
+  expect_user_error([&] { load("pawsx", "dev", "de"); }, {"dev_2k.tsv:2", "\"2\"", "0, 1"});
+}
+
+/// A reader for the test: "right|prompt|choice|choice ..." a line, "?" where the right choice is not known.
+ChoiceFile read_test_choices(const FoundFile& file, const ReadRequest&) {
+  ChoiceFile result;
+  result.path = file.path;
+  for (const std::string& line : read_lines(file.path)) {
+    ChoiceExample example;
+    std::vector<std::string> parts(1);
+    for (const char c : line) {
+      if (c == '|') {
+        parts.emplace_back();
+      } else {
+        parts.back() += c;
+      }
+    }
+    if (parts[0] == "?") {
+      result.labelled = false;
+    } else {
+      example.label = std::stoi(parts[0]);
+    }
+    example.prompt = parts[1];
+    example.choices.assign(parts.begin() + 2, parts.end());
+    result.examples.push_back(example);
+  }
+  return result;
+}
+
+TaskRow choice_row() {
+  return {.name = "guess",
+          .reader = read_test_choices,
+          .choices = 3,
+          .languages = {"en", "fi"},
+          .max_seq_length = 32,
+          .files = {{"train test", "guess/{language}.{split}"}}};
+}
+
+TEST_F(Tasks, ChoiceEndToEnd) {
+  const std::unique_ptr<Task> task = make_task(choice_row());
+  EXPECT_EQ(task->head(), HeadKind::kChoice);
+  EXPECT_EQ(task->classes(1000), 1);
+  EXPECT_EQ(task->metric(), "accuracy");
+  EXPECT_EQ(task->train_task(), "guess");
+  EXPECT_NEAR(task->chance(), 100.0 / 3, 1e-12);
+  write("guess/fi.test", "2|the fox|a dog|towns|box\n0|two old|river|jugs|really\n1|quick|he said|lazy|brown\n");
+  EXPECT_EQ(task->available_languages(folder_.path(), "test"), std::vector<std::string>{"fi"});
+  const auto data = task->load(folder_.path(), "test", "fi", small_tokenizer(), {});
+  const Dataset& dataset = data->dataset();
+  EXPECT_EQ(dataset.head, HeadKind::kChoice);
+  EXPECT_EQ(dataset.group, 3);
+  EXPECT_EQ(dataset.classes, 1);
+  EXPECT_EQ(dataset.groups(), 3);
+  ASSERT_EQ(dataset.examples.size(), 9u);
+  for (std::uint32_t i = 0; i < 9; ++i) EXPECT_EQ(dataset.examples[i].number, i);
+  EXPECT_EQ(dataset.examples[4].ids, frame_pair(small_tokenizer().encode("two old"), small_tokenizer().encode("jugs"), 32));
+  EXPECT_EQ(dataset.examples[0].labels, std::vector<std::int32_t>{2});
+  EXPECT_TRUE(dataset.examples[1].labels.empty());
+  EXPECT_EQ(dataset.examples[3].labels, std::vector<std::int32_t>{0});
+
+  StubModel model;
+  model.classes = 1;
+  model.logits = [](const StubSequence& sequence, float* logits) {  // the second, the second, the last
+    constexpr float kScores[] = {-1, 2, 1, 0, 3, 1, 0, 0, 1};
+    *logits = kScores[sequence.number];
+  };
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_EQ(result.value, 0);
+  EXPECT_EQ(result.examples, 3);
+  EXPECT_EQ(result.prediction_content, "1\n1\n2\n");
+  model.logits = [&](const StubSequence& sequence, float* logits) {
+    const std::uint32_t first = sequence.number / 3 * 3;
+    *logits = sequence.number == first + static_cast<std::uint32_t>(dataset.examples[first].labels[0]) ? 1.0f : 0.5f;
+  };
+  EvaluationOptions small;
+  small.max_tokens_per_batch = 1;  // one example a batch: its three sequences stay together
+  const Evaluation right = data->evaluate(model, small);
+  EXPECT_EQ(right.value, 100);
+  write(right.prediction_file, right.prediction_content);
+  EXPECT_EQ(task->score(folder_.path(), folder_.path(), "fi").metrics, right.metrics);
+  write("gold/test-fi.tsv", "2\n0\n0\n");
+  EXPECT_NEAR(task->score(folder_.path(), folder_ / "gold", "fi").value, 200.0 / 3, 1e-9);
+
+  FeatureOptions first;
+  first.max_examples = 2;
+  EXPECT_EQ(task->load(folder_.path(), "test", "fi", small_tokenizer(), first)->dataset().groups(), 2);
+}
+
+TEST_F(Tasks, BrokenChoicesAreRefused) {
+  const std::unique_ptr<Task> task = make_task(choice_row());
+  const auto load = [&] { task->load(folder_.path(), "test", "en", small_tokenizer(), {}); };
+  write("guess/en.test", "2|p|a|b|c\n1|p|a|b\n");
+  expect_user_error(load, {"en.test", "example 2 has 2 choices", "guess has 3"});
+  write("guess/en.test", "3|p|a|b|c\n");
+  expect_user_error(load, {"en.test", "example 1", "number 3"});
+  write("guess/en.test", "");
+  expect_user_error(load, {"en.test", "no examples"});
+  write("guess/en.test", "?|p|a|b|c\n");
+  StubModel model;
+  expect_user_error([&] { task->load(folder_.path(), "test", "en", small_tokenizer(), {})->evaluate(model, {}); },
+                    {"en.test", "cannot be scored"});
+  write("guess/en.test", "0|p|a|b|c\n");
+  write("p/test-en.tsv", "3\n");
+  expect_user_error([&] { task->score(folder_ / "p", folder_.path(), "en"); }, {"test-en.tsv:1", "choice 3"});
+  TaskRow row = choice_row();
+  row.choices = 0;
+  EXPECT_THROW(make_task(row), Error);
+}
+
+/// The choices of a training step go through the engine's batches as one example.
+TEST_F(Tasks, ChoicesArePackedTogether) {
+  const std::unique_ptr<Task> task = make_task(choice_row());
+  write("guess/en.train", "2|the fox|a dog|towns|box\n0|two old|river|jugs|really\n");
+  const auto data = task->load(folder_.path(), "train", "en", small_tokenizer(), {});
+  const std::vector<std::int64_t> groups = {1, 0};
+  const PackedBatch batch = pack_groups(data->dataset(), groups);
+  EXPECT_EQ(batch.group, 3);
+  EXPECT_EQ(batch.source.sequences, 6);
+  EXPECT_EQ(batch.labels, (std::vector<std::int32_t>{0, 2}));
+  EXPECT_EQ(batch.counted_labels, 2);
+  EXPECT_EQ(batch.source.sequence_examples, (std::vector<std::uint32_t>{3, 4, 5, 0, 1, 2}));
+}
+
+TEST_F(Tasks, SingleTextsAreFramedAlone) {
+  TaskRow row = {.name = "mood",
+                 .reader = FileReader(read_labelled_texts, languages_of_labelled_texts),
+                 .labels = {"sad", "merry"},
+                 .files = {{"train", "mood/{split}.jsonl", FileLayout::kJsonLines}, {"test", "mood/{split}.tsv"}}};
+  row.fields.first = {"text"};
+  row.fields.second = {};
+  row.fields.label = {"mood"};
+  row.label_aliases = {{"glad", "merry"}};
+  row.files.back().layout = FileLayout::kXtreme;
+  const std::unique_ptr<Task> task = make_task(row);
+  write("mood/train.jsonl", R"({"text": "the fox", "mood": "glad"})"
+                            "\n"
+                            R"({"text": "a dog", "mood": "sad"})"
+                            "\n");
+  const auto data = task->load(folder_.path(), "train", "en", small_tokenizer(), {});
+  EXPECT_EQ(data->dataset().classes, 2);
+  EXPECT_EQ(data->dataset().examples[0].ids, frame_single(small_tokenizer().encode("the fox"), 256));
+  EXPECT_EQ(data->dataset().examples[0].labels, std::vector<std::int32_t>{1});
+  EXPECT_EQ(data->dataset().examples[1].labels, std::vector<std::int32_t>{0});
+  write("mood/test.tsv", "two towns\tmerry\n");
+  EXPECT_EQ(evaluate_and_score(*task, folder_.path(), "test", "en", small_tokenizer()).value, 100);
+  write("mood/test.tsv", "two\ttowns\tmerry\n");
+  expect_user_error([&] { task->load(folder_.path(), "test", "en", small_tokenizer(), {}); }, {"test.tsv:1", "text, label"});
+}
+
+TEST(TaskFiles, PatternsFindLanguagesAndFiles) {
+  const TemporaryFolder folder;
+  for (const char* name :
+       {"ud/UD_Finnish-TDT/fi_tdt-ud-dev.conllu", "ud/UD_Finnish-FTB/fi_ftb-ud-dev.conllu",
+        "ud/UD_English-EWT/en_ewt-ud-dev.conllu", "ud/other/de_x-ud-dev.conllu", "x/train-sw.tsv", "x/dev-sw.tsv",
+        "t/tatoeba.fin-eng.fin", "t/tatoeba.deu-eng.eng", "m/dev-context-de-question-de", "m/dev-context-de-question-es"}) {
+    write_text(folder / name, "");
+  }
+  const std::vector<FileCandidate> treebanks = {{"dev", "ud/UD_*/{language}_*-ud-{split}.conllu"},
+                                                {"train dev", "x/{split}-{language}.tsv"}};
+  EXPECT_EQ(splits_of(treebanks), (std::vector<std::string>{"train", "dev"}));
+  EXPECT_EQ(languages_with_files(folder.path(), treebanks, "dev"), (std::set<std::string>{"en", "fi", "sw"}));
+  const std::vector<FoundFile> files = find_task_files(folder.path(), treebanks, "dev", "fi");
+  ASSERT_EQ(files.size(), 2u);
+  EXPECT_EQ(files[0].path.filename().string(), "fi_ftb-ud-dev.conllu");
+  EXPECT_EQ(files[1].path.filename().string(), "fi_tdt-ud-dev.conllu");
+  EXPECT_EQ(find_task_files(folder.path(), treebanks, "train", "sw").front().path.filename().string(), "train-sw.tsv");
+  EXPECT_TRUE(find_task_files(folder.path(), treebanks, "train", "fi").empty());
+  EXPECT_TRUE(find_task_files(folder.path(), treebanks, "test", "fi").empty());
+  const std::vector<FileCandidate> tatoeba = {{"test", "t/tatoeba.{language3}-eng.{language3}"}};
+  EXPECT_EQ(languages_with_files(folder.path(), tatoeba, "test"), std::set<std::string>{"fi"}) << "both places agree";
+  const std::vector<FileCandidate> mlqa = {{"dev", "m/{split}-context-{language}-question-{language}"}};
+  EXPECT_EQ(languages_with_files(folder.path(), mlqa, "dev"), std::set<std::string>{"de"});
+}
+
 TEST_F(Tasks, StopLongSequencesAndFirstExamples) {
   write("XNLI-1.0/xnli.dev.tsv",
         "language\tgold_label\tsentence1\tsentence2\nen\tneutral\ta dog\tthe fox\nen\tneutral\tdog\tfox\n");
@@ -254,11 +458,9 @@ TEST_F(Tasks, ScoreRefusesWhatDoesNotFit) {
 TEST(RealData, RightAnswersScoreOneHundred) {
   if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA is not set: no real data to read";
   const std::map<std::string, std::map<std::string, std::size_t>> expected = {
-      {"mnli", {{"train", 1}, {"dev", 1}}},
-      {"xnli", {{"dev", 3}, {"test", 5}}},
-      {"squad", {{"train", 1}, {"dev", 1}}},
-      {"xquad", {{"test", 6}}},
-      {"udpos", {{"train", 1}, {"dev", 1}, {"test", 9}}}};
+      {"mnli", {{"train", 1}, {"dev", 1}}},  {"xnli", {{"dev", 3}, {"test", 5}}},
+      {"squad", {{"train", 1}, {"dev", 1}}}, {"xquad", {{"test", 6}}},
+      {"pawsx", {{"dev", 3}, {"test", 3}}},  {"udpos", {{"train", 1}, {"dev", 1}, {"test", 9}}}};
   for (const auto& [name, splits] : expected) {
     const Task& task = find_task(name);
     for (const auto& [split, languages] : splits) {
@@ -303,14 +505,14 @@ TEST(RealData, TatoebaOfAllLanguages) {
     EXPECT_EQ(line.problem, "") << line.path;
     problems += line.examples;
   }
-  EXPECT_EQ(problems, 28 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548);  // task-facts: all but eight have 1000
+  EXPECT_EQ(problems, 28 * 1000 + 205 + 746 + 575 + 687 + 390 + 307 + 234 + 548);  // LASER's files: all but eight have 1000
   for (const std::string language : {"jv", "te"}) {
     const auto data = task.load(real_data(), "test", language, real_tokenizer(), {});
     const std::size_t pairs = data->dataset().examples.size() / 2;
     const ParallelText text =
         read_parallel_text({real_data() / (std::string("tatoeba/v1/tatoeba.") +
                                            (std::string(language) == "jv" ? "jav-eng.jav" : "tel-eng.tel"))},
-                           0);
+                           {});
     StubModel model;
     model.hidden = 16;
     model.vector = [&](const StubSequence& sequence, float* vector) {
@@ -330,6 +532,7 @@ TEST(Xtreme, MockSubmissionHasTheOfficialScores) {
   const std::filesystem::path mock = std::filesystem::path(checkout) / "mock_test_data";
   const std::map<std::string, std::map<std::string, double>> expected = {
       {"xnli", {{"accuracy", 30.666666666666668}}},
+      {"pawsx", {{"accuracy", 51.42857142857143}}},
       {"udpos", {{"f1", 70.21746048354693}, {"precision", 71.02232625883823}, {"recall", 69.54982073976082}}},
       {"tatoeba", {{"accuracy", 53.611111111111114}}},
       {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}}};

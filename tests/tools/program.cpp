@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "engine/tokenizer/tokenizer.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 
 namespace koine {
 
@@ -163,14 +163,14 @@ void write_small_model(const fs::path& model, const fs::path& data) {
   training.inputs = {data / "text/en.txt"};
   training.pieces = 40;
   Tokenizer::train(training, model / "sentencepiece.bpe.model");
-  XlmrConfig config;
+  ModelConfig config;
   config.vocab_size = Tokenizer(model).vocabulary_size();
   config.hidden_size = 16;
   config.num_hidden_layers = 2;
   config.num_attention_heads = 2;
   config.intermediate_size = 32;
   config.max_position_embeddings = 66;
-  make_xlmr(config, {})->save(model.string());
+  make_model(config, {})->save(model.string());
 }
 
 }  // namespace koine

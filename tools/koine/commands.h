@@ -87,7 +87,4 @@ void print(const std::string& text);
 /// "mnli,squad" -> two.
 std::vector<std::string> split_commas(const std::string& text);
 
-/// Classes of a task's head: its labels, 2 of a span head, 1 of a choice head, the vocabulary of a masked-language head.
-std::int32_t classes_of(const Task& task, const XlmrConfig& config);
-
 }  // namespace koine

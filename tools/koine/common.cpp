@@ -146,17 +146,4 @@ std::vector<std::string> split_commas(const std::string& text) {
   return parts;
 }
 
-std::int32_t classes_of(const Task& task, const XlmrConfig& config) {
-  switch (task.head()) {
-    case HeadKind::kMaskedLm:
-      return static_cast<std::int32_t>(config.vocab_size);
-    case HeadKind::kSpan:
-      return 2;
-    case HeadKind::kChoice:
-      return 1;
-    default:
-      return static_cast<std::int32_t>(task.labels().size());
-  }
-}
-
 }  // namespace koine

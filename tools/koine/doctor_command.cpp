@@ -7,7 +7,7 @@
 
 #include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 #include "tools/koine/commands.h"
 
 namespace koine {

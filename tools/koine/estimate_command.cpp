@@ -24,12 +24,20 @@ struct EstimateArguments {
   double product_rate = 0;  ///< TFLOP/s; 0: measured
 };
 
-HeadSpec head_of(const std::string& name, const XlmrConfig& config) {
-  if (name == "masked-lm") return {"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)};
-  if (name == "token") return {"", HeadKind::kToken, 17};
-  if (name == "span") return {"", HeadKind::kSpan, 2};
-  if (name == "choice") return {"", HeadKind::kChoice, 1};
-  return {"", HeadKind::kSequence, 3};
+/// Labels that a head of this kind is planned with: udpos has 17, MNLI 3.
+std::int64_t planned_labels(const HeadFacts& head) { return head.labels == LabelPlace::kToken ? 17 : 3; }
+
+HeadSpec head_of(const std::string& name, const ModelConfig& config) {
+  for (const HeadFacts& head : all_heads()) {
+    if (head.name == name) return {"", head.kind, head.classes(planned_labels(head), config.vocab_size)};
+  }
+  fail_user("--head ", name, ": there is no such head");
+}
+
+std::vector<std::string> head_names() {
+  std::vector<std::string> names;
+  for (const HeadFacts& head : all_heads()) names.emplace_back(head.name);
+  return names;
 }
 
 double total_memory(const MemoryQuestion& question) { return estimate_memory(question).back().bytes; }
@@ -43,13 +51,14 @@ std::string memory_table(const MemoryQuestion& question) {
 /// Share of the product rate that whole steps are assumed to reach in the times shown.
 constexpr double kAssumedShare = 0.7;
 
-std::string model_summary(const XlmrConfig& config, const std::vector<HeadSpec>& heads) {
+std::string model_summary(const ModelConfig& config, const std::vector<HeadSpec>& heads) {
   return concatenate(config.num_hidden_layers, " layers of ", config.hidden_size, ", ", format_count(config.vocab_size),
-                     " embedding rows, ", format_count(xlmr_parameter_table(config, heads).parameters()), " parameters\n\n");
+                     " embedding rows, ", format_count(model_parameter_table(config, heads).parameters()),
+                     " parameters\n\n");
 }
 
 /// FLOP/s of products: as given, or measured on the device that is planned for. NaN where that is not here.
-double product_rate(const EstimateArguments& arguments, const Execution& execution, const XlmrConfig& config,
+double product_rate(const EstimateArguments& arguments, const Execution& execution, const ModelConfig& config,
                     std::int64_t tokens) {
   if (arguments.product_rate > 0) return arguments.product_rate * 1e12;
   if (execution.device == Device::kCpu) {
@@ -70,9 +79,8 @@ std::string rate_text(double rate, DType precision) {
 std::string time_text(double seconds) { return std::isnan(seconds) ? "?" : format_seconds(seconds); }
 
 int estimate_model(const EstimateArguments& arguments, const CommonOptions& common) {
-  const XlmrConfig config = arguments.model_size.empty()
-                                ? read_xlmr_config(std::filesystem::path(arguments.model) / "config.json")
-                                : published_xlmr_config(arguments.model_size);
+  const ModelConfig config =
+      arguments.model_size.empty() ? read_model_config(arguments.model) : published_model_config(arguments.model_size);
   const Execution execution = planned_execution(common);
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
@@ -82,10 +90,8 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
       static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / kLength, 1)),
       std::min(kLength, arguments.max_tokens));
   const auto tokens = static_cast<double>(lengths.front()) * static_cast<double>(lengths.size());
-  const auto counted = static_cast<std::int64_t>(head.kind == HeadKind::kMaskedLm ? 0.15 * tokens
-                                                 : head.kind == HeadKind::kToken  ? tokens
-                                                                                  : static_cast<double>(lengths.size()));
-  const double flops = (training ? 3 : 1) * xlmr_forward_flops(config, head, lengths, counted);
+  const auto counted = static_cast<std::int64_t>(0.15 * tokens);  // of a masked batch
+  const double flops = (training ? 3 : 1) * model_forward_flops(config, &head, lengths, counted);
   const double rate = product_rate(arguments, execution, config, arguments.max_tokens);
   MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
   question.keeps_best = training;
@@ -104,11 +110,11 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
 }
 
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
-  const Experiment experiment = read_experiment(arguments.experiment, arguments.data);
+  Experiment experiment = read_experiment(arguments.experiment, arguments.data);
   const Execution execution = planned_execution(common, experiment.precision);
-  const XlmrConfig config = experiment_model_config(experiment);
-  const ExperimentEstimate estimate = estimate_experiment(experiment);
-  const std::vector<MemoryQuestion> questions = memory_questions(experiment, config, execution, estimate.phases);
+  const ExperimentEstimate estimate = estimate_experiment(std::move(experiment));
+  const ModelConfig& config = estimate.plan.config;
+  const std::vector<MemoryQuestion> questions = memory_questions(estimate.plan, execution, estimate.phases);
   MemoryQuestion largest =
       *std::max_element(questions.begin(), questions.end(),
                         [](const MemoryQuestion& a, const MemoryQuestion& b) { return total_memory(a) < total_memory(b); });
@@ -158,8 +164,8 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--data", arguments->data, "folder of the data sets");
   app->add_option("--model", arguments->model, "transformers directory (its config.json)");
   app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl");
-  app->add_option("--head", arguments->head, "masked-lm, sequence, token, span or choice")
-      ->check(CLI::IsMember({"masked-lm", "sequence", "token", "span", "choice"}))
+  app->add_option("--head", arguments->head, "the head that is planned")
+      ->check(CLI::IsMember(head_names()))
       ->capture_default_str();
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
       ->check(CLI::PositiveNumber)

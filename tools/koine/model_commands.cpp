@@ -7,7 +7,7 @@
 #include "engine/files/text_file.h"
 #include "engine/files/torch_pickle.h"
 #include "kernels/common/check.h"
-#include "models/xlmr/xlmr.h"
+#include "models/families.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -58,8 +58,9 @@ void inspect_torch(const fs::path& path) {
 }
 
 void inspect_model(const fs::path& path) {
-  const XlmrConfig config = read_xlmr_config(path / "config.json");
-  print(format_table({{"family", config.norm == NormPlacement::kPost ? "XLM-R, post-norm" : "XLM-R, pre-norm (XL)"},
+  const ModelConfig config = read_model_config(path);
+  print(format_table({{"family",
+                       concatenate(config.family->name, config.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm")},
                       {"layers", std::to_string(config.num_hidden_layers)},
                       {"hidden size", std::to_string(config.hidden_size)},
                       {"heads", concatenate(config.num_attention_heads, " of ", config.head_size())},

@@ -21,14 +21,14 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
   options.output = output;
   options.redo = redo;
   experiment.precision = name_of(options.execution.precision);
-  const RunOutcome outcome = run_experiment(experiment, options);
-  write_outcome(experiment, options, outcome);
+  const RunOutcome outcome = run_experiment(std::move(experiment), options);
+  write_outcome(options, outcome);
   if (outcome.interrupted) {
     const std::string device = common.device == "auto" ? "" : " --device " + common.device;
     std::cerr << "koine: interrupted; `" << again << device << "` continues where it stopped" << std::endl;
     return kExitInterrupted;
   }
-  print(results_table(outcome.rows, report_details(experiment, options, outcome)));
+  print(results_table(outcome.rows, report_details(options, outcome)));
   print("figures: " + (output / "results.json").string() + "\nreport:  " + (output / "report.html").string() + "\n");
   return 0;
 }

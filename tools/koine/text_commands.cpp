@@ -5,12 +5,12 @@
 #include <iostream>
 
 #include "engine/batch/batcher.h"
-#include "engine/files/atomic_file.h"
+#include "engine/files/npy.h"
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
-#include "models/xlmr/xlmr.h"
+#include "models/models.h"
 #include "tasks/experiment/experiment.h"
 #include "tools/koine/commands.h"
 
@@ -85,21 +85,6 @@ struct EncodeArguments {
   std::int64_t max_tokens_per_batch = 4096;
 };
 
-/// NumPy's .npy, version 1.0: magic, header length, a Python dictionary padded to a multiple of 64 bytes, the values.
-void write_npy(const fs::path& path, const std::vector<float>& values, std::int64_t rows, std::int64_t width) {
-  std::string header = concatenate("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", width, "), }");
-  constexpr std::size_t kPrefix = 10;
-  header.append(63 - (kPrefix + header.size()) % 64, ' ');
-  header += '\n';
-  AtomicFile file(path);
-  file.write(std::string_view("\x93NUMPY\x01\x00", 8));
-  const char length[2] = {static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
-  file.write(length, 2);
-  file.write(header);
-  file.write(values.data(), values.size() * sizeof(float));
-  file.commit();
-}
-
 Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, std::int64_t maximum) {
   Dataset dataset;
   dataset.name = input.string();
@@ -115,7 +100,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
   const std::string extension = fs::path(arguments.output).extension().string();
   require(extension == ".npy" || extension == ".safetensors", "--output ", arguments.output,
           " must end in .npy or .safetensors");
-  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   require(arguments.max_seq_length <= config.maximum_length(), "--max-seq-length is ", arguments.max_seq_length,
           ", but this model reads sequences of at most ", config.maximum_length(), " tokens");
@@ -128,7 +113,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
 
   ModelOptions options;
   options.execution = resolve_execution(common);
-  const std::unique_ptr<Model> model = load_xlmr(arguments.model, options);
+  const std::unique_ptr<Model> model = load_model(arguments.model, options);
   const std::int64_t budget = std::max(arguments.max_tokens_per_batch, maximum);
   const StepPlan plan = plan_prediction(dataset, budget);
   model->reserve(budget, false);
@@ -145,7 +130,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
     }
   }
   if (extension == ".npy") {
-    write_npy(arguments.output, vectors, rows, width);
+    write_npy(arguments.output, vectors.data(), rows, width);
   } else {
     TensorSource tensor;
     tensor.name = "embeddings";

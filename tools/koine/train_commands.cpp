@@ -5,10 +5,11 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
+#include "tasks/experiment/plan.h"
 #include "tasks/experiment/recipes.h"
-#include "tasks/experiment/run_experiment.h"
-#include "tasks/experiment/settings_keys.h"
+#include "tasks/experiment/toml_settings.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -37,8 +38,8 @@ std::string option_name(std::string key) {
 }
 
 /// The recipe of the task, changed by what the command line says.
-TrainingSettings settings_of(const TrainArguments& arguments, const Recipe& recipe, const CommonOptions& common) {
-  TrainingSettings settings = recipe.settings;
+TrainingSettings settings_of(const TrainArguments& arguments, const Task& task, const CommonOptions& common) {
+  TrainingSettings settings = training_recipe(task.name());
   for (std::size_t i = 0; i < setting_keys().size(); ++i) {
     const std::string& value = arguments.setting_values[i];
     if (!value.empty()) set_setting(settings, setting_keys()[i].name, value, option_name(setting_keys()[i].name));
@@ -73,13 +74,11 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   require(!named.train_task().empty(), "task ", named.name(), " is evaluated without training; see `koine evaluate`");
   const Task& task = find_task(named.train_task());
   const bool mlm = task.head() == HeadKind::kMaskedLm;
-  const Recipe recipe = training_recipe(named.name());
-  const TrainingSettings settings = settings_of(arguments, recipe, common);
-  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const TrainingSettings settings = settings_of(arguments, named, common);
+  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   FeatureOptions features = arguments.features;
-  features.max_seq_length =
-      resolve_length(features.max_seq_length, recipe.max_seq_length, task, config.maximum_length(), "--max-seq-length");
+  features.max_seq_length = resolve_length(features.max_seq_length, named, config.maximum_length(), "--max-seq-length");
 
   const fs::path output = arguments.output;
   require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
@@ -107,11 +106,10 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   if (!folder.done()) {
     install_signal_handlers();
     TrainingPhase phase;
-    phase.label = task.name();
     phase.directory = output;
     phase.start.directory = arguments.model;
     phase.tasks.push_back({task.name(),
-                           {"", task.head(), classes_of(task, config)},
+                           {"", task.head(), task.classes(config.vocab_size)},
                            &train->dataset(),
                            dev.get(),
                            1,
@@ -159,7 +157,7 @@ struct EvaluateArguments {
 };
 
 /// A model saved with other label numbers than the task's would score by chance.
-void require_same_labels(const Task& task, const XlmrConfig& config, const std::string& model) {
+void require_same_labels(const Task& task, const ModelConfig& config, const std::string& model) {
   if (!config.original.contains("id2label") || task.labels().empty()) return;
   const nlohmann::json& there = config.original.at("id2label");
   const std::vector<std::string> labels = task.labels();
@@ -180,15 +178,15 @@ void require_same_labels(const Task& task, const XlmrConfig& config, const std::
 
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
   const Task& task = find_task(arguments.task);
-  const XlmrConfig config = read_xlmr_config(fs::path(arguments.model) / "config.json");
+  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
-  EvaluationPlan plan;
+  PlannedEvaluation plan;
   plan.task = &task;
   plan.split = arguments.split;
   plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
   plan.features = arguments.features;
-  plan.features.max_seq_length = resolve_length(plan.features.max_seq_length, target_recipe(task.name()).max_seq_length,
-                                                task, config.maximum_length(), "--max-seq-length");
+  plan.features.max_seq_length =
+      resolve_length(plan.features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
   plan.options.layer = arguments.layer;
   plan.options.pooling = pooling_of(arguments.pooling);
   plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
@@ -201,10 +199,10 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   model_options.execution = options.execution;
   if (!task.train_task().empty()) {
     require_same_labels(task, config, arguments.model);
-    model_options.heads = {{"", task.head(), classes_of(task, config)}};
+    model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
   }
   LoadReport report;
-  const std::unique_ptr<Model> model = load_xlmr(arguments.model, model_options, &report);
+  const std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);
   require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
           task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
           "); train one with `koine train`");

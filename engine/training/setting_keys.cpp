@@ -1,0 +1,96 @@
+#include "engine/training/setting_keys.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+
+namespace koine {
+
+namespace {
+
+constexpr double kMany = 9e15;
+
+double parse_number(const std::string& value, const std::string& where) {
+  double result = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), result);
+  require(error == std::errc() && end == value.data() + value.size(), where, " is \"", value, "\"; it must be a number");
+  return result;
+}
+
+void check_range(double value, const SettingKey& key, const std::string& where) {
+  require(value >= key.minimum && value <= key.maximum, where, " is ", value, "; it must lie between ", key.minimum, " and ",
+          key.maximum);
+}
+
+}  // namespace
+
+const std::vector<SettingKey>& setting_keys() {
+  using S = TrainingSettings;
+  using enum SettingEffect;
+  static const std::vector<SettingKey> keys = {
+      {"learning_rate", &S::learning_rate, kDecides, 0, 10, "peak rate of AdamW"},
+      {"adam_beta1", &S::adam_beta1, kDecides, 0, 0.999999, "decay of the first moment"},
+      {"adam_beta2", &S::adam_beta2, kDecides, 0, 0.9999999, "decay of the second moment"},
+      {"adam_epsilon", &S::adam_epsilon, kDecides, 0, 1, "added to the root of the second moment"},
+      {"weight_decay", &S::weight_decay, kDecides, 0, 10, "decoupled decay of matrices; biases and layer norms have none"},
+      {"max_grad_norm", &S::max_grad_norm, kDecides, 0, 1e9, "gradients are scaled down to this norm; 0: not"},
+      {"lr_scheduler_type", &S::lr_scheduler_type, kDecides, 0, 0, "linear, constant or cosine"},
+      {"warmup_ratio", &S::warmup_ratio, kCounts, 0, 1, "share of the steps with a rising rate"},
+      {"warmup_steps", &S::warmup_steps, kCounts, -1, kMany, "the same in steps; -1: by warmup_ratio"},
+      {"num_train_epochs", &S::num_train_epochs, kCounts, 0, 1e6, "passes over the training data"},
+      {"max_steps", &S::max_steps, kCounts, -1, kMany, "optimizer steps, where > 0, instead of epochs"},
+      {"per_device_train_batch_size", &S::per_device_train_batch_size, kCounts, 1, 1e9, "examples"},
+      {"gradient_accumulation_steps", &S::gradient_accumulation_steps, kCounts, 1, 1e9,
+       "times that many examples make an optimizer step"},
+      {"max_tokens_per_batch", &S::max_tokens_per_batch, kDecides, 1, 1e9, "tokens in memory at a time"},
+      {"eval_steps", &S::eval_steps, kDecides, 0, kMany, "evaluate on dev every so many steps; 0: at the end"},
+      {"eval_examples", &S::eval_examples, kDecides, 0, kMany, "first examples of dev used while training; 0: all"},
+      {"early_stopping_patience", &S::early_stopping_patience, kDecides, 0, kMany,
+       "evaluations without improvement; 0: never stop early"},
+      {"load_best_model_at_end", &S::load_best_model_at_end, kDecides, 0, 1, "keep the weights of the best evaluation"},
+      {"save_steps", &S::save_steps, kReports, 0, kMany, "checkpoint every so many steps; 0: only when interrupted"},
+      {"save_total_limit", &S::save_total_limit, kReports, 1, 1e6, "checkpoints kept"},
+      {"logging_steps", &S::logging_steps, kReports, 1, kMany, "log every so many steps"},
+  };
+  return keys;
+}
+
+const std::vector<std::string>& schedule_names() {
+  static const std::vector<std::string> names = {"linear", "constant", "cosine"};
+  return names;
+}
+
+const std::string& name_of(Schedule schedule) { return schedule_names()[static_cast<std::size_t>(schedule)]; }
+
+void set_setting(TrainingSettings& settings, const std::string& key, const std::string& value, const std::string& where) {
+  std::vector<std::string> names;
+  for (const SettingKey& known : setting_keys()) {
+    names.emplace_back(known.name);
+    if (key != known.name) continue;
+    if (const auto* member = std::get_if<double TrainingSettings::*>(&known.member)) {
+      const double number = parse_number(value, where);
+      check_range(number, known, where);
+      settings.** member = number;
+    } else if (const auto* whole = std::get_if<std::int64_t TrainingSettings::*>(&known.member)) {
+      const double number = parse_number(value, where);
+      check_range(number, known, where);
+      require(number == static_cast<double>(static_cast<std::int64_t>(number)), where, " is ", value,
+              "; it must be a whole number");
+      settings.** whole = static_cast<std::int64_t>(number);
+    } else if (const auto* flag = std::get_if<bool TrainingSettings::*>(&known.member)) {
+      require(value == "true" || value == "false", where, " is \"", value, "\"; it must be true or false");
+      settings.** flag = value == "true";
+    } else {
+      const auto found = std::find(schedule_names().begin(), schedule_names().end(), value);
+      require(found != schedule_names().end(), where, " is \"", value, "\"; it must be linear, constant or cosine");
+      settings.lr_scheduler_type = static_cast<Schedule>(found - schedule_names().begin());
+    }
+    return;
+  }
+  const std::string near = nearest_name(key, names);
+  fail_user(where, ": unknown setting \"", key, "\"", near.empty() ? "" : "; did you mean \"" + near + "\"?");
+}
+
+}  // namespace koine

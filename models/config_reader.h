@@ -1,0 +1,32 @@
+#pragma once
+
+// The keys of a config.json, each checked: UserError naming file and key where it is missing, of the wrong type or out of
+// range.
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+namespace koine {
+
+class ConfigReader {
+ public:
+  /// `json` is an object and outlives the reader; `file` names it in messages.
+  ConfigReader(const nlohmann::json& json, std::string file) : json_(json), file_(std::move(file)) {}
+
+  const std::string& file() const { return file_; }
+  /// A whole number from `smallest` to 2^24, so that products of two stay far from overflow.
+  std::int64_t dimension(const char* key, std::int64_t smallest = 1) const;
+  std::int64_t dimension_or(const char* key, std::int64_t otherwise, std::int64_t smallest) const;
+  double number_or(const char* key, double otherwise, double smallest, double below) const;
+  std::string text_or(const char* key, const std::string& otherwise) const;
+  /// The first of "architectures"; "" where there is none.
+  std::string first_architecture() const;
+
+ private:
+  const nlohmann::json& json_;
+  std::string file_;
+};
+
+}  // namespace koine

@@ -1,0 +1,48 @@
+#include <algorithm>
+#include <string>
+
+#include "kernels/common/check.h"
+#include "models/heads/head.h"
+
+namespace koine {
+
+std::vector<HeadIndex> add_heads(ParameterTableBuilder& builder, const std::vector<HeadSpec>& heads,
+                                 const std::vector<HeadParts>& parts, const std::string& pooler, std::int64_t hidden) {
+  check(heads.size() == parts.size(), "each head has its parts: ", heads.size(), " heads, ", parts.size(), " parts");
+  std::vector<HeadIndex> result;
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    const HeadSpec& head = heads[i];
+    const std::string prefix = head.name.empty() || parts[i].tied ? "" : "heads." + head.name + ".";
+    HeadIndex index;
+    if (!parts[i].dense.empty()) index.dense = builder.linear(prefix + std::string(parts[i].dense), hidden, hidden, true);
+    if (!parts[i].norm.empty()) index.norm = builder.norm(prefix + std::string(parts[i].norm), hidden, true);
+    if (parts[i].tied) {
+      index.output.bias = builder.vector(std::string(parts[i].output), head.classes, Initialisation::kZero, true);
+    } else {
+      index.output = builder.linear(prefix + std::string(parts[i].output), head.classes, hidden, true);
+    }
+    result.push_back(index);
+  }
+  const bool read = std::any_of(parts.begin(), parts.end(), [](const HeadParts& head) { return head.pooler; });
+  if (!heads.empty() && !read) return result;
+  const LinearIndex shared = builder.linear(pooler, hidden, hidden, true);
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    if (parts[i].pooler) result[i].pooler = shared;
+  }
+  return result;
+}
+
+HeadParameters head_parameters(const HeadSpec& spec, const HeadIndex& index, const ParameterAddresses& addresses) {
+  return {spec, addresses.linear(index.pooler), addresses.linear(index.dense), addresses.norm(index.norm),
+          addresses.linear(index.output)};
+}
+
+double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int64_t hidden, std::int64_t tokens,
+                          std::int64_t sequences, std::int64_t counted_labels) {
+  const std::int64_t rows = facts_of(spec.kind).logits_rows(tokens, sequences, counted_labels);
+  const auto width = static_cast<double>(hidden);
+  const int square = (parts.pooler ? 1 : 0) + (parts.dense.empty() ? 0 : 1);
+  return 2 * static_cast<double>(rows) * (square * width * width + spec.classes * width);
+}
+
+}  // namespace koine

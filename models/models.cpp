@@ -1,0 +1,214 @@
+#include "models/models.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "engine/files/safetensors.h"
+#include "kernels/cuda/runtime.h"
+#include "models/families.h"
+#include "models/shell/checkpoint.h"
+#include "models/shell/device_side.h"
+#include "models/shell/plan.h"
+
+namespace koine {
+namespace {
+
+/// A model of any family: parameters, memory and batches around what the family's runner does.
+class ModelShell : public Model {
+ public:
+  ModelShell(const ModelConfig& config, const ModelOptions& options)
+      : config_(config),
+        options_(options),
+        store_(config.family->parameters(config, options.heads), options.execution.precision, options.training,
+               options.execution.device),
+        runner_(config.family->runner(config, options.execution.precision, options.heads, ParameterAddresses(store_))),
+        context_(context_of(options_.execution)),
+        losses_(Buffer::zeroed(context_.device, "losses", 2 * sizeof(double))) {
+    if (context_.device == Device::kCpu) return;
+    device_ = std::make_unique<DeviceSide>();
+    context_.stream = device_->stream();
+  }
+
+  void initialise(bool heads_only) { store_.initialise(options_.seed, config_.initializer_range, heads_only); }
+  void refresh() {
+    store_.refresh_working(context_);
+    if (device_ != nullptr) cuda::synchronize(context_.stream);
+  }
+
+  ParameterStore& parameters() override { return store_; }
+  const std::vector<HeadSpec>& heads() const override { return options_.heads; }
+  std::int64_t hidden_size() const override { return config_.hidden_size; }
+  std::int64_t layers() const override { return config_.num_hidden_layers; }
+  std::int64_t maximum_length() const override { return config_.maximum_length(); }
+  Context& context() override { return context_; }
+
+  void reserve(std::int64_t maximum_tokens, bool training) override {
+    check(maximum_tokens > 0, "memory is reserved for at least one token");
+    check(!training || options_.training, "this model was made for prediction");
+    if (maximum_tokens <= reserved_tokens_ && (!training || reserved_training_)) return;
+    reserved_tokens_ = std::max(reserved_tokens_, maximum_tokens);
+    reserved_training_ = reserved_training_ || training;
+    const MemoryPlan plan = plan_memory(*runner_, config_, options_.heads, reserved_tokens_, reserved_training_, context_);
+    context_.scratch = nullptr;
+    if (device_ != nullptr) device_->reserve(reserved_tokens_);
+    activations_.reset();
+    scratch_.reset();
+    activations_ = std::make_unique<StackMemory>("activations", plan.activation_bytes, context_.device);
+    scratch_ = std::make_unique<StackMemory>("scratch", plan.scratch_bytes, context_.device);
+    context_.scratch = scratch_.get();
+  }
+
+  void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
+                 const GradientReady& ready) override {
+    runner_->require_readable(batch);
+    ready_for(batch, true);
+    if (device_ == nullptr) {
+      const BackwardProgress progress = [&](int parameters) {
+        if (ready) ready(parameters, nullptr);
+      };
+      runner_->train(context_, host_view_of(batch), gradient_scale, step, *activations_, loss_sum(), progress);
+      return;
+    }
+    PackedBatch padded = batch;
+    pad_to_common_size(padded, static_cast<std::int32_t>(config_.pad_token_id), reserved_tokens_, config_.maximum_length());
+    const BatchView view =
+        device_->uploader().upload(padded, step.step, static_cast<float>(gradient_scale), context_.stream);
+    const auto work = [&] {
+      device_->begin_marks();
+      runner_->train(context_, view, gradient_scale, step, *activations_, loss_sum(),
+                     [&](int parameters) { device_->mark(parameters); });
+    };
+    // A profile waits around every operation, which a recording cannot; the counted tokens of a masked batch are never as
+    // many twice.
+    const bool varies = facts_of(batch.head_kind).logits == LogitsPlace::kCountedToken;
+    if (options_.graphs && context_.profile == nullptr && !varies) {
+      device_->run_recorded(view, step, work);
+    } else {
+      work();
+    }
+    if (ready) device_->tell(ready);
+  }
+  double* loss_sum() override { return losses_.as<double>(); }
+
+  double evaluate_loss(const PackedBatch& batch) override {
+    const BatchView view = view_of(batch);  // which may make room first
+    double* place = losses_.as<double>() + 1;
+    if (device_ == nullptr) {
+      *place = 0;
+      runner_->loss(context_, view, *activations_, place);
+      return *place;
+    }
+    double loss = 0;
+    cuda::fill_with_zero(place, sizeof loss, context_.stream);
+    runner_->loss(context_, view, *activations_, place);
+    cuda::copy_to_host(&loss, place, sizeof loss, context_.stream);
+    cuda::synchronize(context_.stream);
+    return loss;
+  }
+  std::vector<float> predict(const PackedBatch& batch) override {
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_->predict(context_, view, *activations_);
+  }
+  std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) override {
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_->encode(context_, view, layer, pooling, *activations_);
+  }
+  std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer) override {
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_->hidden_states(context_, view, layer, *activations_);
+  }
+
+  double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const override {
+    return model_forward_flops(config_, head < 0 ? nullptr : &options_.heads[static_cast<std::size_t>(head)], lengths,
+                               counted_labels);
+  }
+  bool word_gradient_is_sparse() const override {
+    const std::vector<ParameterSpec>& specs = store_.table().specs();
+    return std::any_of(specs.begin(), specs.end(), [](const ParameterSpec& spec) { return spec.lazy_rows; });
+  }
+
+  void save(const std::string& directory) override {
+    write_model(directory, config_, options_.heads, options_.labels, store_);
+  }
+
+ private:
+  BatchView host_view_of(const PackedBatch& batch) {
+    if (std::ssize(zero_positions_) < batch.source.sequences)
+      zero_positions_.assign(static_cast<std::size_t>(batch.source.sequences), 0);
+    return host_view(batch, zero_positions_);
+  }
+
+  /// The batch where the operations can read it, for prediction.
+  BatchView view_of(const PackedBatch& batch) {
+    runner_->require_readable(batch);
+    ready_for(batch, false);
+    return device_ == nullptr ? host_view_of(batch) : device_->uploader().upload(batch, 0, 1, context_.stream);
+  }
+
+  void ready_for(const PackedBatch& batch, bool training) {
+    // Growing in the middle of a run would hide a wrong budget: only prediction may, for sequences longer than it.
+    if (batch.source.tokens > reserved_tokens_ || (training && !reserved_training_)) {
+      check(!training, "a training batch of ", batch.source.tokens, " tokens is beyond the ", reserved_tokens_,
+            " tokens reserved");
+      reserve(batch.source.tokens, false);
+    }
+  }
+
+  ModelConfig config_;
+  ModelOptions options_;
+  ParameterStore store_;
+  std::unique_ptr<ModelRunner> runner_;
+  Context context_;
+  Buffer losses_;                       ///< of training, of an evaluation
+  std::unique_ptr<DeviceSide> device_;  ///< null on the CPU
+  std::vector<std::int32_t> zero_positions_;
+  std::unique_ptr<StackMemory> activations_;
+  std::unique_ptr<StackMemory> scratch_;
+  std::int64_t reserved_tokens_ = 0;
+  bool reserved_training_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Model> make_model(const ModelConfig& config, const ModelOptions& options) {
+  use_device(options.execution);
+  auto model = std::make_unique<ModelShell>(config, options);
+  model->initialise(/*heads_only=*/false);
+  model->refresh();
+  return model;
+}
+
+std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options, LoadReport* report) {
+  ModelConfig config = read_model_config(directory);
+  const ModelWeights weights(directory);
+  if (config.family->correct != nullptr) config.family->correct(weights, config);
+  use_device(options.execution);
+  auto model = std::make_unique<ModelShell>(config, options);
+  model->initialise(/*heads_only=*/true);
+  LoadReport found = read_weights(weights, directory, *config.family, model->parameters());
+  if (report != nullptr) *report = std::move(found);
+  model->refresh();
+  return model;
+}
+
+ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {
+  return config.family->parameters(config, heads);
+}
+
+MemoryPlan plan_model_memory(const ModelConfig& config, const ModelOptions& options, std::int64_t maximum_tokens) {
+  const ParameterTable table = model_parameter_table(config, options.heads);
+  const std::unique_ptr<ModelRunner> runner =
+      config.family->runner(config, options.execution.precision, options.heads, ParameterAddresses(table));
+  return plan_memory(*runner, config, options.heads, maximum_tokens, options.training, context_of(options.execution));
+}
+
+double model_forward_flops(const ModelConfig& config, const HeadSpec* head, const std::vector<std::int64_t>& lengths,
+                           std::int64_t counted_labels) {
+  const double flops = config.family->forward_flops(config, lengths);
+  if (head == nullptr) return flops;
+  const std::int64_t tokens = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+  return flops + head_forward_flops(*head, parts_of(*config.family, head->kind), config.hidden_size, tokens,
+                                    std::ssize(lengths), counted_labels);
+}
+
+}  // namespace koine

@@ -1,0 +1,53 @@
+#pragma once
+
+// Models of every family (families.h) with any of their heads, for training and prediction.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/execution/execution.h"
+#include "engine/training/model.h"
+#include "models/config.h"
+
+namespace koine {
+
+struct ModelOptions {
+  Execution execution;
+  bool training = false;
+  std::vector<HeadSpec> heads;      ///< none: encoder only
+  std::uint32_t seed = 1;           ///< of fresh parameters
+  std::vector<std::string> labels;  ///< id2label of a single classification head, for config.json
+  /// On a device: record the work of a training batch that has a size seen before, and run the recording for the next ones.
+  bool graphs = true;
+};
+
+/// A model with fresh parameters.
+std::unique_ptr<Model> make_model(const ModelConfig& config, const ModelOptions& options);
+
+/// What loading a checkpoint did, for the log.
+struct LoadReport {
+  std::vector<std::string> fresh;   ///< head parameters the checkpoint lacks, initialised from the seed
+  std::vector<std::string> unused;  ///< tensors of the checkpoint this model has no place for
+};
+
+/// A model from a transformers directory (config.json, model.safetensors or shards). Encoder tensors must be there with the
+/// right shapes (UserError naming tensor and file); heads that are missing, or of another size, are fresh. Accepts
+/// checkpoints without the prefix of their family ("roberta."), with old gamma/beta names, and with position_ids buffers.
+std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options,
+                                  LoadReport* report = nullptr);
+
+/// The parameter table such a model has, without its memory: for `koine estimate`.
+ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);
+
+/// Activation and scratch memory such a model would need for batches of up to `maximum_tokens`, by a dry run, without its
+/// memory. For a device also where there is none.
+MemoryPlan plan_model_memory(const ModelConfig& config, const ModelOptions& options, std::int64_t maximum_tokens);
+
+/// FLOPs of a batch as Model::forward_flops counts them: two for each multiplication and addition of the products and of
+/// attention, nothing else. Without a head (null) those of the encoder.
+double model_forward_flops(const ModelConfig& config, const HeadSpec* head, const std::vector<std::int64_t>& lengths,
+                           std::int64_t counted_labels);
+
+}  // namespace koine

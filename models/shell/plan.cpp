@@ -1,0 +1,76 @@
+#include "models/shell/plan.h"
+
+#include <algorithm>
+
+#include "engine/batch/packed_batch.h"
+
+namespace koine {
+namespace {
+
+PackedBatch planned_batch(const HeadSpec* head, std::int64_t tokens, std::int64_t length) {
+  std::vector<Example> examples;
+  for (std::int64_t used = 0; used < tokens; used += length) {
+    Example example;
+    example.ids.assign(static_cast<std::size_t>(std::min(length, tokens - used)), 0);
+    if (head != nullptr) {
+      const std::int64_t labels = facts_of(head->kind).labels_of(std::ssize(example.ids), true);
+      example.labels.assign(static_cast<std::size_t>(labels), 0);
+    }
+    examples.push_back(std::move(example));
+  }
+  std::vector<const Example*> pointers;
+  for (const Example& example : examples) pointers.push_back(&example);
+  return pack(pointers, head == nullptr ? HeadKind::kSequence : head->kind);
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std::vector<HeadSpec>& heads,
+                       std::int64_t maximum_tokens, bool training, const Context& real_context) {
+  MemoryPlan result;
+  const auto plan = [&](const auto& run) {
+    StackMemory activations;
+    StackMemory scratch;
+    Context context = real_context;
+    context.scratch = &scratch;
+    context.profile = nullptr;
+    context.dry_run = true;
+    run(context, activations);
+    result.scratch_bytes = std::max(result.scratch_bytes, scratch.peak());
+    if (activations.peak() <= result.activation_bytes) return;
+    result.activation_bytes = activations.peak();
+    result.activations = activations.plan();
+  };
+  // A product of few rows may want more workspace than one of many (gemm packs it otherwise), and batches of all sizes come,
+  // so sizes in powers of two are planned besides the largest. Of each size, many short sequences take the most of what is
+  // counted by sequence, few long ones of what is counted by length.
+  std::vector<std::int64_t> sizes = {maximum_tokens};
+  for (std::int64_t size = 1; size < maximum_tokens; size *= 2) sizes.push_back(size);
+  for (const std::int64_t tokens : sizes) {
+    for (const std::int64_t length : {std::int64_t{1}, std::min(tokens, config.maximum_length())}) {
+      const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
+      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.source.sequences), 0);
+      plan([&](const Context& context, StackMemory& stack) {
+        runner.encode(context, host_view(unlabelled, zeros), config.num_hidden_layers, Pooling::kMean, stack);
+      });
+      plan([&](const Context& context, StackMemory& stack) {
+        runner.hidden_states(context, host_view(unlabelled, zeros), config.num_hidden_layers, stack);
+      });
+      for (std::size_t i = 0; i < heads.size(); ++i) {
+        PackedBatch batch = planned_batch(&heads[i], tokens, length);
+        batch.head = static_cast<std::int32_t>(i);
+        const BatchView view = host_view(batch, zeros);
+        double nothing = 0;
+        plan([&](const Context& context, StackMemory& stack) { runner.predict(context, view, stack); });
+        plan([&](const Context& context, StackMemory& stack) { runner.loss(context, view, stack, &nothing); });
+        if (!training) continue;
+        plan([&](const Context& context, StackMemory& stack) {
+          runner.train(context, view, 1.0, StepIdentity{}, stack, &nothing, nullptr);
+        });
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace koine

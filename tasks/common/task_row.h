@@ -1,0 +1,55 @@
+#pragma once
+
+// A task as data: what it is called, where its files lie and how they are written, what it is trained on and how. All tasks
+// stand in one table, tasks/tasks.cpp. The family, which turns examples into model inputs and scores predictions
+// (tasks/families/), follows from what the row's reader reads.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tasks/common/task_files.h"
+#include "tasks/formats/request.h"
+
+namespace koine {
+
+struct TextFile;
+struct LabelledTexts;
+struct ChoiceFile;
+struct SquadFile;
+struct TaggedFile;
+struct ParallelText;
+
+/// One of: text (masked-language modelling), classification (of one text or a pair), choice, span, tagging, retrieval.
+using TaskReader = std::variant<FileReader<TextFile>, FileReader<LabelledTexts>, FileReader<ChoiceFile>,
+                                FileReader<SquadFile>, FileReader<TaggedFile>, FileReader<ParallelText>>;
+
+/// The numbers of a published training: examples in memory at a time, how many of those make an optimizer step, passes.
+struct Recipe {
+  std::int64_t batch = 1;
+  std::int64_t accumulation = 1;
+  double epochs = 3;
+};
+
+struct TaskRow {
+  std::string name;
+  TaskReader reader;
+  std::vector<std::string> labels = {};  ///< in the order of the head's classes: classification, tagging
+  std::int32_t choices = 0;              ///< of every example: choice
+  std::string scorer = {};               ///< of the family's; empty: the family's first
+  std::string train_task = {};  ///< whose training set the head is trained on; empty: the task's own, if it has one, else
+                                ///< nothing is trained
+  std::vector<std::string> languages = {"en"};  ///< official, the training language first
+  std::int64_t max_seq_length = 256;            ///< tokens, special ones included
+  std::optional<Recipe> target = {};            ///< published for fine-tuning on this target (on its train_task's examples)
+  std::optional<Recipe> intermediate = {};      ///< published for intermediate training on this task
+  std::vector<FileCandidate> files;             ///< the data set's own names first, then XTREME's
+  TextFields fields = {};
+  std::vector<std::pair<std::string, std::string>> label_aliases = {};
+  std::string skipped_label = {};
+};
+
+}  // namespace koine

@@ -1,0 +1,64 @@
+#include "tasks/experiment/evaluate.h"
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/common/prediction.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+json to_json(const Evaluation& evaluation) {
+  return {{"metric", evaluation.metric},     {"value", evaluation.value},   {"metrics", evaluation.metrics},
+          {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
+}
+
+/// FLOPs of one pass over a data set; unknown where the model has no head to count.
+std::optional<double> forward_flops(const Model& model, const Dataset& dataset) {
+  if (model.heads().empty()) return std::nullopt;
+  std::vector<std::int64_t> lengths;
+  std::int64_t tokens = 0;
+  for (const Example& example : dataset.examples) {
+    lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
+    tokens += lengths.back();
+  }
+  return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
+}
+
+}  // namespace
+
+bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const fs::path& data, const Tokenizer& tokenizer,
+                        const fs::path& folder, const RunOptions& options, json& evaluations) {
+  const fs::path file = folder / "evaluations.json";
+  json records = fs::exists(file) ? read_json(file) : json::object();
+  for (const std::string& language : evaluation.languages) {
+    if (!records.contains(language)) {
+      EvaluationOptions evaluation_options = evaluation.options;
+      evaluation_options.stop = options.stop;
+      const std::unique_ptr<TaskData> examples =
+          evaluation.task->load(data, evaluation.split, language, tokenizer, evaluation.features);
+      Evaluation result;
+      try {
+        result = examples->evaluate(model, evaluation_options);
+      } catch (const Interrupted&) {
+        return false;
+      }
+      if (!result.prediction_file.empty()) {
+        const fs::path predictions = folder / "predictions" / result.prediction_file;
+        make_directory(predictions.parent_path());
+        write_file_atomically(predictions, result.prediction_content);
+      }
+      records[language] = to_json(result);
+      if (const auto flops = forward_flops(model, examples->dataset())) records[language]["flops"] = *flops;
+      write_file_atomically(file, records.dump(2) + "\n");
+      options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value));
+    }
+    evaluations[language] = records[language];
+  }
+  return true;
+}
+
+}  // namespace koine

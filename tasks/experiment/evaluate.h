@@ -1,0 +1,21 @@
+#pragma once
+
+// Evaluating a model in several languages, one after the other.
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/tokenizer/tokenizer.h"
+#include "tasks/experiment/plan.h"
+#include "tasks/experiment/training_phase.h"
+
+namespace koine {
+
+/// Evaluates a loaded model: predictions in XTREME's layout below `folder`/predictions, and `folder`/evaluations.json,
+/// rewritten after each language. Languages that stand there already are not evaluated again. `evaluations`: by language,
+/// {metric, value, metrics, examples, tokens, seconds, flops}. False where `options.stop` was set in between.
+bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const std::filesystem::path& data,
+                        const Tokenizer& tokenizer, const std::filesystem::path& folder, const RunOptions& options,
+                        nlohmann::json& evaluations);
+
+}  // namespace koine

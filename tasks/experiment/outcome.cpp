@@ -1,0 +1,95 @@
+#include "tasks/experiment/outcome.h"
+
+#include "engine/files/text_file.h"
+
+namespace koine {
+
+using nlohmann::json;
+
+namespace {
+
+void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
+  for (const std::string& language : end_mark.at("order").get<std::vector<std::string>>()) {
+    const json& record = end_mark.at("languages").at(language);
+    for (const auto& [metric, value] : record.at("metrics").items()) {
+      ResultRow row;
+      row.model = outcome.plan.experiment.model.name;
+      row.intermediate = outcome.plan.experiment.intermediate[phase.arm].name;
+      row.target = outcome.plan.experiment.targets[phase.target].task;
+      row.language = language;
+      row.metric = metric;
+      row.value = value.get<double>();
+      row.seed = phase.seed;
+      row.examples = record.at("examples");
+      row.tokens = record.at("tokens");
+      row.seconds = record.at("seconds");
+      if (record.contains("flops")) row.flops = record.at("flops").get<double>();
+      outcome.rows.push_back(row);
+    }
+  }
+}
+
+}  // namespace
+
+void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
+  if (phase.evaluation.has_value()) add_rows(outcome, phase, end_mark);
+  const json& training = end_mark.value("training", json::object());
+  if (!training.contains("tokens")) return;
+  PhaseCost cost;
+  cost.phase = phase.folder.string();
+  cost.steps = training.at("steps");
+  cost.tokens = training.at("tokens");
+  cost.seconds = training.at("seconds");
+  cost.flops = training.at("flops");
+  outcome.costs.push_back(cost);
+}
+
+ReportDetails report_details(const RunOptions& options, const RunOutcome& outcome) {
+  const Experiment& experiment = outcome.plan.experiment;
+  ReportDetails details;
+  details.source_language = experiment.source_language;
+  for (const PlannedPhase& phase : outcome.plan.phases) {
+    if (!phase.evaluation.has_value()) continue;
+    const IntermediateSpec& arm = experiment.intermediate[phase.arm];
+    if (details.baseline.empty() && arm.tasks.empty() && !arm.start_fresh) details.baseline = arm.name;
+    const Task& task = *phase.evaluation->task;
+    if (const double chance = task.chance(); chance > 0) details.chance[task.name()] = chance;
+  }
+  if (experiment.generated.has_value()) {
+    for (const DemoLanguage& language : demo_languages()) details.language_names[language.code] = language.name;
+    details.introduction =
+        "The languages are artificial, made by the program; \"" + experiment.source_language +
+        "\" is the one all training sets are in. Scores say what the method does, not how well it works on real languages.";
+  }
+  PhaseCost all;
+  for (const PhaseCost& cost : outcome.costs) {
+    all.tokens += cost.tokens;
+    all.seconds += cost.seconds;
+    all.flops += cost.flops;
+  }
+  details.provenance = {{"experiment", experiment.name},
+                        {"program", options.program},
+                        {"precision", name_of(options.execution.precision)},
+                        {"trainings", std::to_string(outcome.costs.size())},
+                        {"training tokens", std::to_string(all.tokens)},
+                        {"training seconds", std::to_string(static_cast<std::int64_t>(all.seconds))},
+                        {"training TFLOPs", std::to_string(static_cast<std::int64_t>(all.flops * 1e-12))}};
+  return details;
+}
+
+void write_outcome(const RunOptions& options, const RunOutcome& outcome) {
+  write_results(options.output / "results.json", outcome.rows);
+  json costs = json::array();
+  for (const PhaseCost& cost : outcome.costs) {
+    costs.push_back({{"phase", cost.phase},
+                     {"steps", cost.steps},
+                     {"tokens", cost.tokens},
+                     {"seconds", cost.seconds},
+                     {"flops", cost.flops}});
+  }
+  write_file_atomically(options.output / "costs.json", costs.dump(1) + "\n");
+  if (outcome.rows.empty()) return;
+  write_report(options.output / "report.html", outcome.plan.experiment.name, outcome.rows, report_details(options, outcome));
+}
+
+}  // namespace koine

@@ -1,0 +1,42 @@
+#pragma once
+
+// What a run has to show: the figures, what each training took, and the report of both.
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tasks/experiment/plan.h"
+#include "tasks/experiment/training_phase.h"
+#include "tasks/report/report.h"
+
+namespace koine {
+
+/// What one training took.
+struct PhaseCost {
+  std::string phase;  ///< its folder below the output
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  double seconds = 0;
+  double flops = 0;
+};
+
+struct RunOutcome {
+  Plan plan;
+  bool interrupted = false;
+  std::vector<ResultRow> rows;
+  std::vector<PhaseCost> costs;
+};
+
+/// Adds what a phase gave: its end mark holds "training" (what it took) where it trained, "languages" and "order" where it
+/// evaluated.
+void add_result(RunOutcome& outcome, const PlannedPhase& phase, const nlohmann::json& end_mark);
+
+/// results.json, costs.json and report.html in the output.
+void write_outcome(const RunOptions& options, const RunOutcome& outcome);
+
+/// What the report of an experiment says besides the figures.
+ReportDetails report_details(const RunOptions& options, const RunOutcome& outcome);
+
+}  // namespace koine

@@ -1,0 +1,70 @@
+#include "tasks/experiment/phase_data.h"
+
+#include "kernels/common/check.h"
+#include "tasks/experiment/training_phase.h"
+#include "tasks/formats/labels.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What a data set is kept under: everything that decides its examples.
+std::string key_of(const Task& task, const std::string& split, const std::string& languages,
+                   const FeatureOptions& features) {
+  return concatenate(task.name(), " ", split, " ", languages, " ", features.max_seq_length, " ", features.doc_stride, " ",
+                     features.max_query_length, " ", features.max_examples);
+}
+
+void append(Dataset& all, const Dataset& more) {
+  if (all.examples.empty()) {
+    const std::string name = all.name;
+    all = more;
+    all.name = name;
+  } else {
+    all.examples.insert(all.examples.end(), more.examples.begin(), more.examples.end());
+  }
+}
+
+}  // namespace
+
+const TaskData& PhaseData::load(const Task& task, const std::string& split, const std::string& language,
+                                const FeatureOptions& features) {
+  std::unique_ptr<TaskData>& entry = loaded_[key_of(task, split, language, features)];
+  if (entry == nullptr) entry = task.load(data_, split, language, tokenizer_, features);
+  return *entry;
+}
+
+const Dataset& PhaseData::training_set(const TrainedTask& trained) {
+  const Task& task = *trained.task;
+  if (trained.files.empty() && trained.languages.size() == 1) {
+    return load(task, "train", trained.languages.front(), trained.features).dataset();
+  }
+  const std::string names = join_names(trained.languages);
+  std::unique_ptr<Dataset>& entry =
+      merged_[concatenate(key_of(task, "train", names, trained.features), " + ", join_names(trained.files))];
+  if (entry != nullptr) return *entry;
+  auto all = std::make_unique<Dataset>();
+  all->name = trained.languages.empty() ? "text" : concatenate(task.name(), " train ", names);
+  for (const std::string& language : trained.languages) {
+    append(*all, load(task, "train", language, trained.features).dataset());
+  }
+  if (!trained.files.empty()) {
+    std::vector<fs::path> paths;
+    for (const std::string& file : trained.files) paths.push_back(data_ / file);
+    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length));
+  }
+  for (std::size_t i = 0; i < all->examples.size(); ++i) all->examples[i].number = static_cast<std::uint32_t>(i);
+  entry = std::move(all);
+  return *entry;
+}
+
+const TaskData* PhaseData::dev_set(const TrainedTask& trained, const std::string& language, std::int64_t examples) {
+  if (!trained.has_dev) return nullptr;
+  FeatureOptions features = trained.features;
+  features.max_examples = examples;
+  return &load(*trained.task, "dev", language, features);
+}
+
+}  // namespace koine

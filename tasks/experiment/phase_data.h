@@ -1,0 +1,35 @@
+#pragma once
+
+// The data sets of an experiment's phases, each read and tokenised once.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "engine/tokenizer/tokenizer.h"
+#include "tasks/experiment/plan.h"
+
+namespace koine {
+
+class PhaseData {
+ public:
+  /// The tokenizer must outlive it.
+  PhaseData(std::filesystem::path data, const Tokenizer& tokenizer) : data_(std::move(data)), tokenizer_(tokenizer) {}
+
+  /// UserErrors for data that is missing or wrong, here and below, as Task::load says.
+  const TaskData& load(const Task& task, const std::string& split, const std::string& language,
+                       const FeatureOptions& features);
+  /// All languages and files of a task's training set, numbered anew where there are several.
+  const Dataset& training_set(const TrainedTask& task);
+  /// The first `examples` (0: all) of its dev set in a language; null where it has none.
+  const TaskData* dev_set(const TrainedTask& task, const std::string& language, std::int64_t examples);
+
+ private:
+  std::filesystem::path data_;
+  const Tokenizer& tokenizer_;
+  std::map<std::string, std::unique_ptr<TaskData>> loaded_;
+  std::map<std::string, std::unique_ptr<Dataset>> merged_;
+};
+
+}  // namespace koine

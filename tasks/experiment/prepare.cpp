@@ -1,0 +1,85 @@
+#include "tasks/experiment/prepare.h"
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "models/models.h"
+#include "tasks/common/task.h"
+#include "tasks/experiment/phase.h"
+#include "tasks/experiment/toml_settings.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+/// Training text of the "mlm" task, below the data folder.
+std::vector<std::string> text_files(const fs::path& data) {
+  std::vector<std::string> files;
+  for (const Task::FileStatus& file : find_task("mlm").check_files(data)) {
+    if (file.present && file.split == "train")
+      files.push_back(fs::relative(fs::absolute(data / file.path), fs::absolute(data)).string());
+  }
+  return files;
+}
+
+}  // namespace
+
+void prepare_data(Experiment& experiment, const fs::path& folder, const RunOptions& options) {
+  require(!experiment.data.empty() || experiment.generated.has_value(), experiment.file.string(),
+          ": no data folder; give --data or the key data");
+  if (!experiment.generated.has_value()) return;
+  const GeneratedDataSpec& generated = *experiment.generated;
+  PhaseFolder phase(folder, generated_data_toml(generated), options.redo);
+  if (!phase.done()) {
+    options.message("generating languages and data sets in " + folder.string());
+    write_demo_data(folder, generated.seed, generated.sizes);
+    phase.finish(json::object());
+  }
+  experiment.data = fs::absolute(folder);
+}
+
+Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& folder, bool redo) {
+  if (!experiment.model.directory.empty()) return Tokenizer(experiment.model.directory);
+  const TokenizerSpec& spec = experiment.tokenizer;
+  if (!spec.path.empty()) return Tokenizer(spec.path);
+  std::vector<std::string> inputs = spec.inputs;
+  if (inputs.empty()) inputs = text_files(experiment.data);
+  TokenizerTraining training;
+  for (const std::string& input : inputs) {
+    training.inputs.push_back(experiment.data / input);
+    require(fs::is_regular_file(training.inputs.back()), experiment.file.string(), ": tokenizer.inputs: there is no file ",
+            training.inputs.back().string());
+  }
+  require(!inputs.empty(), experiment.file.string(),
+          ": a fresh model needs a tokenizer: [tokenizer] with path or inputs, or text of task mlm below ",
+          experiment.data.string());
+  std::string hashes;
+  for (const fs::path& input : training.inputs) hashes += toml_text(xxh3_file(input)) + ", ";
+  training.pieces = spec.pieces;
+  training.character_coverage = spec.character_coverage;
+  const std::string config =
+      concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
+                  "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
+  PhaseFolder phase(folder / "tokenizer", config, redo);
+  const fs::path model = phase.path() / "sentencepiece.bpe.model";
+  if (!phase.done()) {
+    Tokenizer::train(training, model);
+    phase.finish(json::object());
+  }
+  return Tokenizer(model);
+}
+
+ModelConfig experiment_model_config(const Experiment& experiment, const Tokenizer& tokenizer) {
+  if (!experiment.model.directory.empty()) {
+    const ModelConfig config = read_model_config(experiment.model.directory);
+    require_matching(tokenizer, config, experiment.model.directory);
+    return config;
+  }
+  ModelConfig config = experiment.model.config;
+  config.vocab_size = tokenizer.vocabulary_size();
+  return config;
+}
+
+}  // namespace koine

@@ -1,0 +1,157 @@
+#include "tasks/families/choice.h"
+
+#include "tasks/families/family.h"
+#include "tasks/formats/choices.h"
+#include "tasks/formats/parallel_text.h"
+#include "tasks/scorers/accuracy.h"
+
+namespace koine {
+namespace {
+
+using Numbers = std::vector<std::int32_t>;
+using ChoiceScorer = Scorer<std::map<std::string, double> (*)(const Numbers& gold, const Numbers& predictions)>;
+
+const ChoiceScorer kScorers[] = {
+    {"accuracy", "accuracy",
+     [](const Numbers& gold, const Numbers& predictions) -> std::map<std::string, double> {
+       return {{"accuracy", accuracy_percent(gold, predictions)}};
+     }},
+};
+
+const ChoiceScorer& scorer(const TaskRow& row) { return scorer_of<decltype(ChoiceScorer::score)>(kScorers, row); }
+
+Evaluation score_choices(const TaskRow& row, const Numbers& gold, const Numbers& predictions) {
+  Evaluation result;
+  result.metric = scorer(row).metric;
+  result.metrics = scorer(row).score(gold, predictions);
+  result.value = result.metrics.at(result.metric);
+  result.examples = static_cast<std::int64_t>(gold.size());
+  return result;
+}
+
+Numbers right_choices(const ChoiceFile& file) {
+  Numbers numbers;
+  for (const ChoiceExample& example : file.examples) numbers.push_back(example.label);
+  return numbers;
+}
+
+class ChoiceData : public FamilyData {
+ public:
+  ChoiceData(Facts facts, const TaskRow& row, Numbers gold)
+      : FamilyData(std::move(facts)), row_(row), gold_(std::move(gold)) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const Predictions predictions = predict_all(model, dataset(), options);
+    const auto choices = static_cast<std::size_t>(dataset().group);
+    Numbers answers;
+    for (std::size_t first = 0; first < predictions.logits.size(); first += choices) {
+      std::vector<float> scores;
+      for (std::size_t i = 0; i < choices; ++i) scores.push_back(predictions.logits[first + i].front());
+      answers.push_back(index_of_largest(scores.data(), dataset().group));
+    }
+    return finish(score_choices(row_, gold_, answers), predictions.counts, options, [&] {
+      std::string lines;
+      for (const std::int32_t answer : answers) lines += concatenate(answer, "\n");
+      return lines;
+    });
+  }
+
+ private:
+  const TaskRow& row_;
+  Numbers gold_;
+};
+
+class ChoiceTask : public FamilyTask<ChoiceFile> {
+ public:
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kChoice; }
+  std::string metric() const override { return std::string(scorer(row()).metric); }
+
+  std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                                 const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    ChoiceFile file = read_checked(require_files(data, split, language), language, options.max_examples);
+    keep_first(file.examples, options.max_examples);
+    Dataset dataset = empty_dataset(split, language);
+    dataset.group = row().choices;
+    for (const ChoiceExample& example : file.examples) {
+      const std::vector<std::int32_t> prompt = tokenizer.encode(example.prompt);
+      for (std::size_t choice = 0; choice < example.choices.size(); ++choice) {
+        Example sequence;
+        sequence.ids = frame_pair(prompt, tokenizer.encode(example.choices[choice]), length_of(options));
+        if (choice == 0 && example.label >= 0) sequence.labels = {example.label};
+        sequence.number = static_cast<std::uint32_t>(dataset.examples.size());
+        dataset.examples.push_back(std::move(sequence));
+      }
+    }
+    return std::make_unique<ChoiceData>(
+        FamilyData::Facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                          file.labelled ? "" : without_gold(file.path, language)},
+        row(), right_choices(file));
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
+    const Numbers answers = read_choices(file);
+    const Numbers labels = gold_choices(gold, language);
+    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
+            labels.size(), " examples");
+    return score_choices(row(), labels, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
+    const ChoiceFile file = read_checked(files, language, 0);
+    require_gold(file, language);
+    return static_cast<std::int64_t>(file.examples.size());
+  }
+
+ private:
+  ChoiceFile read_checked(const std::vector<FoundFile>& files, const std::string& language,
+                          std::int64_t max_examples) const {
+    ChoiceFile file = read(files, language, max_examples);
+    require(!file.examples.empty(), file.path.string(), ": no examples in language ", language);
+    for (std::size_t i = 0; i < file.examples.size(); ++i) {
+      const ChoiceExample& example = file.examples[i];
+      require(example.choices.size() == static_cast<std::size_t>(row().choices), file.path.string(), ": example ", i + 1,
+              " has ", example.choices.size(), " choices; ", name(), " has ", row().choices);
+      require(example.label < row().choices, file.path.string(), ": example ", i + 1, ": the right choice is number ",
+              example.label, ", but there are ", row().choices, " (from 0)");
+    }
+    return file;
+  }
+
+  Numbers read_choices(const std::filesystem::path& path) const {
+    Numbers numbers = read_indices(path);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      require(numbers[i] < row().choices, path.string(), ":", i + 1, ": choice ", numbers[i], ", but there are ",
+              row().choices, " (from 0)");
+    }
+    return numbers;
+  }
+
+  /// From a file of choice numbers (XTREME's label layout) or from the task's own data.
+  Numbers gold_choices(const std::filesystem::path& gold, const std::string& language) const {
+    const bool data_file = std::filesystem::is_regular_file(gold) && gold.extension() != ".tsv";
+    if (!data_file) {
+      if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_choices(*file);
+    }
+    const FileLayout layout = candidates_of(row().files, splits().back()).front().layout;
+    const std::vector<FoundFile> files =
+        data_file ? std::vector<FoundFile>{{gold, layout}} : require_files(gold, splits().back(), language);
+    const ChoiceFile file = read_checked(files, language, 0);
+    require_gold(file, language);
+    return right_choices(file);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_choice_task(TaskRow row) {
+  check(row.choices >= 2, "task ", row.name, " has ", row.choices, " choices; its row must say how many, at least 2");
+  return std::make_unique<ChoiceTask>(std::move(row));
+}
+
+}  // namespace koine

@@ -1,0 +1,131 @@
+#include "tasks/families/classification.h"
+
+#include "tasks/families/family.h"
+#include "tasks/formats/labelled_texts.h"
+#include "tasks/scorers/accuracy.h"
+
+namespace koine {
+namespace {
+
+using Labels = std::vector<std::int32_t>;
+using ClassificationScorer = Scorer<std::map<std::string, double> (*)(const Labels& gold, const Labels& predictions)>;
+
+const ClassificationScorer kScorers[] = {
+    {"accuracy", "accuracy",
+     [](const Labels& gold, const Labels& predictions) -> std::map<std::string, double> {
+       return {{"accuracy", accuracy_percent(gold, predictions)}};
+     }},
+};
+
+const ClassificationScorer& scorer(const TaskRow& row) {
+  return scorer_of<decltype(ClassificationScorer::score)>(kScorers, row);
+}
+
+Evaluation score_labels(const TaskRow& row, const Labels& gold, const Labels& predictions) {
+  Evaluation result;
+  result.metric = scorer(row).metric;
+  result.metrics = scorer(row).score(gold, predictions);
+  result.value = result.metrics.at(result.metric);
+  result.examples = static_cast<std::int64_t>(gold.size());
+  return result;
+}
+
+Labels labels_of(const LabelledTexts& texts) {
+  Labels labels;
+  for (const LabelledText& example : texts.examples) labels.push_back(example.label);
+  return labels;
+}
+
+class ClassificationData : public FamilyData {
+ public:
+  ClassificationData(Facts facts, const TaskRow& row, Labels gold)
+      : FamilyData(std::move(facts)), row_(row), gold_(std::move(gold)) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const Predictions predictions = predict_all(model, dataset(), options);
+    Labels answers;
+    for (const std::vector<float>& logits : predictions.logits)
+      answers.push_back(index_of_largest(logits.data(), dataset().classes));
+    return finish(score_labels(row_, gold_, answers), predictions.counts, options, [&] {
+      std::string lines;
+      for (const std::int32_t answer : answers) lines += row_.labels[static_cast<std::size_t>(answer)] + "\n";
+      return lines;
+    });
+  }
+
+ private:
+  const TaskRow& row_;
+  Labels gold_;
+};
+
+class ClassificationTask : public FamilyTask<LabelledTexts> {
+ public:
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kSequence; }
+  std::string metric() const override { return std::string(scorer(row()).metric); }
+
+  std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                                 const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    LabelledTexts texts = read(require_files(data, split, language), language, options.max_examples);
+    keep_first(texts.examples, options.max_examples);
+    Dataset dataset = empty_dataset(split, language);
+    const bool pairs = !row().fields.second.empty();
+    const std::int64_t length = length_of(options);
+    for (const LabelledText& text : texts.examples) {
+      Example example;
+      example.ids = pairs ? frame_pair(tokenizer.encode(text.first), tokenizer.encode(text.second), length)
+                          : frame_single(tokenizer.encode(text.first), length);
+      if (text.label >= 0) example.labels = {text.label};
+      example.number = static_cast<std::uint32_t>(dataset.examples.size());
+      dataset.examples.push_back(std::move(example));
+    }
+    return std::make_unique<ClassificationData>(
+        FamilyData::Facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                          texts.labelled ? "" : without_gold(texts.path, language)},
+        row(), labels_of(texts));
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
+    const Labels answers = read_label_lines(file, request(language));
+    const Labels labels = gold_labels(gold, language);
+    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
+            labels.size(), " examples");
+    return score_labels(row(), labels, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
+    const LabelledTexts texts = read(files, language);
+    require_gold(texts, language);
+    return static_cast<std::int64_t>(texts.examples.size());
+  }
+
+ private:
+  /// The files that hold the gold labels of `language`: `gold` itself, or the task's own below it.
+  std::vector<FoundFile> gold_files(const std::filesystem::path& gold, const std::string& language) const {
+    if (!std::filesystem::is_regular_file(gold)) return require_files(gold, splits().back(), language);
+    return {{gold, layout_of_labelled_texts(gold, row().fields)}};
+  }
+
+  /// From a file of labels (XTREME's layout, where it has one column), or from the task's own data.
+  Labels gold_labels(const std::filesystem::path& gold, const std::string& language) const {
+    if (const auto file = find_submission_file(gold, name(), language, "tsv")) {
+      const std::vector<std::string> lines = read_lines(*file);
+      if (!lines.empty() && lines.front().find_first_of("\t{") == std::string::npos)
+        return read_label_lines(*file, request(language));
+    }
+    const LabelledTexts texts = read(gold_files(gold, language), language);
+    require_gold(texts, language);
+    return labels_of(texts);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_classification_task(TaskRow row) { return std::make_unique<ClassificationTask>(std::move(row)); }
+
+}  // namespace koine

@@ -1,0 +1,15 @@
+#pragma once
+
+// Classification of a text, or of a pair of texts: <s> first </s></s> second </s>, one class of the row's labels each.
+//
+// Predictions: one label a line (XTREME's submission layout). Scorers: "accuracy".
+
+#include <memory>
+
+#include "tasks/common/task.h"
+
+namespace koine {
+
+std::unique_ptr<Task> make_classification_task(TaskRow row);
+
+}  // namespace koine

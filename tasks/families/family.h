@@ -1,0 +1,140 @@
+#pragma once
+
+// What all families share: reading through the row's reader, what is said of files without gold, the choice of a scorer.
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/common/prediction.h"
+#include "tasks/common/task.h"
+
+namespace koine {
+
+/// The first `maximum` of `items`; 0: all.
+template <class Item>
+void keep_first(std::vector<Item>& items, std::int64_t maximum) {
+  if (maximum > 0 && static_cast<std::size_t>(maximum) < items.size()) {
+    items.erase(items.begin() + static_cast<std::ptrdiff_t>(maximum), items.end());
+  }
+}
+
+/// One row of a family's table of scorers: the name rows of tasks choose it by, the headline figure, and how.
+template <class Function>
+struct Scorer {
+  std::string_view name;
+  std::string_view metric;
+  Function score;
+};
+
+/// The scorer a task's row names, or the family's first.
+template <class Function>
+const Scorer<Function>& scorer_of(std::span<const Scorer<Function>> scorers, const TaskRow& row) {
+  if (row.scorer.empty()) return scorers.front();
+  for (const Scorer<Function>& scorer : scorers) {
+    if (scorer.name == row.scorer) return scorer;
+  }
+  fail_user("task ", row.name, ": its family has no scorer \"", row.scorer, "\"");
+}
+
+/// A task whose examples are read from `File`s, which have a `path`, are `labelled` or not, and may append() another one's
+/// examples where a split may have several.
+template <class File>
+class FamilyTask : public Task {
+ public:
+  using Task::Task;
+
+ protected:
+  ReadRequest request(const std::string& language, std::int64_t max_examples = 0) const {
+    return {language, row().labels, row().fields, row().label_aliases, row().skipped_label, max_examples};
+  }
+
+  /// Files one behind the other.
+  File read(const std::vector<FoundFile>& files, const std::string& language, std::int64_t max_examples = 0) const {
+    const auto& reader = std::get<FileReader<File>>(row().reader);
+    File all = reader.read(files.front(), request(language, max_examples));
+    if constexpr (requires(File more) { all.append(std::move(more)); }) {
+      for (std::size_t i = 1; i < files.size(); ++i) all.append(reader.read(files[i], request(language, max_examples)));
+    } else {
+      require(files.size() == 1, name(), ": ", files.size(), " files fit, beginning with ", files.front().path.string(),
+              "; there must be one");
+    }
+    return all;
+  }
+
+  std::vector<FoundFile> require_files(const std::filesystem::path& data, const std::string& split,
+                                       const std::string& language) const {
+    return require_task_files(name(), data, row().files, split, language);
+  }
+
+  std::set<std::string> languages_in(const FoundFile& file) const override {
+    const auto& reader = std::get<FileReader<File>>(row().reader);
+    return reader.languages == nullptr ? std::set<std::string>() : reader.languages(file, request(""));
+  }
+
+  /// What a file is told that has no gold. (Benchmarks blank that of the test files they hand out.)
+  std::string without_gold(const std::filesystem::path& path, const std::string& language) const {
+    const std::string split = splits().back();
+    return concatenate(path.string(),
+                       ": has no gold labels, as benchmarks hand out their test files, so it cannot be scored; ",
+                       "give the data set's own files (",
+                       fill_pattern(candidates_of(row().files, split).front().pattern, split, language), ")");
+  }
+  void require_gold(const File& file, const std::string& language) const {
+    require(file.labelled, without_gold(file.path, language));
+  }
+
+  /// "mnli train en"
+  std::string dataset_name(const std::string& split, const std::string& language) const {
+    return concatenate(name(), " ", split, " ", language);
+  }
+  Dataset empty_dataset(const std::string& split, const std::string& language) const {
+    Dataset dataset;
+    dataset.name = dataset_name(split, language);
+    dataset.head = head();
+    dataset.classes = classes(0);
+    return dataset;
+  }
+  /// options.max_seq_length, or the task's own.
+  std::int64_t length_of(const FeatureOptions& options) const {
+    return options.max_seq_length > 0 ? options.max_seq_length : max_seq_length();
+  }
+};
+
+/// A data set with what its evaluation says and where it writes.
+class FamilyData : public TaskData {
+ public:
+  struct Facts {
+    Dataset dataset;
+    std::string prediction_file;
+    std::string without_gold;  ///< empty: it has gold
+  };
+  explicit FamilyData(Facts facts) : facts_(std::move(facts)) {}
+
+  const Dataset& dataset() const override { return facts_.dataset; }
+
+ protected:
+  void require_gold() const { require(facts_.without_gold.empty(), facts_.without_gold); }
+  /// `result` with the pass's counts, and the prediction file where it is wanted.
+  template <class Content>
+  Evaluation finish(Evaluation result, const PassCounts& counts, const EvaluationOptions& options,
+                    const Content& content) const {
+    result.tokens = counts.tokens;
+    result.seconds = counts.seconds;
+    if (options.want_predictions) {
+      result.prediction_file = facts_.prediction_file;
+      result.prediction_content = content();
+    }
+    return result;
+  }
+
+ private:
+  Facts facts_;
+};
+
+}  // namespace koine

@@ -1,0 +1,134 @@
+#include "tasks/families/retrieval.h"
+
+#include <cmath>
+
+#include "kernels/common/own_scratch.h"
+#include "kernels/topk/topk.h"
+#include "tasks/families/family.h"
+#include "tasks/formats/parallel_text.h"
+#include "tasks/scorers/accuracy.h"
+
+namespace koine {
+namespace {
+
+Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std::vector<std::int32_t>& predictions) {
+  Evaluation result;
+  result.metric = "accuracy";
+  result.value = accuracy_percent(gold, predictions);
+  result.metrics["accuracy"] = result.value;
+  result.examples = static_cast<std::int64_t>(gold.size());
+  return result;
+}
+
+void normalise_rows(std::vector<float>& rows, std::int64_t width) {
+  for (auto row = rows.begin(); row != rows.end(); row += width) {
+    double squares = 0;
+    for (std::int64_t i = 0; i < width; ++i) squares += static_cast<double>(row[i]) * static_cast<double>(row[i]);
+    const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
+    for (std::int64_t i = 0; i < width; ++i) row[i] = static_cast<float>(row[i] * scale);
+  }
+}
+
+class RetrievalData : public FamilyData {
+ public:
+  /// The data set: the foreign sentences, behind them the English ones.
+  RetrievalData(Facts facts, ParallelText text) : FamilyData(std::move(facts)), text_(std::move(text)) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const std::int64_t layer = options.layer.value_or(default_retrieval_layer(model.layers()));
+    Encodings encodings = encode_all(model, dataset(), layer, options);
+    const auto foreign_numbers = static_cast<std::ptrdiff_t>(text_.foreign.size()) * encodings.width;
+    std::vector<float> english(encodings.vectors.begin() + foreign_numbers, encodings.vectors.end());
+    encodings.vectors.resize(static_cast<std::size_t>(foreign_numbers));
+    const std::vector<std::int32_t> answers = nearest_by_cosine(english, encodings.vectors, encodings.width);
+    return finish(retrieval_evaluation(text_.translations, answers), encodings.counts, options, [&] {
+      std::string lines;
+      for (const std::int32_t answer : answers) lines += concatenate(answer, "\n");
+      return lines;
+    });
+  }
+
+ private:
+  ParallelText text_;
+};
+
+class RetrievalTask : public FamilyTask<ParallelText> {
+ public:
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kSequence; }
+  std::string metric() const override { return "accuracy"; }
+
+  std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                                 const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    ParallelText text = read(require_files(data, split, language), language, options.max_examples);
+    Dataset dataset = empty_dataset(split, language);
+    for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
+      for (const std::string& sentence : *side) {
+        dataset.examples.push_back({frame_single(tokenizer.encode(sentence), length_of(options)),
+                                    {},
+                                    static_cast<std::uint32_t>(dataset.examples.size())});
+      }
+    }
+    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                            text.labelled ? "" : without_gold(text.path, language)};
+    return std::make_unique<RetrievalData>(std::move(facts), std::move(text));
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
+    const std::vector<std::int32_t> labels = gold_indices(gold, language);
+    const std::vector<std::int32_t> answers = read_indices(file);
+    require(!labels.empty() && answers.size() == labels.size(), file.string(), ": ", answers.size(),
+            " predictions, the gold data have ", labels.size(), " sentences");
+    return retrieval_evaluation(labels, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
+    const ParallelText text = read(files, language);
+    require_gold(text, language);
+    return static_cast<std::int64_t>(text.foreign.size());
+  }
+
+ private:
+  /// From a file of line numbers (XTREME's label layout) or from the official pairs below a folder.
+  std::vector<std::int32_t> gold_indices(const std::filesystem::path& gold, const std::string& language) const {
+    if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_indices(*file);
+    const ParallelText text = read(require_files(gold, splits().back(), language), language);
+    require_gold(text, language);
+    return text.translations;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_retrieval_task(TaskRow row) { return std::make_unique<RetrievalTask>(std::move(row)); }
+
+std::int64_t default_retrieval_layer(std::int64_t layers) {
+  return static_cast<std::int64_t>(std::llround(14.0 / 24.0 * static_cast<double>(layers)));
+}
+
+std::vector<std::int32_t> nearest_by_cosine(std::vector<float>& queries, std::vector<float>& candidates,
+                                            std::int64_t width) {
+  normalise_rows(queries, width);
+  normalise_rows(candidates, width);
+  TopKArguments arguments;
+  arguments.queries_count = static_cast<std::int64_t>(queries.size()) / width;
+  arguments.candidates_count = static_cast<std::int64_t>(candidates.size()) / width;
+  arguments.width = width;
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(arguments.queries_count));
+  std::vector<float> scores(indices.size());
+  arguments.queries = queries.data();
+  arguments.candidates = candidates.data();
+  arguments.indices = indices.data();
+  arguments.scores = scores.data();
+  const Context context;  // the vectors are the host's, whatever device the model is on
+  const OwnScratch scratch(context, "retrieval", [&](const Context& dry) { top_k(dry, arguments); });
+  top_k(scratch.in(context), arguments);
+  return indices;
+}
+
+}  // namespace koine

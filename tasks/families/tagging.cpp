@@ -1,0 +1,151 @@
+#include "tasks/families/tagging.h"
+
+#include "tasks/families/family.h"
+#include "tasks/families/tagging_features.h"
+#include "tasks/formats/tagged.h"
+#include "tasks/scorers/tagging_f1.h"
+
+namespace koine {
+namespace {
+
+using TaggingScorer = Scorer<std::map<std::string, double> (*)(const TagSequences& gold, const TagSequences& predictions)>;
+
+const TaggingScorer kScorers[] = {
+    {"f1", "f1",
+     [](const TagSequences& gold, const TagSequences& predictions) -> std::map<std::string, double> {
+       const TaggingScore score = tagging_score(gold, predictions);
+       return {{"f1", score.f1}, {"precision", score.precision}, {"recall", score.recall}, {"accuracy", score.accuracy}};
+     }},
+};
+
+const TaggingScorer& scorer(const TaskRow& row) { return scorer_of<decltype(TaggingScorer::score)>(kScorers, row); }
+
+Evaluation score_tags(const TaskRow& row, const TagSequences& gold, const TagSequences& predictions) {
+  Evaluation result;
+  result.metric = scorer(row).metric;
+  result.metrics = scorer(row).score(gold, predictions);
+  result.value = result.metrics.at(result.metric);
+  result.examples = static_cast<std::int64_t>(gold.size());
+  return result;
+}
+
+TagSequences names_of(const std::vector<TaggedSentence>& sentences, const std::vector<std::string>& labels) {
+  TagSequences names;
+  for (const TaggedSentence& sentence : sentences) {
+    names.emplace_back();
+    for (const TaggedWord& word : sentence) names.back().push_back(labels[static_cast<std::size_t>(word.tag)]);
+  }
+  return names;
+}
+
+class TaggingData : public FamilyData {
+ public:
+  TaggingData(Facts facts, const TaskRow& row, TaggedFile file, std::vector<TaggedRow> rows)
+      : FamilyData(std::move(facts)), row_(row), file_(std::move(file)), rows_(std::move(rows)) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const Predictions predictions = predict_all(model, dataset(), options);
+    const TagSequences tags = join_rows(predictions);
+    return finish(score_tags(row_, names_of(file_.sentences, row_.labels), tags), predictions.counts, options, [&] {
+      std::string lines;
+      for (const std::vector<std::string>& sentence : tags) {
+        for (const std::string& tag : sentence) lines += tag + "\n";
+        lines += "\n";
+      }
+      return lines;
+    });
+  }
+
+ private:
+  /// Each sentence's predicted tags, from its rows in turn.
+  TagSequences join_rows(const Predictions& predictions) const {
+    TagSequences tags(file_.sentences.size());
+    const std::int32_t classes = dataset().classes;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      for (const std::int32_t position : rows_[i].positions) {
+        const float* logits = predictions.logits[i].data() + static_cast<std::ptrdiff_t>(position) * classes;
+        tags[rows_[i].sentence].push_back(row_.labels[static_cast<std::size_t>(index_of_largest(logits, classes))]);
+      }
+    }
+    return tags;
+  }
+
+  const TaskRow& row_;
+  TaggedFile file_;
+  std::vector<TaggedRow> rows_;
+};
+
+class TaggingTask : public FamilyTask<TaggedFile> {
+ public:
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kToken; }
+  std::string metric() const override { return std::string(scorer(row()).metric); }
+
+  std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                                 const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    TaggedFile file = read(require_files(data, split, language), language, options.max_examples);
+    keep_first(file.sentences, options.max_examples);
+    TaggingFeatures features = make_tagging_features(file.sentences, tokenizer, length_of(options));
+    Dataset dataset = empty_dataset(split, language);
+    dataset.examples = std::move(features.examples);
+    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                            file.labelled ? "" : without_gold(file.path, language)};
+    return std::make_unique<TaggingData>(std::move(facts), row(), std::move(file), std::move(features.rows));
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path path = require_submission_file(predictions, name(), language, "tsv");
+    const TagSequences answers = read_tag_lines(path);
+    const TagSequences tags = gold_tags(gold, language);
+    require(answers.size() == tags.size(), path.string(), ": ", answers.size(), " sentences, the gold data have ",
+            tags.size());
+    for (std::size_t i = 0; i < tags.size(); ++i) {
+      require(answers[i].size() == tags[i].size(), path.string(), ": sentence ", i + 1, " has ", answers[i].size(),
+              " tags, the gold data have ", tags[i].size());
+    }
+    require(!tags.empty(), path.string(), ": no sentences");
+    return score_tags(row(), tags, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
+    const TaggedFile file = read(files, language);
+    require_gold(file, language);
+    return static_cast<std::int64_t>(file.sentences.size());
+  }
+
+ private:
+  /// The files below `gold`, or `gold` itself: XTREME's where it ends in .tsv.
+  std::vector<FoundFile> gold_files(const std::filesystem::path& gold, const std::string& language) const {
+    if (!std::filesystem::is_regular_file(gold)) return require_files(gold, splits().back(), language);
+    return {{gold, gold.extension() == ".tsv" ? FileLayout::kXtreme : FileLayout::kOfficial}};
+  }
+
+  /// From a file of tags (XTREME's label layout: known tags, one a line), from one file of the data, or from the data
+  /// folder.
+  TagSequences gold_tags(const std::filesystem::path& gold, const std::string& language) const {
+    if (gold.extension() != ".conllu") {
+      if (const auto file = find_submission_file(gold, name(), language, "tsv")) {
+        TagSequences tags = read_tag_lines(*file);
+        const bool labels = std::all_of(tags.begin(), tags.end(), [&](const std::vector<std::string>& sentence) {
+          return std::all_of(sentence.begin(), sentence.end(), [&](const std::string& tag) {
+            return tag == "_" || std::find(row().labels.begin(), row().labels.end(), tag) != row().labels.end();
+          });
+        });
+        if (labels) return tags;
+      }
+    }
+    const TaggedFile file = read(gold_files(gold, language), language);
+    require_gold(file, language);
+    return names_of(file.sentences, row().labels);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_tagging_task(TaskRow row) { return std::make_unique<TaggingTask>(std::move(row)); }
+
+}  // namespace koine

@@ -1,0 +1,94 @@
+#include "tasks/families/text.h"
+
+#include <cmath>
+
+#include "engine/batch/batcher.h"
+#include "tasks/families/family.h"
+#include "tasks/formats/plain_text.h"
+
+namespace koine {
+namespace {
+
+constexpr std::uint32_t kEvaluationSeed = 1;
+
+class TextData : public TaskData {
+ public:
+  TextData(Dataset dataset, MaskingSettings masking) : dataset_(std::move(dataset)), masking_(std::move(masking)) {}
+
+  const Dataset& dataset() const override { return dataset_; }
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    double loss = 0;
+    std::int64_t masked = 0;
+    const PassCounts counts =
+        for_each_batch(model, dataset_, options, [&](PackedBatch& batch, const std::vector<std::int64_t>&) {
+          mask_tokens(batch, masking_, /*epoch=*/0);
+          if (batch.counted_labels == 0) return;
+          loss += model.evaluate_loss(batch);
+          masked += batch.counted_labels;
+        });
+    require(masked > 0, dataset_.name, ": no token to mask; is the text in a script the tokenizer knows?");
+    const double mean = loss / static_cast<double>(masked);
+    Evaluation result;
+    result.metric = "negative_loss";
+    result.value = -mean;
+    result.metrics = {{"loss", mean}, {"pseudo_perplexity", std::exp(mean)}, {"negative_loss", -mean}};
+    result.examples = dataset_.groups();
+    result.tokens = counts.tokens;
+    result.seconds = counts.seconds;
+    return result;
+  }
+
+ private:
+  Dataset dataset_;
+  MaskingSettings masking_;
+};
+
+class TextTask : public FamilyTask<TextFile> {
+ public:
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kMaskedLm; }
+  std::string metric() const override { return "negative_loss"; }
+
+  std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                                 const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    TextFile file = read(require_files(data, split, language), language, options.max_examples);
+    keep_first(file.lines, options.max_examples);
+    Dataset dataset = empty_dataset(split, language);
+    dataset.classes = classes(tokenizer.vocabulary_size());
+    for (const std::string& line : file.lines) {
+      dataset.examples.push_back({frame_single(tokenizer.encode(line), length_of(options)),
+                                  {},
+                                  static_cast<std::uint32_t>(dataset.examples.size())});
+    }
+    MaskingSettings masking;
+    masking.mask_id = tokenizer.mask_id();
+    masking.vocabulary = tokenizer.vocabulary_size();
+    masking.special_ids = {kBeginId, kPadId, kEndId, kUnknownId, tokenizer.mask_id()};
+    masking.seed = kEvaluationSeed;
+    return std::make_unique<TextData>(std::move(dataset), std::move(masking));
+  }
+
+  /// Only what is there: nobody says which languages a text collection must have.
+  std::vector<FileStatus> check_files(const std::filesystem::path& data) const override {
+    std::vector<FileStatus> lines = Task::check_files(data);
+    std::erase_if(lines, [](const FileStatus& line) { return !line.present; });
+    return lines;
+  }
+
+  Evaluation score(const std::filesystem::path&, const std::filesystem::path&, const std::string&) const override {
+    fail_user(name(), " has no predictions to score; its loss comes from evaluating a model");
+  }
+
+ protected:
+  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
+    return static_cast<std::int64_t>(read(files, language).lines.size());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_text_task(TaskRow row) { return std::make_unique<TextTask>(std::move(row)); }
+
+}  // namespace koine

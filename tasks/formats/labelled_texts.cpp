@@ -1,0 +1,213 @@
+#include "tasks/formats/labelled_texts.h"
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <optional>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/formats/labels.h"
+
+namespace koine {
+namespace {
+
+using Names = std::vector<std::string>;
+
+/// A row, whatever the layout.
+struct Row {
+  std::string first;
+  std::string second;
+  std::optional<std::string> label;  ///< none: the layout has none
+  std::string language;
+  std::int64_t line = 0;
+};
+using UseRow = std::function<void(Row&& row)>;
+
+std::string place(const std::filesystem::path& path, std::int64_t line) { return concatenate(path.string(), ":", line); }
+
+std::optional<std::size_t> find_column(const std::vector<std::string_view>& header, const Names& names) {
+  for (const std::string& name : names) {
+    const auto found = std::find(header.begin(), header.end(), name);
+    if (found != header.end()) return static_cast<std::size_t>(found - header.begin());
+  }
+  return std::nullopt;
+}
+
+/// Where the columns of a table with a header stand.
+struct Columns {
+  std::size_t count = 0;
+  std::size_t first = 0;
+  std::optional<std::size_t> second;
+  std::size_t label = 0;
+  std::optional<std::size_t> language;
+};
+
+Columns read_header(const std::filesystem::path& path, std::string_view line, const TextFields& fields) {
+  const std::vector<std::string_view> header = split_tabs(line);
+  const auto column = [&](const Names& names) {
+    const auto found = find_column(header, names);
+    require(found.has_value(), place(path, 1), ": the first line must name the columns, between tabs; it has none called ",
+            join_names(names));
+    return *found;
+  };
+  Columns columns;
+  columns.count = header.size();
+  columns.first = column(fields.first);
+  if (!fields.second.empty()) columns.second = column(fields.second);
+  columns.label = column(fields.label);
+  columns.language = find_column(header, fields.language);
+  return columns;
+}
+
+void each_header_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
+  std::optional<Columns> columns;
+  for_each_line(path, [&](std::string_view text, std::int64_t line) {
+    if (!columns) {
+      columns = read_header(path, text, fields);
+      return;
+    }
+    if (text.empty()) return;
+    const std::vector<std::string_view> values = split_tabs(text);
+    require(values.size() == columns->count, place(path, line), ": ", values.size(), " columns, the header has ",
+            columns->count, "; mend or remove the row");
+    const auto value = [&](const std::optional<std::size_t>& column) {
+      return column ? std::string(values[*column]) : std::string();
+    };
+    use({value(columns->first), value(columns->second), value(columns->label), value(columns->language), line});
+  });
+}
+
+/// The text of one of `names`; empty where none is there and `required` is not set.
+std::string text_of(const nlohmann::json& row, const Names& names, bool required, const std::string& where) {
+  for (const std::string& name : names) {
+    const auto found = row.find(name);
+    if (found == row.end()) continue;
+    require(found->is_string(), where, ": \"", name, "\" must be a text");
+    return found->get<std::string>();
+  }
+  require(!required, where, ": \"", names.empty() ? "" : names.front(), "\" is missing");
+  return "";
+}
+
+void each_json_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
+  for_each_line(path, [&](std::string_view text, std::int64_t line) {
+    if (text.empty()) return;
+    const std::string where = place(path, line);
+    const nlohmann::json row = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    require(row.is_object(), where, ": not a JSON object; the file must have one on every line");
+    use({text_of(row, fields.first, true, where), text_of(row, fields.second, !fields.second.empty(), where),
+         text_of(row, fields.label, true, where), text_of(row, fields.language, false, where), line});
+  });
+}
+
+/// A field of Python's csv writer: in quotation marks, its own doubled, or as it is.
+std::string unquote(std::string_view field) {
+  const auto as_is = [&] { return std::string(field); };
+  if (field.size() < 2 || field.front() != '"' || field.back() != '"') return as_is();
+  std::string text;
+  for (std::size_t i = 1; i + 1 < field.size(); ++i) {
+    text += field[i];
+    if (field[i] != '"') continue;
+    if (i + 2 >= field.size() || field[i + 1] != '"') return as_is();  // a mark of the text itself: nothing was quoted
+    ++i;
+  }
+  return text;
+}
+
+void each_xtreme_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
+  const std::size_t texts = fields.second.empty() ? 1 : 2;
+  std::size_t columns = 0;
+  for_each_line(path, [&](std::string_view text, std::int64_t line) {
+    if (text.empty()) return;
+    const std::vector<std::string_view> values = split_tabs(text);
+    if (columns == 0) columns = values.size();
+    require(values.size() == columns && (columns == texts || columns == texts + 1), place(path, line), ": ", values.size(),
+            " columns; every row must be ", texts == 1 ? "text, label" : "first text, second text, label",
+            " (or none has a label)");
+    Row row{unquote(values[0]), texts == 2 ? unquote(values[1]) : "", std::nullopt, "", line};
+    if (columns > texts) row.label = unquote(values[texts]);
+    use(std::move(row));
+  });
+}
+
+void each_row(const FoundFile& file, const TextFields& fields, const UseRow& use) {
+  switch (file.layout) {
+    case FileLayout::kJsonLines:
+      return each_json_row(file.path, fields, use);
+    case FileLayout::kHeaderTsv:
+      return each_header_row(file.path, fields, use);
+    case FileLayout::kXtreme:
+      return each_xtreme_row(file.path, fields, use);
+    case FileLayout::kOfficial:
+      break;
+  }
+  check(false, "no file of labelled texts has this layout");
+}
+
+std::int32_t number_of_label(std::string_view label, const ReadRequest& request, const std::string& where) {
+  require(!label.empty(), where, ": the label is empty; known labels: ", join_names(request.labels));
+  for (const auto& [alias, meant] : request.label_aliases) {
+    if (label == alias) return label_number(meant, request.labels, where);
+  }
+  return label_number(label, request.labels, where);
+}
+
+}  // namespace
+
+void LabelledTexts::append(LabelledTexts&& more) {
+  if (labelled && !more.labelled) path = more.path;
+  labelled = labelled && more.labelled;
+  skipped += more.skipped;
+  std::move(more.examples.begin(), more.examples.end(), std::back_inserter(examples));
+}
+
+LabelledTexts read_labelled_texts(const FoundFile& file, const ReadRequest& request) {
+  LabelledTexts result;
+  result.path = file.path;
+  each_row(file, request.fields, [&](Row&& row) {
+    if (!row.language.empty() && row.language != request.language) return;
+    if (row.label && !request.skipped_label.empty() && *row.label == request.skipped_label) {
+      ++result.skipped;
+      return;
+    }
+    LabelledText example{std::move(row.first), std::move(row.second), -1};
+    if (row.label) {
+      example.label = number_of_label(*row.label, request, place(file.path, row.line));
+    } else {
+      result.labelled = false;
+    }
+    result.examples.push_back(std::move(example));
+  });
+  require(!result.examples.empty(), file.path.string(), ": no examples in language ", request.language,
+          "; is this the right file, and complete?");
+  return result;
+}
+
+std::set<std::string> languages_of_labelled_texts(const FoundFile& file, const ReadRequest& request) {
+  std::set<std::string> languages;
+  if (file.layout == FileLayout::kXtreme) return languages;
+  each_row(file, request.fields, [&](Row&& row) {
+    if (!row.language.empty()) languages.insert(std::move(row.language));
+  });
+  return languages;
+}
+
+FileLayout layout_of_labelled_texts(const std::filesystem::path& path, const TextFields& fields) {
+  if (path.extension() == ".jsonl") return FileLayout::kJsonLines;
+  const std::vector<std::string> lines = read_lines(path);
+  const bool header = !lines.empty() && find_column(split_tabs(lines.front()), fields.label).has_value();
+  return header ? FileLayout::kHeaderTsv : FileLayout::kXtreme;
+}
+
+std::vector<std::int32_t> read_label_lines(const std::filesystem::path& path, const ReadRequest& request) {
+  std::vector<std::int32_t> labels;
+  for_each_line(path, [&](std::string_view text, std::int64_t line) {
+    const std::size_t end = text.find_last_not_of(" \t");
+    labels.push_back(
+        number_of_label(end == std::string_view::npos ? "" : text.substr(0, end + 1), request, place(path, line)));
+  });
+  return labels;
+}
+
+}  // namespace koine

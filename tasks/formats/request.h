@@ -1,0 +1,49 @@
+#pragma once
+
+// What a reader is told besides the file: the part of a task's row (common/task_row.h) that says how its files are written.
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tasks/common/task_files.h"
+
+namespace koine {
+
+/// The columns of a table with a header, or the members of JSON objects, that hold the parts of an example: of several names
+/// the first that is there. The defaults are MultiNLI's, XNLI's and PAWS-X's.
+struct TextFields {
+  std::vector<std::string> first = {"sentence1", "premise"};
+  std::vector<std::string> second = {"sentence2", "hypothesis", "hypo"};  ///< empty: examples of a single text
+  std::vector<std::string> label = {"gold_label", "label"};
+  std::vector<std::string> language = {"language"};  ///< of files that hold several languages; need not be there
+};
+
+struct ReadRequest {
+  std::string language;             ///< wanted, where a file holds several
+  std::vector<std::string> labels;  ///< in the order of the head's classes
+  TextFields fields;
+  std::vector<std::pair<std::string, std::string>> label_aliases;  ///< as files spell it -> the label it stands for
+  std::string skipped_label;                                       ///< rows with it are left out; empty: none are
+  std::int64_t max_examples = 0;                                   ///< a reader may stop behind so many; 0: all
+};
+
+/// How a task's files become examples. `File` is what the task's family works on (LabelledTexts, TaggedFile ...).
+template <class File>
+struct FileReader {
+  /// UserErrors name file and line (or question), and say what is wrong.
+  using Read = File (*)(const FoundFile& file, const ReadRequest& request);
+  /// Languages of a file that may hold several; empty where it does not say.
+  using Languages = std::set<std::string> (*)(const FoundFile& file, const ReadRequest& request);
+
+  // NOLINTNEXTLINE(google-explicit-constructor): a row names the function alone.
+  constexpr FileReader(Read read_file, Languages languages_of_file = nullptr)
+      : read(read_file), languages(languages_of_file) {}
+
+  Read read;
+  Languages languages;
+};
+
+}  // namespace koine

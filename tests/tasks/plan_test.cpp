@@ -1,0 +1,278 @@
+// The plan of an experiment: its phases one by one, that a run and an estimate walk the same list, and what each keeps
+// apart.
+
+#include "tasks/experiment/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "stub_model.h"
+#include "tasks/demo/demo.h"
+#include "tasks/experiment/estimate.h"
+#include "tasks/experiment/phase_data.h"
+#include "tasks/experiment/run_experiment.h"
+#include "tasks/formats/squad.h"
+
+namespace koine {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Phases as text, one a line: folder, what it starts from, tasks, evaluation, what is missing.
+std::string spell(const Plan& plan) {
+  std::string text;
+  for (const PlannedPhase& phase : plan.phases) {
+    text += phase.folder.string() + " from " +
+            (phase.start          ? plan.phases[*phase.start].folder.string()
+             : phase.starts_fresh ? "random"
+                                  : "directory");
+    for (const TrainedTask& task : phase.tasks)
+      text += concatenate(", ", task.task->name(), task.has_dev ? "+dev" : "", " of ", task.head.classes, " to ",
+                          task.features.max_seq_length);
+    if (phase.evaluation)
+      text += concatenate("; ", phase.evaluation->task->name(), " in ", phase.evaluation->languages.size());
+    text += (phase.missing.empty() ? "" : "; missing") + std::string("\n");
+  }
+  return text;
+}
+
+constexpr char kTiny[] = R"(
+seeds = [1, 2]
+[model]
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 66
+[tokenizer]
+pieces = 200
+character_coverage = 1.0
+[pretraining]
+max_steps = 3
+per_device_train_batch_size = 4
+[[intermediate]]
+name = "none"
+[[intermediate]]
+name = "both"
+tasks = ["mnli", "mlm"]
+max_steps = 3
+per_device_train_batch_size = 4
+gradient_accumulation_steps = 1
+[[target]]
+task = "xnli"
+max_steps = 2
+max_eval_examples = 6
+per_device_train_batch_size = 4
+gradient_accumulation_steps = 1
+[[target]]
+task = "tatoeba"
+max_eval_examples = 4
+)";
+
+class PlanOfData : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    data_ = new TemporaryFolder;
+    DemoSizes sizes;
+    sizes.text_passages = 30;
+    sizes.text_dev_passages = 6;
+    sizes.nli_train = sizes.nli_dev = sizes.xnli_dev = sizes.xnli_test = 12;
+    sizes.squad_train = sizes.squad_dev = sizes.xquad_test = 6;
+    sizes.pos_train = sizes.pos_dev = sizes.pos_test = 6;
+    sizes.tatoeba = 6;
+    write_demo_data(data_->path(), 1, sizes);
+  }
+  static void TearDownTestSuite() { delete data_; }
+
+  static Experiment read(const std::string& text) { return parse_experiment(text, "tiny.toml", data_->path()); }
+  RunOptions options(const std::string& name) const {
+    RunOptions options;
+    options.output = output_ / name;
+    return options;
+  }
+
+  static TemporaryFolder* data_;
+  TemporaryFolder output_;
+};
+TemporaryFolder* PlanOfData::data_ = nullptr;
+
+TEST_F(PlanOfData, ListsPhasesInTheOrderOfARun) {
+  Experiment experiment = read(kTiny);
+  ModelConfig config = experiment.model.config;
+  config.vocab_size = 202;
+  EXPECT_EQ(spell(make_plan(experiment, config)),
+            "pretraining from random, mlm of 202 to 64\n"
+            "target/none/xnli/seed-1 from pretraining, mnli+dev of 3 to 64; xnli in 6\n"
+            "target/none/tatoeba/seed-1 from pretraining; tatoeba in 5\n"
+            "target/none/xnli/seed-2 from pretraining, mnli+dev of 3 to 64; xnli in 6\n"
+            "intermediate/both/seed-1 from pretraining, mnli+dev of 3 to 64, mlm of 202 to 64\n"
+            "target/both/xnli/seed-1 from intermediate/both/seed-1, mnli+dev of 3 to 64; xnli in 6\n"
+            "target/both/tatoeba/seed-1 from intermediate/both/seed-1; tatoeba in 5\n"
+            "intermediate/both/seed-2 from pretraining, mnli+dev of 3 to 64, mlm of 202 to 64\n"
+            "target/both/xnli/seed-2 from intermediate/both/seed-2, mnli+dev of 3 to 64; xnli in 6\n"
+            "target/both/tatoeba/seed-2 from intermediate/both/seed-2; tatoeba in 5\n");
+  // Without pretraining every seed has random parameters of its own, so retrieval differs by seed.
+  experiment.pretraining.reset();
+  experiment.intermediate.resize(1);
+  EXPECT_EQ(spell(make_plan(experiment, config)),
+            "target/none/xnli/seed-1 from random, mnli+dev of 3 to 64; xnli in 6\n"
+            "target/none/tatoeba/seed-1 from random; tatoeba in 5\n"
+            "target/none/xnli/seed-2 from random, mnli+dev of 3 to 64; xnli in 6\n"
+            "target/none/tatoeba/seed-2 from random; tatoeba in 5\n");
+  experiment.model.directory = "m";
+  experiment.targets[0].languages = {"xx"};
+  const Plan plan = make_plan(experiment, config);
+  EXPECT_EQ(plan.phases[1].folder.string(), "target/none/tatoeba/seed-1");
+  EXPECT_NE(plan.phases[0].missing.find("\"xx\""), std::string::npos) << plan.phases[0].missing;
+  EXPECT_EQ(plan.phases.size(), 3u) << "one seed of retrieval";
+}
+
+TEST_F(PlanOfData, RunAndEstimateWalkTheSamePlan) {
+  const Experiment experiment = read(kTiny);
+  const ExperimentEstimate estimate = estimate_experiment(experiment);
+  const RunOutcome outcome = run_experiment(experiment, options("run"));
+  ASSERT_FALSE(outcome.interrupted);
+  EXPECT_EQ(spell(estimate.plan), spell(outcome.plan));
+
+  // Every training took the steps that were estimated for its label, and each label as many runs.
+  std::map<std::string, std::int64_t> runs;
+  std::size_t cost = 0;
+  for (const PlannedPhase& phase : outcome.plan.phases) {
+    if (phase.tasks.empty()) continue;
+    ASSERT_LT(cost, outcome.costs.size());
+    EXPECT_EQ(outcome.costs[cost].phase, phase.folder.string());
+    for (const PhaseEstimate& estimated : estimate.phases) {
+      if (estimated.label != phase.label) continue;
+      ++runs[phase.label];
+      EXPECT_EQ(outcome.costs[cost].steps, estimated.steps) << phase.label;
+    }
+    ++cost;
+  }
+  EXPECT_EQ(cost, outcome.costs.size());
+  std::set<std::string> labels;
+  for (const PhaseEstimate& estimated : estimate.phases) {
+    EXPECT_EQ(estimated.missing, "") << estimated.label;
+    labels.insert(estimated.label);
+    if (estimated.training) EXPECT_EQ(runs[estimated.label], estimated.runs) << estimated.label;
+    if (estimated.label == "evaluate tatoeba") EXPECT_EQ(estimated.runs, 3);
+    if (estimated.label != "evaluate xnli") continue;
+    double tokens = 0;  // of the languages of one evaluation
+    for (const ResultRow& row : outcome.rows) {
+      if (row.target == "xnli" && row.intermediate == "none" && row.seed == 1) tokens += static_cast<double>(row.tokens);
+    }
+    EXPECT_EQ(estimated.tokens, tokens);
+  }
+  EXPECT_EQ(labels,
+            (std::set<std::string>{"pretraining", "intermediate both", "target xnli", "evaluate xnli", "evaluate tatoeba"}));
+  EXPECT_EQ(memory_questions(estimate.plan, {}).size(), 3u);
+}
+
+/// The example files name what a run of theirs does.
+TEST_F(PlanOfData, OfTheExampleFiles) {
+  for (const char* file : {"demo.toml", "real-sample.toml"}) {
+    Experiment experiment = read_experiment(fs::path(KOINE_SOURCE_DIR) / "examples" / file);
+    const bool demo = experiment.generated.has_value();
+    if (!demo && real_data().empty()) continue;
+    experiment.generated.reset();
+    experiment.data = demo ? data_->path() : real_data();
+    ModelConfig config = experiment.model.config;
+    config.vocab_size = 1000;
+    const Plan plan = make_plan(experiment, config);
+    std::size_t trainings = experiment.pretraining.has_value() ? 1 : 0;
+    for (const IntermediateSpec& arm : experiment.intermediate) trainings += arm.tasks.empty() ? 0 : experiment.seeds.size();
+    for (const TargetSpec& target : experiment.targets)
+      trainings += target.train_task.empty() ? 0 : experiment.seeds.size() * experiment.intermediate.size();
+    std::size_t planned = 0;
+    for (const PlannedPhase& phase : plan.phases) {
+      EXPECT_EQ(phase.missing, "") << file << " " << phase.folder.string();
+      planned += phase.tasks.empty() ? 0 : 1;
+    }
+    EXPECT_EQ(planned, trainings) << file << "\n" << spell(plan);
+  }
+}
+
+/// A stride decides how many windows a context has: an estimate must see it.
+TEST_F(PlanOfData, EstimateHonoursWindowsOfQuestionAnswering) {
+  std::string text = kTiny;
+  text.replace(text.find("[[intermediate]]"), std::string::npos,
+               "[[intermediate]]\nname = \"qa\"\ntasks = [\"squad\"]\nmax_steps = 1\nmax_seq_length = 40\n");
+  const std::string target = "[[target]]\ntask = \"xquad\"\nmax_eval_examples = 3\nmax_seq_length = 40\n";
+  const auto tokens = [&](const std::string& keys) {
+    std::map<std::string, double> result;
+    for (const PhaseEstimate& phase : estimate_experiment(read(text + keys + target + keys)).phases) {
+      EXPECT_EQ(phase.missing, "");
+      if (!phase.training) result[phase.label] = phase.tokens;
+      if (phase.label == "target xquad") result[phase.label] = phase.flops;
+    }
+    return result;
+  };
+  const auto wide = tokens("doc_stride = 128\n");
+  const auto narrow = tokens("doc_stride = 4\n");
+  const auto short_questions = tokens("doc_stride = 128\nmax_query_length = 2\n");
+  for (const char* label : {"evaluate xquad", "target xquad"}) {
+    EXPECT_GT(narrow.at(label), wide.at(label)) << label;
+    EXPECT_NE(short_questions.at(label), wide.at(label)) << label;
+  }
+}
+
+/// Training sets of several languages that differ in their windows alone are two sets.
+TEST_F(PlanOfData, MergedTrainingSetsAreKeptApart) {
+  const TemporaryFolder folder;
+  for (const char* language : {"en", "fi"}) {
+    fs::create_directories(folder / "q");
+    fs::copy_file(data_->path() / "squad/train-v1.1.json", folder / (std::string("q/") + language + ".json"));
+  }
+  const std::unique_ptr<Task> task = make_task(
+      {.name = "questions", .reader = read_squad, .languages = {"en", "fi"}, .files = {{"train", "q/{language}.json"}}});
+  PhaseData data(folder.path(), small_tokenizer());
+  TrainedTask trained;
+  trained.task = task.get();
+  trained.languages = {"en", "fi"};
+  trained.features.max_seq_length = 60;
+  const Dataset& wide = data.training_set(trained);
+  EXPECT_EQ(wide.name, "questions train en, fi");
+  EXPECT_EQ(&data.training_set(trained), &wide) << "read once";
+  const std::size_t one = data.load(*task, "train", "en", trained.features).dataset().examples.size();
+  ASSERT_EQ(wide.examples.size(), 2 * one);
+  for (std::uint32_t i = 0; i < wide.examples.size(); ++i) EXPECT_EQ(wide.examples[i].number, i);
+  trained.features.doc_stride = 4;
+  const Dataset& narrow = data.training_set(trained);
+  EXPECT_GT(narrow.examples.size(), wide.examples.size());
+  trained.features.max_query_length = 2;
+  EXPECT_NE(&data.training_set(trained), &narrow);
+}
+
+/// A run that is continued behind its training reads no training set: the head's classes are the task's.
+TEST_F(PlanOfData, EvaluationIsContinuedWithoutTrainingData) {
+  std::string text = kTiny;
+  text.replace(text.find("[[target]]\ntask = \"tatoeba\""), std::string::npos, "");
+  const TemporaryFolder copy;
+  fs::copy(data_->path(), copy.path(), fs::copy_options::recursive);
+  Experiment experiment = parse_experiment(text, "tiny.toml", copy.path());
+  experiment.seeds = {1};
+  experiment.intermediate.resize(1);
+  experiment.save_models = true;
+  const RunOutcome whole = run_experiment(experiment, options("run"));
+  const fs::path folder = output_ / "run/target/none/xnli/seed-1";
+  fs::remove(folder / "done.json");
+  fs::remove(folder / "evaluations.json");
+  write_text(copy / "mnli/multinli_1.0/multinli_1.0_train.jsonl", "broken\n");
+  const RunOutcome continued = run_experiment(experiment, options("run"));
+  ASSERT_EQ(continued.rows.size(), whole.rows.size());
+  for (std::size_t i = 0; i < whole.rows.size(); ++i) EXPECT_EQ(continued.rows[i].value, whole.rows[i].value);
+}
+
+TEST_F(PlanOfData, WhatIsMissingIsSaidBeforeThePhases) {
+  std::string text = kTiny;
+  text += "languages = [\"xx\"]\n";  // of tatoeba
+  expect_user_error([&] { run_experiment(read(text), options("run")); }, {"tatoeba", "\"xx\""});
+  EXPECT_FALSE(fs::exists(output_ / "run/pretraining"));
+  for (const PhaseEstimate& phase : estimate_experiment(read(text)).phases)
+    EXPECT_EQ(phase.missing.empty(), phase.label != "evaluate tatoeba") << phase.label;
+}
+
+}  // namespace
+}  // namespace koine
