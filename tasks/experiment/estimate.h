@@ -45,9 +45,9 @@ struct MemoryQuestion {
   double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
 };
 
-/// The trainings of a plan, each with its heads and batch, one for all its seeds. A copy of the best weights is kept from
-/// the first evaluation before the last step on: of trainings that `estimates` (of estimate_experiment) knows to be shorter,
-/// none.
+/// The trainings of a plan in its order, each with its heads and batch, one for all its seeds. A copy of the best weights is
+/// kept from the first evaluation before the last step on: of trainings that `estimates` (of estimate_experiment) knows to
+/// be shorter, none.
 std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& execution,
                                              const std::vector<PhaseEstimate>& estimates = {});
 

@@ -43,21 +43,21 @@ struct Columns {
   std::optional<std::size_t> language;
 };
 
+/// "sentence1 (or premise)"
+std::string spell(const Names& names) {
+  return names.size() == 1 ? names.front()
+                           : concatenate(names.front(), " (or ", join_names({names.begin() + 1, names.end()}), ")");
+}
+
 Columns read_header(const std::filesystem::path& path, std::string_view line, const TextFields& fields) {
   const std::vector<std::string_view> header = split_tabs(line);
-  const auto column = [&](const Names& names) {
-    const auto found = find_column(header, names);
-    require(found.has_value(), place(path, 1), ": the first line must name the columns, between tabs; it has none called ",
-            join_names(names));
-    return *found;
-  };
-  Columns columns;
-  columns.count = header.size();
-  columns.first = column(fields.first);
-  if (!fields.second.empty()) columns.second = column(fields.second);
-  columns.label = column(fields.label);
-  columns.language = find_column(header, fields.language);
-  return columns;
+  const auto first = find_column(header, fields.first);
+  const auto second = find_column(header, fields.second);
+  const auto label = find_column(header, fields.label);
+  const bool pairs = !fields.second.empty();
+  require(first && (second || !pairs) && label, place(path, 1), ": the first line must name the columns ",
+          spell(fields.first), pairs ? ", " + spell(fields.second) : "", " and ", spell(fields.label), " between tabs");
+  return {header.size(), *first, second, *label, find_column(header, fields.language)};
 }
 
 void each_header_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
