@@ -4,10 +4,12 @@
     python3 tools/check_architecture.py        exit code 1 with a line for each thing that is not so
 
 * Rooms: an include points only down ROOMS. Inside of a room folders, and the files that are in none, do not include each other in a circle; FLOORS
-  says who is below whom.
+  says who is below whom, and no folder includes a ROOF.
 * Operations: a header of kernels/ that runs arguments through the registry (run(context, arguments)) has its <op>.cpp, <op>_reference.cpp, a variant
   for the CPU <op>_*.cpp and one for CUDA <op>*.cu, its cases <op>_cases.h, a test of them in tests/kernels/<op>_test.cpp, and a file in
   bench/operations/ that measures them.
+* Tasks: every row of tasks/tasks.cpp is named by a test in tests/tasks/.
+* Rooms again: docs/architecture.md names every folder of engine/, models/ and tasks/.
 * Names: a path that a document or a comment names is there.
 """
 import collections
@@ -19,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = ["tools", "tasks", "models", "engine", "kernels"]  # each may include what stands behind it
 MEASURES = {"bench": ROOMS[1:], "tests": [*ROOMS, "bench"]}  # what looks at the rooms from outside: nobody includes it
 FLOORS = {"models": ["layers", "heads"], "kernels": ["common", "random", "cuda"]}  # the lowest first; other folders stand above
+ROOFS = {"kernels/operations.h"}  # the list of all operations
 SOURCES = {".h", ".cpp", ".cu"}
 OPERATION_FILES = [".cpp", "_reference.cpp", "_cases.h"]
 NOT_HERE = re.compile(r"bench/results/|tests/kat_vectors|summary\.md")  # what a run leaves; a file of another project
@@ -68,6 +71,8 @@ def check_includes():
                 below = MEASURES[room] if room in MEASURES else ROOMS[ROOMS.index(room) + 1:]
                 if other not in below:
                     complain(place, f"{room}/ includes {target}, which is not below it")
+            elif str(target) in ROOFS and len(path.parts) > 2:
+                complain(place, f"includes {target}, which stands above every folder of {room}/")
             elif folder_of(path) != folder_of(target):
                 folders[room, folder_of(path)].setdefault(folder_of(target), f"{place} includes {target}")
                 floors = FLOORS.get(room, [])
@@ -122,6 +127,24 @@ def check_operations():
             complain(path, f"no file of bench/operations/ includes {cases}")
 
 
+def check_tasks():
+    names = re.findall(r'^ *\.name = "([^"]+)"', read("tasks/tasks.cpp"), re.MULTILINE)
+    if not names:
+        complain("tasks/tasks.cpp", "no rows were found")
+    tests = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests" / "tasks").glob("*.cpp")))
+    for name in names:
+        if f'"{name}"' not in tests:
+            complain("tasks/tasks.cpp", f"no test of tests/tasks/ names the task {name}")
+
+
+def check_page():
+    page = read("docs/architecture.md")
+    for room in ("engine", "models", "tasks"):
+        for folder in sorted(path for path in (ROOT / room).iterdir() if path.is_dir()):
+            if f"`{room}/{folder.name}/`" not in page:
+                complain("docs/architecture.md", f"does not say what {room}/{folder.name}/ is")
+
+
 def comments(text):
     for line, words in enumerate(text.splitlines(), 1):
         for found in re.finditer(r"(?:^|\s)(?://|#(?!\s*(?:include|define|if|endif|else|elif|pragma|error|undef))|\*)(.*)", words):
@@ -148,6 +171,8 @@ def check_names():
 def main():
     check_includes()
     check_operations()
+    check_tasks()
+    check_page()
     check_names()
     for complaint in complaints:
         print(complaint, file=sys.stderr)
