@@ -14,7 +14,7 @@
 #include "models/config.h"
 #include "models/config_reader.h"
 #include "models/heads/head.h"
-#include "models/shell/runner.h"
+#include "models/runner.h"
 
 namespace koine {
 

@@ -148,18 +148,39 @@ void* Operands::random(DType type, std::int64_t count) {
   return repeat(pool_of(type).data(), pool_of(type).size(), static_cast<std::size_t>(count) * size_of(type));
 }
 
-float* Operands::constant_fp32(std::int64_t count, float value) {
-  const std::vector<float> pattern(4096, value);
-  return static_cast<float*>(
-      repeat(pattern.data(), pattern.size() * sizeof(float), static_cast<std::size_t>(count) * sizeof(float)));
+void* Operands::filled(DType type, std::int64_t count, const cases::Values::Random* described) {
+  if (described == nullptr || (described->scale == 1 && described->shift == 0 && !described->squared)) {
+    return random(type, count);
+  }
+  const std::vector<char>& pool = pool_of(DType::kFloat32);
+  const std::int64_t period = std::min(count, kPool);
+  std::vector<char> pattern(static_cast<std::size_t>(period) * size_of(type));
+  for (std::int64_t i = 0; i < period; ++i) {
+    const double value = described->shift + described->scale * load_element(pool.data(), DType::kFloat32, i);
+    store_element(pattern.data(), type, i, described->squared ? value * value : value);
+  }
+  return repeat(pattern.data(), pattern.size(), static_cast<std::size_t>(count) * size_of(type));
 }
 
-std::int32_t* Operands::random_ids(std::int64_t count, std::int64_t bound) {
-  std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
-  std::uint32_t state = 7;
-  for (std::int32_t& id : ids)
-    id = static_cast<std::int32_t>((std::uint64_t{next(state)} * static_cast<std::uint64_t>(bound)) >> 32);
-  return upload(ids);
+std::function<void*(void*)> Operands::uploaded(const std::vector<cases::Region>& arrays) {
+  for (const cases::Region& host : arrays) {
+    if (host.bytes == 0) continue;
+    copies_.push_back(
+        {host, static_cast<char*>(machine_.allocate(host.bytes)), static_cast<char*>(machine_.allocate(host.bytes))});
+    machine_.copy_to(copies_.back().as_it_was, host.begin, host.bytes);
+  }
+  restore();
+  return [copies = copies_](void* address) -> void* {
+    for (const Copy& copy : copies) {
+      const auto offset = static_cast<char*>(address) - static_cast<char*>(copy.host.begin);
+      if (offset >= 0 && static_cast<std::size_t>(offset) < copy.host.bytes) return copy.data + offset;
+    }
+    return address;
+  };
+}
+
+void Operands::restore() const {
+  for (const Copy& copy : copies_) machine_.copy_within(copy.data, copy.as_it_was, copy.host.bytes);
 }
 
 // --- ceilings ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/common/buffer.h"
+#include "kernels/common/cases.h"
 #include "kernels/common/registry.h"
 #include "kernels/cuda/runtime.h"
 
@@ -65,60 +66,27 @@ class Operands {
   Operands(const Operands&) = delete;
   Operands& operator=(const Operands&) = delete;
 
+  /// Memory that nothing has written.
+  void* unwritten(std::size_t bytes) { return machine_.allocate(bytes); }
   /// Uniform in [-1, 1).
   void* random(DType type, std::int64_t count);
-  float* random_fp32(std::int64_t count) { return static_cast<float*>(random(DType::kFloat32, count)); }
-  float* constant_fp32(std::int64_t count, float value);
-  template <class T>
-  T* upload(const std::vector<T>& values) {
-    T* data = unwritten<T>(static_cast<std::int64_t>(values.size()));
-    machine_.copy_to(data, values.data(), values.size() * sizeof(T));
-    const auto* bytes = reinterpret_cast<const char*>(values.data());
-    uploads_.push_back({data, std::vector<char>(bytes, bytes + values.size() * sizeof(T))});
-    return data;
-  }
-  /// The same arguments with every pointer that upload() returned turned into one to a copy on the host: for what counts
-  /// FLOPs from lengths.
-  template <class Arguments>
-  Arguments on_host(Arguments arguments) const {
-    char bytes[sizeof(Arguments)];
-    std::memcpy(bytes, static_cast<const void*>(&arguments), sizeof bytes);
-    for (std::size_t at = 0; at + sizeof(void*) <= sizeof bytes; at += sizeof(void*)) {
-      const void* word = nullptr;
-      std::memcpy(&word, bytes + at, sizeof word);
-      for (const Upload& upload : uploads_) {
-        if (word == upload.machine) word = upload.host.data();
-      }
-      std::memcpy(bytes + at, &word, sizeof word);
-    }
-    std::memcpy(static_cast<void*>(&arguments), bytes, sizeof bytes);
-    return arguments;
-  }
-  /// Random numbers in [0, bound).
-  std::int32_t* random_ids(std::int64_t count, std::int64_t bound);
-  template <class T>
-  T* unwritten(std::int64_t count) {
-    return static_cast<T*>(machine_.allocate(static_cast<std::size_t>(count) * sizeof(T)));
-  }
-  template <class T>
-  T* zeros(std::int64_t count) {
-    T* data = unwritten<T>(count);
-    machine_.fill_with_zero(data, static_cast<std::size_t>(count) * sizeof(T));
-    return data;
-  }
-
-  /// What has to be put right before every launch, outside of the time.
-  std::function<void()> before_each;
+  /// As a case describes it: `scale` times uniform numbers and `shift`, squared where wanted. Null: uniform.
+  void* filled(DType type, std::int64_t count, const cases::Values::Random* described);
+  /// Copies of a case's arrays; what is returned turns addresses in them into addresses in the copies, and leaves others.
+  std::function<void*(void*)> uploaded(const std::vector<cases::Region>& arrays);
+  /// Puts the copies' contents back where a launch may have written: before every launch, outside of the time.
+  void restore() const;
 
  private:
   void* repeat(const void* pattern, std::size_t pattern_bytes, std::size_t bytes);
 
-  struct Upload {
-    const void* machine;
-    std::vector<char> host;
+  struct Copy {
+    cases::Region host;
+    char* data;
+    char* as_it_was;
   };
   Machine& machine_;
-  std::vector<Upload> uploads_;
+  std::vector<Copy> copies_;
 };
 
 /// FLOP/s of a product of three square matrices of `size` by the fastest variant there is, the vendor's included: median of

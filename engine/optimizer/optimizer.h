@@ -19,7 +19,7 @@
 #include "engine/batch/packed_batch.h"
 #include "engine/optimizer/moments.h"
 #include "engine/parameters/parameter_store.h"
-#include "engine/training/settings.h"
+#include "engine/settings/settings.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/own_scratch.h"
 #include "kernels/cuda/runtime.h"

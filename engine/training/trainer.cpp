@@ -10,8 +10,8 @@
 #include <variant>
 
 #include "engine/files/text_file.h"
+#include "engine/settings/setting_keys.h"
 #include "engine/training/checkpoint.h"
-#include "engine/training/setting_keys.h"
 #include "engine/training/step_results.h"
 #include "kernels/common/check.h"
 #include "kernels/random/random.h"

@@ -16,8 +16,8 @@
 #include "engine/batch/batcher.h"
 #include "engine/optimizer/optimizer.h"
 #include "engine/ranks/communicator.h"
+#include "engine/settings/settings.h"
 #include "engine/training/model.h"
-#include "engine/training/settings.h"
 
 namespace koine {
 

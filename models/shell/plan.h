@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "models/config.h"
-#include "models/shell/runner.h"
+#include "models/runner.h"
 
 namespace koine {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "models/heads/head.h"
-#include "models/shell/runner.h"
+#include "models/runner.h"
 #include "models/xlmr/encoder.h"
 
 namespace koine {

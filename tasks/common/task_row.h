@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-#include "tasks/common/task_files.h"
+#include "tasks/files/task_files.h"
 #include "tasks/formats/request.h"
 
 namespace koine {

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/settings/settings.h"
 #include "engine/training/model.h"
-#include "engine/training/settings.h"
 #include "models/config.h"
 #include "tasks/common/task.h"
 #include "tasks/demo/demo.h"

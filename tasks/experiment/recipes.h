@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/training/settings.h"
+#include "engine/settings/settings.h"
 
 namespace koine {
 

@@ -1,12 +1,12 @@
 #pragma once
 
-// TrainingSettings as TOML: the table of keys (engine/training/setting_keys.h), read and written.
+// TrainingSettings as TOML: the table of keys (engine/settings/setting_keys.h), read and written.
 
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "engine/training/setting_keys.h"
+#include "engine/settings/setting_keys.h"
 #include "tasks/experiment/toml_section.h"
 
 namespace koine {

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "tasks/common/task_files.h"
+#include "tasks/files/task_files.h"
 
 namespace koine {
 

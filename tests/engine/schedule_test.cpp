@@ -8,7 +8,7 @@
 
 #include <vector>
 
-#include "engine/training/settings.h"
+#include "engine/settings/settings.h"
 #include "kernels/common/check.h"
 
 namespace koine {

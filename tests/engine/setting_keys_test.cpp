@@ -1,6 +1,6 @@
 // The table of settings: complete, and what a run resumes under follows from it.
 
-#include "engine/training/setting_keys.h"
+#include "engine/settings/setting_keys.h"
 
 #include <gtest/gtest.h>
 

@@ -1,19 +1,10 @@
-#include "kernels/optimizer/adamw.h"
-
 #include <array>
 
+#include "kernels/optimizer/adamw_cases.h"
 #include "tests/kernels/suite.h"
 
-namespace koine {
+namespace koine::testing {
 namespace {
-
-using testing::Case;
-using testing::fp32_error;
-using testing::launch_on_device;
-using testing::random_values;
-using testing::Region;
-using testing::region_of;
-using testing::TestRandom;
 
 /// Buffers of `count` elements that begin `shift` elements behind where their memory does.
 struct State {
@@ -101,7 +92,7 @@ bool launch_on(const Variant<Arguments>& variant, const Arguments& arguments, co
   }
   if (cuda::device_count() == 0) return false;
   for (const Region& region : state.regions()) regions.push_back(region);
-  launch_on_device(testing::context_for(variant.device), variant, arguments, regions, {}, nullptr);
+  launch_on_device(context_for(variant.device), variant, arguments, regions, {}, nullptr);
   return true;
 }
 
@@ -109,12 +100,12 @@ bool launch_on(const Variant<Arguments>& variant, const Arguments& arguments, co
 template <class Arguments>
 void for_each_way_to_run(const Variant<Arguments>& variant, const std::function<void(const std::string&)>& body) {
   if (variant.device == Device::kCuda) {
-    testing::for_each_schedule([&](const std::string& schedule) { body(concatenate(variant.name, ", ", schedule)); });
+    for_each_schedule([&](const std::string& schedule) { body(concatenate(variant.name, ", ", schedule)); });
   } else if (variant.name == kReference) {
     body("reference");
   } else {
-    testing::for_each_instruction_set([&](const std::string& instructions) {
-      testing::for_each_thread_count(
+    for_each_instruction_set([&](const std::string& instructions) {
+      for_each_thread_count(
           [&](int threads) { body(concatenate(variant.name, " ", instructions, ", ", threads, " threads")); });
     });
   }
@@ -149,7 +140,7 @@ TEST(AdamW, AgreesWithPyTorch) {
     }
     for (std::size_t i = 0; i < 4; ++i) {
       // Five steps of fp32, a handful of roundings each, of numbers no larger than these (the parameter: 0.5).
-      EXPECT_NEAR(static_cast<double>(state.parameter[i]), parameter[i], 5 * testing::fp32_error(4, 0.5)) << variant.name;
+      EXPECT_NEAR(static_cast<double>(state.parameter[i]), parameter[i], 5 * fp32_error(4, 0.5)) << variant.name;
       EXPECT_NEAR(static_cast<double>(state.first_moment[i]), first_moment[i], 1e-6 * std::fabs(first_moment[i]));
       EXPECT_NEAR(static_cast<double>(state.second_moment[i]), second_moment[i], 1e-6 * std::fabs(second_moment[i]));
       EXPECT_EQ(state.working[i].bits, to_bfloat16(state.parameter[i]).bits);
@@ -159,25 +150,12 @@ TEST(AdamW, AgreesWithPyTorch) {
 }
 
 Case<AdamWArguments> dense_case(std::int64_t count) {
-  Case<AdamWArguments> test_case(concatenate(count, " elements"));
-  test_case.types = {DType::kFloat32};
-  test_case.arguments.count = count;
-  test_case.arguments.step = adamw_step(7, 1e-3, 0.9, 0.999, 1e-8, 0.01);
-  std::vector<double> second_moment = random_values(count, 4, 0.1);
-  for (double& value : second_moment) value *= value;
+  Case<AdamWArguments> test_case = adamw_case(count, false);
   // Eight roundings of the change, a few learning rates, and those of the parameter; the moments are at most 1 and 0.1.
-  test_case
-      .in_out_fp32("parameter", random_values(count, 1, 0.02),
-                   [](auto& a, void* p) { a.parameter = static_cast<float*>(p); })
-      .accumulation = fp32_error(8, 0.02) + fp32_error(2, 0.1);
-  test_case.in_out_fp32("gradient", random_values(count, 2), [](auto& a, void* p) { a.gradient = static_cast<float*>(p); })
-      .exact = true;
-  test_case
-      .in_out_fp32("first_moment", random_values(count, 3, 0.1),
-                   [](auto& a, void* p) { a.first_moment = static_cast<float*>(p); })
-      .accumulation = fp32_error(4, 1);
-  test_case.in_out_fp32("second_moment", second_moment, [](auto& a, void* p) { a.second_moment = static_cast<float*>(p); })
-      .accumulation = fp32_error(4, 0.1);
+  test_case.operand("parameter").accumulation = fp32_error(8, 0.02) + fp32_error(2, 0.1);
+  test_case.operand("gradient").exact = true;
+  test_case.operand("first_moment").accumulation = fp32_error(4, 1);
+  test_case.operand("second_moment").accumulation = fp32_error(4, 0.1);
   return test_case;
 }
 
@@ -453,4 +431,4 @@ TEST(AdamWStep, ScalarsAreComputedInDouble) {
 }
 
 }  // namespace
-}  // namespace koine
+}  // namespace koine::testing

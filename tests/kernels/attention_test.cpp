@@ -1,9 +1,8 @@
-#include "kernels/attention/attention.h"
-
 #include <cstdlib>
 #include <numeric>
 #include <utility>
 
+#include "kernels/attention/attention_cases.h"
 #include "tests/kernels/suite.h"
 
 namespace koine::testing {
@@ -11,132 +10,7 @@ namespace {
 
 using Lengths = std::vector<std::int64_t>;
 
-std::vector<std::int32_t> cumulative(const Lengths& lengths) {
-  std::vector<std::int32_t> result = {0};
-  for (const std::int64_t length : lengths) result.push_back(result.back() + static_cast<std::int32_t>(length));
-  return result;
-}
-
-// A packed batch: what arguments point to besides the operands.
-struct Batch {
-  std::vector<std::int32_t> cumulative_lengths;  // of queries; in self-attention of keys, too
-  std::vector<std::int32_t> key_cumulative_lengths;
-  std::vector<std::uint32_t> examples;
-  std::vector<double> relative_bias;  // [bias_count()], an operand; empty: none
-  AttentionShape shape;
-
-  // Self-attention over thirds of one fused product.
-  Batch(const Lengths& lengths, std::int64_t heads, std::int64_t head_size, float rate = 0)
-      : cumulative_lengths(cumulative(lengths)) {
-    describe(lengths.size(), heads, head_size, rate);
-    shape.queries = side(cumulative_lengths, 3 * hidden());
-    shape.keys = shape.queries;
-  }
-  // Queries of their own, keys and values halves of one fused product.
-  Batch(const Lengths& queries, const Lengths& keys, std::int64_t heads, std::int64_t head_size, float rate = 0)
-      : cumulative_lengths(cumulative(queries)), key_cumulative_lengths(cumulative(keys)) {
-    describe(queries.size(), heads, head_size, rate);
-    shape.queries = side(cumulative_lengths, hidden());
-    shape.keys = side(key_cumulative_lengths, 2 * hidden());
-  }
-  Batch(const Batch&) = delete;
-
-  template <class Arguments>
-  void bind_arrays(Case<Arguments>& test_case) const {
-    test_case.array(cumulative_lengths);
-    test_case.array(key_cumulative_lengths);
-    test_case.array(examples);
-  }
-  std::int64_t hidden() const { return shape.heads * shape.head_size; }
-  bool one_sided() const { return key_cumulative_lengths.empty(); }
-  std::int64_t key_count() const { return one_sided() ? 0 : shape.keys.tokens * shape.keys.stride; }
-  // Of the operand that query, key and value are parts of.
-  std::int64_t qkv_count() const { return shape.queries.tokens * shape.queries.stride + key_count(); }
-  std::int64_t output_count() const { return shape.queries.tokens * shape.output_stride; }
-  std::int64_t statistics_count() const { return shape.queries.tokens * shape.heads; }
-  std::int64_t bias_count() const { return shape.relative_bias.buckets * shape.heads; }
-  void allow_length(std::int64_t length) { shape.queries.maximum_length = shape.keys.maximum_length = length; }
-  Batch& causal() {
-    shape.mask = AttentionMask::kCausal;
-    return *this;
-  }
-  // bf16 numbers, so that differences of them are exact in fp32.
-  Batch& with_relative_bias(std::int32_t buckets = 32, std::int32_t max_distance = 128, bool bidirectional = true) {
-    shape.relative_bias = {nullptr, buckets, max_distance, bidirectional};
-    relative_bias = random_values(bias_count(), 4);
-    for (double& value : relative_bias) value = round_to(DType::kBFloat16, value);
-    return *this;
-  }
-
- private:
-  void describe(std::size_t sequences, std::int64_t heads, std::int64_t head_size, float rate) {
-    for (std::size_t n = 0; n < sequences; ++n) examples.push_back(static_cast<std::uint32_t>(1000 + 7 * n));
-    shape.sequences = static_cast<std::int64_t>(sequences);
-    shape.heads = heads;
-    shape.head_size = head_size;
-    shape.output_stride = hidden();
-    shape.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(head_size)));
-    shape.dropout.rate = rate;
-    shape.dropout.seed = 11;
-    shape.dropout.step = 22;
-    shape.dropout.site = 3;
-    shape.dropout.examples = examples.data();
-  }
-  static AttentionSide side(const std::vector<std::int32_t>& cumulative_lengths, std::int64_t stride) {
-    AttentionSide result;
-    result.tokens = cumulative_lengths.back();
-    for (std::size_t n = 1; n < cumulative_lengths.size(); ++n) {
-      result.maximum_length =
-          std::max<std::int64_t>(result.maximum_length, cumulative_lengths[n] - cumulative_lengths[n - 1]);
-    }
-    result.cumulative_lengths = cumulative_lengths.data();
-    result.stride = stride;
-    return result;
-  }
-};
-
-// Elements of query, key and value within the operand.
-struct Parts {
-  std::int64_t key, value;
-};
-Parts parts_of(const AttentionShape& shape) {
-  const std::int64_t hidden = shape.heads * shape.head_size;
-  if (shape.queries.cumulative_lengths == shape.keys.cumulative_lengths) return {hidden, 2 * hidden};
-  const std::int64_t queries = shape.queries.tokens * shape.queries.stride;
-  return {queries, queries + hidden};
-}
-
-template <class Arguments>
-void bind_qkv(Arguments& arguments, void* fused) {
-  const Parts parts = parts_of(arguments.shape);
-  arguments.query = fused;
-  arguments.key = offset_by(fused, arguments.shape.type, parts.key);
-  arguments.value = offset_by(fused, arguments.shape.type, parts.value);
-}
-
-// An operand of the batch's relative bias, if it has one. The arguments have one before the operand is there, too: which
-// variants are usable is asked then.
-template <class Arguments>
-void add_relative_bias(Case<Arguments>& test_case, const Batch& batch) {
-  if (batch.relative_bias.empty()) return;
-  static const float any = 0;
-  test_case.arguments.shape.relative_bias.table = &any;
-  test_case.input_fp32("relative_bias", batch.relative_bias, [](auto& arguments, void* table) {
-    arguments.shape.relative_bias.table = static_cast<const float*>(table);
-  });
-}
-
-void bind_d_qkv(AttentionBackwardArguments& arguments, void* fused) {
-  const Parts parts = parts_of(arguments.shape);
-  arguments.d_query = fused;
-  arguments.d_key = offset_by(fused, arguments.shape.type, parts.key);
-  arguments.d_value = offset_by(fused, arguments.shape.type, parts.value);
-}
-
-template <class Arguments>
-void set_shape_type(Arguments& arguments, DType type) {
-  arguments.shape.type = type;
-}
+using Batch = AttentionBatch;
 
 // An element passes through one FMA chain over the head's columns (its score) and one over positions; the error of each step
 // is at most one rounding of the partial sum, of either sign, so that they add up as the root of their number. Six standard
@@ -153,15 +27,8 @@ double chain_error(const AttentionShape& shape, const std::vector<double>& resul
 }
 
 Case<AttentionForwardArguments> forward_case(const std::string& name, const Batch& batch, std::vector<double> qkv) {
-  Case<AttentionForwardArguments> test_case(name);
-  test_case.set_type = set_shape_type<AttentionForwardArguments>;
-  test_case.arguments.shape = batch.shape;
-  batch.bind_arrays(test_case);
-  test_case.input("qkv", std::move(qkv), bind_qkv<AttentionForwardArguments>);
-  test_case.output("output", batch.output_count(), [](auto& arguments, void* data) { arguments.output = data; });
-  test_case.output_fp32("log_sum_exp", batch.statistics_count(),
-                        [](auto& arguments, void* data) { arguments.log_sum_exp = static_cast<float*>(data); });
-  add_relative_bias(test_case, batch);
+  Case<AttentionForwardArguments> test_case = attention_forward_case(batch, std::move(qkv));
+  test_case.name = name;
   const Outcome truth = reference_in_double(test_case);
   test_case.operands[1].accumulation = chain_error(batch.shape, truth.values(1));
   test_case.operands[2].accumulation = chain_error(batch.shape, truth.values(2));
@@ -170,22 +37,9 @@ Case<AttentionForwardArguments> forward_case(const std::string& name, const Batc
 
 Case<AttentionBackwardArguments> backward_case(const Batch& batch, const Case<AttentionForwardArguments>& forward) {
   const Outcome outcome = reference_in_double(forward);
-  Case<AttentionBackwardArguments> test_case(forward.name);
-  test_case.set_type = set_shape_type<AttentionBackwardArguments>;
-  test_case.arguments.shape = batch.shape;
-  batch.bind_arrays(test_case);
-  test_case.input("qkv", forward.operands[0].values, bind_qkv<AttentionBackwardArguments>);
-  test_case.input("output", outcome.values(1), [](auto& arguments, void* data) { arguments.output = data; });
-  test_case.input_fp32("log_sum_exp", outcome.values(2),
-                       [](auto& arguments, void* data) { arguments.log_sum_exp = static_cast<const float*>(data); });
-  test_case.input("d_output", random_values(batch.output_count(), 2),
-                  [](auto& arguments, void* data) { arguments.d_output = data; });
-  test_case.output("d_qkv", batch.qkv_count(), bind_d_qkv);
-  add_relative_bias(test_case, batch);
-  if (!batch.relative_bias.empty()) {
-    test_case.in_out_fp32("d_relative_bias", random_values(batch.bias_count(), 5),
-                          [](auto& arguments, void* data) { arguments.d_relative_bias = static_cast<float*>(data); });
-  }
+  Case<AttentionBackwardArguments> test_case =
+      attention_backward_case(batch, forward.operands[0].values, outcome.values(1), outcome.values(2));
+  test_case.name = forward.name;
   const Outcome truth = reference_in_double(test_case);
   test_case.operands[4].accumulation = chain_error(batch.shape, truth.values(4));
   if (!batch.relative_bias.empty()) {
@@ -462,7 +316,7 @@ TEST(Attention, CountsFlopsWithoutTheLengthsOnTheDevice) {
   EXPECT_EQ(flops(arguments), 4.0 * (25 + 9) * 8);
   arguments.shape.mask = AttentionMask::kCausal;
   EXPECT_EQ(flops(arguments), 4.0 * (15 + 6) * 8);
-  const std::vector<std::int32_t> keys = cumulative({7, 2, 4});
+  const std::vector<std::int32_t> keys = cumulative_lengths_of({7, 2, 4});
   arguments.shape.keys.host_cumulative_lengths = keys.data();
   EXPECT_EQ(flops(arguments), 4.0 * (3 + 4 + 5 + 6 + 7 + 1 + 2) * 8);
   arguments.shape.mask = AttentionMask::kNone;
@@ -499,7 +353,7 @@ void check_differences(const Batch& batch) {
   Case<AttentionForwardArguments> forward = forward_case("differences", batch, random_values(batch.qkv_count()));
   Case<AttentionBackwardArguments> backward = backward_case(batch, forward);
   const bool biased = !batch.relative_bias.empty();
-  if (biased) backward.operands[6].values.assign(backward.operands[6].values.size(), 0);
+  if (biased) backward.operands[6].values = std::vector<double>(backward.operands[6].values.size(), 0);
   const Outcome gradients = reference_in_double(backward);
   const auto loss_of = [&](std::size_t operand) {
     return [&, operand](const std::vector<double>& values) {

@@ -1,10 +1,9 @@
-#include "kernels/gemm/gemm.h"
-
 #include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "kernels/gemm/gemm_cases.h"
 #include "kernels/gemm/gemm_portable.h"
 #include "kernels/layernorm/layernorm.h"
 #include "tests/kernels/suite.h"
@@ -12,21 +11,8 @@
 namespace koine::testing {
 namespace {
 
-struct Shape {
-  std::int64_t m, n, k;
-  std::int64_t gap = 0;  // elements between the rows of every matrix
-};
-
-struct Extras {
-  bool bias = false;
-  GemmEpilogue epilogue = GemmEpilogue::kNone;
-  bool keep_pre_activation = false;
-  bool residual = false;
-  bool accumulate = false;
-  bool dropout = false;
-};
-
-enum class Transposes { kNeither, kB, kA, kBoth };
+using Shape = GemmShape;
+using Extras = GemmExtras;
 
 // The sum of k products of standard normal numbers is a chain of k roundings at partial sums of size sqrt(k / 2) in the
 // mean: together a standard deviation of at most 0.41 k 2^-24; six of them are granted, and twenty roundings of the epilogue
@@ -36,87 +22,11 @@ double granted(const Shape& shape) {
   return fp32_error(2.5 * root, root) + fp32_error(20, 5 * root);
 }
 
-std::string describe(const Shape& shape, Transposes transposes, const Extras& extras) {
-  return concatenate(shape.m, "x", shape.n, "x", shape.k, "+", shape.gap, " transposes ", static_cast<int>(transposes),
-                     " epilogue ", static_cast<int>(extras.epilogue), extras.bias ? " bias" : "",
-                     extras.keep_pre_activation ? " kept" : "", extras.residual ? " residual" : "",
-                     extras.accumulate ? " accumulate" : "", extras.dropout ? " dropout" : "");
-}
-
-void add_operands(Case<GemmArguments>& test_case, const Shape& shape, const Extras& extras) {
-  const GemmArguments& g = test_case.arguments;
-  test_case.input("a", random_values((g.transpose_a ? shape.k : shape.m) * g.lda, 1), [](auto& to, void* at) { to.a = at; });
-  test_case.input("b", random_values((g.transpose_b ? shape.n : shape.k) * g.ldb, 2), [](auto& to, void* at) { to.b = at; });
-  const std::int64_t count = shape.m * g.ldc;
-  const auto bind_c = [](auto& to, void* at) { to.c = at; };
-  if (extras.accumulate) {
-    test_case.in_out_fp32("c", random_values(count, 3), bind_c).accumulation = granted(shape);
-  } else if (shape.gap > 0) {
-    // What stands between the rows must still be there afterwards.
-    test_case.in_out("c", random_values(count, 3), bind_c).accumulation = granted(shape);
-  } else {
-    test_case.output("c", count, bind_c).accumulation = granted(shape);
-  }
-  if (extras.bias) {
-    test_case.input_fp32("bias", random_values(shape.n, 4),
-                         [](auto& to, void* at) { to.bias = static_cast<const float*>(at); });
-  }
-  const auto bind_pre_activation = [](auto& to, void* at) { to.pre_activation = at; };
-  if (extras.epilogue == GemmEpilogue::kGeluGradient) {
-    test_case.input("pre_activation", random_values(count, 5), bind_pre_activation);
-  } else if (extras.keep_pre_activation) {
-    test_case.in_out("pre_activation", random_values(count, 5), bind_pre_activation).accumulation = granted(shape);
-  }
-  if (extras.residual) test_case.input("residual", random_values(count, 6), [](auto& to, void* at) { to.residual = at; });
-}
-
-// For rows of C that stand anywhere in any example.
-struct DropoutRows {
-  std::vector<std::uint32_t> examples;
-  std::vector<std::int32_t> positions;
-};
-const DropoutRows& dropout_rows() {
-  static const DropoutRows rows = [] {
-    DropoutRows made;
-    for (std::int32_t row = 0; row < 400; ++row) {
-      made.examples.push_back(static_cast<std::uint32_t>(row / 7) * 1000003u);
-      made.positions.push_back(row * 37 % 512);
-    }
-    return made;
-  }();
-  return rows;
-}
-
-void add_dropout(Case<GemmArguments>& test_case) {
-  test_case.arguments.dropout = {.rate = 0.3f,
-                                 .seed = 11,
-                                 .step = 5,
-                                 .site = 9,
-                                 .examples = dropout_rows().examples.data(),
-                                 .positions = dropout_rows().positions.data()};
-  test_case.array(dropout_rows().examples);
-  test_case.array(dropout_rows().positions);
-}
-
 Case<GemmArguments> make_case(const Shape& shape, Transposes transposes, const Extras& extras) {
-  Case<GemmArguments> test_case(describe(shape, transposes, extras));
-  GemmArguments& g = test_case.arguments;
-  g.m = shape.m;
-  g.n = shape.n;
-  g.k = shape.k;
-  g.transpose_a = transposes == Transposes::kA || transposes == Transposes::kBoth;
-  g.transpose_b = transposes == Transposes::kB || transposes == Transposes::kBoth;
-  g.lda = (g.transpose_a ? g.m : g.k) + shape.gap;
-  g.ldb = (g.transpose_b ? g.k : g.n) + shape.gap;
-  g.ldc = g.n + shape.gap;
-  g.accumulate = extras.accumulate;
-  g.epilogue = extras.epilogue;
-  test_case.set_type = [accumulate = extras.accumulate](GemmArguments& to, DType type) {
-    to.input_type = type;
-    to.output_type = accumulate ? DType::kFloat32 : type;
-  };
-  add_operands(test_case, shape, extras);
-  if (extras.dropout) add_dropout(test_case);
+  Case<GemmArguments> test_case = gemm_case(shape, transposes, extras);
+  for (Operand<GemmArguments>& operand : test_case.operands) {
+    if (operand.written) operand.accumulation = granted(shape);
+  }
   return test_case;
 }
 
@@ -173,7 +83,7 @@ TEST(Gemm, Epilogues) {
 
 // The reference and the CUDA variants only.
 TEST(Gemm, DropsHiddenUnits) {
-  for (const Extras& extras : {Extras{.dropout = true}, Extras{.bias = true, .residual = true, .dropout = true}}) {
+  for (const Extras& extras : {Extras{.dropout_rate = 0.3f}, Extras{.bias = true, .residual = true, .dropout_rate = 0.3f}}) {
     check_variants(make_case({37, 75, 24}, Transposes::kB, extras));
     check_variants(make_case({66, 72, 40, 8}, Transposes::kNeither, extras));
   }
@@ -236,14 +146,14 @@ TEST(Gemm, EpiloguesOfLargeTiles) {
   if (!cuda_available()) GTEST_SKIP();
   for (const Extras& extras : {Extras{.bias = true, .epilogue = GemmEpilogue::kGelu, .keep_pre_activation = true},
                                Extras{.epilogue = GemmEpilogue::kGeluGradient}, Extras{.accumulate = true},
-                               Extras{.bias = true, .residual = true, .dropout = true}}) {
+                               Extras{.bias = true, .residual = true, .dropout_rate = 0.3f}}) {
     check_plan(make_case({130, 136, 40}, Transposes::kB, extras), DType::kBFloat16, {GemmTile::kLarge, 1, 40});
   }
 }
 
 TEST(Gemm, PartsOfTheDepth) {
   if (!cuda_available()) GTEST_SKIP();
-  for (const Extras& extras : {Extras{.bias = true, .accumulate = true}, Extras{.residual = true, .dropout = true},
+  for (const Extras& extras : {Extras{.bias = true, .accumulate = true}, Extras{.residual = true, .dropout_rate = 0.3f},
                                Extras{.epilogue = GemmEpilogue::kGelu}}) {
     const Case<GemmArguments> test_case = make_case({72, 67, 150, 5}, Transposes::kA, extras);
     check_plan(test_case, DType::kFloat32, {GemmTile::kFloat, 3, 64});
@@ -296,7 +206,7 @@ TEST(Gemm, DropoutIsThatOfLayerNorm) {
     const Variant<GemmArguments>& variant = operation<GemmArguments>().variants.front();
     ASSERT_EQ(variant.name, "portable");
     const Case<GemmArguments> fused =
-        make_case({m, n, 40}, Transposes::kB, {.bias = true, .residual = true, .dropout = true});
+        make_case({m, n, 40}, Transposes::kB, {.bias = true, .residual = true, .dropout_rate = 0.3f});
     const Outcome sums = launch(fused, variant, type, type, true);
     const Outcome product = launch(make_case({m, n, 40}, Transposes::kB, {.bias = true}), variant, type, type, true);
     Buffer sum(type, m * n), output(type, m * n), weight(DType::kFloat32, n), bias(DType::kFloat32, n),
@@ -326,7 +236,7 @@ TEST(Gemm, MixedTypesWithoutAccumulation) {
     to.input_type = type;
     to.output_type = DType::kFloat32;
   };
-  test_case.operands[2].fixed_fp32 = true;
+  test_case.fixed(test_case.operand("c"), DType::kFloat32);
   check_variants(test_case);
 }
 

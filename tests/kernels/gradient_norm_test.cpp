@@ -1,18 +1,11 @@
-#include "kernels/optimizer/gradient_norm.h"
-
 #include <array>
 #include <limits>
 
+#include "kernels/optimizer/gradient_norm_cases.h"
 #include "tests/kernels/suite.h"
 
-namespace koine {
+namespace koine::testing {
 namespace {
-
-using testing::Case;
-using testing::fp32_error;
-using testing::launch_on_device;
-using testing::random_values;
-using testing::TestRandom;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -20,17 +13,8 @@ TEST(ClipFactor, IsPyTorchs) {
   for (const auto& variant : operation<ClipFactorArguments>().variants) {
     if (variant.device == Device::kCuda && cuda::device_count() == 0) continue;
     const auto clip = [&](double squares, float maximum) {
-      const std::vector<double> sum = {squares};
-      const std::vector<float> results = {-1, -1};
-      const ClipFactorArguments arguments = {sum.data(), maximum, const_cast<float*>(&results[0]),
-                                             const_cast<float*>(&results[1])};
-      if (variant.device == Device::kCpu) {
-        variant.launch(Context{}, arguments, nullptr);
-      } else {
-        launch_on_device(testing::context_for(variant.device), variant, arguments,
-                         {testing::region_of(sum), testing::region_of(results)}, {}, nullptr);
-      }
-      return std::pair<float, float>(results[0], results[1]);
+      const Outcome outcome = launch(clip_factor_case(squares, maximum), variant, DType::kFloat32, DType::kFloat32);
+      return std::pair(static_cast<float>(outcome.value(0, 0)), static_cast<float>(outcome.value(1, 0)));
     };
     EXPECT_EQ(clip(16, 1), (std::pair<float, float>(4, static_cast<float>(1 / (4 + 1e-6))))) << variant.name;
     EXPECT_EQ(clip(0.25, 1), (std::pair<float, float>(0.5f, 1))) << variant.name;
@@ -56,18 +40,15 @@ struct Flat {
       segments = {
           {0, 1, 5, 0, 0}, {64, 30, 32, 0, 0}, {1027, 1, 0, 0, 0}, {behind, 3, 7000, 0, 0}, {behind + 21000, 1, 3, 0, 0}};
     }
-    pieces = number_pieces(segments);
     elements = behind + 21003;
   }
   std::int64_t rows;
   std::int64_t width;
   std::int64_t table_offset;
   std::int64_t elements;
-  std::int64_t pieces;
   std::vector<FlatSegment> segments;
   std::vector<std::int32_t> listed;
   std::vector<std::int64_t> listed_count = {0};
-  std::vector<double> sum = {0};
 
   /// Normal numbers everywhere but in rows that are not listed, and between segments.
   std::vector<double> gradients() {
@@ -89,27 +70,12 @@ struct Flat {
     return values;
   }
   Case<GradientNormArguments> test_case(float maximum_norm) {
-    Case<GradientNormArguments> result(concatenate(segments.size(), " segments, table [", rows, ", ", width, "]"));
-    result.types = {DType::kFloat32};
-    for (const FlatSegment& segment : segments) result.arguments.elements += segment.count();
-    result.arguments.segments = std::ssize(segments);
-    result.arguments.pieces = pieces;
-    result.arguments.segment_list = segments.data();
-    result.arguments.rows = rows;
-    result.arguments.width = width;
-    result.arguments.table_offset = table_offset;
-    result.arguments.maximum_norm = maximum_norm;
-    result.arguments.sum_of_squares = sum.data();
-    result.input_fp32("gradient", gradients(), [](auto& a, void* p) { a.gradient = static_cast<const float*>(p); });
-    result.array(segments);
-    result.array(sum);
+    Case<GradientNormArguments> result =
+        gradient_norm_case(segments, {rows, width, table_offset}, maximum_norm, gradients());
     result.array(listed_count);
     // Sums of doubles in another order may round to the neighbouring float.
-    const double norm = std::sqrt(static_cast<double>(elements));
-    result.output_fp32("norm", 1, [](auto& a, void* p) { a.norm = static_cast<float*>(p); }).accumulation =
-        fp32_error(1, norm);
-    result.output_fp32("factor", 1, [](auto& a, void* p) { a.factor = static_cast<float*>(p); }).accumulation =
-        fp32_error(1, 1);
+    result.operand("norm").accumulation = fp32_error(1, std::sqrt(static_cast<double>(elements)));
+    result.operand("factor").accumulation = fp32_error(1, 1);
     return result;
   }
 };
@@ -139,17 +105,17 @@ TEST(GradientNorm, ListedRowsGiveTheBitsOfAllRows) {
         test_case.arguments.row_list = list;
         test_case.arguments.listed = listed;
         test_case.arguments.listed_from = listed_from;
-        const testing::Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
-        return std::array<double, 3>{flat.sum[0], outcome.value(1, 0), outcome.value(2, 0)};
+        const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+        return std::array<double, 3>{*test_case.arguments.sum_of_squares, outcome.value(1, 0), outcome.value(2, 0)};
       };
       const auto all = results(nullptr, 0, nullptr);
       EXPECT_GT(all[0], 0) << variant.name;
       EXPECT_EQ(all, results(flat.listed.data(), flat.listed_count[0], nullptr)) << variant.name << " " << test_case.name;
       flat.listed.resize(flat.listed.size() + 3, 0);  // more than counted
-      test_case.arrays.back() = testing::region_of(flat.listed);
+      test_case.arrays.back() = region_of(flat.listed);
       EXPECT_EQ(all, results(flat.listed.data(), std::ssize(flat.listed), flat.listed_count.data())) << variant.name;
       flat.listed.resize(flat.listed.size() - 3);
-      test_case.arrays.back() = testing::region_of(flat.listed);
+      test_case.arrays.back() = region_of(flat.listed);
     }
   }
 }
@@ -161,7 +127,7 @@ TEST(GradientNorm, OneValueThatIsNotFiniteGivesFactorZero) {
     test_case.operands[0].values[static_cast<std::size_t>(flat.table_offset + 40 * 33 - 1)] = bad;
     for (const auto& variant : operation<GradientNormArguments>().variants) {
       if (variant.device == Device::kCuda && cuda::device_count() == 0) continue;
-      const testing::Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
+      const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
       EXPECT_FALSE(std::isfinite(outcome.value(1, 0))) << variant.name;
       EXPECT_EQ(outcome.value(2, 0), 0.0) << variant.name;
     }
@@ -169,4 +135,4 @@ TEST(GradientNorm, OneValueThatIsNotFiniteGivesFactorZero) {
 }
 
 }  // namespace
-}  // namespace koine
+}  // namespace koine::testing

@@ -1,5 +1,4 @@
-#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
-
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy_cases.h"
 #include "tests/kernels/suite.h"
 
 namespace koine::testing {
@@ -8,7 +7,7 @@ namespace {
 using Arguments = SoftmaxCrossEntropyArguments;
 using Labels = std::vector<std::int32_t>;
 
-enum class Gradient { kNone, kApart, kInPlace };
+using Gradient = LogitsGradient;
 
 Labels random_labels(std::int64_t rows, std::int64_t classes) {
   TestRandom random(5);
@@ -32,39 +31,18 @@ std::vector<double> probabilities(const std::vector<double>& logits, std::int64_
 // either sign: 6 times the root), a division and a product.
 constexpr double kRoundings = 16 + 2 + 6 * 32 + 2;
 
-// `gap` unused elements behind each row; only in place are they written at all (with what they hold).
 Case<Arguments> make_case(const std::string& name, const Labels& labels, std::int64_t classes, Gradient gradient,
-                          std::vector<double> logits, std::int64_t gap = 0) {
-  Case<Arguments> test_case(name);
-  const auto rows = static_cast<std::int64_t>(labels.size());
-  test_case.set_type = [](Arguments& arguments, DType type) { arguments.type = type; };
-  test_case.arguments.rows = rows;
-  test_case.arguments.classes = classes;
-  test_case.arguments.stride = classes + gap;
-  test_case.arguments.labels = labels.data();
-  test_case.array(labels);
-  test_case.arguments.gradient_scale = 0.3f;
+                          const std::vector<double>& logits, std::int64_t gap = 0) {
+  Case<Arguments> test_case = softmax_cross_entropy_case(labels, classes, gradient, logits, gap);
+  test_case.name = name;
   double largest = 0;
-  for (std::int64_t row = 0; row < rows; ++row) {
+  for (std::int64_t row = 0; row < std::ssize(labels); ++row) {
     for (const double p : probabilities(logits, row * (classes + gap), classes)) largest = std::max(largest, p);
   }
-  const double gradient_error = fp32_error(kRoundings, 0.3 * largest);
-  if (gradient == Gradient::kInPlace) {
-    test_case
-        .in_out("logits", std::move(logits),
-                [](Arguments& arguments, void* data) {
-                  arguments.logits = data;
-                  arguments.d_logits = data;
-                })
-        .accumulation = gradient_error;
-  } else {
-    test_case.input("logits", std::move(logits), [](Arguments& arguments, void* data) { arguments.logits = data; });
-  }
-  test_case.output_fp32("loss", rows, [](Arguments& arguments, void* data) { arguments.loss = static_cast<float*>(data); })
-      .accumulation = fp32_error(kRoundings, 1);
-  if (gradient == Gradient::kApart) {
-    test_case.output("d_logits", rows * classes, [](Arguments& arguments, void* data) { arguments.d_logits = data; })
-        .accumulation = gradient_error;
+  test_case.operand("loss").accumulation = fp32_error(kRoundings, 1);
+  if (gradient != Gradient::kNone) {
+    test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation =
+        fp32_error(kRoundings, 0.3 * largest);
   }
   return test_case;
 }

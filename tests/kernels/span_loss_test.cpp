@@ -1,5 +1,4 @@
-#include "kernels/span_loss/span_loss.h"
-
+#include "kernels/span_loss/span_loss_cases.h"
 #include "tests/kernels/suite.h"
 
 namespace koine::testing {
@@ -7,54 +6,18 @@ namespace {
 
 using Arguments = SpanLossArguments;
 
-struct Spans {
-  std::vector<std::int32_t> cumulative_lengths = {0};
-  std::vector<std::int32_t> start, end;
-  void add(std::int32_t length, std::int32_t first, std::int32_t last) {
-    cumulative_lengths.push_back(cumulative_lengths.back() + length);
-    start.push_back(first);
-    end.push_back(last);
-  }
-  std::int64_t tokens() const { return cumulative_lengths.back(); }
-};
-
-enum class Gradient { kNone, kApart, kInPlace };
+using Gradient = LogitsGradient;
 
 // As for softmax cross-entropy: distance to the maximum (16), exponential (2), a chain of at most 128 adds a lane (6 times
 // its root), a division and a product; the gradient is at most half its scale, the loss of order 1.
 constexpr double kRoundings = 16 + 2 + 6 * 12 + 2;
 
 Case<Arguments> make_case(const std::string& name, const Spans& spans, Gradient gradient, std::vector<double> logits) {
-  Case<Arguments> test_case(name);
-  test_case.set_type = [](Arguments& arguments, DType type) { arguments.type = type; };
-  test_case.arguments.tokens = spans.tokens();
-  test_case.arguments.sequences = static_cast<std::int64_t>(spans.start.size());
-  test_case.arguments.cumulative_lengths = spans.cumulative_lengths.data();
-  test_case.arguments.start_labels = spans.start.data();
-  test_case.arguments.end_labels = spans.end.data();
-  test_case.arguments.gradient_scale = 0.5f;
-  test_case.array(spans.cumulative_lengths);
-  test_case.array(spans.start);
-  test_case.array(spans.end);
-  const double gradient_error = fp32_error(kRoundings, 0.25);
-  if (gradient == Gradient::kInPlace) {
-    test_case
-        .in_out("logits", std::move(logits),
-                [](Arguments& arguments, void* data) {
-                  arguments.logits = data;
-                  arguments.d_logits = data;
-                })
-        .accumulation = gradient_error;
-  } else {
-    test_case.input("logits", std::move(logits), [](Arguments& arguments, void* data) { arguments.logits = data; });
-  }
-  test_case
-      .output_fp32("loss", test_case.arguments.sequences,
-                   [](Arguments& arguments, void* data) { arguments.loss = static_cast<float*>(data); })
-      .accumulation = fp32_error(kRoundings, 1);
-  if (gradient == Gradient::kApart) {
-    test_case.output("d_logits", 2 * spans.tokens(), [](Arguments& arguments, void* data) { arguments.d_logits = data; })
-        .accumulation = gradient_error;
+  Case<Arguments> test_case = span_loss_case(spans, gradient, std::move(logits));
+  test_case.name = name;
+  test_case.operand("loss").accumulation = fp32_error(kRoundings, 1);
+  if (gradient != Gradient::kNone) {
+    test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation = fp32_error(kRoundings, 0.25);
   }
   return test_case;
 }

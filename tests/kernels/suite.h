@@ -15,12 +15,10 @@
 // not; by the host implementation (kernels/cuda/host) in several orders of blocks and threads, which must give the same
 // bits, and on a device where the build has one.
 //
-//   Case<DropoutArguments> test_case("three rows");
-//   test_case.set_type = [](auto& arguments, DType type) { arguments.type = type; };
-//   test_case.arguments.rows = 3; ...                                     // integers, flags, host arrays of integers
-//   test_case.input("input", random_values(count), [](auto& arguments, void* data) { arguments.input = data; });
-//   test_case.output("output", count, [](auto& arguments, void* data) { arguments.output = data; });
-//   test_case.array(ids);                            // host memory the arguments point into: a std::vector that outlives it
+// A test takes a case of the operation's `<op>_cases.h` (kernels/common/cases.h), says what it grants, and checks it:
+//
+//   Case<DropoutArguments> test_case = dropout_case(3, 100, 0.1f, true);
+//   test_case.operand("output").accumulation = fp32_error(1, 4);
 //   check_variants(test_case);
 
 #include <gtest/gtest.h>
@@ -38,6 +36,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/common/cases.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/registry.h"
 #include "kernels/cuda/runtime.h"
@@ -47,6 +46,8 @@
 #endif
 
 namespace koine::testing {
+
+using namespace cases;
 
 /// Memory that is NaN (read as fp32, bf16 or fp64) until something writes it, guarded on both sides. It starts `offset`
 /// bytes after a multiple of 256: operands start one element off, so that nobody counts on alignment.
@@ -102,53 +103,7 @@ inline double one_rounding(DType type, double value) {
 /// What `roundings` roundings to fp32 at numbers of size `magnitude` add up to at most.
 inline double fp32_error(double roundings, double magnitude) { return roundings * std::ldexp(magnitude, -24); }
 
-/// Reproducible numbers for tests.
-class TestRandom {
- public:
-  explicit TestRandom(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 1) {}
-  std::uint64_t next() {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 7;
-    state_ ^= state_ << 17;
-    return state_ * 0x2545F4914F6CDD1Du;
-  }
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-  double normal() { return std::sqrt(-2 * std::log(1 - uniform())) * std::cos(6.283185307179586 * uniform()); }
-  std::int64_t below(std::int64_t bound) { return static_cast<std::int64_t>(next() % static_cast<std::uint64_t>(bound)); }
-
- private:
-  std::uint64_t state_;
-};
-
-inline std::vector<double> random_values(std::int64_t count, std::uint64_t seed = 1, double scale = 1, double shift = 0) {
-  TestRandom random(seed);
-  std::vector<double> values(static_cast<std::size_t>(count));
-  for (double& value : values) value = shift + scale * random.normal();
-  return values;
-}
-
-template <class Arguments>
-struct Operand {
-  std::string name;
-  bool fixed_fp32 = false;  ///< fp32 whatever the type under test; else of that type
-  bool read = false;        ///< `values` are there before the launch
-  bool written = false;     ///< compared after it
-  bool exact = false;       ///< bit for bit as the reference in the same type
-  double accumulation = 0;  ///< absolute error granted for computing in fp32
-  std::int64_t count = 0;
-  std::vector<double> values;  ///< [count] where read
-  std::function<void(Arguments&, void*)> bind;
-};
-
-/// Host memory that arguments point into. A launch on a device uses a copy of it there, and copies it back.
-struct Region {
-  void* begin = nullptr;
-  std::size_t bytes = 0;
-};
-template <class T>
-Region region_of(const std::vector<T>& values) {
-  return {const_cast<T*>(values.data()), values.size() * sizeof(T)};
-}
+using cases::region_of;
 inline Region region_of(Buffer& buffer) { return {buffer.data(), buffer.bytes()}; }
 
 /// The device of CUDA variants, and the architecture; the CPU for others. `available` false: this machine has none.
@@ -226,7 +181,6 @@ class DeviceCopy {
 template <class Arguments>
 void launch_on_device(const Context& context, const Variant<Arguments>& variant, Arguments arguments,
                       const std::vector<Region>& regions, const std::vector<Buffer*>& buffers, void* workspace) {
-  static_assert(std::is_trivially_copyable_v<Arguments>);
   std::vector<std::unique_ptr<DeviceCopy>> copies;
   for (Buffer* buffer : buffers) {
     copies.push_back(std::make_unique<DeviceCopy>(region_of(*buffer), Region{buffer->block(), buffer->block_bytes()}));
@@ -238,73 +192,11 @@ void launch_on_device(const Context& context, const Variant<Arguments>& variant,
     }
     return address;
   };
-  unsigned char bytes[sizeof(Arguments)];
-  std::memcpy(bytes, &arguments, sizeof bytes);
-  for (std::size_t at = 0; at + sizeof(void*) <= sizeof bytes; at += sizeof(void*)) {
-    void* word = nullptr;
-    std::memcpy(&word, bytes + at, sizeof word);
-    word = translate(word);
-    std::memcpy(bytes + at, &word, sizeof word);
-  }
-  std::memcpy(&arguments, bytes, sizeof bytes);
+  arguments = with_pointers(arguments, translate);
   variant.launch(context, arguments, translate(workspace));
   cuda::synchronize(nullptr);
   for (const auto& copy : copies) copy->copy_back();
 }
-
-template <class Arguments>
-struct Case {
-  using Bind = std::function<void(Arguments&, void*)>;
-
-  explicit Case(std::string case_name) : name(std::move(case_name)) {}
-
-  std::string name;
-  Arguments arguments;
-  std::function<void(Arguments&, DType)> set_type;
-  std::vector<DType> types = {DType::kFloat32, DType::kBFloat16};
-  std::vector<Operand<Arguments>> operands;
-  std::vector<Region> arrays;
-  bool large = false;  ///< too large for the host implementation of the CUDA kernels
-
-  /// Names host memory the arguments point into: integers, doubles, examples of a Dropout. Outlives the case.
-  template <class T>
-  void array(const std::vector<T>& values) {
-    arrays.push_back(region_of(values));
-  }
-
-  /// The functions below add an operand of the type under test and return it; the ..._fp32 ones one that is always fp32.
-  Operand<Arguments>& input(std::string operand, std::vector<double> values, Bind bind) {
-    const auto count = static_cast<std::int64_t>(values.size());
-    return add(std::move(operand), true, false, count, std::move(values), std::move(bind));
-  }
-  Operand<Arguments>& output(std::string operand, std::int64_t count, Bind bind) {
-    return add(std::move(operand), false, true, count, {}, std::move(bind));
-  }
-  Operand<Arguments>& in_out(std::string operand, std::vector<double> values, Bind bind) {
-    const auto count = static_cast<std::int64_t>(values.size());
-    return add(std::move(operand), true, true, count, std::move(values), std::move(bind));
-  }
-  Operand<Arguments>& input_fp32(std::string operand, std::vector<double> values, Bind bind) {
-    return fixed(input(std::move(operand), std::move(values), std::move(bind)));
-  }
-  Operand<Arguments>& output_fp32(std::string operand, std::int64_t count, Bind bind) {
-    return fixed(output(std::move(operand), count, std::move(bind)));
-  }
-  Operand<Arguments>& in_out_fp32(std::string operand, std::vector<double> values, Bind bind) {
-    return fixed(in_out(std::move(operand), std::move(values), std::move(bind)));
-  }
-
- private:
-  static Operand<Arguments>& fixed(Operand<Arguments>& operand) {
-    operand.fixed_fp32 = true;
-    return operand;
-  }
-  Operand<Arguments>& add(std::string operand, bool read, bool written, std::int64_t count, std::vector<double> values,
-                          Bind bind) {
-    operands.push_back({std::move(operand), false, read, written, false, 0, count, std::move(values), std::move(bind)});
-    return operands.back();
-  }
-};
 
 /// What a launch left in each operand, in their order.
 struct Outcome {
@@ -326,16 +218,15 @@ template <class Arguments>
 Outcome launch(const Case<Arguments>& test_case, const Variant<Arguments>& variant, DType data_type, DType compute_type,
                bool aligned = false) {
   Outcome outcome;
-  Arguments arguments = test_case.arguments;
-  if (test_case.set_type) test_case.set_type(arguments, compute_type);
+  Arguments arguments = test_case.typed(compute_type);
   for (const Operand<Arguments>& operand : test_case.operands) {
-    outcome.types.push_back(operand.fixed_fp32 ? DType::kFloat32 : compute_type);
+    outcome.types.push_back(operand.type(compute_type));
     outcome.buffers.emplace_back(outcome.types.back(), operand.count, aligned);
     if (operand.read) {
       for (std::int64_t i = 0; i < operand.count; ++i) {
         const double value = operand.values[static_cast<std::size_t>(i)];
         store_element(outcome.buffers.back().data(), outcome.types.back(), i,
-                      operand.fixed_fp32 ? value : round_to(data_type, value));
+                      operand.fixed ? value : round_to(data_type, value));
       }
     }
   }
@@ -457,8 +348,7 @@ void check_variants(const Case<Arguments>& test_case) {
   for (const DType type : test_case.types) {
     const Outcome truth = launch(test_case, reference_variant<Arguments>(), type, DType::kFloat64);
     const Outcome rounded = launch(test_case, reference_variant<Arguments>(), type, type);
-    Arguments typed = test_case.arguments;
-    if (test_case.set_type) test_case.set_type(typed, type);
+    const Arguments typed = test_case.typed(type);
     for (const Variant<Arguments>& variant : table.variants) {
       bool available = true;
       const DeviceFor device(variant);

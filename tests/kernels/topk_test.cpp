@@ -1,5 +1,4 @@
-#include "kernels/topk/topk.h"
-
+#include "kernels/topk/topk_cases.h"
 #include "tests/kernels/suite.h"
 
 namespace koine::testing {
@@ -9,24 +8,9 @@ using Arguments = TopKArguments;
 
 Case<Arguments> make_case(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k,
                           std::vector<double> query_values, std::vector<double> candidate_values) {
-  Case<Arguments> test_case(concatenate(queries, " queries, ", candidates, " candidates, width ", width, ", k ", k));
-  test_case.types = {DType::kFloat32};
-  test_case.arguments.queries_count = queries;
-  test_case.arguments.candidates_count = candidates;
-  test_case.arguments.width = width;
-  test_case.arguments.k = k;
-  test_case.input_fp32("queries", std::move(query_values),
-                       [](Arguments& arguments, void* data) { arguments.queries = static_cast<const float*>(data); });
-  test_case.input_fp32("candidates", std::move(candidate_values),
-                       [](Arguments& arguments, void* data) { arguments.candidates = static_cast<const float*>(data); });
-  test_case
-      .output_fp32("indices", queries * k,
-                   [](Arguments& arguments, void* data) { arguments.indices = static_cast<std::int32_t*>(data); })
-      .exact = true;
-  test_case
-      .output_fp32("scores", queries * k,
-                   [](Arguments& arguments, void* data) { arguments.scores = static_cast<float*>(data); })
-      .exact = true;
+  Case<Arguments> test_case =
+      top_k_case(queries, candidates, width, k, std::move(query_values), std::move(candidate_values));
+  for (const char* result : {"indices", "scores"}) test_case.operand(result).exact = true;
   return test_case;
 }
 

@@ -1,20 +1,15 @@
-#include "kernels/gemm/weight_gradients.h"
-
 #include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "kernels/gemm/weight_gradients_cases.h"
 #include "tests/kernels/suite.h"
 
 namespace koine::testing {
 namespace {
 
-struct Layer {
-  std::int64_t out, in, rows;
-  bool bias = true;
-  std::int64_t gap = 0;  // elements between the rows of x and dy
-};
+using Layer = WeightGradientLayer;
 
 // As in gemm_test.cpp: six standard deviations of a chain of roundings at sums of `rows` products, and ten roundings at the
 // size of the largest results.
@@ -24,30 +19,11 @@ double granted(std::int64_t rows) {
 }
 
 Case<WeightGradientsArguments> make_case(const std::string& name, const std::vector<Layer>& layers) {
-  using Arguments = WeightGradientsArguments;
-  Case<Arguments> test_case(name);
-  test_case.set_type = [](Arguments& to, DType type) { to.type = type; };
-  test_case.arguments.count = static_cast<int>(layers.size());
+  Case<WeightGradientsArguments> test_case = weight_gradients_case(layers);
+  test_case.name = name;
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Layer& layer = layers[i];
-    WeightGradient& e = test_case.arguments.entries[i];
-    e.out = layer.out, e.in = layer.in, e.rows = layer.rows;
-    e.ldx = layer.in + layer.gap, e.lddy = layer.out + layer.gap;
-    const std::uint64_t seed = 10 * i;
-    const auto label = [&](const char* text) { return concatenate(text, " ", i); };
-    test_case.input(label("x"), random_values(layer.rows * e.ldx, seed + 1),
-                    [i](Arguments& to, void* at) { to.entries[i].x = at; });
-    test_case.input(label("dy"), random_values(layer.rows * e.lddy, seed + 2),
-                    [i](Arguments& to, void* at) { to.entries[i].dy = at; });
-    test_case
-        .in_out_fp32(label("d_weight"), random_values(layer.out * layer.in, seed + 3),
-                     [i](Arguments& to, void* at) { to.entries[i].d_weight = static_cast<float*>(at); })
-        .accumulation = granted(layer.rows);
-    if (!layer.bias) continue;
-    test_case
-        .in_out_fp32(label("d_bias"), random_values(layer.out, seed + 4),
-                     [i](Arguments& to, void* at) { to.entries[i].d_bias = static_cast<float*>(at); })
-        .accumulation = granted(layer.rows);
+    test_case.operand(concatenate("d_weight ", i)).accumulation = granted(layers[i].rows);
+    if (layers[i].bias) test_case.operand(concatenate("d_bias ", i)).accumulation = granted(layers[i].rows);
   }
   return test_case;
 }

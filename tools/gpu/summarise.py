@@ -55,8 +55,9 @@ def condense(raw, path):
             times = [entry["us"] for entry in entries]
             middle = entries[times.index(statistics.median_low(times))]
             row.update({key: float(f"{middle[key]:.5g}") for key in ("us", "TFLOP/s", "GB/s", "of_product", "of_copy")})
-            if entries[0].get("label"):
-                row["key"] = entries[0]["label"]
+            row["shape"], _, key = entries[0].get("label", "").partition(" | key ")
+            if key:
+                row["key"] = key
             row["spread"] = float(f"{(max(times) - min(times)) / row['us']:.3g}")
             row["us_least"], row["us_most"] = (float(f"{value:.5g}") for value in (
                 min(entry["us_least"] for entry in entries), max(entry["us_most"] for entry in entries)))

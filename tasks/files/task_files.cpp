@@ -1,9 +1,9 @@
-#include "tasks/common/task_files.h"
+#include "tasks/files/task_files.h"
 
 #include <algorithm>
 
 #include "kernels/common/check.h"
-#include "tasks/common/languages.h"
+#include "tasks/files/languages.h"
 
 namespace koine {
 namespace {

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "engine/training/settings.h"
+#include "engine/settings/settings.h"
 
 namespace koine {
 

@@ -1,4 +1,4 @@
-#include "engine/training/settings.h"
+#include "engine/settings/settings.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "engine/training/setting_keys.h"
+#include "engine/settings/setting_keys.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "tasks/common/languages.h"
+#include "tasks/files/languages.h"
 
 #include <array>
 #include <utility>
