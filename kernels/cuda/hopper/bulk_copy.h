@@ -26,15 +26,16 @@
 #define KOINE_GRID_CONSTANT __grid_constant__
 #else
 #define KOINE_GRID_CONSTANT
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi"  // says that GCC 4.5 passed what is aligned to 64 bytes otherwise
-#endif
 #endif
 
 namespace koine::cuda {
 
-/// What the hardware is told of a tensor.
+/// What the hardware is told of a tensor. It wants it on a multiple of 64 bytes.
+#if KOINE_ON_DEVICE || defined(KOINE_HAVE_CUDA)
 struct alignas(64) TensorMap {
+#else
+struct TensorMap {
+#endif
   std::uint64_t words[16];
 };
 
