@@ -29,6 +29,8 @@ struct Launch {
   Index3 cluster = {};
   int threads = 0;
   std::size_t shared_bytes = 0;
+  /// Begins while the kernel before it in the stream still runs: see hopper/dependent_launch.h (compute capability 9.0).
+  bool overlap = false;
   void* stream = nullptr;
   const char* file = __builtin_FILE();
   int line = __builtin_LINE();
@@ -76,7 +78,8 @@ void launch(const Launch& launch, void (*kernel)(Parameters...), const Arguments
         {{launch.grid.x, launch.grid.y, launch.grid.z},
          {launch.cluster.x, launch.cluster.y, launch.cluster.z},
          launch.threads,
-         launch.shared_bytes},
+         launch.shared_bytes,
+         launch.overlap},
         [](const void* what) {
           const auto* one = static_cast<const Call*>(what);
           std::apply(one->kernel, one->arguments);

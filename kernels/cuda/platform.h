@@ -66,11 +66,18 @@ KOINE_DEVICE Index3 cluster_size() {
   return size;
 }
 
-/// The block's shared memory, as many bytes as the launch asked for, as a T. Uninitialised.
+/// The block's shared memory, as many bytes as the launch asked for, as a T. Uninitialised. On a multiple of 128 bytes, or
+/// of 1024 where T asks for more than 128.
 template <class T>
 KOINE_DEVICE T& shared_memory() {
-  extern __shared__ __align__(128) unsigned char koine_shared_memory[];
-  return *reinterpret_cast<T*>(koine_shared_memory);
+  static_assert(alignof(T) <= 1024);
+  if constexpr (alignof(T) <= 128) {
+    extern __shared__ __align__(128) unsigned char koine_shared_memory[];
+    return *reinterpret_cast<T*>(koine_shared_memory);
+  } else {
+    extern __shared__ __align__(1024) unsigned char koine_aligned_shared_memory[];
+    return *reinterpret_cast<T*>(koine_aligned_shared_memory);
+  }
 }
 
 /// All threads of the block wait for each other; what they wrote before is seen by all after.

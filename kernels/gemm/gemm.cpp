@@ -6,6 +6,7 @@
 
 #include "kernels/gemm/gemm_packed.h"
 #include "kernels/gemm/gemm_portable.h"
+#include "kernels/gemm/gemm_sm90.h"
 
 namespace koine {
 
@@ -122,6 +123,10 @@ Operation<GemmArguments> make_operation() {
   table.tuning_text = tuning_text;
   table.variants.push_back(
       {"portable", Device::kCuda, kFrom80, gemm_portable_supports, gemm_portable_workspace, gemm_portable});
+#if defined(KOINE_HAVE_SM90)
+  // Behind the portable one until a device has measured it: the tuning table or KOINE_FORCE=gemm:sm90 picks it.
+  table.variants.push_back({"sm90", Device::kCuda, kOnly90, gemm_sm90_supports, nullptr, gemm_sm90});
+#endif
 #if defined(KOINE_HAVE_CUDA)
   table.variants.push_back({"vendor", Device::kCuda, kFrom80, gemm_vendor_supports, gemm_vendor_workspace, gemm_vendor});
 #endif

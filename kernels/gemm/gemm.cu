@@ -177,10 +177,6 @@ bool vector_operands(const GemmArguments& g) {
   return all_aligned(16, g.a, g.b, bytes(g.lda), bytes(g.ldb));
 }
 
-bool vector_results(const GemmArguments& g) {
-  return all_aligned(16, g.c, g.pre_activation, g.residual, static_cast<std::uintptr_t>(g.ldc) * size_of(g.output_type));
-}
-
 struct TileShape {
   std::int64_t rows;
   std::int64_t columns;
@@ -236,21 +232,6 @@ void start_tiles(const GemmPlan& plan, const Launch& launch_of, const GemmParams
   const Start start_kernel = kTable[kind][(p.transpose_a ? 2 : 0) + (p.transpose_b ? 1 : 0)];
   check(start_kernel != nullptr, "gemm: no such tile for A and B both transposed");
   start_kernel(launch_of, p);
-}
-
-EpilogueParams epilogue_params(const GemmArguments& g) {
-  return {.rows = static_cast<int>(g.m),
-          .columns = static_cast<int>(g.n),
-          .stride = g.ldc,
-          .c = g.c,
-          .float_output = g.output_type == DType::kFloat32,
-          .vector = vector_results(g),
-          .accumulate = g.accumulate,
-          .epilogue = g.epilogue,
-          .bias = g.bias,
-          .pre_activation = g.pre_activation,
-          .residual = g.residual,
-          .dropout = dropout_params(g.dropout)};
 }
 
 }  // namespace

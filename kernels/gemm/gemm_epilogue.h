@@ -4,6 +4,7 @@
 // and stores where C, its rows, and the groups' ends allow them.
 
 #include "kernels/cuda/dropout.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/numeric.h"
 #include "kernels/cuda/vector.h"
 #include "kernels/gemm/gemm.h"
@@ -24,6 +25,23 @@ struct EpilogueParams {
   const void* residual = nullptr;
   DropoutParams dropout;
 };
+
+inline EpilogueParams epilogue_params(const GemmArguments& g) {
+  const bool vector =
+      all_aligned(16, g.c, g.pre_activation, g.residual, static_cast<std::uintptr_t>(g.ldc) * size_of(g.output_type));
+  return {.rows = static_cast<int>(g.m),
+          .columns = static_cast<int>(g.n),
+          .stride = g.ldc,
+          .c = g.c,
+          .float_output = g.output_type == DType::kFloat32,
+          .vector = vector,
+          .accumulate = g.accumulate,
+          .epilogue = g.epilogue,
+          .bias = g.bias,
+          .pre_activation = g.pre_activation,
+          .residual = g.residual,
+          .dropout = dropout_params(g.dropout)};
+}
 
 /// Eight elements of C's type, as they are kept until they are used.
 KOINE_DEVICE void load_group(float (&to)[8], const EpilogueParams& p, const void* from, std::int64_t offset, int count) {

@@ -62,12 +62,17 @@ void device::launch(const Launch& launch, const void* function, void** arguments
   config.blockDim = dim3(static_cast<unsigned>(launch.threads));
   config.dynamicSmemBytes = launch.shared_bytes;
   config.stream = stream_of(launch.stream);
-  cudaLaunchAttribute cluster = {};
+  cudaLaunchAttribute attributes[2] = {};
+  config.attrs = attributes;
   if (has_clusters(launch)) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim = {launch.cluster.x, launch.cluster.y, launch.cluster.z};
-    config.attrs = &cluster;
-    config.numAttrs = 1;
+  }
+  if (launch.overlap) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
   }
   require_success(cudaLaunchKernelExC(&config, function, arguments), "launching ", describe(launch));
   ++launches;

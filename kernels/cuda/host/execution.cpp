@@ -1,5 +1,3 @@
-#include "kernels/cuda/host/execution.h"
-
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -10,62 +8,22 @@
 
 #include "kernels/common/check.h"
 #include "kernels/common/types.h"
-#include "kernels/cuda/host/fibre.h"
-#include "kernels/cuda/host/memory_guard.h"
-#include "kernels/cuda/host/race_hooks.h"
+#include "kernels/cuda/host/machine.h"
+#include "kernels/cuda/warp.h"
 
 namespace koine::cuda::host {
+
+thread_local Machine* machine = nullptr;
+
 namespace {
 
 constexpr std::size_t kStackBytes = 252 << 10;
-constexpr int kWarp = 32;
 constexpr int kMostThreads = 1024;
-constexpr unsigned kMostClusterBlocks = 8;      // that every device with clusters takes
-constexpr std::size_t kMostShared = 227 << 10;  // of a block, compute capability 9.0; 163 KiB on 8.0
-constexpr unsigned char kPoison = 0xff;         // a NaN, as fp32 and as bf16
-
-struct Copy {
-  void* to;
-  const void* from;  // null: zeros
-  int bytes;
-  const void* place;  // the return address, for the race detector
-};
-
-bool same(Site left, Site right) {
-  return left.line == right.line && (left.file == right.file || std::strcmp(left.file, right.file) == 0);
-}
-
-enum class State { kReady, kAtBarrier, kAtWarp, kFinished };
-
-struct Thread {
-  std::unique_ptr<Fibre> fibre;
-  State state = State::kReady;
-  Site site = {"", 0};
-  std::vector<Copy> issued;               // since the last commit
-  std::vector<std::vector<Copy>> groups;  // committed, oldest first
-};
-
-struct Warp {
-  void* deposits[kWarp];
-  int arrived = 0;
-  Site site = {"", 0};  // where the first of them stands
-  int first = 0;        // which it was
-};
-
-/// xorshift64*: as good as orders of threads need.
-class Order {
- public:
-  explicit Order(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 0x632BE59BD9B4E019u) {}
-  std::size_t below(std::size_t bound) {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return static_cast<std::size_t>((state_ * 0x2545F4914F6CDD1Du >> 33) % bound);
-  }
-
- private:
-  std::uint64_t state_;
-};
+constexpr unsigned kMostClusterBlocks = 8;       // that every device with clusters takes
+constexpr std::size_t kMostShared = 227 << 10;   // of a block, compute capability 9.0; 163 KiB on 8.0
+constexpr std::size_t kDeclaredAlignment = 128;  // of shared memory that asks for no more (platform.h)
+constexpr int kRegistersOfMultiprocessor = 65536;
+constexpr int kMostRegisters = 248;  // a launch gives a thread, a multiple of 8
 
 std::atomic<std::uint64_t> schedule_seed{1};
 std::atomic<int> emulated_architecture{80};
@@ -79,61 +37,15 @@ Counts& counts() {
   return all;
 }
 
-/// One CPU thread's machine: the block that runs, and stacks that are used again and again.
-class Machine {
- public:
-  void run(const char* kernel, const std::string& description, const Shape& shape, void (*body)(const void*),
-           const void* argument);
-
-  void* shared(std::size_t bytes, std::size_t alignment);
-  void at_barrier(Site site);
-  void at_warp(Site site, void* deposit, void (*act)(void* const*), bool orders_memory);
-  void issue(const Copy& copy);
-  void commit();
-  void wait(int pending);
-  [[noreturn]] void fail(std::string message);
-
-  Execution execution;
-
- private:
-  static void thread_main();
-  [[noreturn]] void leave();
-  void run_blocks(std::uint64_t first, std::uint64_t stride, std::uint64_t count);
-  void run_block();
-  std::string who() const;
-  void prepare(const Shape& shape);
-  void resume_next(bool finished);
-  void make_ready(int thread) {
-    threads_[static_cast<std::size_t>(thread)].state = State::kReady;
-    ready_.push_back(thread);
-  }
-  Thread& current() { return threads_[static_cast<std::size_t>(execution.thread)]; }
-  std::string where_all_wait() const;
-
-  Shape shape_ = {};
-  void (*body_)(const void*) = nullptr;
-  const void* argument_ = nullptr;
-  std::vector<Thread> threads_;
-  std::vector<Warp> warps_;
-  std::vector<int> ready_;
-  std::unique_ptr<Order> order_;  // null: ascending
-  Fibre main_;
-  int at_barrier_ = 0;
-  int finished_ = 0;
-  std::string failure_;
-  std::unique_ptr<GuardedMemory> shared_;
-};
-
-thread_local Machine* machine = nullptr;
+}  // namespace
 
 void Machine::thread_main() {
   Fibre::entered();
   Machine& m = *machine;
   try {
     m.body_(m.argument_);
-    if (!m.current().issued.empty() || !m.current().groups.empty()) {
-      m.failure_ = "a thread leaves while its asynchronous copies are under way";
-    }
+    std::string left = m.check_left();
+    m.failure_.swap(left);
   } catch (const std::exception& error) {
     m.failure_ = concatenate("the kernel throws \"", error.what(), "\"");
   } catch (...) {
@@ -142,39 +54,83 @@ void Machine::thread_main() {
   m.leave();
 }
 
+/// What the running thread, which is done, leaves undone; empty if nothing.
+std::string Machine::check_left() const {
+  Machine& m = *machine;
+  const Thread& self = m.current();
+  if (!self.issued.empty() || !self.groups.empty()) return "a thread leaves while its asynchronous copies are under way";
+  std::string text = m.check_products_of_thread();
+  if (text.empty()) text = m.check_transfers_of_thread();
+  if (text.empty() && shape_.overlap && !self.waited_for_dependency) {
+    text = "a thread of a kernel that overlaps the one before it leaves without dependency_wait()";
+  }
+  if (text.empty() && blocks_[rank()].finished + 1 == shape_.threads) {
+    text = check_transfers_of_block(rank());
+    if (text.empty() && !races::waited_for_remote(rank())) {
+      text = "the block leaves without having waited for all who reach into its shared memory or arrive there";
+    }
+  }
+  return text;
+}
+
 /// The running thread is done, or the launch has failed: whoever is next, and never back.
 void Machine::leave() {
   current().state = State::kFinished;
   ++finished_;
+  ++block().finished;
+  if (failure_.empty()) end_cluster_phase_if_all_arrived();
   resume_next(true);
   std::abort();  // nobody switches back
 }
 
-std::string Machine::who() const {
-  return concatenate("; thread ", execution.thread, " of block (", execution.block[0], ", ", execution.block[1], ", ",
-                     execution.block[2], ")");
+std::string Machine::block_name(unsigned rank) const {
+  const unsigned* const at = blocks_[rank].index;
+  return concatenate("block (", at[0], ", ", at[1], ", ", at[2], ")");
+}
+
+std::string Machine::who(int thread) const {
+  return concatenate("; thread ", thread % shape_.threads, " of ",
+                     block_name(static_cast<unsigned>(thread / shape_.threads)));
+}
+
+void Machine::enter(int thread) {
+  current_ = thread;
+  if (cluster_blocks_ == 1) {
+    execution.thread = thread;
+    return;
+  }
+  execution.thread = thread % shape_.threads;
+  execution.cluster_rank = static_cast<unsigned>(thread / shape_.threads);
+  std::copy(blocks_[rank()].index, blocks_[rank()].index + 3, execution.block);
+}
+
+int Machine::next_thread() {
+  const std::size_t place = order_ == nullptr ? ready_.size() - 1 : order_->below(ready_.size());
+  const int next = ready_[place];
+  ready_[place] = ready_.back();
+  ready_.pop_back();
+  return next;
 }
 
 void Machine::resume_next(bool finished) {
   Thread& self = current();
+  const int me = current_;
+  if (!transfers_.empty() && failure_.empty()) run_transfers_at_random();
   if (ready_.empty() || !failure_.empty()) {
     Fibre::switch_to(*self.fibre, main_, finished);
   } else {
-    const std::size_t place = order_ == nullptr ? ready_.size() - 1 : order_->below(ready_.size());
-    const int next = ready_[place];
-    ready_[place] = ready_.back();
-    ready_.pop_back();
-    const int me = execution.thread;
+    const int next = next_thread();
     if (next == me) return;
-    execution.thread = next;
+    enter(next);
     Fibre::switch_to(*self.fibre, *threads_[static_cast<std::size_t>(next)].fibre, finished);
   }
 }
 
-/// Ends the launch. The fibres stay where they are, this one too: it may be called from under functions that no exception
-/// can pass. So nothing on them may own memory; the message is moved out.
-void Machine::fail(std::string message) {
+void Machine::fail(std::string message) { fail_of(current_, std::move(message)); }
+
+void Machine::fail_of(int thread, std::string message) {
   failure_.swap(message);
+  blamed_ = thread;
   leave();
 }
 
@@ -182,28 +138,29 @@ void Machine::at_barrier(Site site) {
   Thread& self = current();
   self.state = State::kAtBarrier;
   self.site = site;
-  if (++at_barrier_ == shape_.threads) {
-    at_barrier_ = 0;
-    races::barrier();
+  if (++block().at_barrier == shape_.threads) {
+    block().at_barrier = 0;
+    races::barrier(rank());
+    const int first = static_cast<int>(rank()) * shape_.threads;
     for (int t = shape_.threads - 1; t >= 0; --t) {
-      const Site other = threads_[static_cast<std::size_t>(t)].site;
+      const Site other = threads_[static_cast<std::size_t>(first + t)].site;
       if (!same(other, site)) {
         fail(concatenate("the threads of a block meet different barriers: thread ", t, " that of ", other.file, ":",
                          other.line, ", this one that of ", site.file, ":", site.line));
       }
-      make_ready(t);
+      make_ready(first + t);
     }
   }
   resume_next(false);
 }
 
 void Machine::at_warp(Site site, void* deposit, void (*act)(void* const*), bool orders_memory) {
-  const int number = execution.thread / kWarp;
+  const int number = current_ / kWarp;
   Warp& warp = warps_[static_cast<std::size_t>(number)];
   Thread& self = current();
   self.state = State::kAtWarp;
   self.site = site;
-  warp.deposits[execution.thread % kWarp] = deposit;
+  warp.deposits[lane()] = deposit;
   if (warp.arrived == 0) {
     warp.site = site;
     warp.first = execution.thread;
@@ -221,19 +178,32 @@ void Machine::at_warp(Site site, void* deposit, void (*act)(void* const*), bool 
   resume_next(false);
 }
 
+bool Machine::elect(Site site) {
+  at_warp(site, nullptr, nullptr, false);
+  return lane() == elected_lane_;
+}
+
 void* Machine::shared(std::size_t bytes, std::size_t alignment) {
   if (bytes > shape_.shared_bytes) {
     fail(concatenate("the kernel uses ", bytes, " bytes of shared memory, its launch asked for ", shape_.shared_bytes));
   }
-  check_aligned(shared_->data(), alignment);
-  return shared_->data();
+  if (shared_alignment_ == 0) {
+    shared_alignment_ = std::max(alignment, kDeclaredAlignment);
+    window_ = kWindowReserved + static_cast<std::uint32_t>(shared_alignment_ % kWindowReserved);
+    for (unsigned r = 0; r < cluster_blocks_; ++r) {
+      blocks_[r].shared = std::make_unique<GuardedMemory>(shape_.shared_bytes, shared_alignment_);
+      races::shared_memory(r, blocks_[r].shared->data(), shape_.shared_bytes);
+    }
+  }
+  if (alignment > shared_alignment_) {
+    fail(concatenate("shared memory was asked for on multiples of ", shared_alignment_, " and then of ", alignment));
+  }
+  return block().shared->data();
 }
 
 void Machine::issue(const Copy& copy) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(shared_->data());
-  const auto to = reinterpret_cast<std::uintptr_t>(copy.to);
   const auto bytes = static_cast<std::size_t>(copy.bytes);
-  if (to < begin || to + bytes > begin + shape_.shared_bytes) fail("an asynchronous copy goes outside of shared memory");
+  if (!is_shared(copy.to, bytes)) fail("an asynchronous copy goes outside of shared memory");
   races::write(copy.to, bytes, copy.place);  // it may arrive from here on
   std::memset(copy.to, kPoison, bytes);
   current().issued.push_back(copy);
@@ -265,56 +235,114 @@ void Machine::wait(int pending) {
   self.groups.erase(self.groups.begin(), self.groups.begin() + arrived);
 }
 
+std::string Machine::what_it_waits_for(const Thread& thread, unsigned rank) const {
+  const auto at = [&](const char* what) { return concatenate(what, " of ", thread.site.file, ":", thread.site.line); };
+  switch (thread.state) {
+    case State::kFinished:
+      return "finished";
+    case State::kAtBarrier:
+      return at("at the barrier");
+    case State::kAtNamedBarrier: {
+      const NamedBarrier& barrier = blocks_[rank].named[thread.waits_at];
+      return concatenate("at the named barrier ", thread.waits_at, at(""), " (", barrier.arrived, " of ", barrier.threads,
+                         " threads have come)");
+    }
+    case State::kAtMBarrier: {
+      const auto found = blocks_[rank].barriers.find(thread.waits_at);
+      return concatenate(at("at the wait"), " for parity ", thread.parity, " of ",
+                         found == blocks_[rank].barriers.end() ? "an mbarrier that is gone"
+                                                               : name_of_barrier(thread.waits_at, found->second));
+    }
+    case State::kAtCluster:
+      return at("at the cluster's barrier");
+    case State::kAtProducts:
+      return at("at the wait for products which another warp of the warpgroup has not issued,");
+    case State::kAtRegisters:
+      return concatenate(at("at the increase"), " to ", thread.waits_at, " registers, ",
+                         blocks_[rank].free_registers / kWarp, " a lane of one warp being free");
+    default:
+      return at("at the warp operation");
+  }
+}
+
 std::string Machine::where_all_wait() const {
   std::string text;
   int told = 0;
-  for (int t = 0; t < shape_.threads; ++t) {
-    const Thread& thread = threads_[static_cast<std::size_t>(t)];
-    const Thread& before = threads_[static_cast<std::size_t>(t > 0 ? t - 1 : 0)];
-    if (t > 0 && thread.state == before.state && thread.site.line == before.site.line) continue;
+  for (std::size_t t = 0; t < static_cast<std::size_t>(shape_.threads) * cluster_blocks_; ++t) {
+    const Thread& thread = threads_[t];
+    const Thread& before = threads_[t > 0 ? t - 1 : 0];
+    const bool first = t % static_cast<std::size_t>(shape_.threads) == 0;
+    if (!first && thread.state == before.state && thread.site.line == before.site.line) continue;
     if (++told > 8) return text + " ...";
-    text += concatenate(text.empty() ? "" : ", ", "from thread ", t, " ");
-    text += thread.state == State::kFinished
-                ? std::string("finished")
-                : concatenate(thread.state == State::kAtBarrier ? "at the barrier of " : "at the warp operation of ",
-                              thread.site.file, ":", thread.site.line);
+    const auto rank = static_cast<unsigned>(t) / static_cast<unsigned>(shape_.threads);
+    text += concatenate(text.empty() ? "" : ", ", first && cluster_blocks_ > 1 ? block_name(rank) + " " : "", "from thread ",
+                        t % static_cast<std::size_t>(shape_.threads), " ", what_it_waits_for(thread, rank));
   }
   return text;
 }
 
-void Machine::run_block() {
-  at_barrier_ = 0;
-  finished_ = 0;
-  ready_.clear();
-  shared_->poison();
-  for (Warp& warp : warps_) warp.arrived = 0;
-  races::begin_block(execution.block, shared_->data(), shape_.shared_bytes);
-  for (int t = shape_.threads - 1; t >= 0; --t) {
+void Machine::begin_block(unsigned rank) {
+  Block& b = blocks_[rank];
+  b.at_barrier = 0;
+  b.finished = 0;
+  b.barriers.clear();
+  for (NamedBarrier& barrier : b.named) barrier = {};
+  b.warpgroups.assign(static_cast<std::size_t>((shape_.threads + kWarpgroupThreads - 1) / kWarpgroupThreads), {});
+  b.free_registers = 0;
+  if (b.shared != nullptr) b.shared->poison();
+  const int first = static_cast<int>(rank) * shape_.threads;
+  for (int w = 0; w < shape_.threads / kWarp; ++w) {
+    Warp& warp = warps_[static_cast<std::size_t>(first / kWarp + w)];
+    warp = {};
+    warp.registers = std::min(kRegistersOfMultiprocessor / shape_.threads / 8 * 8, kMostRegisters);
+  }
+  for (int t = first + shape_.threads - 1; t >= first; --t) {
     Thread& thread = threads_[static_cast<std::size_t>(t)];
-    thread.issued.clear();
-    thread.groups.clear();
-    thread.site = {"", 0};
+    std::unique_ptr<Fibre> fibre = std::move(thread.fibre);
+    thread = {};
+    thread.fibre = std::move(fibre);
     thread.fibre->prepare(thread_main);
     make_ready(t);
   }
-  const std::size_t place = order_ == nullptr ? ready_.size() - 1 : order_->below(ready_.size());
-  execution.thread = ready_[place];
-  ready_[place] = ready_.back();
-  ready_.pop_back();
+}
+
+void Machine::run_cluster() {
+  finished_ = 0;
+  ready_.clear();
+  transfers_.clear();
+  cluster_phase_ = 0;
+  cluster_arrived_ = 0;
+  cluster_clock_ = {};
+  blamed_ = -1;
+  const int threads = shape_.threads * static_cast<int>(cluster_blocks_);
+  races::begin_cluster(cluster_blocks_, shape_.threads);
+  for (unsigned r = cluster_blocks_; r-- > 0;) {
+    races::begin_block(r, blocks_[r].index);
+    if (blocks_[r].shared != nullptr) races::shared_memory(r, blocks_[r].shared->data(), shape_.shared_bytes);
+    begin_block(r);
+  }
+  execution.cluster_rank = 0;
+  std::copy(blocks_[0].index, blocks_[0].index + 3, execution.block);
+  enter(next_thread());
   Fibre::switch_to(main_, *current().fibre);
   if (!failure_.empty()) {
-    failure_ += who();
+    failure_ += who(blamed_ < 0 ? current_ : blamed_);
     return;
   }
-  if (finished_ < shape_.threads) {
-    failure_ = concatenate("threads of block (", execution.block[0], ", ", execution.block[1], ", ", execution.block[2],
-                           ") wait in vain: ", where_all_wait());
+  if (finished_ < threads) {
+    failure_ = concatenate("threads of ", block_name(0), cluster_blocks_ > 1 ? " and its cluster" : "",
+                           " wait in vain: ", where_all_wait());
+    return;
   }
-  if (failure_.empty() && !shared_->guards_intact()) {
-    failure_ = concatenate("block (", execution.block[0], ", ", execution.block[1], ", ", execution.block[2],
-                           ") wrote outside of its ", shape_.shared_bytes, " bytes of shared memory");
+  finish_stores();
+  for (unsigned r = 0; r < cluster_blocks_ && failure_.empty(); ++r) {
+    if (blocks_[r].shared != nullptr && !blocks_[r].shared->guards_intact()) {
+      failure_ = concatenate(block_name(r), " wrote outside of its ", shape_.shared_bytes, " bytes of shared memory");
+    }
   }
 }
+
+namespace {
 
 void check_shape(const std::string& where, const Shape& shape) {
   check(shape.threads > 0 && shape.threads <= kMostThreads && shape.threads % kWarp == 0, where.c_str(),
@@ -336,31 +364,41 @@ void check_shape(const std::string& where, const Shape& shape) {
   check(shape.shared_bytes <= kMostShared, where.c_str(), "a block has at most 227 KiB of shared memory");
 }
 
+}  // namespace
+
 void Machine::prepare(const Shape& shape) {
   shape_ = shape;
   std::string().swap(failure_);  // owns nothing that fail() would leave on a fibre
-  if (threads_.size() < static_cast<std::size_t>(shape.threads)) threads_.resize(static_cast<std::size_t>(shape.threads));
-  for (int t = 0; t < shape.threads; ++t) {
-    Thread& thread = threads_[static_cast<std::size_t>(t)];
-    if (thread.fibre == nullptr) thread.fibre = std::make_unique<Fibre>(kStackBytes, t);
+  cluster_blocks_ = shape.cluster[0] * shape.cluster[1] * shape.cluster[2];
+  const std::size_t threads = static_cast<std::size_t>(shape.threads) * cluster_blocks_;
+  if (threads_.size() < threads) threads_.resize(threads);
+  for (std::size_t t = 0; t < threads; ++t) {
+    if (threads_[t].fibre == nullptr) threads_[t].fibre = std::make_unique<Fibre>(kStackBytes, static_cast<int>(t));
   }
-  warps_.resize(static_cast<std::size_t>(shape.threads / kWarp));
-  shared_ = std::make_unique<GuardedMemory>(shape.shared_bytes, 1024);
+  warps_.resize(threads / kWarp);
+  blocks_.clear();
+  blocks_.resize(cluster_blocks_);
+  shared_alignment_ = 0;
   execution.threads = shape.threads;
   std::copy(shape.grid, shape.grid + 3, execution.grid);
   std::copy(shape.cluster, shape.cluster + 3, execution.cluster);
-  const std::uint64_t seed = schedule_seed;
-  order_ = seed == 0 ? nullptr : std::make_unique<Order>(seed);
+  seed_ = schedule_seed;
+  order_ = seed_ == 0 ? nullptr : std::make_unique<Order>(seed_);
+  elected_lane_ = order_ == nullptr ? 0 : static_cast<int>(order_->below(kWarp));
 }
 
-void Machine::run_blocks(std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
-  const unsigned* const grid = shape_.grid;
+/// Clusters are numbered as blocks are, x first, and so are the blocks of one.
+void Machine::run_clusters(std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
+  const unsigned* const size = shape_.cluster;
+  const std::uint64_t across[2] = {shape_.grid[0] / size[0], shape_.grid[1] / size[1]};
   for (std::uint64_t i = 0; i < count && failure_.empty(); ++i) {
-    const std::uint64_t block = (first + i * stride) % count;
-    execution.block[0] = static_cast<unsigned>(block % grid[0]);
-    execution.block[1] = static_cast<unsigned>(block / grid[0] % grid[1]);
-    execution.block[2] = static_cast<unsigned>(block / grid[0] / grid[1]);
-    run_block();
+    const std::uint64_t number = (first + i * stride) % count;
+    const std::uint64_t at[3] = {number % across[0], number / across[0] % across[1], number / across[0] / across[1]};
+    for (unsigned r = 0; r < cluster_blocks_; ++r) {
+      const unsigned inside[3] = {r % size[0], r / size[0] % size[1], r / size[0] / size[1]};
+      for (int d = 0; d < 3; ++d) blocks_[r].index[d] = static_cast<unsigned>(at[d]) * size[d] + inside[d];
+    }
+    run_cluster();
   }
 }
 
@@ -373,26 +411,27 @@ void Machine::run(const char* kernel, const std::string& description, const Shap
   argument_ = argument;
   prepare(shape);
   const std::uint64_t blocks = std::uint64_t{shape.grid[0]} * shape.grid[1] * shape.grid[2];
+  const std::uint64_t clusters = blocks / cluster_blocks_;
   // A permutation without memory for it: first + i * stride, the stride without a common divisor.
   std::uint64_t first = 0;
   std::uint64_t stride = 1;
-  if (order_ != nullptr && blocks > 1) {
-    first = order_->below(blocks);
+  if (order_ != nullptr && clusters > 1) {
+    first = order_->below(clusters);
     const auto divides = [&](std::uint64_t a) {
-      std::uint64_t b = blocks;
+      std::uint64_t b = clusters;
       while (b != 0) std::swap(a %= b, b);
       return a;
     };
-    do stride = 1 + order_->below(blocks - 1);
+    do stride = 1 + order_->below(clusters - 1);
     while (divides(stride) != 1);
   }
   races::begin_launch();
   running = &execution;
   machine = this;
-  run_blocks(first, stride, blocks);
+  run_clusters(first, stride, clusters);
   machine = nullptr;
   running = nullptr;
-  shared_.reset();
+  blocks_.clear();
   if (!failure_.empty()) throw Error(where + failure_ + races::places());
 
   Counts& all = counts();
@@ -406,8 +445,6 @@ void Machine::run(const char* kernel, const std::string& description, const Shap
   count.largest_shared_bytes = std::max(count.largest_shared_bytes, shape.shared_bytes);
 }
 
-}  // namespace
-
 void* shared_memory(std::size_t bytes, std::size_t alignment) { return machine->shared(bytes, alignment); }
 void sync_block(Site site) { machine->at_barrier(site); }
 void warp_collective(Site site, void* deposit, void (*act)(void* const* lanes)) {
@@ -419,6 +456,7 @@ void async_copy(void* shared, const void* global, int bytes) {
 }
 void async_commit() { machine->commit(); }
 void async_wait(int pending) { machine->wait(pending); }
+bool elect_lane(Site site) { return machine->elect(site); }
 void fail(std::string message) { machine->fail(std::move(message)); }
 void fail_misaligned(const void* address, std::size_t alignment) {
   machine->fail(concatenate("address ", address, " is not a multiple of ", alignment));

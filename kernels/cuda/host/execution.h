@@ -9,8 +9,8 @@
 // arrive as late as they may, and their destination is NaN until then. Threads that wait for each other in vain, meet
 // different barriers, or leave while others wait, end the launch with an Error that says who waits where.
 //
-// Clusters are checked (an extent of the grid is a multiple of the cluster's, at most 8 blocks, a device from 9.0 on) and
-// their blocks run like others, one after the other: shared memory of a neighbour is not there.
+// The blocks of a cluster run together, their threads drawn in one order. What a cluster and the instructions of 9.0 add is
+// told in docs/hopper.md.
 //
 // Builds with KOINE_CUDA_RACES also find every missing barrier, whatever the order (race_hooks.h).
 //
@@ -40,6 +40,7 @@ struct Execution {
   unsigned block[3] = {0, 0, 0};
   unsigned grid[3] = {1, 1, 1};
   unsigned cluster[3] = {1, 1, 1};
+  unsigned cluster_rank = 0;
 };
 inline thread_local constinit Execution* running = nullptr;
 inline const Execution& execution() { return *running; }
@@ -71,6 +72,7 @@ struct Shape {
   unsigned cluster[3];
   int threads;
   std::size_t shared_bytes;
+  bool overlap = false;  ///< begins while the kernel before it runs
 };
 /// Runs `body` once as every thread of the grid. Throws Error, beginning with `description`, for whatever the rules above
 /// forbid.
@@ -85,6 +87,10 @@ void set_schedule_seed(std::uint64_t seed);
 /// Which device the host implementation says it is: a compute capability times ten (80, 90, 100). 80 until set.
 void set_architecture(int architecture);
 int architecture();
+
+/// Whether mma and wgmma cut their sums as tensor cores do, instead of rounding each: one more order of sums to hold kernels
+/// to.
+void set_truncating_sums(bool on);
 
 /// What has run since the program began, by kernel.
 struct KernelCount {

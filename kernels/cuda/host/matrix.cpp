@@ -2,7 +2,9 @@
 
 #include <cstring>
 
+#include "kernels/cuda/hopper/store_matrix.h"
 #include "kernels/cuda/host/race_hooks.h"
+#include "kernels/cuda/host/tensor_core.h"
 
 namespace koine::cuda::host {
 namespace {
@@ -28,6 +30,30 @@ void load_all(void* const* lanes) {
       const BFloat16 first = kTransposed ? element(lanes, matrix, 2 * t, g) : element(lanes, matrix, g, 2 * t);
       const BFloat16 second = kTransposed ? element(lanes, matrix, 2 * t + 1, g) : element(lanes, matrix, g, 2 * t + 1);
       static_cast<Load*>(lanes[lane])->to[matrix] = first.bits | static_cast<std::uint32_t>(second.bits) << 16;
+    }
+  }
+}
+
+/// A lane's words of four matrices, to the rows whose addresses the lanes give.
+struct Store {
+  void* row;
+  const std::uint32_t* from;
+};
+
+template <bool kTransposed>
+void store_all(void* const* lanes) {
+  const auto element = [&](int matrix, int row, int column) -> BFloat16& {
+    return static_cast<BFloat16*>(static_cast<const Store*>(lanes[8 * matrix + row])->row)[column];
+  };
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int g = lane / 4;
+    const int t = lane % 4;
+    for (int matrix = 0; matrix < 4; ++matrix) {
+      const std::uint32_t pair = static_cast<const Store*>(lanes[lane])->from[matrix];
+      for (int i = 0; i < 2; ++i) {
+        BFloat16& to = kTransposed ? element(matrix, 2 * t + i, g) : element(matrix, g, 2 * t + i);
+        to.bits = static_cast<std::uint16_t>(pair >> (16 * i));
+      }
     }
   }
 }
@@ -58,8 +84,12 @@ void multiply_all(void* const* lanes) {
       b[2 * t + 8 * i + 1][g] = high_bfloat16(mine->b[i]);
     }
   }
+  const bool truncates = truncating_sums();
   for (int row = 0; row < 16; ++row) {
-    for (int k = 0; k < 16; ++k) {
+    for (int column = 0; column < 8 && truncates; ++column) {
+      d[row][column] = truncated_sum(d[row][column], a[row], 1, &b[0][column], 8);
+    }
+    for (int k = 0; k < 16 && !truncates; ++k) {
       for (int column = 0; column < 8; ++column) d[row][column] += a[row][k] * b[k][column];
     }
   }
@@ -78,6 +108,13 @@ void load_matrix(std::uint32_t (&x)[4], const void* row, bool transposed, Site s
   Load deposit = {row, result};
   warp_collective(site, &deposit, transposed ? load_all<true> : load_all<false>);
   std::memcpy(x, result, sizeof x);
+}
+
+void store_matrix(void* row, const std::uint32_t (&x)[4], bool transposed, Site site) {
+  check_aligned(row, 16);
+  races::write(row, 16, __builtin_return_address(0));
+  Store deposit = {row, x};
+  warp_collective(site, &deposit, transposed ? store_all<true> : store_all<false>);
 }
 
 void multiply_add(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Site site) {

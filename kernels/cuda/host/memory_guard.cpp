@@ -18,10 +18,10 @@ constexpr unsigned char kGuard = 0xa5;
 }  // namespace
 
 GuardedMemory::GuardedMemory(std::size_t bytes, std::size_t alignment)
-    : before_(std::max(alignment, kGuardBytes)),
+    : before_((kGuardBytes + alignment - 1) / (2 * alignment) * 2 * alignment + alignment),
       bytes_(bytes),
-      total_((before_ + bytes + kGuardBytes + alignment - 1) / alignment * alignment),
-      memory_(static_cast<unsigned char*>(std::aligned_alloc(alignment, total_))) {
+      total_((before_ + bytes + kGuardBytes + 2 * alignment - 1) / (2 * alignment) * 2 * alignment),
+      memory_(static_cast<unsigned char*>(std::aligned_alloc(2 * alignment, total_))) {
   check(memory_ != nullptr, "cannot allocate ", bytes, " bytes");
   fill_guard(memory_, before_);
   fill_guard(memory_ + before_ + bytes_, total_ - before_ - bytes_);

@@ -9,6 +9,7 @@ namespace koine::cuda::host {
 
 class GuardedMemory {
  public:
+  /// Begins on a multiple of `alignment`, a power of two, and of no more: who needs more finds out.
   GuardedMemory(std::size_t bytes, std::size_t alignment);
   ~GuardedMemory();
   GuardedMemory(const GuardedMemory&) = delete;
