@@ -109,8 +109,12 @@ void launch_row_statistics(const Context& context, const AttentionBackwardArgume
 // --- d_key and d_value
 
 /// Blocks a multiprocessor holds at once, by registers and shared memory.
-constexpr int backward_query_blocks(int head_size) { return head_size <= 64 ? 3 : 2; }
-constexpr int backward_key_blocks(int head_size) { return head_size <= 32 ? 3 : 2; }
+constexpr int backward_query_blocks(AttentionKind kind, int head_size) {
+  return kind == AttentionKind::kSelf && head_size <= 64 ? 3 : 2;
+}
+constexpr int backward_key_blocks(AttentionKind kind, int head_size) {
+  return kind == AttentionKind::kSelf && head_size <= 32 ? 3 : 2;
+}
 /// Up to this head size the rows a warp has stay in registers; wider ones are read from shared memory for each tile.
 constexpr bool held(int head_size) { return head_size <= 80; }
 
@@ -195,23 +199,25 @@ KOINE_DEVICE void mask_transposed(Accumulator (&weights)[kCount], Accumulator (&
   }
 }
 /// The same where there is something to mask in a tile of queries from `begin` and 16 keys from `key`.
-template <int kCount>
+template <AttentionKind kKind, int kCount>
 KOINE_DEVICE void mask_if_causal(Accumulator (&weights)[kCount], Accumulator (&d_scores)[kCount], const AttentionParams& p,
                                  const AttentionPlace& at, int begin, int key) {
+  if constexpr (kKind == AttentionKind::kSelf) return;
   const int ahead = key - (begin + at.keys - at.queries);
   if (p.causal && ahead + 15 > 0) mask_transposed(weights, d_scores, ahead + lane_index() / 4);
 }
 
-template <int kHeadSize, bool kDropout>
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kHeadSize)) attention_backward_key_kernel(AttentionParams p) {
-  const AttentionPlace at = attention_place<true>(p, kOwnRows);
+template <AttentionKind kKind, int kHeadSize, bool kDropout>
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kKind, kHeadSize))
+    attention_backward_key_kernel(AttentionParams p) {
+  const AttentionPlace at = attention_place<kKind, true>(p, kOwnRows);
   if (at.begin >= at.keys) return;  // the whole block
   auto& shared = shared_memory<KeyShared<kHeadSize>>();
   const AttentionRows queries = query_rows(p, at, p.query, p.query_stride);
   const AttentionRows d_outputs = query_rows(p, at, p.d_output, p.output_stride);
-  const int start = first_seeing(p, at, at.begin, kOtherRows);
-  load_tile<kThreads>(shared.key, key_rows(p, at, p.key), at.begin);
-  load_tile<kThreads>(shared.value, key_rows(p, at, p.value), at.begin);
+  const int start = first_seeing<kKind>(p, at, at.begin, kOtherRows);
+  load_tile<kThreads>(shared.key, key_rows<kKind>(p, at, p.key), at.begin);
+  load_tile<kThreads>(shared.value, key_rows<kKind>(p, at, p.value), at.begin);
   load_tile<kThreads>(shared.query[0], queries, start);
   load_tile<kThreads>(shared.d_output[0], d_outputs, start);
   async_commit();
@@ -255,7 +261,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kHeadSize)) atten
     multiply_along_columns<kHeadSize>(weights, shared.query[stage], key_operand);
     multiply_along_columns<kHeadSize>(d_scores, shared.d_output[stage], value_operand);
     backward_softmax_transposed<kDropout>(weights, d_scores, shared.statistics[stage], p, kept);
-    mask_if_causal(weights, d_scores, p, at, begin, at.begin + warp_row);
+    mask_if_causal<kKind>(weights, d_scores, p, at, begin, at.begin + warp_row);
     multiply_along_rows<kHeadSize>(d_value, weights, shared.d_output[stage]);
     multiply_along_rows<kHeadSize>(d_key, d_scores, shared.query[stage]);
     if (!last) {
@@ -265,13 +271,13 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kHeadSize)) atten
   }
 
   const int first_row = at.begin + warp_row;
-  const std::int64_t offset = (at.first_key + first_row) * p.key_stride + at.head * p.head_size;
+  const std::int64_t offset = (at.first_key + first_row) * key_stride<kKind>(p) + at.head * p.head_size;
   const float key_factor[2] = {p.scale, p.scale};
   const float value_factor[2] = {p.dropout.scale, p.dropout.scale};
-  store_rows<kHeadSize>(d_key, key_factor, shared.key, warp_row, static_cast<BFloat16*>(p.d_key) + offset, p.key_stride,
-                        at.keys - first_row, p.head_size, p.vectors);
+  store_rows<kHeadSize>(d_key, key_factor, shared.key, warp_row, static_cast<BFloat16*>(p.d_key) + offset,
+                        key_stride<kKind>(p), at.keys - first_row, p.head_size, p.vectors);
   store_rows<kHeadSize>(d_value, value_factor, shared.value, warp_row, static_cast<BFloat16*>(p.d_value) + offset,
-                        p.key_stride, at.keys - first_row, p.head_size, p.vectors);
+                        key_stride<kKind>(p), at.keys - first_row, p.head_size, p.vectors);
 }
 
 // --- d_query
@@ -306,14 +312,14 @@ KOINE_DEVICE void backward_softmax(const Accumulator (&scores)[kCount], Accumula
   }
 }
 
-template <int kHeadSize, bool kDropout>
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_query_blocks(kHeadSize))
+template <AttentionKind kKind, int kHeadSize, bool kDropout>
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_query_blocks(kKind, kHeadSize))
     attention_backward_query_kernel(AttentionParams p) {
-  const AttentionPlace at = attention_place(p, kOwnRows);
+  const AttentionPlace at = attention_place<kKind>(p, kOwnRows);
   if (at.begin >= at.queries) return;  // the whole block
   auto& shared = shared_memory<QueryShared<kHeadSize>>();
-  const AttentionRows keys = key_rows(p, at, p.key);
-  const AttentionRows values = key_rows(p, at, p.value);
+  const AttentionRows keys = key_rows<kKind>(p, at, p.key);
+  const AttentionRows values = key_rows<kKind>(p, at, p.value);
   load_tile<kThreads>(shared.query, query_rows(p, at, p.query, p.query_stride), at.begin);
   load_tile<kThreads>(shared.d_output, query_rows(p, at, p.d_output, p.output_stride), at.begin);
   load_tile<kThreads>(shared.key[0], keys, 0);
@@ -343,7 +349,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_query_blocks(kHeadSize))
     d_output[step] = load_a(shared.d_output, warp_row, step);
   }
 
-  const int end = visible_keys(p, at, at.begin + kOwnRows - 1);
+  const int end = visible_keys<kKind>(p, at, at.begin + kOwnRows - 1);
   for (int begin = 0, stage = 0; begin < end; begin += kOtherRows, stage ^= 1) {
     const bool last = begin + kOtherRows >= end;
     if (!last) {
@@ -356,7 +362,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_query_blocks(kHeadSize))
     Accumulator scores[kOtherTiles], d_scores[kOtherTiles];
     multiply_along_columns<kHeadSize>(scores, shared.key[stage], [&](int step) { return query[step]; });
     multiply_along_columns<kHeadSize>(d_scores, shared.value[stage], [&](int step) { return d_output[step]; });
-    const int seen[2] = {visible_keys(p, at, row) - begin, visible_keys(p, at, row + 8) - begin};
+    const int seen[2] = {visible_keys<kKind>(p, at, row) - begin, visible_keys<kKind>(p, at, row + 8) - begin};
     backward_softmax<kDropout>(scores, d_scores, log_sum_exp, correction, p, kept, seen);
     multiply_along_rows<kHeadSize>(d_query, d_scores, shared.key[stage]);
     if (!last) {
@@ -373,7 +379,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_query_blocks(kHeadSize))
       p.query_stride, at.queries - first_row, p.head_size, p.vectors);
 }
 
-template <int kHeadSize>
+template <AttentionKind kKind, int kHeadSize>
 void launch_backward(const Context& context, const AttentionShape& shape, const AttentionParams& p) {
   Launch start = {.kernel = "attention_backward_key",
                   .shape = {shape.queries.tokens, shape.keys.tokens, shape.heads, shape.head_size},
@@ -383,7 +389,9 @@ void launch_backward(const Context& context, const AttentionShape& shape, const 
                   .stream = context.stream};
   const bool dropout = shape.dropout.active();
   if (shape.keys.tokens > 0) {
-    launch(start, dropout ? attention_backward_key_kernel<kHeadSize, true> : attention_backward_key_kernel<kHeadSize, false>,
+    launch(start,
+           dropout ? attention_backward_key_kernel<kKind, kHeadSize, true>
+                   : attention_backward_key_kernel<kKind, kHeadSize, false>,
            p);
   }
   if (shape.queries.tokens == 0) return;
@@ -391,7 +399,9 @@ void launch_backward(const Context& context, const AttentionShape& shape, const 
   start.grid.x = grid_extent(shape.sequences * p.query_tiles);
   start.shared_bytes = sizeof(QueryShared<kHeadSize>);
   launch(start,
-         dropout ? attention_backward_query_kernel<kHeadSize, true> : attention_backward_query_kernel<kHeadSize, false>, p);
+         dropout ? attention_backward_query_kernel<kKind, kHeadSize, true>
+                 : attention_backward_query_kernel<kKind, kHeadSize, false>,
+         p);
 }
 
 // --- sequences of one tile
@@ -443,15 +453,15 @@ KOINE_DEVICE void keep_d_scores(AttentionTile<kOwnRows, kOwnRows>& tile, const A
   }
 }
 
-template <int kHeadSize, bool kDropout>
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kHeadSize))
+template <AttentionKind kKind, int kHeadSize, bool kDropout>
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kKind, kHeadSize))
     attention_backward_whole_kernel(AttentionParams p, RowStatisticsParams rows, bool row_vectors) {
-  const AttentionPlace at = attention_place(p, kOwnRows);
+  const AttentionPlace at = attention_place<kKind>(p, kOwnRows);
   if (at.queries == 0 && at.keys == 0) return;  // the whole block
   auto& shared = shared_memory<WholeShared<kHeadSize>>();
-  load_tile<kThreads>(shared.key, key_rows(p, at, p.key), 0);
+  load_tile<kThreads>(shared.key, key_rows<kKind>(p, at, p.key), 0);
   load_tile<kThreads>(shared.query, query_rows(p, at, p.query, p.query_stride), 0);
-  load_tile<kThreads>(shared.value, key_rows(p, at, p.value), 0);
+  load_tile<kThreads>(shared.value, key_rows<kKind>(p, at, p.value), 0);
   load_tile<kThreads>(shared.d_output, query_rows(p, at, p.d_output, p.output_stride), 0);
   async_commit();
   find_statistics(shared.statistics, rows, at, row_vectors);
@@ -472,24 +482,25 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kHeadSize))
     multiply_along_columns<kHeadSize>(
         d_scores, shared.d_output, [&](int step) { return load_a(shared.value, warp_row, step); }, begin);
     backward_softmax_transposed<kDropout>(weights, d_scores, shared.statistics + begin, p, kept);
-    mask_if_causal(weights, d_scores, p, at, begin, warp_row);
+    mask_if_causal<kKind>(weights, d_scores, p, at, begin, warp_row);
     keep_d_scores(shared.d_scores, d_scores, warp_row, begin, at.keys - warp_row);
     multiply_along_rows<kHeadSize>(d_value, weights, shared.d_output, begin);
     multiply_along_rows<kHeadSize>(d_key, d_scores, shared.query, begin);
   }
-  sync_block();  // d(scores) are there; value, query and d_output have been read
+  sync_block();                                            // d(scores) are there; value, query and d_output have been read
+  if (kKind == AttentionKind::kSelf && !has_keys) return;  // no barrier follows
 
   const float key_factor[2] = {p.scale, p.scale};
   const float value_factor[2] = {p.dropout.scale, p.dropout.scale};
-  if (has_keys) {
-    const std::int64_t offset = (at.first_key + warp_row) * p.key_stride + at.head * p.head_size;
+  if (kKind == AttentionKind::kSelf || has_keys) {
+    const std::int64_t offset = (at.first_key + warp_row) * key_stride<kKind>(p) + at.head * p.head_size;
     const int count = at.keys - warp_row;
-    store_rows<kHeadSize>(d_key, key_factor, shared.query, warp_row, static_cast<BFloat16*>(p.d_key) + offset, p.key_stride,
-                          count, p.head_size, p.vectors);
+    store_rows<kHeadSize>(d_key, key_factor, shared.query, warp_row, static_cast<BFloat16*>(p.d_key) + offset,
+                          key_stride<kKind>(p), count, p.head_size, p.vectors);
     store_rows<kHeadSize>(d_value, value_factor, shared.value, warp_row, static_cast<BFloat16*>(p.d_value) + offset,
-                          p.key_stride, count, p.head_size, p.vectors);
+                          key_stride<kKind>(p), count, p.head_size, p.vectors);
   }
-  if (warp_row >= at.queries) return;  // no barrier follows
+  if (kKind == AttentionKind::kAny && warp_row >= at.queries) return;  // no barrier follows
   Accumulator d_query[kHeadSize / 8];
   clear(d_query);
   for (int key = 0; key < at.keys; key += 16) {
@@ -501,7 +512,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kHeadSize))
       p.query_stride, at.queries - warp_row, p.head_size, p.vectors);
 }
 
-template <int kHeadSize>
+template <AttentionKind kKind, int kHeadSize>
 void launch_whole(const Context& context, const AttentionBackwardArguments& a) {
   const AttentionShape& shape = a.shape;
   bool row_vectors = false;
@@ -514,8 +525,8 @@ void launch_whole(const Context& context, const AttentionBackwardArguments& a) {
           .threads = kThreads,
           .shared_bytes = sizeof(WholeShared<kHeadSize>),
           .stream = context.stream},
-         shape.dropout.active() ? attention_backward_whole_kernel<kHeadSize, true>
-                                : attention_backward_whole_kernel<kHeadSize, false>,
+         shape.dropout.active() ? attention_backward_whole_kernel<kKind, kHeadSize, true>
+                                : attention_backward_whole_kernel<kKind, kHeadSize, false>,
          p, rows, row_vectors);
 }
 
@@ -538,7 +549,8 @@ void attention_backward_portable(const Context& context, const AttentionBackward
   const AttentionShape& shape = a.shape;
   if (shape.queries.tokens == 0 && shape.keys.tokens == 0) return;
   if (is_whole(shape)) {
-    with_head_size(shape.head_size, [&](auto size) { launch_whole<decltype(size)::value>(context, a); });
+    with_kernel(shape,
+                [&](auto kind, auto size) { launch_whole<decltype(kind)::value, decltype(size)::value>(context, a); });
     return;
   }
   auto* row_statistics = static_cast<float*>(workspace);
@@ -554,7 +566,9 @@ void attention_backward_portable(const Context& context, const AttentionBackward
     return;
   }
   const AttentionParams p = attention_params(a, row_statistics, kOwnRows);
-  with_head_size(shape.head_size, [&](auto size) { launch_backward<decltype(size)::value>(context, shape, p); });
+  with_kernel(shape, [&](auto kind, auto size) {
+    launch_backward<decltype(kind)::value, decltype(size)::value>(context, shape, p);
+  });
 }
 
 }  // namespace koine

@@ -53,8 +53,12 @@ struct AttentionPlace {
   std::int64_t first_key;
 };
 
+/// Which batches a kernel is compiled for. Self-attention without a mask has one list of rows with one stride, whose numbers
+/// are then held once: some kernels have not a register to spare.
+enum class AttentionKind { kSelf, kAny };
+
 /// Of block (sequence * tiles + tile, head), with tiles of queries or of keys.
-template <bool kKeys = false>
+template <AttentionKind kKind, bool kKeys = false>
 KOINE_DEVICE AttentionPlace attention_place(const AttentionParams& p, int tile_rows) {
   const auto index = static_cast<int>(block_index().x);
   const int tiles = kKeys ? p.key_tiles : p.query_tiles;
@@ -63,22 +67,34 @@ KOINE_DEVICE AttentionPlace attention_place(const AttentionParams& p, int tile_r
   at.head = static_cast<int>(block_index().y);
   at.begin = index % tiles * tile_rows;
   const std::int32_t first_query = p.query_lengths[at.sequence];
-  const std::int32_t first_key = p.key_lengths[at.sequence];
   at.first_query = first_query;
-  at.first_key = first_key;
   at.queries = p.query_lengths[at.sequence + 1] - first_query;
-  at.keys = p.key_lengths[at.sequence + 1] - first_key;
+  if constexpr (kKind == AttentionKind::kSelf) {
+    at.first_key = at.first_query;
+    at.keys = at.queries;
+  } else {
+    const std::int32_t first_key = p.key_lengths[at.sequence];
+    at.first_key = first_key;
+    at.keys = p.key_lengths[at.sequence + 1] - first_key;
+  }
   return at;
+}
+template <AttentionKind kKind>
+KOINE_DEVICE std::int64_t key_stride(const AttentionParams& p) {
+  return kKind == AttentionKind::kSelf ? p.query_stride : p.key_stride;
 }
 
 /// How many keys, from the first, a query sees.
+template <AttentionKind kKind>
 KOINE_DEVICE int visible_keys(const AttentionParams& p, const AttentionPlace& at, int query) {
-  if (!p.causal) return at.keys;
+  if (kKind == AttentionKind::kSelf || !p.causal) return at.keys;
   const int visible = query + 1 + at.keys - at.queries;
   return visible < 0 ? 0 : visible < at.keys ? visible : at.keys;
 }
 /// The first query that sees a key, rounded down to a multiple of `rows`.
+template <AttentionKind kKind>
 KOINE_DEVICE int first_seeing(const AttentionParams& p, const AttentionPlace& at, int key, int rows) {
+  if constexpr (kKind == AttentionKind::kSelf) return 0;
   const int query = key + at.queries - at.keys;
   return p.causal && query > 0 ? query / rows * rows : 0;
 }
@@ -148,10 +164,16 @@ inline AttentionParams attention_params(const AttentionBackwardArguments& a, con
   return p;
 }
 
-/// What the tensor-core kernels take: bf16, heads of 16 to 128 columns, scales that keep the order of the scores, and no
-/// relative bias. The plain kernels take the rest.
+inline AttentionKind kind_of(const AttentionShape& shape) {
+  const bool self = is_plain_self_attention(shape) && shape.queries.stride == shape.keys.stride;
+  return self ? AttentionKind::kSelf : AttentionKind::kAny;
+}
+
+/// What the tensor-core kernels take: bf16, heads of 16 to 128 columns (to 96 where it is not plain self-attention), scales
+/// that keep the order of the scores, and no relative bias. The plain kernels take the rest.
 inline bool attention_on_tensor_cores(const AttentionShape& shape) {
-  return shape.type == DType::kBFloat16 && shape.head_size >= 16 && shape.head_size <= 128 && shape.scale > 0 &&
+  return shape.type == DType::kBFloat16 && shape.head_size >= 16 &&
+         shape.head_size <= (kind_of(shape) == AttentionKind::kSelf ? 128 : 96) && shape.scale > 0 &&
          shape.relative_bias.table == nullptr;
 }
 

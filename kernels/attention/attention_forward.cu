@@ -17,8 +17,8 @@
 // of [64, head size], 40 KiB at 64 and 80 KiB at 128. Everything is deterministic: a row's sums depend on its own sequence
 // only.
 //
-// Head sizes are padded with zeros in shared memory to 32, 64, 80, 96 or 128; larger ones, fp32, and scores with a relative
-// bias go to attention_plain.cu.
+// Head sizes are padded with zeros in shared memory to 32, 64, 80, 96 or, in plain self-attention, 128; larger ones, fp32,
+// and scores with a relative bias go to attention_plain.cu.
 
 #include "kernels/attention/attention_tile.h"
 
@@ -38,7 +38,9 @@ struct ForwardShared {
 };
 
 /// Blocks a multiprocessor holds at once: by shared memory (164 KiB at 8.0) and registers.
-constexpr int forward_blocks(int head_size, bool dropout) { return head_size + 16 * dropout <= 64 ? 3 : 2; }
+constexpr int forward_blocks(AttentionKind kind, int head_size, bool dropout) {
+  return kind == AttentionKind::kSelf && head_size + 16 * dropout <= 64 ? 3 : 2;
+}
 
 /// The statistics of the rows g and g + 8 of a warp. `sum` is over this lane's columns only.
 struct RowState {
@@ -111,13 +113,14 @@ KOINE_DEVICE void drop_weights(Accumulator (&weights)[kCount], std::uint32_t kep
   }
 }
 
-template <int kHeadSize, bool kDropout>
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) attention_forward_kernel(AttentionParams p) {
-  const AttentionPlace at = attention_place(p, kTileRows);
+template <AttentionKind kKind, int kHeadSize, bool kDropout>
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kKind, kHeadSize, kDropout))
+    attention_forward_kernel(AttentionParams p) {
+  const AttentionPlace at = attention_place<kKind>(p, kTileRows);
   if (at.begin >= at.queries) return;  // the whole block
   auto& shared = shared_memory<ForwardShared<kHeadSize>>();
-  const AttentionRows keys = key_rows(p, at, p.key);
-  const AttentionRows values = key_rows(p, at, p.value);
+  const AttentionRows keys = key_rows<kKind>(p, at, p.key);
+  const AttentionRows values = key_rows<kKind>(p, at, p.value);
   load_tile<kThreads>(shared.query, query_rows(p, at, p.query, p.query_stride), at.begin);
   load_tile<kThreads>(shared.key[0], keys, 0);
   load_tile<kThreads>(shared.value[0], values, 0);
@@ -126,8 +129,8 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
   const int warp_row = warp_index() * 16;
   const int row = at.begin + warp_row + lane_index() / 4;  // and row + 8
   const float factor = p.scale * kLog2OfE;
-  const int end = visible_keys(p, at, at.begin + kTileRows - 1);
-  const int all_see = visible_keys(p, at, at.begin + warp_row);  // rows of the warp
+  const int end = visible_keys<kKind>(p, at, at.begin + kTileRows - 1);
+  const int all_see = visible_keys<kKind>(p, at, at.begin + warp_row);  // rows of the warp
   const AttentionDraws draws = attention_draws<kDropout>(p, at);
   RowState state = {{minus_infinity(), minus_infinity()}, {0, 0}};
   Accumulator output[kHeadSize / 8];
@@ -148,7 +151,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
     Accumulator scores[kTileRows / 8];
     multiply_along_columns<kHeadSize>(scores, shared.key[stage], [&](int step) { return query[step]; });
     if (begin + kTileRows > all_see) {
-      mask_scores(scores, visible_keys(p, at, row) - begin, visible_keys(p, at, row + 8) - begin);
+      mask_scores(scores, visible_keys<kKind>(p, at, row) - begin, visible_keys<kKind>(p, at, row + 8) - begin);
     }
     softmax_step(scores, output, state, factor);
     if constexpr (kDropout) drop_weights(scores, draws.kept<kTileRows / 8>(row, begin + lane_index() % 4 * 2, 0, 16));
@@ -162,7 +165,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, forward_blocks(kHeadSize, kDropout)) 
   float multiplier[2];
   KOINE_UNROLL
   for (int half = 0; half < 2; ++half) {
-    const bool sees_none = visible_keys(p, at, row + 8 * half) == 0;
+    const bool sees_none = kKind == AttentionKind::kAny && visible_keys<kKind>(p, at, row + 8 * half) == 0;
     const float sum = warp_sum<4>(state.sum[half]);
     multiplier[half] = p.dropout.scale / sum;
     if (lane_index() % 4 == 0 && row + 8 * half < at.queries) {
@@ -190,7 +193,8 @@ void attention_forward_portable(const Context& context, const AttentionForwardAr
     return;
   }
   const AttentionParams p = attention_params(a, kTileRows);
-  with_head_size(shape.head_size, [&](auto size) {
+  with_kernel(shape, [&](auto kind, auto size) {
+    constexpr AttentionKind kKind = decltype(kind)::value;
     constexpr int kHeadSize = decltype(size)::value;
     launch({.kernel = "attention_forward",
             .shape = {shape.queries.tokens, shape.keys.tokens, shape.heads, shape.head_size},
@@ -198,7 +202,8 @@ void attention_forward_portable(const Context& context, const AttentionForwardAr
             .threads = kThreads,
             .shared_bytes = sizeof(ForwardShared<kHeadSize>),
             .stream = context.stream},
-           shape.dropout.active() ? attention_forward_kernel<kHeadSize, true> : attention_forward_kernel<kHeadSize, false>,
+           shape.dropout.active() ? attention_forward_kernel<kKind, kHeadSize, true>
+                                  : attention_forward_kernel<kKind, kHeadSize, false>,
            p);
   });
 }

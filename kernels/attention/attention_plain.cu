@@ -209,7 +209,7 @@ KOINE_DEVICE float add_diagonals(float* sums, const Matrix& d_scores, int begin,
 template <class T>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
     attention_forward_plain_kernel(AttentionParams p, PlainBiasParams bias_params) {
-  const AttentionPlace at = attention_place(p, kRows);
+  const AttentionPlace at = attention_place<AttentionKind::kAny>(p, kRows);
   if (at.begin >= at.queries) return;  // the whole block
   auto& shared = shared_memory<PlainShared>();
   const auto query = query_rows<const T>(p, at, p.query, p.query_stride);
@@ -219,7 +219,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
   const int chunk = static_cast<int>(block_index().z) * kChunk;
   const int own = at.begin + warp_index() * kOwn;
   const PlainBias bias = plain_bias(bias_params, at);
-  const int end = visible_keys(p, at, at.begin + kRows - 1);
+  const int end = visible_keys<AttentionKind::kAny>(p, at, at.begin + kRows - 1);
 
   float maximum[kOwn], sum[kOwn], output[kOwn][kColumns] = {};
   KOINE_UNROLL
@@ -230,7 +230,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
     const int column = begin + lane_index();
     KOINE_UNROLL
     for (int i = 0; i < kOwn; ++i) {
-      const bool sees = column < visible_keys(p, at, own + i);
+      const bool sees = column < visible_keys<AttentionKind::kAny>(p, at, own + i);
       const float added = own + i < at.queries && sees ? bias(own + i, column) : 0.0f;
       const float score = sees ? fused(scores[i], p.scale, added) : minus_infinity();
       const float largest = fmaxf(maximum[i], warp_max(score));
@@ -267,7 +267,7 @@ KOINE_DEVICE const float* statistics_of(const AttentionParams& p, const Attentio
 template <class T, bool kKeys>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
     attention_backward_plain_kernel(AttentionParams p, PlainBiasParams bias_params) {
-  const AttentionPlace at = attention_place<kKeys>(p, kRows);
+  const AttentionPlace at = attention_place<AttentionKind::kAny, kKeys>(p, kRows);
   const int own_length = kKeys ? at.keys : at.queries;
   if (at.begin >= own_length) return;  // the whole block
   auto& shared = shared_memory<PlainShared>();
@@ -279,9 +279,9 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
   const int chunk = static_cast<int>(block_index().z) * kChunk;
 
   // The rows of the other side that a row of this block sees or is seen by.
-  const int start = kKeys ? first_seeing(p, at, at.begin, kRows) : 0;
+  const int start = kKeys ? first_seeing<AttentionKind::kAny>(p, at, at.begin, kRows) : 0;
   const int other_length = kKeys ? at.queries : at.keys;
-  const int end = kKeys ? at.queries : visible_keys(p, at, at.begin + kRows - 1);
+  const int end = kKeys ? at.queries : visible_keys<AttentionKind::kAny>(p, at, at.begin + kRows - 1);
 
   const PlainBias bias = plain_bias(bias_params, at);
   const bool sums_diagonals = !kKeys && bias_params.parts != nullptr && chunk == 0;
@@ -305,7 +305,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 1)
       const int query_row = kKeys ? other_row : at.begin + own;
       const int key_row = kKeys ? at.begin + own : other_row;
       float weight = 0, d_score = 0, multiplier = 0;
-      if (query_row < at.queries && key_row < visible_keys(p, at, query_row)) {
+      if (query_row < at.queries && key_row < visible_keys<AttentionKind::kAny>(p, at, query_row)) {
         const float* statistics = statistics_of(p, at, query_row);
         multiplier = mask(query_row, key_row);
         weight = expf(fused(scores[i], p.scale, bias(query_row, key_row) - statistics[0]));

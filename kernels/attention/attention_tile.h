@@ -53,8 +53,10 @@ KOINE_DEVICE AttentionRows query_rows(const AttentionParams& p, const AttentionP
   return {static_cast<const BFloat16*>(operand) + at.first_query * stride + at.head * p.head_size, stride, at.queries,
           p.head_size, p.vectors};
 }
+template <AttentionKind kKind>
 KOINE_DEVICE AttentionRows key_rows(const AttentionParams& p, const AttentionPlace& at, const void* operand) {
-  return {static_cast<const BFloat16*>(operand) + at.first_key * p.key_stride + at.head * p.head_size, p.key_stride, at.keys,
+  const std::int64_t stride = key_stride<kKind>(p);
+  return {static_cast<const BFloat16*>(operand) + at.first_key * stride + at.head * p.head_size, stride, at.keys,
           p.head_size, p.vectors};
 }
 
@@ -261,19 +263,25 @@ KOINE_DEVICE void store_rows(const Accumulator (&result)[kHeadSize / 8], const f
   }
 }
 
-/// Which head size the kernels compiled for kSizes use for this one.
+/// Calls `function` with the kind of a shape the tensor-core kernels take, and the head size of theirs that has room for it,
+/// as constants.
 template <class Function>
-void with_head_size(std::int64_t head_size, const Function& function) {
-  if (head_size <= 32) {
-    function(std::integral_constant<int, 32>());
-  } else if (head_size <= 64) {
-    function(std::integral_constant<int, 64>());
-  } else if (head_size <= 80) {
-    function(std::integral_constant<int, 80>());
-  } else if (head_size <= 96) {
-    function(std::integral_constant<int, 96>());
+void with_kernel(const AttentionShape& shape, const Function& function) {
+  using Self = std::integral_constant<AttentionKind, AttentionKind::kSelf>;
+  using Any = std::integral_constant<AttentionKind, AttentionKind::kAny>;
+  const auto with_size = [&](auto size) {
+    kind_of(shape) == AttentionKind::kSelf ? function(Self(), size) : function(Any(), size);
+  };
+  if (shape.head_size <= 32) {
+    with_size(std::integral_constant<int, 32>());
+  } else if (shape.head_size <= 64) {
+    with_size(std::integral_constant<int, 64>());
+  } else if (shape.head_size <= 80) {
+    with_size(std::integral_constant<int, 80>());
+  } else if (shape.head_size <= 96) {
+    with_size(std::integral_constant<int, 96>());
   } else {
-    function(std::integral_constant<int, 128>());
+    function(Self(), std::integral_constant<int, 128>());
   }
 }
 
