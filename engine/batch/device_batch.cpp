@@ -90,8 +90,7 @@ void pad_list(PackedSequences& list, std::int64_t sequences, std::int64_t tokens
   pad_order(list.by_position, list.maximum_length);
 }
 
-// --- the block that travels
-// -------------------------------------------------------------------------------------------------
+// --- the block that travels ---------------------------------------------------------------------------------------------
 
 struct StepNumbers {
   std::uint32_t step = 0;

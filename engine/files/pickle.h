@@ -17,8 +17,8 @@ namespace koine {
 struct PickleObject {
   enum class Kind { kNone, kBool, kInteger, kLong, kString, kTuple, kList, kDictionary, kGlobal, kStorage, kTensor };
   Kind kind = Kind::kNone;
-  std::int64_t integer =
-      0;  ///< kBool, kInteger; kStorage: its elements; kTensor: its offset in elements; kGlobal: row of the table
+  /// kBool, kInteger; kStorage: its elements; kTensor: its offset in elements; kGlobal: row of the table.
+  std::int64_t integer = 0;
   std::string_view text;   ///< kString; kLong (beyond 64 bits): its bytes; kStorage: its key
   std::string_view dtype;  ///< kStorage: as safetensors spells it
   /// kTuple, kList: the elements. kDictionary: key, value, key, value ... kTensor: its storage, sizes (tuple), strides

@@ -4,8 +4,7 @@
 //
 //   zip (torch 1.6 and later)  <stem>/data.pkl, the pickle; <stem>/data/<key>, the bytes of each storage
 //   legacy                     five pickles (magic number, 1001, system, the dictionary, the storages' keys), then for each
-//   key the
-//                              number of its elements (int64) and their bytes
+//                              key the number of its elements (int64) and their bytes
 //
 // Files are not trusted: see pickle.h; every size, offset and stride is checked against the storage before it is used.
 // Anything wrong is a UserError naming the file and the tensor.

@@ -44,8 +44,7 @@ Optimizer::~Optimizer() {
   }
 }
 
-// --- where things lie
-// ------------------------------------------------------------------------------------------------------------
+// --- where things lie ---------------------------------------------------------------------------------------------------
 
 void Optimizer::find_table(bool lazy) {
   const ParameterTable& table = store_.table();
@@ -124,8 +123,7 @@ Context Optimizer::with_scratch(const Context& context) {
   return scratch_.in(context);
 }
 
-// --- rows
-// ------------------------------------------------------------------------------------------------------------------------
+// --- rows ---------------------------------------------------------------------------------------------------------------
 
 void Optimizer::prepare_rows(const Context& context, const PackedBatch& batch) {
   if (!lazy_) return;
@@ -177,8 +175,7 @@ void Optimizer::restore(std::int64_t steps) {
   reserve_history(steps);
 }
 
-// --- a step
-// ----------------------------------------------------------------------------------------------------------------------
+// --- a step -------------------------------------------------------------------------------------------------------------
 
 AdamWStep Optimizer::scalars_of(double learning_rate, bool decay) const {
   return adamw_step(steps_ + 1, learning_rate, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon,

@@ -23,10 +23,10 @@ struct TrainingSettings {
   std::int64_t max_steps = -1;                    ///< where > 0, instead of num_train_epochs
   std::int64_t per_device_train_batch_size = 32;  ///< examples per micro-step of the recipe
   std::int64_t gradient_accumulation_steps = 1;   ///< the product of the two is the examples of an optimizer step
-  std::int64_t max_tokens_per_batch =
-      4096;                          ///< tokens in memory at a time; a step is cut into packed batches of at most this
-  std::int64_t eval_steps = 0;       ///< evaluate every so many optimizer steps; 0: only at the end
-  std::int64_t eval_examples = 500;  ///< first examples of dev used while training (jiant); 0: all
+  /// Tokens in memory at a time; a step is cut into packed batches of at most this.
+  std::int64_t max_tokens_per_batch = 4096;
+  std::int64_t eval_steps = 0;                ///< evaluate every so many optimizer steps; 0: only at the end
+  std::int64_t eval_examples = 500;           ///< first examples of dev used while training (jiant); 0: all
   std::int64_t early_stopping_patience = 30;  ///< evaluations without improvement; 0: never stop early
   bool load_best_model_at_end = true;
   std::int64_t save_steps = 0;        ///< checkpoint every so many optimizer steps; 0: only when interrupted

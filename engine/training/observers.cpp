@@ -36,8 +36,7 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t step) {
 
 }  // namespace
 
-// --- metrics.jsonl
-// -----------------------------------------------------------------------------------------------------------
+// --- metrics.jsonl ------------------------------------------------------------------------------------------------------
 
 MetricsFile::MetricsFile(std::filesystem::path path, std::int64_t logging_steps)
     : path_(std::move(path)), logging_steps_(logging_steps) {
@@ -85,8 +84,7 @@ void MetricsFile::write_line(const std::string& line) {
   require(written, "cannot write ", path_.string(), ": ", std::strerror(errno));
 }
 
-// --- TensorBoard
-// -------------------------------------------------------------------------------------------------------------
+// --- TensorBoard --------------------------------------------------------------------------------------------------------
 
 TensorBoardObserver::TensorBoardObserver(std::filesystem::path directory, std::int64_t logging_steps)
     : directory_(std::move(directory)), logging_steps_(logging_steps) {
@@ -109,8 +107,7 @@ void TensorBoardObserver::on_evaluation(std::int64_t step, const std::map<std::s
   for (const auto& [name, value] : metrics) writer_->scalar("eval/" + name, static_cast<float>(value), step);
 }
 
-// --- the progress line
-// -------------------------------------------------------------------------------------------------------
+// --- the progress line --------------------------------------------------------------------------------------------------
 
 std::string format_duration(double seconds) {
   const auto total = static_cast<std::int64_t>(std::llround(std::max(0.0, seconds)));

@@ -28,8 +28,7 @@ std::int64_t groups_per_step(const TrainingSettings& settings) {
 
 bool reads_sequence(HeadKind kind) { return facts_of(kind).labels == LabelPlace::kSequence; }
 
-// --- what is refused before anything runs
-// ------------------------------------------------------------------------------------
+// --- what is refused before anything runs -------------------------------------------------------------------------------
 
 void check_lengths(const TrainingRun& run, const Dataset& data) {
   std::int64_t group_tokens = 0;
@@ -66,8 +65,7 @@ void check_run(const TrainingRun& run) {
   for (const TrainingTask& task : run.tasks) check_task(run, task);
 }
 
-// --- what a run resumes under
-// ------------------------------------------------------------------------------------------------
+// --- what a run resumes under -------------------------------------------------------------------------------------------
 
 std::string text_of(double value) {
   std::ostringstream stream;
@@ -92,8 +90,7 @@ std::string fingerprint(const Dataset& data) {
   return xxh3_hex({reinterpret_cast<const char*>(flat.data()), flat.size() * sizeof(std::int32_t)});
 }
 
-// --- the run
-// -----------------------------------------------------------------------------------------------------------------
+// --- the run ------------------------------------------------------------------------------------------------------------
 
 /// The micro-batches of one optimizer step.
 struct StepBatches {

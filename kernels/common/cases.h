@@ -7,11 +7,11 @@
 // written, of which type and how many, and where each pointer of the arguments goes; whoever runs it brings the memory.
 // Numbers are described, not there, until somebody asks for them: a table of 250,002 rows costs nothing here.
 //
-//   Case<ColumnSumArguments> one(concatenate("[", rows, ", ", width, "]"));    // its name says the shapes
-//   one.arguments.rows = rows; ...                                             // integers and flags
-//   one.arguments.indices = one.keep(indices);                                 // integers in memory: they belong to the
-//   case one.input("input", random(rows * width, 1), &ColumnSumArguments::input);   // of the type under test
-//   one.in_out_fp32("output", random(width, 2), &ColumnSumArguments::output);  // always fp32
+//   Case<GatherRowsArguments> one(concatenate(count, " of ", rows));              // its name says the shapes
+//   one.arguments.rows = rows; ...                                                // integers and flags
+//   one.arguments.indices = one.keep(indices);                                    // other memory belongs to the case
+//   one.input("input", random(rows * width, 1), &GatherRowsArguments::input);     // of the type under test
+//   one.output("output", count * width, &GatherRowsArguments::output);            // ..._fp32: always fp32
 //
 // What error is allowed is not said here but by the tests: operand("output").accumulation, exact.
 

@@ -16,9 +16,9 @@
 //                        group's second piece begins more than kPiece places behind this group's last.
 //                      - a warp for each kPiece tokens of the batch, for the token-type row
 //   embedding_long_rows  a block for each kPiece places of the list and chunk of columns: the long group that begins there,
-//   if
-//                        one does (at most one, they are longer than kPiece). Warp w adds up pieces w, w + 8, ..., then the
-//                        first warp adds the warps' sums in order, and the result to the row. The token-type row likewise.
+//                        if one does (at most one, they are longer than kPiece). Warp w adds up pieces w, w + 8, ..., then
+//                        the first warp adds the warps' sums in order, and the result to the row. The token-type row
+//                        likewise.
 //
 // Which group a place of the list belongs to is found by a search 32 keys wide (three steps for 32,768 groups). All sums
 // depend on the group's tokens alone; no atomics, and every row of a table has one writer. d_output is read three times, the
@@ -36,8 +36,7 @@ namespace {
 
 using namespace cuda;
 
-// --- forward
-// ---------------------------------------------------------------------------------------------------------------
+// --- forward ------------------------------------------------------------------------------------------------------------
 
 constexpr int kForwardThreads = 128;
 constexpr int kTokensOfAWarp = 4;
@@ -112,8 +111,7 @@ void launch_forward(const Context& context, const EmbeddingForwardArguments& a) 
   }
 }
 
-// --- backward
-// --------------------------------------------------------------------------------------------------------------
+// --- backward -----------------------------------------------------------------------------------------------------------
 
 constexpr int kPiece = 64;  // tokens one warp adds up
 constexpr int kAhead = 4;   // rows of d_output in flight: most groups have a token or two, and many warps do more for them

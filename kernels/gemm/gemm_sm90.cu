@@ -4,13 +4,11 @@
 // share the columns of B: each copies half of them for both. The producer runs ahead through the ring across tiles, so that
 // one warpgroup's epilogue runs beside the other's product.
 //
-//   warps        role       registers  what                                                       rate of a slice of 64 in
-//   depth 0-3          producer   40         one thread: waits for a stage that both blocks have left,   24 KiB asked for
-//   (16 of A, 8 of B),
-//                                      asks for A [128, 64] and half of B [128, 64]                16 of B arriving
-//   4-7, 8-11    consumers  232        tiles in turn: 8 wgmma m64n128k16 a slice, one group in     512 clocks of the tensor
-//   cores
-//                                      flight; then the epilogue by way of staging                 (48 B/clock from L2)
+//   warps      role       registers  what                                                   rate of a slice of depth 64
+//   0-3        producer   40         one thread: waits for a stage that both blocks have    24 KiB asked for (16 of A,
+//                                    left, asks for A [128, 64] and half of B [128, 64]     8 of B), 16 of B arriving
+//   4-7, 8-11  consumers  232        tiles in turn: 8 wgmma m64n128k16 a slice, one group   512 clocks of the tensor
+//                                    in flight; then the epilogue by way of staging         cores (48 B/clock from L2)
 //
 // Registers of a consumer: 128 sums; of the epilogue, 32 operands of 4 rows and 8 bias. Shared memory: 5 stages of 32 KiB,
 // and for each consumer 32 KiB of staging, 64 rows of the tile in fp32: 224 KiB and 10 barriers.

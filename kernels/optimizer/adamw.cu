@@ -133,8 +133,7 @@ KOINE_DEVICE void update_group(Group& group, const float (&gradient)[4], float f
   }
 }
 
-// --- adamw and adamw_segments
-// ----------------------------------------------------------------------------------------------------
+// --- adamw and adamw_segments -------------------------------------------------------------------------------------------
 
 struct DenseParams {
   Buffers buffers;
@@ -180,8 +179,7 @@ void launch_dense(const Context& context, const char* kernel, std::int64_t eleme
       adamw_kernel, params);
 }
 
-// --- adamw_rows
-// ------------------------------------------------------------------------------------------------------------------
+// --- adamw_rows ---------------------------------------------------------------------------------------------------------
 
 struct RowsParams {
   Buffers buffers;

@@ -72,8 +72,7 @@ KOINE_DEVICE void to_gradients(float (&values)[kCount], std::int64_t first, cons
   for (int i = 0; i < kCount; ++i) values[i] -= label == first + i ? scale : 0.0f;
 }
 
-// --- few classes
-// -----------------------------------------------------------------------------------------------------------
+// --- few classes --------------------------------------------------------------------------------------------------------
 
 /// Warp w of the grid has row w, lane l of it classes l, l + 32, ...
 template <class T>
@@ -115,8 +114,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kWarpThreadsOfABlock) few_classes_kernel(Params
   }
 }
 
-// --- many classes
-// ----------------------------------------------------------------------------------------------------------
+// --- many classes -------------------------------------------------------------------------------------------------------
 
 /// Elements of an access.
 template <class T>

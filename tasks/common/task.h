@@ -41,8 +41,8 @@ struct Evaluation {
 
 struct EvaluationOptions {
   std::int64_t max_tokens_per_batch = 4096;
-  std::optional<std::int64_t>
-      layer;  ///< retrieval: which hidden state; default: default_retrieval_layer (families/retrieval.h)
+  /// Retrieval: which hidden state; default: default_retrieval_layer (families/retrieval.h).
+  std::optional<std::int64_t> layer;
   Pooling pooling = Pooling::kMean;
   int head = 0;
   bool want_predictions = true;

@@ -45,12 +45,15 @@ struct DemoSizes {
 
 /// Writes the data of all languages below `directory`:
 ///
-///   mlm/<lg>.{train,dev}.txt                          passages, one a line; about the same world, but not translations of
-///   each other multinli_1.0/multinli_1.0_{train,dev_matched}.jsonl   source XNLI-1.0/xnli.{dev,test}.tsv all languages,
-///   line by line translations train-v1.1.json, dev-v1.1.json                    source xquad.<lg>.json all languages,
-///   translations ud-treebanks-v2.5/UD_<Name>-Demo/<lg>_demo-ud-{train,dev,test}.conllu   test: all languages; train and
-///   dev: source tatoeba.<lg>-eng.{<lg>,eng}                       all but the source lexicon.tsv every word in every
-///   language, with an English gloss
+///   mlm/<lg>.{train,dev}.txt                           passages, one a line; about the same world, but not translations
+///                                                      of each other
+///   multinli_1.0/multinli_1.0_{train,dev_matched}.jsonl   source
+///   XNLI-1.0/xnli.{dev,test}.tsv                       all languages, line by line translations
+///   train-v1.1.json, dev-v1.1.json                     source
+///   xquad.<lg>.json                                    all languages, translations
+///   ud-treebanks-v2.5/UD_<Name>-Demo/<lg>_demo-ud-{train,dev,test}.conllu   test: all languages; train and dev: source
+///   tatoeba.<lg>-eng.{<lg>,eng}                        all but the source
+///   lexicon.tsv                                        every word in every language, with an English gloss
 ///
 /// Nothing of a test set's events is in a training set or in the text (split_of). Same seed and sizes, same bytes.
 void write_demo_data(const std::filesystem::path& directory, std::uint32_t seed = 1, const DemoSizes& sizes = {});

@@ -24,8 +24,8 @@ struct SoundChange {
 struct Phonology {
   std::vector<SoundChange> changes;
   double innovation = 0;  ///< share of the content words that the language replaced by its own
-  std::string_view innovation_of =
-      {};  ///< shares the innovations of this other language (code), before the sound changes; empty: none
+  /// Shares the innovations of this other language (code), before the sound changes; empty: none.
+  std::string_view innovation_of = {};
   std::u32string_view script = {};  ///< the 26 letters of its script in the place of a to z; empty: Latin
 };
 

@@ -3,8 +3,7 @@
 // One phase of an experiment and its folder.
 //
 //   config.toml    everything that decides the phase's result, resolved, the fingerprints of the phases it builds on
-//   included;
-//                  written first
+//                  included; written first
 //   metrics.jsonl, events.out.tfevents.*, checkpoints/   of its training
 //   model/         a transformers directory, where the phase leaves a model
 //   done.json      end mark: the fingerprint of config.toml and what the phase gave; written last

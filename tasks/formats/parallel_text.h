@@ -4,8 +4,7 @@
 //
 // kOfficial  tatoeba.<l3>-eng.<l3> and tatoeba.<l3>-eng.eng: line i of one translates line i of the other.
 // kXtreme    <lg>-en.<lg> and <lg>-en.en: the English side sorted, so that its order gives nothing away. The right answer
-// for an English
-//            line is then the number of its translation's line, which the files do not tell: unlabelled.
+//            for an English line is then the number of its translation's line, which the files do not tell: unlabelled.
 //
 // Both become the same thing: the foreign lines in file order, the English lines sorted by their bytes (equal ones in file
 // order), and for each English line the number, from 0, of its translation. That is XTREME's hidden label file.

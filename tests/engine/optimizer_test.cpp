@@ -186,8 +186,7 @@ INSTANTIATE_TEST_SUITE_P(Precisions, LazyIsDense,
                            return concatenate(name_of(std::get<0>(info.param)), "_", name_of(std::get<1>(info.param)));
                          });
 
-// --- on a device
-// -----------------------------------------------------------------------------------------------------------------
+// --- on a device --------------------------------------------------------------------------------------------------------
 
 /// The update is the same operations in the same order on both devices, but that a processor without fused multiply-adds
 /// rounds more often. The norm is summed in another order, in double: the factor made of it could differ in the last bit of
@@ -310,8 +309,7 @@ TEST_P(OptimizerOnDevice, TheHistoryGrows) {
 INSTANTIATE_TEST_SUITE_P(Precisions, OptimizerOnDevice, testing::Values(DType::kFloat32, DType::kBFloat16),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 
-// --- what a step is
-// --------------------------------------------------------------------------------------------------------------
+// --- what a step is -----------------------------------------------------------------------------------------------------
 
 // One step in double, as adamw.h and clip_grad_norm_ define it.
 TEST(Optimizer, AStepIsClippedAdamWWithDecayGroups) {

@@ -247,8 +247,7 @@ TEST(Tokenizer, RefusesInvalidUtf8) {
   expect_user_error([&] { tokenizer.encode_with_spans("br\xE4t"); }, {"UTF-8"});
 }
 
-// --- without data: a model trained here
-// ------------------------------------------------------------------------------------------
+// --- without data: a model trained here ---------------------------------------------------------------------------------
 
 /// Text enough for a small vocabulary.
 void write_corpus(const std::filesystem::path& path) {

@@ -111,8 +111,7 @@ TEST(TorchPickle, RefusesEveryTruncation) {
   }
 }
 
-// --- pickles made by hand
-// ----------------------------------------------------------------------------------------------------------
+// --- pickles made by hand -----------------------------------------------------------------------------------------------
 
 template <class Number>
 std::string raw(Number value) {
@@ -243,8 +242,7 @@ TEST(TorchPickle, BoundsWhatItsTensorsClaim) {
   expect_refused(legacy(pickled(body), 100'000), {"far more bytes"});
 }
 
-// --- the archive
-// -------------------------------------------------------------------------------------------------------------------
+// --- the archive --------------------------------------------------------------------------------------------------------
 
 TEST(ZipArchive, FindsEveryEntry) {
   const std::string bytes = read_file(fixture("zip.bin"));

@@ -229,8 +229,7 @@ TEST(AdamW, KeepsTheGradientWhenAsked) {
   }
 }
 
-// --- segments
-// --------------------------------------------------------------------------------------------------------------------
+// --- segments -----------------------------------------------------------------------------------------------------------
 
 /// Segments of three groups with gaps between them: some empty, some longer than a piece, at odd places.
 std::vector<FlatSegment> odd_segments() {
@@ -282,8 +281,7 @@ TEST(AdamWSegments, AreAdamWOfEachOfThem) {
   }
 }
 
-// --- rows
-// ------------------------------------------------------------------------------------------------------------------------
+// --- rows ---------------------------------------------------------------------------------------------------------------
 
 // Many steps in which random rows have a gradient: dense AdamW on everything beside lazy rows that are brought up to date
 // only before they are read and at the end. Row 0 is never touched; the learning rate changes at every step. Numbers that

@@ -210,8 +210,7 @@ TEST_P(DeviceModel, SavesAndLoads) {
   std::filesystem::remove_all(folder);
 }
 
-// --- whole runs of the training loop, which reads what a step left while the next one runs
-// -----------------------------------
+// --- whole runs of the training loop, which reads what a step left while the next one runs ------------------------------
 
 class Recorder : public TrainingObserver {
  public:

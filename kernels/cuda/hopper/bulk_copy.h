@@ -45,8 +45,8 @@ struct TensorLayout {
   DType type = DType::kBFloat16;
   int dimensions = 2;
   std::int64_t extent[3] = {0, 0, 0};  ///< elements, 1 to 2^32 of each
-  std::int64_t stride_bytes[3] = {0, 0,
-                                  0};  ///< from one index to the next, multiples of 16; of dimension 0 the element itself
+  /// From one index to the next, multiples of 16; of dimension 0 the element itself.
+  std::int64_t stride_bytes[3] = {0, 0, 0};
   int box[3] = {0, 0, 0};  ///< 1 to 256 each; box[0] as many bytes as the swizzle's rows, or a multiple of 16 without
   Swizzle swizzle = Swizzle::k128Bytes;
 };
