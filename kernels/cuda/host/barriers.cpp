@@ -59,6 +59,15 @@ std::string Machine::name_of_barrier(std::uint32_t offset, const Barrier& barrie
                      " bytes to come)");
 }
 
+/// In steps: a text that is part of an expression would be left on the fibre.
+void Machine::fail_at(std::string before, std::uint32_t offset, const Barrier& barrier, std::string after) {
+  std::string text = std::move(before);
+  text += name_of_barrier(offset, barrier);
+  text += after;
+  std::string().swap(after);
+  fail(std::move(text));
+}
+
 Barrier& Machine::barrier_at(unsigned rank, std::uint32_t offset) {
   const auto found = blocks_[rank].barriers.find(offset);
   if (found == blocks_[rank].barriers.end()) {
@@ -68,10 +77,10 @@ Barrier& Machine::barrier_at(unsigned rank, std::uint32_t offset) {
   Barrier& barrier = found->second;
   std::uint64_t bytes = 0;
   std::memcpy(&bytes, address_of(rank, offset), sizeof bytes);
-  if (bytes != pattern_of(rank, offset)) fail(concatenate("something wrote over ", name_of_barrier(offset, barrier)));
+  if (bytes != pattern_of(rank, offset)) fail_at("something wrote over ", offset, barrier);
   if (barrier.maker != current_ && !barrier.published) {
-    fail(concatenate("thread ", barrier.maker % shape_.threads, " made ", name_of_barrier(offset, barrier),
-                     " and has not called fence_mbarrier_init()"));
+    fail_at(concatenate("thread ", barrier.maker % shape_.threads, " made "), offset, barrier,
+            " and has not called fence_mbarrier_init()");
   }
   return barrier;
 }
@@ -82,7 +91,7 @@ void Machine::make_barrier(void* at, int arrivals, Site site) {
   check_aligned(at, sizeof(std::uint64_t));
   if (arrivals < 1 || arrivals > kMostBytes) fail(concatenate("an mbarrier counts 1 to 2^20 - 1 arrivals, not ", arrivals));
   const auto [found, is_new] = block().barriers.try_emplace(offset);
-  if (!is_new) fail(concatenate(name_of_barrier(offset, found->second), " is made again while it is in use"));
+  if (!is_new) fail_at("", offset, found->second, " is made again while it is in use");
   found->second.arrivals = found->second.pending = arrivals;
   found->second.maker = current_;
   races::write(at, sizeof(std::uint64_t), __builtin_return_address(0));
@@ -94,7 +103,7 @@ void Machine::invalidate_barrier(void* at, Site site) {
   current().site = site;
   const std::uint32_t offset = offset_of(at, sizeof(std::uint64_t));
   const Barrier& barrier = barrier_at(rank(), offset);
-  if (barrier.bytes != 0) fail(concatenate(name_of_barrier(offset, barrier), " is given up while bytes are to come"));
+  if (barrier.bytes != 0) fail_at("", offset, barrier, " is given up while bytes are to come");
   races::write(at, sizeof(std::uint64_t), __builtin_return_address(0));
   std::memset(at, kPoison, sizeof(std::uint64_t));
   block().barriers.erase(offset);
@@ -110,8 +119,9 @@ void Machine::publish_barriers() {
 void Machine::count_down(unsigned rank, std::uint32_t offset, Barrier& barrier) {
   if (barrier.pending != 0 || barrier.bytes != 0) return;
   if (barrier.woken != 0) {
-    fail(concatenate("a phase of ", name_of_barrier(offset, barrier), " ends while ", barrier.woken,
-                     " threads that waited for the one before have not seen that it ended: to them both look alike"));
+    fail_at("a phase of ", offset, barrier,
+            concatenate(" ends while ", barrier.woken,
+                        " threads that waited for the one before have not seen that it ended: to them both look alike"));
   }
   ++barrier.phase;
   barrier.pending = barrier.arrivals;
@@ -133,10 +143,9 @@ void Machine::arrive(void* at, unsigned rank, std::int64_t bytes, Site site) {
   Barrier& barrier = barrier_at(rank, offset);
   races::read(there, sizeof(std::uint64_t), __builtin_return_address(0));
   if (bytes < 0 || barrier.bytes + bytes > kMostBytes) {
-    fail(concatenate("more than 2^20 - 1 bytes, ", barrier.bytes + bytes, ", are expected by ",
-                     name_of_barrier(offset, barrier)));
+    fail_at(concatenate("more than 2^20 - 1 bytes, ", barrier.bytes + bytes, ", are expected by "), offset, barrier);
   }
-  if (barrier.pending == 0) fail(concatenate("one arrival too many at ", name_of_barrier(offset, barrier)));
+  if (barrier.pending == 0) fail_at("one arrival too many at ", offset, barrier);
   races::release(barrier.arriving);
   barrier.bytes += bytes;
   --barrier.pending;
@@ -149,7 +158,7 @@ void Machine::land(const Transfer& transfer) {
   barrier.bytes -= transfer.bytes;
   races::complete(transfer.write, barrier.arriving);
   if (barrier.bytes < -kMostBytes) {
-    fail(concatenate("more bytes than were expected landed at ", name_of_barrier(transfer.barrier, barrier)));
+    fail_at("more bytes than were expected landed at ", transfer.barrier, barrier);
   }
   count_down(transfer.rank, transfer.barrier, barrier);
 }

@@ -276,6 +276,7 @@ class Machine {
   bool has_left(unsigned rank) const { return blocks_[rank].finished == shape_.threads; }
 
   // barriers.cpp
+  [[noreturn]] void fail_at(std::string before, std::uint32_t offset, const Barrier& barrier, std::string after = {});
   std::string name_of_barrier(std::uint32_t offset, const Barrier& barrier) const;
   Barrier& barrier_at(unsigned rank, std::uint32_t offset);
   void count_down(unsigned rank, std::uint32_t offset, Barrier& barrier);
