@@ -156,26 +156,6 @@ struct EvaluateArguments {
   std::int64_t max_tokens_per_batch = 4096;
 };
 
-/// A model saved with other label numbers than the task's would score by chance.
-void require_same_labels(const Task& task, const ModelConfig& config, const std::string& model) {
-  if (!config.original.contains("id2label") || task.labels().empty()) return;
-  const nlohmann::json& there = config.original.at("id2label");
-  const std::vector<std::string> labels = task.labels();
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::string key = std::to_string(i);
-    if (!there.is_object() || !there.contains(key) || !there.at(key).is_string()) return;
-    std::string name = there.at(key);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    std::string wanted = labels[i];
-    std::transform(wanted.begin(), wanted.end(), wanted.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (name.rfind("label_", 0) == 0) return;  // transformers' placeholders say nothing
-    require(name == wanted, model, "/config.json: id2label gives class ", i, " as \"", name, "\", but task ", task.name(),
-            " numbers it \"", wanted, "\"");
-  }
-}
-
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
   const Task& task = find_task(arguments.task);
   const ModelConfig config = read_model_config(arguments.model);
@@ -198,7 +178,6 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   ModelOptions model_options;
   model_options.execution = options.execution;
   if (!task.train_task().empty()) {
-    require_same_labels(task, config, arguments.model);
     model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
   }
   LoadReport report;
@@ -206,6 +185,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
           task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
           "); train one with `koine train`");
+  if (!model_options.heads.empty()) order_classes(*model, config, task.labels(), arguments.model + "/config.json");
   install_signal_handlers();
   make_directory(arguments.output);
   nlohmann::json evaluations = nlohmann::json::object();
