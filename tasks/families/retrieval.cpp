@@ -62,7 +62,7 @@ class RetrievalTask : public FamilyTask<ParallelText> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    ParallelText text = read(require_files(data, split, language), language, options.max_examples);
+    ParallelText text = read_split(data, split, language, options.max_examples);
     Dataset dataset = empty_dataset(split, language);
     for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
       for (const std::string& sentence : *side) {
@@ -87,8 +87,9 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    const ParallelText text = read(files, language);
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const ParallelText text = read_split(data, split, language);
     require_gold(text, language);
     return static_cast<std::int64_t>(text.foreign.size());
   }
@@ -97,7 +98,7 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   /// From a file of line numbers (XTREME's label layout) or from the official pairs below a folder.
   std::vector<std::int32_t> gold_indices(const std::filesystem::path& gold, const std::string& language) const {
     if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_indices(*file);
-    const ParallelText text = read(require_files(gold, splits().back(), language), language);
+    const ParallelText text = read_split(gold, splits().back(), language);
     require_gold(text, language);
     return text.translations;
   }

@@ -113,7 +113,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                            &train->dataset(),
                            dev.get(),
                            1,
-                           arguments.mlm_probability});
+                           arguments.mlm_probability,
+                           train->left_out()});
     phase.labels = task.labels();
     phase.settings = settings;
     const TrainingResult result = run_training_phase(phase, tokenizer, options);
@@ -129,7 +130,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                    {"flops", result.flops},
                    {"final_loss", result.final_loss},
                    {"best_step", result.best_step},
-                   {"best_metrics", result.best_metrics}});
+                   {"best_metrics", result.best_metrics},
+                   {"left_out", left_out_record(phase.tasks)}});
     remove_checkpoints(output);
   }
   std::vector<std::vector<std::string>> rows;
@@ -138,7 +140,10 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   rows.push_back({"loss", format_number(folder.result().at("final_loss").get<double>(), 4)});
   for (const auto& [name, value] : folder.result().at("best_metrics").items())
     rows.push_back({"dev " + name, format_number(value, 2)});
-  print(format_table(rows) + "model: " + (output / "model").string() + "\n");
+  std::string text = format_table(rows);
+  for (const std::string& line : left_out_lines(folder.result().value("left_out", nlohmann::json::object())))
+    text += line + "\n";
+  print(text + "model: " + (output / "model").string() + "\n");
   return 0;
 }
 
@@ -248,6 +253,8 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")
       ->check(CLI::NonNegativeNumber);
   evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")
+      ->check(CLI::PositiveNumber);
+  evaluate_app->add_option("--max-query-length", evaluate->features.max_query_length, "tokens of a question")
       ->check(CLI::PositiveNumber);
   evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")
       ->check(CLI::NonNegativeNumber);
