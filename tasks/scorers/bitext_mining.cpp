@@ -4,50 +4,11 @@
 #include <cmath>
 
 #include "kernels/common/check.h"
+#include "kernels/common/own_scratch.h"
 #include "kernels/topk/topk.h"
 
 namespace koine {
 namespace {
-
-/// The k nearest of the other side, for each sentence of one.
-struct Neighbours {
-  std::int64_t k = 0;
-  std::vector<std::int32_t> indices;  ///< [sentences, k]
-  std::vector<float> cosines;         ///< [sentences, k]
-  std::vector<float> means;           ///< [sentences]
-};
-
-Neighbours nearest(std::span<const float> queries, std::span<const float> candidates, std::int64_t width, std::int64_t k) {
-  TopKArguments arguments;
-  arguments.queries_count = static_cast<std::int64_t>(queries.size()) / width;
-  arguments.candidates_count = static_cast<std::int64_t>(candidates.size()) / width;
-  arguments.width = width;
-  arguments.k = std::min(k, arguments.candidates_count);
-  arguments.queries = queries.data();
-  arguments.candidates = candidates.data();
-  Neighbours result;
-  result.k = arguments.k;
-  result.indices.resize(static_cast<std::size_t>(arguments.queries_count * arguments.k));
-  result.cosines.resize(result.indices.size());
-  arguments.indices = result.indices.data();
-  arguments.scores = result.cosines.data();
-  // The vectors are the host's, whatever device made them; scratch of its own, sized by a dry run.
-  StackMemory plan;
-  Context context;
-  context.scratch = &plan;
-  context.dry_run = true;
-  top_k(context, arguments);
-  StackMemory scratch("retrieval", plan.peak());
-  context.scratch = &scratch;
-  context.dry_run = false;
-  top_k(context, arguments);
-  for (auto row = result.cosines.begin(); row != result.cosines.end(); row += result.k) {
-    float sum = 0;
-    for (std::int64_t i = 0; i < result.k; ++i) sum += row[i];
-    result.means.push_back(sum / static_cast<float>(result.k));
-  }
-  return result;
-}
 
 float score_of(float cosine, float mean_a, float mean_b, Margin margin) {
   const float mean = (mean_a + mean_b) / 2;
@@ -91,11 +52,37 @@ void normalise_rows(std::span<float> vectors, std::int64_t width) {
   }
 }
 
+Neighbours nearest_neighbours(std::span<const float> queries, std::span<const float> candidates, std::int64_t width,
+                              std::int64_t k) {
+  TopKArguments arguments;
+  arguments.queries_count = static_cast<std::int64_t>(queries.size()) / width;
+  arguments.candidates_count = static_cast<std::int64_t>(candidates.size()) / width;
+  arguments.width = width;
+  arguments.k = std::min(k, arguments.candidates_count);
+  arguments.queries = queries.data();
+  arguments.candidates = candidates.data();
+  Neighbours result;
+  result.k = arguments.k;
+  result.indices.resize(static_cast<std::size_t>(arguments.queries_count * arguments.k));
+  result.cosines.resize(result.indices.size());
+  arguments.indices = result.indices.data();
+  arguments.scores = result.cosines.data();
+  const Context context;  // the vectors are the host's, whatever device made them
+  const OwnScratch scratch(context, "retrieval", [&](const Context& dry) { top_k(dry, arguments); });
+  top_k(scratch.in(context), arguments);
+  for (auto row = result.cosines.begin(); row != result.cosines.end(); row += result.k) {
+    float sum = 0;
+    for (std::int64_t i = 0; i < result.k; ++i) sum += row[i];
+    result.means.push_back(sum / static_cast<float>(result.k));
+  }
+  return result;
+}
+
 std::vector<MinedPair> mine_bitext(std::span<const float> source, std::span<const float> target, std::int64_t width,
                                    const MiningOptions& options) {
   check(!source.empty() && !target.empty(), "mining among no sentences");
-  const Neighbours forward = nearest(source, target, width, options.neighbours);
-  const Neighbours backward = nearest(target, source, width, options.neighbours);
+  const Neighbours forward = nearest_neighbours(source, target, width, options.neighbours);
+  const Neighbours backward = nearest_neighbours(target, source, width, options.neighbours);
   std::vector<MinedPair> proposals;
   for (std::size_t i = 0; i < forward.means.size(); ++i) {
     const Proposal best = best_of(forward, i, backward.means, options.margin);

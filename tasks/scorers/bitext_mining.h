@@ -39,6 +39,16 @@ struct MinedPair {
 /// Rows to length 1, in place; a row of zeros stays.
 void normalise_rows(std::span<float> vectors, std::int64_t width);
 
+/// The k nearest of the other side by inner product, for each row of one.
+struct Neighbours {
+  std::int64_t k = 0;                 ///< of a smaller side, all of it
+  std::vector<std::int32_t> indices;  ///< [rows, k] nearest first
+  std::vector<float> cosines;         ///< [rows, k]
+  std::vector<float> means;           ///< [rows] of the k
+};
+Neighbours nearest_neighbours(std::span<const float> queries, std::span<const float> candidates, std::int64_t width,
+                              std::int64_t k);
+
 /// The pairs by falling score. `source` and `target`: rows of `width` numbers, of length 1, at least one each.
 std::vector<MinedPair> mine_bitext(std::span<const float> source, std::span<const float> target, std::int64_t width,
                                    const MiningOptions& options);

@@ -591,7 +591,12 @@ TEST(Xtreme, MockSubmissionHasTheOfficialScores) {
       {"pawsx", {{"accuracy", 51.42857142857143}}},
       {"udpos", {{"f1", 70.21746048354693}, {"precision", 71.02232625883823}, {"recall", 69.54982073976082}}},
       {"tatoeba", {{"accuracy", 53.611111111111114}}},
-      {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}}};
+      {"pawsx", {{"accuracy", 51.42857142857143}}},
+      {"panx", {{"f1", 57.50793650793652}, {"precision", 54.729166666666664}, {"recall", 62.750000000000014}}},
+      {"bucc2018", {{"f1", 55.0}}},
+      {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}},
+      {"mlqa", {{"exact_match", 57.142857142857146}, {"f1", 81.76870748299321}}},
+      {"tydiqa", {{"exact_match", 88.88888888888889}, {"f1", 97.22222222222223}}}};
   for (const auto& [name, metrics] : expected) {
     const Task& task = find_task(name);
     for (const auto& [metric, value] : metrics) {
