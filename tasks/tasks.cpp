@@ -13,6 +13,7 @@
 #include "tasks/families/choice.h"
 #include "tasks/families/classification.h"
 #include "tasks/families/mining.h"
+#include "tasks/families/ranking.h"
 #include "tasks/families/retrieval.h"
 #include "tasks/families/span.h"
 #include "tasks/families/tagging.h"
@@ -24,6 +25,7 @@
 #include "tasks/formats/cosmos_qa.h"
 #include "tasks/formats/hellaswag.h"
 #include "tasks/formats/labelled_texts.h"
+#include "tasks/formats/lareqa.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/formats/plain_text.h"
 #include "tasks/formats/social_iqa.h"
@@ -347,6 +349,13 @@ std::vector<TaskRow> task_rows() {
                     {"dev test", "bucc2018/{language}-en.{split}.{language}", kXtreme}},
       },
       {
+          // One pool of all languages' sentences: all its files are one set, of ISO 639's "mul".
+          .name = "lareqa",
+          .reader = read_lareqa,
+          .languages = {"mul"},
+          .files = {{"test", "lareqa/xquad-r/*.json"}, {"test", "xquad-r/*.json"}},
+      },
+      {
           .name = "tatoeba",
           .reader = read_parallel_text,
           .languages = {"ar", "he", "vi", "id", "jv", "tl", "eu", "ml", "ta", "te", "af", "nl",
@@ -376,6 +385,7 @@ struct MakeTask {
   std::unique_ptr<Task> operator()(const FileReader<TaggedFile>&) { return make_tagging_task(std::move(row)); }
   std::unique_ptr<Task> operator()(const FileReader<ParallelText>&) { return make_retrieval_task(std::move(row)); }
   std::unique_ptr<Task> operator()(const FileReader<BuccFile>&) { return make_mining_task(std::move(row)); }
+  std::unique_ptr<Task> operator()(const FileReader<AnswerPool>&) { return make_ranking_task(std::move(row)); }
 };
 
 }  // namespace

@@ -23,12 +23,13 @@ struct SquadFile;
 struct TaggedFile;
 struct ParallelText;
 struct BuccFile;
+struct AnswerPool;
 
 /// One of: text (masked-language modelling), classification (of one text or a pair), choice, span, tagging, retrieval,
-/// mining.
+/// mining, ranking.
 using TaskReader =
     std::variant<FileReader<TextFile>, FileReader<LabelledTexts>, FileReader<ChoiceFile>, FileReader<SquadFile>,
-                 FileReader<TaggedFile>, FileReader<ParallelText>, FileReader<BuccFile>>;
+                 FileReader<TaggedFile>, FileReader<ParallelText>, FileReader<BuccFile>, FileReader<AnswerPool>>;
 
 /// The numbers of a published training: examples in memory at a time, how many of those make an optimizer step, passes.
 struct Recipe {

@@ -11,6 +11,7 @@
 #include "tasks/formats/bucc.h"
 #include "tasks/formats/ccg.h"
 #include "tasks/formats/labelled_texts.h"
+#include "tasks/formats/lareqa.h"
 #include "tasks/formats/squad.h"
 #include "tasks/formats/tydiqa.h"
 #include "tasks/formats/wikiann.h"
@@ -193,6 +194,128 @@ TEST_F(MoreFormats, GlueSnliHasRowsLongerThanItsHeader) {
                                                   request);
   EXPECT_EQ(texts.examples[0].label, 2);
   EXPECT_EQ(texts.examples[1].label, 1);
+}
+
+constexpr const char* kLareqa = R"({"data": [{"paragraphs": [
+    {"context": "Né à Paris. He left. He left.", "sentence_breaks": [[0, 11], [12, 20], [21, 29]], "qas": [
+      {"id": "q1", "question": "Where?", "answers": [{"text": "Paris", "answer_start": 5}]},
+      {"id": "q2", "question": "What?", "answers": [{"text": "left", "answer_start": 24}]},
+      {"id": "q3", "question": "Gap?", "answers": [{"text": " ", "answer_start": 11}]}]},
+    {"context": "Unasked.", "sentence_breaks": [[0, 8]], "qas": []}]}]})";
+
+TEST_F(MoreFormats, LareqaFindsTheAnswersSentence) {
+  AnswerPool pool = read_lareqa({write("en.json", kLareqa)}, {});
+  ASSERT_EQ(pool.questions.size(), 2u);
+  EXPECT_EQ(pool.left_out, 1);
+  ASSERT_EQ(pool.sentences.size(), 3u);  // none of the paragraph nobody asks about
+  EXPECT_EQ(pool.sentences[0].text, "Né à Paris.");
+  EXPECT_EQ(pool.targets["q1"], (std::set<std::string>{"en_1_0"}));
+  EXPECT_EQ(pool.targets["q2"], (std::set<std::string>{"en_1_1", "en_1_2"}));  // the same text twice
+  pool.append(read_lareqa({write("fi.json", kLareqa)}, {}));
+  EXPECT_EQ(pool.targets["q1"], (std::set<std::string>{"en_1_0", "fi_1_0"}));
+  EXPECT_EQ(pool.contexts[pool.sentences[4].context], pool.contexts[1]);
+  EXPECT_EQ(pool.questions[2].language, "fi");
+  const auto refuse = [&](const std::string& from, const std::string& to, const std::vector<std::string>& parts) {
+    std::string text = kLareqa;
+    text.replace(text.find(from), from.size(), to);
+    expect_user_error([&] { read_lareqa({write("de.json", text)}, {}); }, parts);
+  };
+  refuse("[21, 29]", "[21, 30]", {"de.json", "paragraph 1", "29 characters", "[21,30]"});
+  refuse("\"sentence_breaks\"", "\"breaks\"", {"de.json", "paragraph 1", "\"sentence_breaks\" is missing"});
+  refuse("\"answer_start\": 5", "\"answer_start\": 50", {"de.json", "question q1", "answer_start"});
+  refuse("[{\"text\": \"Paris\", \"answer_start\": 5}]", "[]", {"de.json", "question q1", "0 answers"});
+}
+
+TEST_F(MoreFormats, LareqaIsRankedOverAllLanguages) {
+  write("xquad-r/en.json", kLareqa);
+  write("xquad-r/fi.json", kLareqa);
+  const Task& task = find_task("lareqa");
+  EXPECT_EQ(task.available_languages(folder_.path(), "test"), std::vector<std::string>{"mul"});
+  const auto data = task.load(folder_.path(), "test", "mul", small_tokenizer(), {});
+  ASSERT_EQ(data->dataset().examples.size(), 4u + 6u);
+  StubModel model;
+  model.hidden = 2;
+  // q1 and the sentences in Paris point one way, q2 the other way but for the Finnish one.
+  model.vector = [](const StubSequence& sequence, float* vector) {
+    const bool paris =
+        sequence.number == 0 || sequence.number == 2 || sequence.number == 3 || sequence.number == 4 || sequence.number == 7;
+    vector[0] = paris ? 1.0f : 0.0f;
+    vector[1] = paris ? 0.0f : 1.0f;
+  };
+  const Evaluation result = data->evaluate(model, {});
+  // Finnish q2 finds its four targets behind the two others: (1/3 + 2/4 + 3/5 + 4/6) / 4.
+  const double last = (1.0 / 3 + 2.0 / 4 + 3.0 / 5 + 4.0 / 6) / 4;
+  EXPECT_DOUBLE_EQ(result.value, (3 + last) / 4 * 100);
+  EXPECT_DOUBLE_EQ(result.metrics.at("map@20_en"), 100);
+  EXPECT_DOUBLE_EQ(result.metrics.at("map@20_fi"), (1 + last) / 2 * 100);
+  write_text(folder_ / "p/lareqa/test-mul.json", result.prediction_content);
+  EXPECT_EQ(task.score(folder_ / "p", folder_.path(), "mul").metrics, result.metrics);
+  EXPECT_EQ(data->left_out().count, 2);
+}
+
+TEST_F(MoreFormats, BuccTakesItsThresholdFromTheDevSplit) {
+  for (const char* split : {"dev", "test"}) {
+    write(concatenate("bucc2018/de-en.", split, ".de"), "de-1\teins\nde-2\tzwei\nde-3\tdrei\n");
+    write(concatenate("bucc2018/de-en.", split, ".en"), "en-1\tone\nen-2\ttwo\nen-3\tnine\n");
+    write(concatenate("bucc2018/de-en.", split, ".gold"), "de-1\ten-1\nde-2\ten-2\n");
+  }
+  const auto data = find_task("bucc2018").load(folder_.path(), "test", "de", small_tokenizer(), {});
+  ASSERT_EQ(data->dataset().examples.size(), 12u);
+  StubModel model;
+  model.hidden = 3;
+  model.vector = [](const StubSequence& sequence, float* vector) {
+    vector[sequence.number % 3] = 1;
+    if (sequence.number % 6 == 5) vector[1] = 1;  // "nine" is half "zwei"
+  };
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_DOUBLE_EQ(result.metrics.at("recall"), 100);
+  EXPECT_EQ(result.examples, 2);
+  write_text(folder_ / "p/bucc2018/test-de.tsv", result.prediction_content);
+  const Evaluation scored = find_task("bucc2018").score(folder_ / "p", folder_.path(), "de");
+  EXPECT_EQ(scored.value, result.value);
+  std::filesystem::remove(folder_ / "bucc2018/de-en.dev.gold");
+  expect_user_error([&] { find_task("bucc2018").load(folder_.path(), "test", "de", small_tokenizer(), {}); },
+                    {"de-en.dev.de", "no gold"});
+}
+
+TEST_F(MoreFormats, Squad2SaysWhereThereIsNoAnswer) {
+  write("dev-v2.0.json", kSquad2);
+  const auto data = find_task("squad2").load(folder_.path(), "dev", "en", small_tokenizer(), {});
+  StubModel model;
+  model.classes = 2;
+  model.logits = [](const StubSequence& sequence, float* logits) {
+    const std::size_t last = sequence.ids.size() - 2;  // the context's last piece
+    logits[2 * last] = logits[2 * last + 1] = 3;
+    logits[0] = logits[1] = sequence.number == 1 ? 4.0f : 1.0f;
+  };
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_EQ(result.metrics.at("unanswerable_accuracy"), 100);
+  EXPECT_EQ(result.metrics.at("best_f1_threshold"), result.metrics.at("answerable_f1") > 0 ? -4 : 0);
+  const std::filesystem::path predictions = folder_ / "p/dev-en.json";
+  write_text(predictions, result.prediction_content);
+  EXPECT_EQ(find_task("squad2").score(predictions, folder_.path(), "en").metrics.at("f1"), result.metrics.at("f1"));
+  write_text(predictions, R"({"a": "dog"})");
+  expect_user_error([&] { find_task("squad2").score(predictions, folder_.path(), "en"); }, {"question b"});
+}
+
+/// What is too long loses its beginning, the longer of the two first.
+TEST_F(MoreFormats, ChoicesKeepTheirEnds) {
+  write("COPA/val.jsonl",
+        R"({"premise": "the quick brown fox jumps over the lazy dog", "choice1": "a small river", "choice2": "PACK", )"
+        R"("question": "cause", "label": 0})"
+        "\n");
+  FeatureOptions options;
+  options.max_seq_length = 14;
+  const auto data = find_task("copa").load(folder_.path(), "dev", "en", small_tokenizer(), options);
+  ASSERT_EQ(data->dataset().group, 2);
+  const std::vector<std::int32_t> prompt =
+      small_tokenizer().encode("the quick brown fox jumps over the lazy dog What was the cause?");
+  const std::vector<std::int32_t>& ids = data->dataset().examples[0].ids;
+  ASSERT_EQ(ids.size(), 14u);
+  const auto end = std::find(ids.begin() + 1, ids.end(), kEndId);
+  const std::vector<std::int32_t> kept(ids.begin() + 1, end);
+  EXPECT_TRUE(std::equal(kept.rbegin(), kept.rend(), prompt.rbegin()));
+  EXPECT_EQ(kept.size(), 5u);  // of ten, both being longer than five
 }
 
 /// Mutates `seed` many times; some results should be accepted, not all.

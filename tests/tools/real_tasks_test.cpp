@@ -44,35 +44,23 @@ TEST_P(RealTasks, TrainsEvaluatesAndIsScored) {
   Folder folder;
   // The names the data sets' own archives have, where the sample calls its folder otherwise.
   fs::create_directory_symlink(fs::path(root) / "panx_like", folder.path() / "panx_dataset");
+  fs::create_directory_symlink(fs::path(root) / "format_fixtures/mlqa", folder.path() / "mlqa");
+  fs::create_directory_symlink(fs::path(root) / "squad", folder.path() / "squad");
   const std::string data = std::string(task.data) == "." ? folder.path().string() : (fs::path(root) / task.data).string();
+  const auto run = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--task", task.name, "--data", data, "--max-seq-length", "60", "--max-query-length", "16",
+                               "--precision", "fp32", "--quiet"});
+    return run_koine(words);
+  };
   std::string model = *shared_ / "model";
   if (task.trained) {
-    const Outcome trained = run_koine({"train",
-                                       "--task",
-                                       task.name,
-                                       "--model",
-                                       model,
-                                       "--data",
-                                       data,
-                                       "--output",
-                                       folder / "trained",
-                                       "--max-steps",
-                                       "2",
-                                       "--max-train-examples",
-                                       "16",
-                                       "--max-seq-length",
-                                       "60",
-                                       "--max-query-length",
-                                       "16",
-                                       "--precision",
-                                       "fp32",
-                                       "--quiet"});
+    const Outcome trained =
+        run({"train", "--model", model, "--output", folder / "trained", "--max-steps", "2", "--max-train-examples", "16"});
     ASSERT_EQ(trained.exit_code, 0) << trained.errors;
     model = folder / "trained/model";
   }
-  const Outcome evaluated = run_koine({"evaluate", "--task", task.name, "--model", model, "--data", data, "--output",
-                                       folder / "evaluated", "--languages", task.languages, "--split", task.split,
-                                       "--max-seq-length", "60", "--precision", "fp32", "--quiet"});
+  const Outcome evaluated = run({"evaluate", "--model", model, "--output", folder / "evaluated", "--languages",
+                                 task.languages, "--split", task.split});
   ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
   std::string languages = task.languages;
   for (std::size_t begin = 0; begin < languages.size();) {
@@ -92,26 +80,25 @@ TEST_P(RealTasks, TrainsEvaluatesAndIsScored) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RealTasks,
-                         ::testing::Values(RealTask{"mnli", "", "dev", "en"}, RealTask{"snli", "", "dev", "en"},
-                                           RealTask{"anli", "", "dev", "en"}, RealTask{"anli+", "", "dev", "en"},
-                                           RealTask{"qqp", "qqp_synthetic", "dev", "en"},
-                                           RealTask{"hellaswag", "", "dev", "en"}, RealTask{"cosmosqa", "", "dev", "en"},
-                                           RealTask{"commonsenseqa", "", "dev", "en"}, RealTask{"copa", "", "dev", "en"},
-                                           RealTask{"squad", "", "dev", "en"}, RealTask{"squad2", "", "dev", "en"},
-                                           RealTask{"xnli", "", "test", "en,sw"}, RealTask{"udpos", "", "test", "en,fi"},
-                                           RealTask{"panx", ".", "test", "en,de,zh,sw,yo"},
-                                           RealTask{"xquad", "", "test", "en,zh"}, RealTask{"mlqa", "", "dev", "de"},
-                                           RealTask{"mlqa_pairs", "format_fixtures", "test", "en,en-ar,en-zh"},
-                                           RealTask{"tydiqa", "", "test", "en,fi,ko"},
-                                           RealTask{"xcopa", "", "test", "et,ta,zh"},
-                                           RealTask{"tatoeba", "", "test", "jv,te", false},
-                                           RealTask{"bucc2018", "bucc_like", "test", "de,zh", false}),
-                         [](const ::testing::TestParamInfo<RealTask>& info) {
-                           std::string name = info.param.name;
-                           if (name.back() == '+') name.replace(name.size() - 1, 1, "_plus");
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, RealTasks,
+    ::testing::Values(RealTask{"mnli", "", "dev", "en"}, RealTask{"snli", "", "dev", "en"},
+                      RealTask{"anli", "", "dev", "en"}, RealTask{"anli+", "", "dev", "en"},
+                      RealTask{"qqp", "qqp_synthetic", "dev", "en"}, RealTask{"hellaswag", "", "dev", "en"},
+                      RealTask{"cosmosqa", "", "dev", "en"}, RealTask{"commonsenseqa", "", "dev", "en"},
+                      RealTask{"copa", "", "dev", "en"}, RealTask{"squad", "", "dev", "en"},
+                      RealTask{"squad2", "", "dev", "en"}, RealTask{"xnli", "", "test", "en,sw"},
+                      RealTask{"udpos", "", "test", "en,fi"}, RealTask{"panx", ".", "test", "en,de,zh,sw,yo"},
+                      RealTask{"xquad", "", "test", "en,zh"}, RealTask{"mlqa", "", "dev", "de"},
+                      RealTask{"mlqa_pairs", ".", "test", "en,en-ar,en-zh"}, RealTask{"tydiqa", "", "test", "en,fi,ko"},
+                      RealTask{"xcopa", "", "test", "et,ta,zh"}, RealTask{"tatoeba", "", "test", "jv,te", false},
+                      RealTask{"bucc2018", "bucc_like", "test", "de,zh", false},
+                      RealTask{"lareqa", "", "test", "mul", false}),
+    [](const ::testing::TestParamInfo<RealTask>& info) {
+      std::string name = info.param.name;
+      if (name.back() == '+') name.replace(name.size() - 1, 1, "_plus");
+      return name;
+    });
 
 }  // namespace
 }  // namespace koine
