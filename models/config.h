@@ -33,7 +33,8 @@ struct ModelConfig {
   double classifier_dropout = -1;  ///< below 0: as hidden_dropout_prob
   double initializer_range = 0.02;
   std::int64_t pad_token_id = 1;
-  nlohmann::json original;  ///< the file as read, so that saving changes only what must change
+  bool tie_word_embeddings = true;  ///< false: a masked-language head has a decoder of its own, which koine does not run
+  nlohmann::json original;          ///< the file as read, so that saving changes only what must change
 
   std::int64_t head_size() const { return hidden_size / num_attention_heads; }
   /// Tokens of the longest sequence: 512 for XLM-R.

@@ -39,6 +39,12 @@ std::string ConfigReader::text_or(const char* key, const std::string& otherwise)
   return json_[key].get<std::string>();
 }
 
+bool ConfigReader::flag_or(const char* key, bool otherwise) const {
+  if (!json_.contains(key) || json_[key].is_null()) return otherwise;
+  require(json_[key].is_boolean(), file_, ": key \"", key, "\" must be true or false, it is ", json_[key].dump());
+  return json_[key].get<bool>();
+}
+
 std::string ConfigReader::first_architecture() const {
   if (!json_.contains("architectures") || !json_["architectures"].is_array() || json_["architectures"].empty()) return "";
   const nlohmann::json& first = json_["architectures"][0];

@@ -21,6 +21,7 @@ class ConfigReader {
   std::int64_t dimension_or(const char* key, std::int64_t otherwise, std::int64_t smallest) const;
   double number_or(const char* key, double otherwise, double smallest, double below) const;
   std::string text_or(const char* key, const std::string& otherwise) const;
+  bool flag_or(const char* key, bool otherwise) const;
   /// The first of "architectures"; "" where there is none.
   std::string first_architecture() const;
 

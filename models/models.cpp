@@ -1,6 +1,7 @@
 #include "models/models.h"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 
 #include "engine/files/safetensors.h"
@@ -168,6 +169,36 @@ class ModelShell : public Model {
   bool reserved_training_ = false;
 };
 
+/// The masked-language head's decoder is the word embedding; a checkpoint whose is not would be read as another model.
+void require_tied(const ModelConfig& config, const std::vector<HeadSpec>& heads, const std::filesystem::path& directory) {
+  for (const HeadSpec& head : heads) {
+    require(config.tie_word_embeddings || !parts_of(*config.family, head.kind).tied, (directory / "config.json").string(),
+            ": key \"tie_word_embeddings\" is false: the decoder of the masked-language head has weights of its own, which "
+            "koine "
+            "does not run");
+  }
+}
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+/// The names of id2label by class, in lower case; empty where it has none, or placeholders.
+std::vector<std::string> names_of_classes(const ModelConfig& config) {
+  std::vector<std::string> names;
+  const auto found = config.original.find("id2label");
+  if (found == config.original.end() || !found->is_object()) return names;
+  for (std::size_t i = 0; i < found->size(); ++i) {
+    const auto entry = found->find(std::to_string(i));
+    if (entry == found->end() || !entry->is_string()) return {};
+    names.push_back(lower_case(entry->get<std::string>()));
+  }
+  const bool placeholders =
+      std::all_of(names.begin(), names.end(), [](const std::string& name) { return name.starts_with("label_"); });
+  return placeholders ? std::vector<std::string>() : names;
+}
+
 }  // namespace
 
 std::unique_ptr<Model> make_model(const ModelConfig& config, const ModelOptions& options) {
@@ -182,6 +213,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const 
   ModelConfig config = read_model_config(directory);
   const ModelWeights weights(directory);
   if (config.family->correct != nullptr) config.family->correct(weights, config);
+  require_tied(config, options.heads, directory);
   use_device(options.execution);
   auto model = std::make_unique<ModelShell>(config, options);
   model->initialise(/*heads_only=*/true);
@@ -189,6 +221,41 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const 
   if (report != nullptr) *report = std::move(found);
   model->refresh();
   return model;
+}
+
+void order_classes(Model& model, const ModelConfig& config, const std::vector<std::string>& labels,
+                   const std::string& where) {
+  const std::vector<std::string> names = names_of_classes(config);
+  if (names.empty() || labels.empty()) return;
+  std::vector<std::size_t> order;
+  std::string missing;
+  for (const std::string& label : labels) {
+    const auto found = std::find(names.begin(), names.end(), lower_case(label));
+    order.push_back(static_cast<std::size_t>(found - names.begin()));
+    if (found == names.end()) missing += (missing.empty() ? "\"" : ", \"") + label + "\"";
+  }
+  std::string there;
+  for (const std::string& name : names) there += (there.empty() ? "\"" : ", \"") + name + "\"";
+  require(missing.empty(), where, ": id2label has no class ", missing, "; it has ", there);
+  check(model.heads().size() == 1, "the classes of one head are ordered");
+  ParameterStore& store = model.parameters();
+  const std::string output(parts_of(*config.family, model.heads().front().kind).output);
+  for (const char* part : {".weight", ".bias"}) {
+    const int index = store.table().find(output + part);
+    check(index >= 0, "a head without ", output, part);
+    const auto count = static_cast<std::size_t>(store.table()[index].count());
+    std::vector<float> before(count);
+    std::vector<float> after;
+    store.read(ParameterStore::Values::kMaster, index, before.data());
+    const std::size_t row = count / names.size();
+    for (const std::size_t from : order) {
+      const auto begin = before.begin() + static_cast<std::ptrdiff_t>(from * row);
+      after.insert(after.end(), begin, begin + static_cast<std::ptrdiff_t>(row));
+    }
+    check(after.size() == count, "id2label has ", names.size(), " classes, the head ", labels.size());
+    store.write(ParameterStore::Values::kMaster, index, after.data());
+  }
+  store.refresh_working(model.context());
 }
 
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {

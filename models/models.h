@@ -38,6 +38,12 @@ struct LoadReport {
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options,
                                   LoadReport* report = nullptr);
 
+/// Brings the classes of a model's only head into the order of `labels`, where the id2label of its config.json has another:
+/// names are compared without regard to case; transformers' placeholders LABEL_0 ... say nothing and change nothing.
+/// UserError naming `where` and what is missing where a label is not among them.
+void order_classes(Model& model, const ModelConfig& config, const std::vector<std::string>& labels,
+                   const std::string& where);
+
 /// The parameter table such a model has, without its memory: for `koine estimate`.
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);
 

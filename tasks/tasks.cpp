@@ -12,16 +12,27 @@
 #include "tasks/common/task.h"
 #include "tasks/families/choice.h"
 #include "tasks/families/classification.h"
+#include "tasks/families/mining.h"
+#include "tasks/families/ranking.h"
 #include "tasks/families/retrieval.h"
 #include "tasks/families/span.h"
 #include "tasks/families/tagging.h"
 #include "tasks/families/text.h"
-#include "tasks/formats/choices.h"
+#include "tasks/formats/bucc.h"
+#include "tasks/formats/ccg.h"
+#include "tasks/formats/commonsense_qa.h"
+#include "tasks/formats/copa.h"
+#include "tasks/formats/cosmos_qa.h"
+#include "tasks/formats/hellaswag.h"
 #include "tasks/formats/labelled_texts.h"
+#include "tasks/formats/lareqa.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/formats/plain_text.h"
+#include "tasks/formats/social_iqa.h"
 #include "tasks/formats/squad.h"
 #include "tasks/formats/tagged.h"
+#include "tasks/formats/tydiqa.h"
+#include "tasks/formats/wikiann.h"
 
 namespace koine {
 namespace {
@@ -33,11 +44,20 @@ constexpr FileLayout kTable = FileLayout::kHeaderTsv;
 constexpr FileLayout kXtreme = FileLayout::kXtreme;
 
 const FileReader kLabelledTexts(read_labelled_texts, languages_of_labelled_texts);
+const FileReader kTydiqa(read_tydiqa, languages_of_tydiqa);
 
 const Names kNliLabels = {"contradiction", "entailment", "neutral"};  // jiant's order
+const Names kMlqaLanguages = {"en", "es", "de", "ar", "hi", "vi", "zh"};
 const Names kXtremeLanguages = {"en", "af", "ar", "bg", "bn", "de", "el", "es", "et", "eu", "fa", "fi", "fr", "he",
                                 "hi", "hu", "id", "it", "ja", "jv", "ka", "kk", "ko", "ml", "mr", "ms", "my", "nl",
                                 "pt", "ru", "sw", "ta", "te", "th", "tl", "tr", "ur", "vi", "yo", "zh"};
+
+/// "0", "1" ... of so many.
+Names numbers_to(int count) {
+  Names names;
+  for (int i = 0; i < count; ++i) names.push_back(std::to_string(i));
+  return names;
+}
 
 std::vector<TaskRow> task_rows() {
   return {
@@ -74,11 +94,124 @@ std::vector<TaskRow> task_rows() {
           .skipped_label = "-",                                   // the annotators did not agree
       },
       {
+          .name = "snli",
+          .reader = kLabelledTexts,
+          .labels = kNliLabels,
+          .files = {{"train dev test", "snli/snli_1.0/snli_1.0_{split}.jsonl", kJson},
+                    {"train dev test", "snli/snli_1.0/snli_1.0_{split}.txt", kTable},
+                    {"train dev test", "snli_1.0/snli_1.0_{split}.jsonl", kJson},
+                    {"train dev test", "snli_1.0/snli_1.0_{split}.txt", kTable},
+                    {"train dev", "snli/glue/SNLI/{split}.tsv", kTable},
+                    {"train dev", "glue/SNLI/{split}.tsv", kTable},
+                    {"train dev", "SNLI/{split}.tsv", kTable}},
+          .skipped_label = "-",
+      },
+      {
+          // All three rounds, in their order.
+          .name = "anli",
+          .reader = kLabelledTexts,
+          .labels = kNliLabels,
+          .files = {{"train dev test", "anli/anli_v1.0/R*/{split}.jsonl", kJson},
+                    {"train dev test", "anli_v1.0/R*/{split}.jsonl", kJson}},
+          .fields = {.first = {"context"}, .second = {"hypothesis"}, .label = {"label"}},
+          .label_aliases = {{"c", "contradiction"}, {"e", "entailment"}, {"n", "neutral"}},
+      },
+      {
+          // SNLI, MultiNLI and the three rounds of ANLI under one head.
+          .name = "anli+",
+          .reader = kLabelledTexts,
+          .labels = kNliLabels,
+          .intermediate = Recipe{24, 1, 2},
+          .parts = {"snli", "mnli", "anli"},
+      },
+      {
+          .name = "qqp",
+          .reader = kLabelledTexts,
+          .labels = {"0", "1"},
+          .scorer = "accuracy_and_f1",
+          .intermediate = Recipe{24, 1, 3},
+          .files = {{"train dev", "qqp/QQP/{split}.tsv", kTable},
+                    {"train dev", "glue/QQP/{split}.tsv", kTable},
+                    {"train dev", "QQP/{split}.tsv", kTable}},
+          .fields = {.first = {"question1"}, .second = {"question2"}, .label = {"is_duplicate"}, .short_rows = true},
+      },
+      {
+          .name = "hellaswag",
+          .reader = read_hellaswag,
+          .choices = 4,
+          .intermediate = Recipe{24, 1, 7},
+          .files = {{"train", "hellaswag/hellaswag_train.jsonl"},
+                    {"train", "hellaswag/data/hellaswag_train.jsonl"},
+                    {"dev", "hellaswag/hellaswag_val.jsonl"},
+                    {"dev", "hellaswag/data/hellaswag_val.jsonl"}},
+      },
+      {
+          .name = "cosmosqa",
+          .reader = read_cosmos_qa,
+          .choices = 4,
+          .intermediate = Recipe{4, 1, 15},
+          .files = {{"train", "cosmosqa/train.csv"},
+                    {"train", "cosmosqa/data/train.csv"},
+                    {"dev", "cosmosqa/valid.csv"},
+                    {"dev", "cosmosqa/data/valid.csv"}},
+      },
+      {
+          .name = "commonsenseqa",
+          .reader = read_commonsense_qa,
+          .choices = 5,
+          .intermediate = Recipe{4, 1, 10},
+          .files = {{"train dev", "commonsenseqa/{split}_rand_split.jsonl"}, {"train dev", "{split}_rand_split.jsonl"}},
+      },
+      {
+          // Trained before COPA for XCOPA (XTREME-R).
+          .name = "siqa",
+          .reader = read_social_iqa,
+          .choices = 3,
+          .max_seq_length = 128,
+          .intermediate = Recipe{32, 1, 5},
+          .files = {{"train", "siqa/socialIQa_v1.4_trn.jsonl"},
+                    {"train", "siqa/socialiqa-train-dev/train.jsonl"},
+                    {"dev", "siqa/socialIQa_v1.4_dev.jsonl"},
+                    {"dev", "siqa/socialiqa-train-dev/dev.jsonl"}},
+      },
+      {
+          .name = "copa",
+          .reader = read_copa,
+          .choices = 2,
+          .max_seq_length = 128,
+          .intermediate = Recipe{32, 1, 5},
+          .files = {{"train", "xcopa/COPA/train.jsonl"},
+                    {"train", "COPA/train.jsonl"},
+                    {"train", "xcopa/train.en.jsonl"},
+                    {"dev", "xcopa/COPA/val.jsonl"},
+                    {"dev", "COPA/val.jsonl"},
+                    {"dev", "xcopa/val-en.jsonl"}},
+      },
+      {
+          .name = "ccg",
+          .reader = read_ccg,
+          .labels = numbers_to(1363),  // of CCGbank's categories, as many as jiant's head has
+          .scorer = "accuracy",
+          .intermediate = Recipe{24, 1, 15},
+          .files = {{"train dev test", "ccg/ccgbank_1_1/data/AUTO/*/wsj_*.auto"},
+                    {"train dev test", "ccg/data/AUTO/*/wsj_*.auto"},
+                    {"train dev test", "ccgbank_1_1/data/AUTO/*/wsj_*.auto"},
+                    {"train dev test", "ccg/ccg.{split}", kXtreme}},
+      },
+      {
           .name = "squad",
           .reader = read_squad,
           .max_seq_length = 384,
           .intermediate = Recipe{8, 1, 3},
           .files = {{"train dev", "squad/{split}-v1.1.json"}, {"train dev", "{split}-v1.1.json"}},
+      },
+      {
+          .name = "squad2",
+          .reader = read_squad2,
+          .scorer = "squad2",
+          .max_seq_length = 384,
+          .intermediate = Recipe{8, 1, 3},
+          .files = {{"train dev", "squad/{split}-v2.0.json"}, {"train dev", "{split}-v2.0.json"}},
       },
       {
           .name = "xnli",
@@ -110,6 +243,18 @@ std::vector<TaskRow> task_rows() {
                     {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme}},
       },
       {
+          .name = "pawsx",
+          .reader = kLabelledTexts,
+          .labels = {"0", "1"},
+          .languages = {"en", "de", "es", "fr", "ja", "ko", "zh"},
+          .target = Recipe{4, 8, 5},
+          .files = {{"train", "pawsx/x-final/{language}/train.tsv", kTable},
+                    {"train", "x-final/{language}/train.tsv", kTable},
+                    {"dev test", "pawsx/x-final/{language}/{split}_2k.tsv", kTable},
+                    {"dev test", "x-final/{language}/{split}_2k.tsv", kTable},
+                    {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme}},
+      },
+      {
           .name = "udpos",
           .reader = read_tagged,
           .labels = universal_parts_of_speech(),
@@ -123,6 +268,17 @@ std::vector<TaskRow> task_rows() {
                     {"train dev test", "udpos/{split}-{language}.tsv", kXtreme}},
       },
       {
+          .name = "panx",
+          .reader = read_wikiann,
+          .labels = {"B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O"},  // jiant's order
+          .languages = kXtremeLanguages,
+          .target = Recipe{4, 8, 10},
+          .files = {{"train dev test", "panx_dataset/{language}-{split}"},
+                    {"train dev test", "wikiann/{language}-{split}"},
+                    {"train dev test", "wikiann/{language}/{split}"},
+                    {"train dev test", "panx/{split}-{language}.tsv", kXtreme}},
+      },
+      {
           .name = "xquad",
           .reader = read_squad,
           .train_task = "squad",
@@ -132,6 +288,72 @@ std::vector<TaskRow> task_rows() {
           .files = {{"test", "xquad/xquad.{language}.json"},
                     {"test", "xquad.{language}.json"},
                     {"test", "xquad/test-{language}.json"}},
+      },
+      {
+          .name = "mlqa",
+          .reader = read_squad,
+          .scorer = "mlqa",
+          .train_task = "squad",
+          .languages = kMlqaLanguages,
+          .max_seq_length = 384,
+          .target = Recipe{4, 4, 2},
+          .files = {{"dev test", "mlqa/MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"},
+                    {"dev test", "MLQA_V1/{split}/{split}-context-{language}-question-{language}.json"}},
+      },
+      {
+          // Contexts and questions in all pairs of languages, "en-de": an English context, a German question.
+          .name = "mlqa_pairs",
+          .reader = read_squad,
+          .scorer = "mlqa",
+          .train_task = "squad",
+          .languages = kMlqaLanguages,
+          .max_seq_length = 384,
+          .target = Recipe{4, 4, 2},
+          .files = {{"dev test", "mlqa/MLQA_V1/{split}/{split}-context-{context}-question-{question}.json"},
+                    {"dev test", "MLQA_V1/{split}/{split}-context-{context}-question-{question}.json"}},
+      },
+      {
+          .name = "tydiqa",
+          .reader = kTydiqa,
+          .languages = {"en", "ar", "bn", "fi", "id", "ko", "ru", "sw", "te"},
+          .max_seq_length = 384,
+          .target = Recipe{4, 4, 2},
+          .files = {{"train", "tydiqa/tydiqa-goldp-v1.1-train.json"},
+                    {"train", "tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-train.json"},
+                    {"train", "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.{language}.train.json", kXtreme},
+                    {"test", "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-*.json"},
+                    {"test", "tydiqa/tydiqa-goldp-v1.1-dev.json"},
+                    {"test", "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{language}.dev.json", kXtreme}},
+      },
+      {
+          .name = "xcopa",
+          .reader = read_copa,
+          .choices = 2,
+          .train_task = "copa",
+          .languages = {"et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh"},
+          .max_seq_length = 128,
+          .target = Recipe{4, 8, 5},
+          .files = {{"dev", "xcopa/data/{language}/val.{language}.jsonl"},
+                    {"dev", "xcopa/val.{language}.jsonl"},
+                    {"test", "xcopa/data/{language}/test.{language}.jsonl"},
+                    {"test", "xcopa/test.{language}.jsonl"}},
+      },
+      {
+          .name = "bucc2018",
+          .reader = read_bucc,
+          .languages = {"de", "fr", "ru", "zh"},
+          .max_seq_length = 512,
+          // XTREME's names for BUCC's own: dev is its sample, test its training set.
+          .files = {{"dev", "bucc2018/{language}-en/{language}-en.sample.{language}"},
+                    {"test", "bucc2018/{language}-en/{language}-en.training.{language}"},
+                    {"dev test", "bucc2018/{language}-en.{split}.{language}", kXtreme}},
+      },
+      {
+          // One pool of all languages' sentences: all its files are one set, of ISO 639's "mul".
+          .name = "lareqa",
+          .reader = read_lareqa,
+          .languages = {"mul"},
+          .files = {{"test", "lareqa/xquad-r/*.json"}, {"test", "xquad-r/*.json"}},
       },
       {
           .name = "tatoeba",
@@ -162,6 +384,8 @@ struct MakeTask {
   std::unique_ptr<Task> operator()(const FileReader<SquadFile>&) { return make_span_task(std::move(row)); }
   std::unique_ptr<Task> operator()(const FileReader<TaggedFile>&) { return make_tagging_task(std::move(row)); }
   std::unique_ptr<Task> operator()(const FileReader<ParallelText>&) { return make_retrieval_task(std::move(row)); }
+  std::unique_ptr<Task> operator()(const FileReader<BuccFile>&) { return make_mining_task(std::move(row)); }
+  std::unique_ptr<Task> operator()(const FileReader<AnswerPool>&) { return make_ranking_task(std::move(row)); }
 };
 
 }  // namespace

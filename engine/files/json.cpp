@@ -1,4 +1,4 @@
-// Strict JSON: parse_json of text_file.h.
+// Strict JSON: parse_json and for_each_json_line of text_file.h.
 
 #include <algorithm>
 
@@ -48,11 +48,20 @@ class TrackedByte {
   Progress* progress_;
 };
 
+/// UserError at the last byte of what was read.
+[[noreturn]] void fail_at(std::string_view read, const std::string& where, std::int64_t first_line,
+                          const std::string& what) {
+  const auto line = first_line + std::count(read.begin(), read.end(), '\n');
+  const std::size_t line_start = read.rfind('\n') + 1;  // npos + 1 is 0
+  fail_user(where, ":", line, ":", std::max<std::size_t>(1, read.size() - line_start), ": ", what);
+}
+
 /// Builds the value from the parser's events and refuses what a lenient reader lets pass: a repeated key (which one counts
 /// is anybody's guess), bottomless nesting.
 class StrictBuilder : public nlohmann::json_sax<json> {
  public:
-  StrictBuilder(const std::string& where, const Progress& progress) : where_(where), progress_(progress) {}
+  StrictBuilder(const std::string& where, std::int64_t first_line, const Progress& progress)
+      : where_(where), first_line_(first_line), progress_(progress) {}
 
   json take() { return std::move(root_); }
 
@@ -109,13 +118,11 @@ class StrictBuilder : public nlohmann::json_sax<json> {
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    const std::string_view read(progress_.begin, static_cast<std::size_t>(progress_.at - progress_.begin));
-    const auto line = 1 + std::count(read.begin(), read.end(), '\n');
-    const std::size_t line_start = read.rfind('\n') + 1;  // npos + 1 is 0
-    fail_user(where_, ":", line, ":", std::max<std::size_t>(1, read.size() - line_start), ": ", what);
+    fail_at({progress_.begin, static_cast<std::size_t>(progress_.at - progress_.begin)}, where_, first_line_, what);
   }
 
   const std::string& where_;
+  std::int64_t first_line_;
   const Progress& progress_;
   json root_;
   std::vector<json*> open_;  // arrays and objects not yet closed; a parent does not grow while its child is open
@@ -124,12 +131,26 @@ class StrictBuilder : public nlohmann::json_sax<json> {
 
 }  // namespace
 
-nlohmann::json parse_json(std::string_view text, const std::string& where) {
+nlohmann::json parse_json(std::string_view text, const std::string& where, std::int64_t first_line) {
   require(text.find_first_not_of(" \t\r\n") != std::string_view::npos, where, ": empty; a JSON value is needed");
+  // The parser takes a NUL for the end of its input, and would not see what follows.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    fail_at(text.substr(0, nul + 1), where, first_line, "not valid JSON: a NUL byte; is the file damaged?");
+  }
   Progress progress{text.data(), text.data()};
-  StrictBuilder builder(where, progress);
+  StrictBuilder builder(where, first_line, progress);
   json::sax_parse(TrackedByte(text.data(), &progress), TrackedByte(text.data() + text.size(), &progress), &builder);
   return builder.take();
+}
+
+void for_each_json_line(const std::filesystem::path& path,
+                        const std::function<void(const nlohmann::json& row, std::int64_t line)>& use) {
+  for_each_line(path, [&](std::string_view text, std::int64_t line) {
+    if (text.empty()) return;
+    const json row = parse_json(text, path.string(), line);
+    require(row.is_object(), path.string(), ":", line, ": not a JSON object; the file must have one on every line");
+    use(row, line);
+  });
 }
 
 }  // namespace koine

@@ -31,9 +31,14 @@ std::size_t invalid_utf8(std::string_view text);
 /// is the size in bytes.
 std::vector<std::int32_t> code_point_offsets(std::string_view text);
 
-/// Strict JSON (no duplicate keys); UserError naming file, line and what was expected.
+/// Strict JSON (no duplicate keys, nothing behind the value, no NUL byte); UserError naming file, line and what was
+/// expected. `first_line`: the line of `where` on which `text` begins.
 nlohmann::json read_json(const std::filesystem::path& path);
-nlohmann::json parse_json(std::string_view text, const std::string& where);
+nlohmann::json parse_json(std::string_view text, const std::string& where, std::int64_t first_line = 1);
+
+/// JSON lines: one object a line, empty lines skipped; `line` counts from 1.
+void for_each_json_line(const std::filesystem::path& path,
+                        const std::function<void(const nlohmann::json& row, std::int64_t line)>& use);
 
 /// Writes under a temporary name in the same folder, syncs, renames. UserError when the disk is full or the folder cannot be
 /// written; then an older file of that name is as it was.

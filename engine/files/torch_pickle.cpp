@@ -1,10 +1,10 @@
 #include "engine/files/torch_pickle.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include "engine/files/pickle.h"
 #include "engine/files/safetensors.h"
@@ -20,8 +20,10 @@ using StorageBytes = std::map<std::string, std::string_view>;
 
 constexpr std::string_view kLegacyMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);  // 0x1950a86a20f9469cfc6c
 constexpr std::int64_t kLegacyProtocol = 1001;
-/// Tied weights share memory a few times over; a file that claims more than this is made to exhaust it.
-constexpr std::uint64_t kMaximumGrowth = 8;
+/// Tensors may share bytes: tied weights, all layers of an encoder. A file whose tensors are so many times its own size, or
+/// so many times in copies for their strides, is made to exhaust disk or memory.
+constexpr std::uint64_t kMaximumGrowth = 64;
+constexpr std::uint64_t kMaximumCopies = 8;
 
 std::uint64_t element_bytes(std::string_view dtype) { return static_cast<std::uint64_t>(safetensors_bits(dtype)) / 8; }
 
@@ -128,12 +130,15 @@ std::vector<TorchTensor> tensors_of(const PickleObject& root, const StorageBytes
   std::vector<TorchTensor> tensors;
   std::set<std::string_view> names;
   std::uint64_t total = 0;
+  std::uint64_t copies = 0;
   for (std::size_t i = 0; i < root.items.size(); i += 2) {
     const std::string_view name = root.items[i]->text;
     require(names.insert(name).second, where, ": tensor ", name, " occurs twice");
     tensors.push_back(resolve(*root.items[i + 1], name, storages, where));
     total += static_cast<std::uint64_t>(count_of(tensors.back().shape, where)) * element_bytes(tensors.back().dtype);
-    require(total <= kMaximumGrowth * file_bytes, where, ": its tensors claim far more bytes than the file has");
+    copies += tensors.back().copy.size();
+    require(total <= kMaximumGrowth * file_bytes && copies <= kMaximumCopies * file_bytes, where,
+            ": its tensors claim far more bytes than the file has");
   }
   return tensors;
 }
@@ -249,6 +254,19 @@ std::string modern_name(std::string name) {
   return name;
 }
 
+/// Whether the tensor is the masked-language head's decoder and the very bytes that the model ties it to.
+bool is_tied_decoder(const TorchTensor& tensor, const std::vector<TorchTensor>& tensors) {
+  for (const auto& [decoder, source] : {std::pair("lm_head.decoder.weight", "embeddings.word_embeddings.weight"),
+                                        std::pair("lm_head.decoder.bias", "lm_head.bias")}) {
+    if (tensor.name != decoder) continue;
+    return std::any_of(tensors.begin(), tensors.end(), [&, name = source](const TorchTensor& other) {
+      return other.name.ends_with(name) && other.data == tensor.data && other.dtype == tensor.dtype &&
+             other.shape == tensor.shape;
+    });
+  }
+  return false;
+}
+
 void copy_companions(const std::filesystem::path& from, const std::filesystem::path& to) {
   for (const char* name :
        {"config.json", "sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "tokenizer.json",
@@ -269,13 +287,12 @@ std::int64_t convert_torch_checkpoint(const std::filesystem::path& input, const 
   std::vector<std::unique_ptr<TorchCheckpoint>> checkpoints;
   std::vector<TensorSource> sources;
   std::set<std::string> names;
-  std::set<std::tuple<const void*, std::string, std::vector<std::int64_t>>> written;
   const std::vector<std::filesystem::path> files = files_of(input);
   for (const std::filesystem::path& file : files) {
     checkpoints.push_back(std::make_unique<TorchCheckpoint>(file));
-    for (const TorchTensor& tensor : checkpoints.back()->tensors()) {
-      if (tensor.name.ends_with("position_ids")) continue;
-      if (tensor.data != nullptr && !written.emplace(tensor.data, tensor.dtype, tensor.shape).second) continue;
+    const std::vector<TorchTensor>& tensors = checkpoints.back()->tensors();
+    for (const TorchTensor& tensor : tensors) {
+      if (tensor.name.ends_with("position_ids") || is_tied_decoder(tensor, tensors)) continue;
       const std::string name = modern_name(tensor.name);
       require(names.insert(name).second, file.string(), ": tensor ", name, " occurs twice");
       sources.push_back({name, tensor.dtype, tensor.shape, tensor.data});

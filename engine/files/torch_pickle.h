@@ -45,9 +45,9 @@ class TorchCheckpoint {
 
 /// Writes `output`/model.safetensors with the tensors of `input`: a .bin file, an index file (pytorch_model.bin.index.json),
 /// or a directory that holds pytorch_model.bin or the index; and copies config.json and the tokenizer's files that lie
-/// beside it. Of names that share the same memory (tied weights) the first is written, as `save_pretrained` does;
-/// position_ids, which a loader makes itself, are left out; the names gamma and beta of old checkpoints become weight and
-/// bias. Returns the tensors written.
+/// beside it. Every name is written, also of tensors that share bytes, except what a loader makes itself: position_ids, and
+/// lm_head.decoder.weight and .bias where they are the bytes of the word embeddings and of lm_head.bias (tied). The names
+/// gamma and beta of old checkpoints become weight and bias. Returns the tensors written.
 std::int64_t convert_torch_checkpoint(const std::filesystem::path& input, const std::filesystem::path& output);
 
 }  // namespace koine

@@ -161,7 +161,7 @@ const std::filesystem::path& Tokenizer::file() const { return implementation_->f
 const std::string& Tokenizer::fingerprint() const { return implementation_->fingerprint; }
 
 std::vector<std::int32_t> frame_single(std::vector<std::int32_t> a, std::int64_t maximum_length) {
-  check(maximum_length >= 2, "a sequence of at most ", maximum_length, " ids has no room for <s> and </s>");
+  require(maximum_length >= 2, "max_seq_length ", maximum_length, " leaves no room for <s> and </s>; give at least 3");
   a.resize(std::min(a.size(), static_cast<std::size_t>(maximum_length - 2)));
   a.insert(a.begin(), kBeginId);
   a.push_back(kEndId);
@@ -169,7 +169,8 @@ std::vector<std::int32_t> frame_single(std::vector<std::int32_t> a, std::int64_t
 }
 
 std::vector<std::int32_t> frame_pair(std::vector<std::int32_t> a, std::vector<std::int32_t> b, std::int64_t maximum_length) {
-  check(maximum_length >= 4, "a pair of at most ", maximum_length, " ids has no room for its four special ones");
+  require(maximum_length >= 4, "max_seq_length ", maximum_length,
+          " leaves no room for the four special tokens of a pair; give at least 6");
   while (static_cast<std::int64_t>(a.size() + b.size()) > maximum_length - 4) (a.size() > b.size() ? a : b).pop_back();
   std::vector<std::int32_t> framed;
   framed.reserve(a.size() + b.size() + 4);

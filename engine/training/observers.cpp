@@ -27,6 +27,7 @@ std::string lines_up_to(const std::filesystem::path& path, std::int64_t step) {
   std::istringstream lines(read_file(path));
   std::string kept;
   for (std::string line; std::getline(lines, line);) {
+    if (line.find('\0') != std::string::npos) continue;  // zeros of a crash; the parser would take them for the end
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
     if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) continue;
     if (json["step"].get<std::int64_t>() <= step) kept += line + "\n";

@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::array<std::string_view, 1> kModelTypes = {"bert"};
 
-constexpr std::array<ModelFamily::Alias, 1> kAliases = {{{"cls.predictions.bias", "cls.predictions.decoder.bias"}}};
+constexpr std::array<ModelFamily::Alias, 2> kAliases = {
+    {{"cls.predictions.bias", "cls.predictions.decoder.bias"},
+     {"bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"}}};
 
 constexpr std::array<std::string_view, 4> kRedundant = {"position_ids", "token_type_ids", "cls.predictions.decoder.weight",
                                                         "cls.predictions.decoder.bias"};

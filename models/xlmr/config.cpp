@@ -7,6 +7,11 @@ namespace koine {
 void read_encoder(const ConfigReader& reader, ModelConfig& config, const EncoderDefaults& defaults) {
   const std::string activation = reader.text_or("hidden_act", "gelu");
   require(activation == "gelu", reader.file(), ": key \"hidden_act\" is \"", activation, "\"; ", "koine has \"gelu\"");
+  for (const char* key : {"is_decoder", "add_cross_attention"}) {
+    require(!reader.flag_or(key, false), reader.file(), ": key \"", key,
+            "\" is true: this is a decoder, and koine runs encoders");
+  }
+  config.tie_word_embeddings = reader.flag_or("tie_word_embeddings", true);
   config.vocab_size = reader.dimension("vocab_size");
   config.hidden_size = reader.dimension("hidden_size");
   config.num_hidden_layers = reader.dimension("num_hidden_layers");

@@ -14,7 +14,8 @@ struct EncoderDefaults {
   std::int64_t type_vocab_size = 1;
 };
 
-/// Fills all but norm and first_position. UserError for an activation other than "gelu".
+/// Fills all but norm and first_position. UserError for an activation other than "gelu", and for a decoder, whose attention
+/// is causal.
 void read_encoder(const ConfigReader& reader, ModelConfig& config, const EncoderDefaults& defaults);
 void write_encoder(const ModelConfig& config, nlohmann::json& json);
 

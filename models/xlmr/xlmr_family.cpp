@@ -19,7 +19,9 @@ constexpr std::array<PublishedShape, 4> kPublished = {{{"base", NormPlacement::k
                                                        {"xl", NormPlacement::kPre, 36, 2560, 32, 10240, 250880},
                                                        {"xxl", NormPlacement::kPre, 48, 4096, 32, 16384, 250880}}};
 
-constexpr std::array<ModelFamily::Alias, 1> kAliases = {{{"lm_head.bias", "lm_head.decoder.bias"}}};
+// safetensors keeps one name of tensors that share memory, which may be the head's.
+constexpr std::array<ModelFamily::Alias, 2> kAliases = {
+    {{"lm_head.bias", "lm_head.decoder.bias"}, {"roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"}}};
 
 constexpr std::array<std::string_view, 4> kRedundant = {"position_ids", "token_type_ids", "lm_head.decoder.weight",
                                                         "lm_head.decoder.bias"};
@@ -40,7 +42,7 @@ void read(const ConfigReader& reader, ModelConfig& config) {
   const bool xl =
       reader.text_or("model_type", "") == "xlm-roberta-xl" || reader.first_architecture().starts_with("XLMRobertaXL");
   config.norm = xl ? NormPlacement::kPre : NormPlacement::kPost;
-  read_encoder(reader, config, {.layer_norm_eps = 1e-5, .pad_token_id = 1, .type_vocab_size = 1});
+  read_encoder(reader, config, {.layer_norm_eps = xl ? 1e-5 : 1e-12, .pad_token_id = 1, .type_vocab_size = 1});
   config.first_position = config.pad_token_id + 1;
   require(config.max_position_embeddings > config.first_position, reader.file(),
           ": key \"max_position_embeddings\" must be ", "above ", config.first_position, ", it is ",

@@ -7,9 +7,23 @@
 
 namespace koine {
 
+const std::vector<FileCandidate>& Task::files() const {
+  return row_.parts.empty() ? row_.files : find_task(row_.parts.front()).files();
+}
+
+std::vector<std::string> Task::splits() const {
+  std::vector<std::string> splits = splits_of(files());
+  for (const std::string& part : row_.parts) {
+    const std::vector<std::string> there = find_task(part).splits();
+    std::erase_if(splits,
+                  [&](const std::string& split) { return std::find(there.begin(), there.end(), split) == there.end(); });
+  }
+  return splits;
+}
+
 std::string Task::train_task() const {
   if (!row_.train_task.empty()) return row_.train_task;
-  return candidates_of(row_.files, "train").empty() ? "" : row_.name;
+  return candidates_of(files(), "train").empty() ? "" : row_.name;
 }
 
 std::int32_t Task::classes(std::int64_t vocabulary) const {
@@ -23,14 +37,19 @@ double Task::chance() const {
 }
 
 std::vector<std::string> Task::available_languages(const std::filesystem::path& data, const std::string& split) const {
-  std::set<std::string> languages = languages_with_files(data, row_.files, split);
-  for (const FileCandidate& candidate : candidates_of(row_.files, split)) {
+  for (const std::string& part : row_.parts) {
+    if (find_task(part).available_languages(data, split).empty()) return {};
+  }
+  std::set<std::string> languages = languages_with_files(data, files(), split);
+  for (const FileCandidate& candidate : candidates_of(files(), split)) {
     if (names_language(candidate.pattern)) continue;
     const std::vector<FoundFile> files = find_task_files(data, {&candidate, 1}, split, "");
     if (files.empty()) continue;
     // A task of one language need not say so in its files.
     std::set<std::string> inside;
-    if (row_.languages.size() > 1) inside = languages_in(files.front());
+    if (row_.languages.size() > 1) {
+      for (const FoundFile& file : files) inside.merge(languages_in(file));
+    }
     if (inside.empty()) inside.insert(row_.languages.front());
     languages.merge(inside);
     break;
@@ -53,20 +72,20 @@ std::vector<Task::FileStatus> Task::check_files(const std::filesystem::path& dat
 
 Task::FileStatus Task::check_language(const std::filesystem::path& data, const std::string& split,
                                       const std::string& language) const {
-  const std::vector<FoundFile> files = find_task_files(data, row_.files, split, language);
+  const std::vector<FoundFile> found = find_task_files(data, files(), split, language);
   FileStatus status;
   status.split = split;
   status.language = language;
-  status.present = !files.empty();
+  status.present = !found.empty();
   if (!status.present) {
-    status.path = fill_pattern(candidates_of(row_.files, split).front().pattern, split, language);
+    status.path = fill_pattern(candidates_of(files(), split).front().pattern, split, language);
     status.problem = "missing";
     return status;
   }
-  status.path = files.front().path.string();
-  if (files.size() > 1) status.path += concatenate(" and ", files.size() - 1, " more");
+  status.path = found.front().path.string();
+  if (found.size() > 1) status.path += concatenate(" and ", found.size() - 1, " more");
   try {
-    status.examples = count_examples(files, language);
+    status.examples = count_examples(data, split, language);
   } catch (const UserError& error) {
     status.problem = error.what();
   }

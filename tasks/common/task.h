@@ -49,11 +49,19 @@ struct EvaluationOptions {
   const std::atomic<bool>* stop = nullptr;
 };
 
+/// Examples of a split's files that are not in its data set, as the official readers leave them out.
+struct LeftOut {
+  std::int64_t count = 0;
+  std::int64_t total = 0;  ///< of the files
+  std::string what;        ///< "questions left out: <why>"
+};
+
 /// One split of one task in one language, ready for a model.
 class TaskData {
  public:
   virtual ~TaskData() = default;
   virtual const Dataset& dataset() const = 0;
+  virtual LeftOut left_out() const { return {}; }
   /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming
   /// the file; Interrupted (prediction.h) when options.stop was set.
   virtual Evaluation evaluate(Model& model, const EvaluationOptions& options) const = 0;
@@ -72,7 +80,9 @@ class Task {
   const std::vector<std::string>& languages() const { return row_.languages; }
   std::int64_t max_seq_length() const { return row_.max_seq_length; }
   /// Splits this task has files for: "train", "dev", "test".
-  std::vector<std::string> splits() const { return splits_of(row_.files); }
+  std::vector<std::string> splits() const;
+  /// Where its files may lie; of a task made of parts, the first one's.
+  const std::vector<FileCandidate>& files() const;
   /// The task whose training set a head for this one is trained on ("mnli" for "xnli"); its own name where it has one; empty
   /// when nothing is trained (retrieval).
   std::string train_task() const;
@@ -112,7 +122,8 @@ class Task {
   /// Languages inside a file that may hold several; empty where it does not say.
   virtual std::set<std::string> languages_in(const FoundFile& file) const = 0;
   /// Reads files for check_files: number of examples; UserError with what is wrong, missing gold included.
-  virtual std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const = 0;
+  virtual std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                                      const std::string& language) const = 0;
 
  private:
   FileStatus check_language(const std::filesystem::path& data, const std::string& split, const std::string& language) const;

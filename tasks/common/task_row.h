@@ -22,10 +22,14 @@ struct ChoiceFile;
 struct SquadFile;
 struct TaggedFile;
 struct ParallelText;
+struct BuccFile;
+struct AnswerPool;
 
-/// One of: text (masked-language modelling), classification (of one text or a pair), choice, span, tagging, retrieval.
-using TaskReader = std::variant<FileReader<TextFile>, FileReader<LabelledTexts>, FileReader<ChoiceFile>,
-                                FileReader<SquadFile>, FileReader<TaggedFile>, FileReader<ParallelText>>;
+/// One of: text (masked-language modelling), classification (of one text or a pair), choice, span, tagging, retrieval,
+/// mining, ranking.
+using TaskReader =
+    std::variant<FileReader<TextFile>, FileReader<LabelledTexts>, FileReader<ChoiceFile>, FileReader<SquadFile>,
+                 FileReader<TaggedFile>, FileReader<ParallelText>, FileReader<BuccFile>, FileReader<AnswerPool>>;
 
 /// The numbers of a published training: examples in memory at a time, how many of those make an optimizer step, passes.
 struct Recipe {
@@ -46,7 +50,8 @@ struct TaskRow {
   std::int64_t max_seq_length = 256;            ///< tokens, special ones included
   std::optional<Recipe> target = {};            ///< published for fine-tuning on this target (on its train_task's examples)
   std::optional<Recipe> intermediate = {};      ///< published for intermediate training on this task
-  std::vector<FileCandidate> files;             ///< the data set's own names first, then XTREME's
+  std::vector<FileCandidate> files = {};        ///< the data set's own names first, then XTREME's
+  std::vector<std::string> parts = {};          ///< in place of files: tasks whose sets are taken together (classification)
   TextFields fields = {};
   std::vector<std::pair<std::string, std::string>> label_aliases = {};
   std::string skipped_label = {};

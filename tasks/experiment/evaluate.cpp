@@ -52,6 +52,11 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         write_file_atomically(predictions, result.prediction_content);
       }
       records[language] = to_json(result);
+      if (const LeftOut left_out = examples->left_out(); left_out.count > 0) {
+        records[language]["left_out"] = left_out.count;
+        options.message(concatenate("  ", evaluation.task->name(), " ", evaluation.split, " ", language, ": ",
+                                    left_out.count, " of ", left_out.total, " ", left_out.what));
+      }
       if (const auto flops = forward_flops(model, examples->dataset())) records[language]["flops"] = *flops;
       write_file_atomically(file, records.dump(2) + "\n");
       options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value));

@@ -9,6 +9,7 @@ using nlohmann::json;
 namespace {
 
 void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
+  const json training_left_out = end_mark.at("training").value("left_out", json::object());
   for (const std::string& language : end_mark.at("order").get<std::vector<std::string>>()) {
     const json& record = end_mark.at("languages").at(language);
     for (const auto& [metric, value] : record.at("metrics").items()) {
@@ -24,6 +25,8 @@ void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_ma
       row.tokens = record.at("tokens");
       row.seconds = record.at("seconds");
       if (record.contains("flops")) row.flops = record.at("flops").get<double>();
+      row.left_out = record.value("left_out", std::int64_t{0});
+      for (const json& left_out : training_left_out) row.left_out += left_out.at("count").get<std::int64_t>();
       outcome.rows.push_back(row);
     }
   }
@@ -41,6 +44,7 @@ void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_
   cost.tokens = training.at("tokens");
   cost.seconds = training.at("seconds");
   cost.flops = training.at("flops");
+  cost.left_out = left_out_lines(training.value("left_out", json::object()));
   outcome.costs.push_back(cost);
 }
 
@@ -85,7 +89,8 @@ void write_outcome(const RunOptions& options, const RunOutcome& outcome) {
                      {"steps", cost.steps},
                      {"tokens", cost.tokens},
                      {"seconds", cost.seconds},
-                     {"flops", cost.flops}});
+                     {"flops", cost.flops},
+                     {"left_out", cost.left_out}});
   }
   write_file_atomically(options.output / "costs.json", costs.dump(1) + "\n");
   if (outcome.rows.empty()) return;

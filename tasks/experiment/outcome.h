@@ -20,6 +20,7 @@ struct PhaseCost {
   std::int64_t tokens = 0;
   double seconds = 0;
   double flops = 0;
+  std::vector<std::string> left_out = {};  ///< a line for each task whose files held more than its training set
 };
 
 struct RunOutcome {

@@ -60,6 +60,15 @@ const Dataset& PhaseData::training_set(const TrainedTask& trained) {
   return *entry;
 }
 
+LeftOut PhaseData::left_out(const TrainedTask& trained) {
+  LeftOut all;
+  for (const std::string& language : trained.languages) {
+    const LeftOut part = load(*trained.task, "train", language, trained.features).left_out();
+    all = {all.count + part.count, all.total + part.total, part.what};
+  }
+  return all;
+}
+
 const TaskData* PhaseData::dev_set(const TrainedTask& trained, const std::string& language, std::int64_t examples) {
   if (!trained.has_dev) return nullptr;
   FeatureOptions features = trained.features;

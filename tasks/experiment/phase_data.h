@@ -22,6 +22,8 @@ class PhaseData {
                        const FeatureOptions& features);
   /// All languages and files of a task's training set, numbered anew where there are several.
   const Dataset& training_set(const TrainedTask& task);
+  /// What its files hold beyond it.
+  LeftOut left_out(const TrainedTask& task);
   /// The first `examples` (0: all) of its dev set in a language; null where it has none.
   const TaskData* dev_set(const TrainedTask& task, const std::string& language, std::int64_t examples);
 

@@ -161,6 +161,7 @@ std::vector<PhaseTask> Runner::tasks_of(const PlannedPhase& phase) {
     task.name = trained.task->name();
     task.head = trained.head;
     task.train = &data_.training_set(trained);
+    task.left_out = data_.left_out(trained);
     task.dev = data_.dev_set(trained, experiment().source_language, phase.settings.eval_examples);
     task.mlm_probability = trained.mlm_probability;
     examples.push_back(task.train->groups());
@@ -189,6 +190,7 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   const TrainingResult result = run_training_phase(phase, tokenizer_, options_);
   if (result.interrupted) return false;
   training = to_json(result);
+  training["left_out"] = left_out_record(phase.tasks);
   write_file_atomically(mark, training.dump(2) + "\n");
   remove_checkpoints(folder);
   return true;

@@ -53,6 +53,7 @@ void record_data(const TrainingPhase& phase) {
   for (const PhaseTask& task : phase.tasks) {
     record[task.name] = {
         {"train", {{"name", task.train->name}, {"examples", task.train->groups()}, {"xxh3", fingerprint_of(*task.train)}}}};
+    if (task.left_out.count > 0) record[task.name]["train"]["left_out"] = task.left_out.count;
     if (task.dev == nullptr) continue;
     const Dataset& dev = task.dev->dataset();
     record[task.name]["dev"] = {{"name", dev.name}, {"examples", dev.groups()}, {"xxh3", fingerprint_of(dev)}};
@@ -129,6 +130,25 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
   model->save(target.string());
   write_file_atomically(target / "sentencepiece.bpe.model", read_file(tokenizer.file()));
   return result;
+}
+
+nlohmann::json left_out_record(const std::vector<PhaseTask>& tasks) {
+  nlohmann::json record = nlohmann::json::object();
+  for (const PhaseTask& task : tasks) {
+    const LeftOut& left_out = task.left_out;
+    if (left_out.count == 0) continue;
+    record[task.name] = {{"count", left_out.count}, {"total", left_out.total}, {"what", left_out.what}};
+  }
+  return record;
+}
+
+std::vector<std::string> left_out_lines(const nlohmann::json& record) {
+  std::vector<std::string> lines;
+  for (const auto& [task, left_out] : record.items()) {
+    lines.push_back(concatenate(task, ": ", left_out.at("count").get<std::int64_t>(), " of ",
+                                left_out.at("total").get<std::int64_t>(), " ", left_out.at("what").get<std::string>()));
+  }
+  return lines;
 }
 
 void remove_checkpoints(const fs::path& directory) { fs::remove_all(directory / "checkpoints"); }

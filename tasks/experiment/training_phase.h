@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ struct PhaseTask {
   const TaskData* dev = nullptr;  ///< may be null
   double weight = 1;
   double mlm_probability = 0;  ///< of kMaskedLm heads
+  LeftOut left_out = {};       ///< of the training files
 };
 
 struct TrainingPhase {
@@ -70,6 +72,12 @@ std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& o
 TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
 
 void remove_checkpoints(const std::filesystem::path& directory);
+
+/// What the files held beyond the data sets, for the records of a phase: {"squad": {"count": 9, "total": 10, "what":
+/// "..."}}, tasks of which nothing was left out not among them; and as a line for people: "squad: 9 of 10 questions left
+/// out: ...".
+nlohmann::json left_out_record(const std::vector<PhaseTask>& tasks);
+std::vector<std::string> left_out_lines(const nlohmann::json& record);
 
 /// The tokenizer beside a model (or `file`, where not empty). UserError where its ids and the rows of the embedding table do
 /// not belong together: fewer rows than ids, or 1024 and more to spare (the published models have at most 878).

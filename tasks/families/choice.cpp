@@ -29,6 +29,18 @@ Evaluation score_choices(const TaskRow& row, const Numbers& gold, const Numbers&
   return result;
 }
 
+/// <s> prompt </s></s> choice </s>. What is too long loses tokens at its start, for the end of a prompt is where the choice
+/// goes on: the longer of the two one token at a time (in a tie the prompt), as jiant does.
+std::vector<std::int32_t> frame_choice(std::vector<std::int32_t> prompt, std::vector<std::int32_t> choice,
+                                       std::int64_t maximum_length) {
+  constexpr std::int64_t kSpecials = 4;
+  auto from_prompt = prompt.begin();
+  auto from_choice = choice.begin();
+  while ((prompt.end() - from_prompt) + (choice.end() - from_choice) > std::max<std::int64_t>(0, maximum_length - kSpecials))
+    ++(prompt.end() - from_prompt >= choice.end() - from_choice ? from_prompt : from_choice);
+  return frame_pair({from_prompt, prompt.end()}, {from_choice, choice.end()}, maximum_length);
+}
+
 Numbers right_choices(const ChoiceFile& file) {
   Numbers numbers;
   for (const ChoiceExample& example : file.examples) numbers.push_back(example.label);
@@ -71,15 +83,16 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    ChoiceFile file = read_checked(require_files(data, split, language), language, options.max_examples);
+    ChoiceFile file = checked(read_split(data, split, language, options.max_examples), language);
     keep_first(file.examples, options.max_examples);
+    require_learnable(file, split);
     Dataset dataset = empty_dataset(split, language);
     dataset.group = row().choices;
     for (const ChoiceExample& example : file.examples) {
       const std::vector<std::int32_t> prompt = tokenizer.encode(example.prompt);
       for (std::size_t choice = 0; choice < example.choices.size(); ++choice) {
         Example sequence;
-        sequence.ids = frame_pair(prompt, tokenizer.encode(example.choices[choice]), length_of(options));
+        sequence.ids = frame_choice(prompt, tokenizer.encode(example.choices[choice]), length_of(options));
         if (choice == 0 && example.label >= 0) sequence.labels = {example.label};
         sequence.number = static_cast<std::uint32_t>(dataset.examples.size());
         dataset.examples.push_back(std::move(sequence));
@@ -95,23 +108,22 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
                    const std::string& language) const override {
     const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
     const Numbers answers = read_choices(file);
-    const Numbers labels = gold_choices(gold, language);
+    const Numbers labels = gold_choices(gold, split_of(file), language);
     require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
             labels.size(), " examples");
     return score_choices(row(), labels, answers);
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    const ChoiceFile file = read_checked(files, language, 0);
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const ChoiceFile file = checked(read_split(data, split, language), language);
     require_gold(file, language);
     return static_cast<std::int64_t>(file.examples.size());
   }
 
  private:
-  ChoiceFile read_checked(const std::vector<FoundFile>& files, const std::string& language,
-                          std::int64_t max_examples) const {
-    ChoiceFile file = read(files, language, max_examples);
+  ChoiceFile checked(ChoiceFile file, const std::string& language) const {
     require(!file.examples.empty(), file.path.string(), ": no examples in language ", language);
     for (std::size_t i = 0; i < file.examples.size(); ++i) {
       const ChoiceExample& example = file.examples[i];
@@ -133,15 +145,15 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
   }
 
   /// From a file of choice numbers (XTREME's label layout) or from the task's own data.
-  Numbers gold_choices(const std::filesystem::path& gold, const std::string& language) const {
+  Numbers gold_choices(const std::filesystem::path& gold, const std::string& split, const std::string& language) const {
     const bool data_file = std::filesystem::is_regular_file(gold) && gold.extension() != ".tsv";
     if (!data_file) {
       if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_choices(*file);
     }
-    const FileLayout layout = candidates_of(row().files, splits().back()).front().layout;
+    const FileLayout layout = candidates_of(row().files, split).front().layout;
     const std::vector<FoundFile> files =
-        data_file ? std::vector<FoundFile>{{gold, layout}} : require_files(gold, splits().back(), language);
-    const ChoiceFile file = read_checked(files, language, 0);
+        data_file ? std::vector<FoundFile>{{gold, layout}} : require_files(gold, split, language);
+    const ChoiceFile file = checked(read(files, split, language), language);
     require_gold(file, language);
     return right_choices(file);
   }

@@ -15,6 +15,12 @@ const ClassificationScorer kScorers[] = {
      [](const Labels& gold, const Labels& predictions) -> std::map<std::string, double> {
        return {{"accuracy", accuracy_percent(gold, predictions)}};
      }},
+    {"accuracy_and_f1", "average",
+     [](const Labels& gold, const Labels& predictions) -> std::map<std::string, double> {
+       const double accuracy = accuracy_percent(gold, predictions);
+       const double f1 = binary_f1_percent(gold, predictions);
+       return {{"accuracy", accuracy}, {"f1", f1}, {"average", (accuracy + f1) / 2}};
+     }},
 };
 
 const ClassificationScorer& scorer(const TaskRow& row) {
@@ -68,8 +74,9 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    LabelledTexts texts = read(require_files(data, split, language), language, options.max_examples);
+    LabelledTexts texts = read_split(data, split, language, options.max_examples);
     keep_first(texts.examples, options.max_examples);
+    require_learnable(texts, split);
     Dataset dataset = empty_dataset(split, language);
     const bool pairs = !row().fields.second.empty();
     const std::int64_t length = length_of(options);
@@ -82,43 +89,45 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
       dataset.examples.push_back(std::move(example));
     }
     return std::make_unique<ClassificationData>(
-        FamilyData::Facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
-                          texts.labelled ? "" : without_gold(texts.path, language)},
+        FamilyData::Facts{std::move(dataset),
+                          submission_name(name(), split, language, "tsv"),
+                          texts.labelled ? "" : without_gold(texts.path, language),
+                          {texts.skipped, texts.skipped + static_cast<std::int64_t>(texts.examples.size()),
+                           row().fields.short_rows ? "rows left out: they have fewer columns than the header"
+                                                   : concatenate("pairs left out: their label is \"", row().skipped_label,
+                                                                 "\" (no agreement)")}},
         row(), labels_of(texts));
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
                    const std::string& language) const override {
     const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
-    const Labels answers = read_label_lines(file, request(language));
-    const Labels labels = gold_labels(gold, language);
+    const Labels answers = read_label_lines(file, request("", language));
+    const Labels labels = gold_labels(gold, split_of(file), language);
     require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
             labels.size(), " examples");
     return score_labels(row(), labels, answers);
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    const LabelledTexts texts = read(files, language);
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const LabelledTexts texts = read_split(data, split, language);
     require_gold(texts, language);
     return static_cast<std::int64_t>(texts.examples.size());
   }
 
  private:
-  /// The files that hold the gold labels of `language`: `gold` itself, or the task's own below it.
-  std::vector<FoundFile> gold_files(const std::filesystem::path& gold, const std::string& language) const {
-    if (!std::filesystem::is_regular_file(gold)) return require_files(gold, splits().back(), language);
-    return {{gold, layout_of_labelled_texts(gold, row().fields)}};
-  }
-
   /// From a file of labels (XTREME's layout, where it has one column), or from the task's own data.
-  Labels gold_labels(const std::filesystem::path& gold, const std::string& language) const {
+  Labels gold_labels(const std::filesystem::path& gold, const std::string& split, const std::string& language) const {
     if (const auto file = find_submission_file(gold, name(), language, "tsv")) {
       const std::vector<std::string> lines = read_lines(*file);
       if (!lines.empty() && lines.front().find_first_of("\t{") == std::string::npos)
-        return read_label_lines(*file, request(language));
+        return read_label_lines(*file, request("", language));
     }
-    const LabelledTexts texts = read(gold_files(gold, language), language);
+    const LabelledTexts texts = std::filesystem::is_regular_file(gold)
+                                    ? read({{gold, layout_of_labelled_texts(gold, row().fields)}}, split, language)
+                                    : read_split(gold, split, language);
     require_gold(texts, language);
     return labels_of(texts);
   }

@@ -50,21 +50,37 @@ class FamilyTask : public Task {
   using Task::Task;
 
  protected:
-  ReadRequest request(const std::string& language, std::int64_t max_examples = 0) const {
-    return {language, row().labels, row().fields, row().label_aliases, row().skipped_label, max_examples};
+  ReadRequest request(const std::string& split, const std::string& language, std::int64_t max_examples = 0) const {
+    return {language, row().labels, row().fields, row().label_aliases, row().skipped_label, max_examples, split};
   }
 
   /// Files one behind the other.
-  File read(const std::vector<FoundFile>& files, const std::string& language, std::int64_t max_examples = 0) const {
+  File read(const std::vector<FoundFile>& files, const std::string& split, const std::string& language,
+            std::int64_t max_examples = 0) const {
     const auto& reader = std::get<FileReader<File>>(row().reader);
-    File all = reader.read(files.front(), request(language, max_examples));
+    const ReadRequest wanted = request(split, language, max_examples);
+    File all = reader.read(files.front(), wanted);
     if constexpr (requires(File more) { all.append(std::move(more)); }) {
-      for (std::size_t i = 1; i < files.size(); ++i) all.append(reader.read(files[i], request(language, max_examples)));
+      for (std::size_t i = 1; i < files.size(); ++i) all.append(reader.read(files[i], wanted));
     } else {
       require(files.size() == 1, name(), ": ", files.size(), " files fit, beginning with ", files.front().path.string(),
               "; there must be one");
     }
     return all;
+  }
+
+  /// The whole split; of a task made of parts, theirs one behind the other.
+  File read_split(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                  std::int64_t max_examples = 0) const {
+    if constexpr (requires(File all, File more) { all.append(std::move(more)); }) {
+      if (!row().parts.empty()) {
+        File all = part(0).read_split(data, split, language, max_examples);
+        for (std::size_t i = 1; i < row().parts.size(); ++i)
+          all.append(part(i).read_split(data, split, language, max_examples));
+        return all;
+      }
+    }
+    return read(require_files(data, split, language), split, language, max_examples);
   }
 
   std::vector<FoundFile> require_files(const std::filesystem::path& data, const std::string& split,
@@ -74,7 +90,16 @@ class FamilyTask : public Task {
 
   std::set<std::string> languages_in(const FoundFile& file) const override {
     const auto& reader = std::get<FileReader<File>>(row().reader);
-    return reader.languages == nullptr ? std::set<std::string>() : reader.languages(file, request(""));
+    return reader.languages == nullptr ? std::set<std::string>() : reader.languages(file, request("", ""));
+  }
+
+  /// The split that a file of predictions is of: its name says it ("dev-en.tsv"); else the last one.
+  std::string split_of(const std::filesystem::path& predictions) const {
+    const std::vector<std::string> splits = this->splits();
+    const std::string name = predictions.filename().string();
+    const auto named =
+        std::find_if(splits.begin(), splits.end(), [&](const std::string& split) { return name.starts_with(split + "-"); });
+    return named == splits.end() ? splits.back() : *named;
   }
 
   /// What a file is told that has no gold. (Benchmarks blank that of the test files they hand out.)
@@ -83,10 +108,15 @@ class FamilyTask : public Task {
     return concatenate(path.string(),
                        ": has no gold labels, as benchmarks hand out their test files, so it cannot be scored; ",
                        "give the data set's own files (",
-                       fill_pattern(candidates_of(row().files, split).front().pattern, split, language), ")");
+                       fill_pattern(candidates_of(this->files(), split).front().pattern, split, language), ")");
   }
   void require_gold(const File& file, const std::string& language) const {
     require(file.labelled, without_gold(file.path, language));
+  }
+
+  /// A training set without labels teaches nothing.
+  void require_learnable(const File& file, const std::string& split) const {
+    require(split != "train" || file.labelled, file.path.string(), ": has no labels, so nothing can be learnt from it");
   }
 
   /// "mnli train en"
@@ -104,6 +134,13 @@ class FamilyTask : public Task {
   std::int64_t length_of(const FeatureOptions& options) const {
     return options.max_seq_length > 0 ? options.max_seq_length : max_seq_length();
   }
+
+ private:
+  const FamilyTask& part(std::size_t number) const {
+    const auto* task = dynamic_cast<const FamilyTask*>(&find_task(row().parts[number]));
+    check(task != nullptr, "task ", name(), ": its part ", row().parts[number], " is of another family");
+    return *task;
+  }
 };
 
 /// A data set with what its evaluation says and where it writes.
@@ -113,10 +150,12 @@ class FamilyData : public TaskData {
     Dataset dataset;
     std::string prediction_file;
     std::string without_gold;  ///< empty: it has gold
+    LeftOut left_out = {};
   };
   explicit FamilyData(Facts facts) : facts_(std::move(facts)) {}
 
   const Dataset& dataset() const override { return facts_.dataset; }
+  LeftOut left_out() const override { return facts_.left_out; }
 
  protected:
   void require_gold() const { require(facts_.without_gold.empty(), facts_.without_gold); }

@@ -2,11 +2,10 @@
 
 #include <cmath>
 
-#include "kernels/common/own_scratch.h"
-#include "kernels/topk/topk.h"
 #include "tasks/families/family.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/scorers/accuracy.h"
+#include "tasks/scorers/bitext_mining.h"
 
 namespace koine {
 namespace {
@@ -18,15 +17,6 @@ Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std
   result.metrics["accuracy"] = result.value;
   result.examples = static_cast<std::int64_t>(gold.size());
   return result;
-}
-
-void normalise_rows(std::vector<float>& rows, std::int64_t width) {
-  for (auto row = rows.begin(); row != rows.end(); row += width) {
-    double squares = 0;
-    for (std::int64_t i = 0; i < width; ++i) squares += static_cast<double>(row[i]) * static_cast<double>(row[i]);
-    const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
-    for (std::int64_t i = 0; i < width; ++i) row[i] = static_cast<float>(row[i] * scale);
-  }
 }
 
 class RetrievalData : public FamilyData {
@@ -62,7 +52,7 @@ class RetrievalTask : public FamilyTask<ParallelText> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    ParallelText text = read(require_files(data, split, language), language, options.max_examples);
+    ParallelText text = read_split(data, split, language, options.max_examples);
     Dataset dataset = empty_dataset(split, language);
     for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
       for (const std::string& sentence : *side) {
@@ -87,8 +77,9 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    const ParallelText text = read(files, language);
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const ParallelText text = read_split(data, split, language);
     require_gold(text, language);
     return static_cast<std::int64_t>(text.foreign.size());
   }
@@ -97,7 +88,7 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   /// From a file of line numbers (XTREME's label layout) or from the official pairs below a folder.
   std::vector<std::int32_t> gold_indices(const std::filesystem::path& gold, const std::string& language) const {
     if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_indices(*file);
-    const ParallelText text = read(require_files(gold, splits().back(), language), language);
+    const ParallelText text = read_split(gold, splits().back(), language);
     require_gold(text, language);
     return text.translations;
   }
@@ -115,20 +106,7 @@ std::vector<std::int32_t> nearest_by_cosine(std::vector<float>& queries, std::ve
                                             std::int64_t width) {
   normalise_rows(queries, width);
   normalise_rows(candidates, width);
-  TopKArguments arguments;
-  arguments.queries_count = static_cast<std::int64_t>(queries.size()) / width;
-  arguments.candidates_count = static_cast<std::int64_t>(candidates.size()) / width;
-  arguments.width = width;
-  std::vector<std::int32_t> indices(static_cast<std::size_t>(arguments.queries_count));
-  std::vector<float> scores(indices.size());
-  arguments.queries = queries.data();
-  arguments.candidates = candidates.data();
-  arguments.indices = indices.data();
-  arguments.scores = scores.data();
-  const Context context;  // the vectors are the host's, whatever device the model is on
-  const OwnScratch scratch(context, "retrieval", [&](const Context& dry) { top_k(dry, arguments); });
-  top_k(scratch.in(context), arguments);
-  return indices;
+  return nearest_neighbours(queries, candidates, width, 1).indices;
 }
 
 }  // namespace koine

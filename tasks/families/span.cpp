@@ -1,5 +1,7 @@
 #include "tasks/families/span.h"
 
+#include <algorithm>
+#include <limits>
 #include <unordered_map>
 
 #include "tasks/families/family.h"
@@ -7,6 +9,7 @@
 #include "tasks/families/span_features.h"
 #include "tasks/formats/squad.h"
 #include "tasks/scorers/answer_score.h"
+#include "tasks/scorers/squad2_score.h"
 
 namespace koine {
 namespace {
@@ -15,10 +18,21 @@ namespace {
 using SpanScorer =
     Scorer<AnswerScore (*)(std::string_view prediction, const std::vector<std::string>& gold, const std::string& language)>;
 
+AnswerScore score_squad(std::string_view prediction, const std::vector<std::string>& gold, const std::string&) {
+  return score_answer(prediction, gold, normalise_squad_answer);
+}
+
+/// Languages of context and question: "de", or "en-de" where they differ.
+std::string context_language(const std::string& language) { return language.substr(0, language.find('-')); }
+
+constexpr std::string_view kSquad2 = "squad2";
+
 const SpanScorer kScorers[] = {
-    {"squad", "f1",
-     [](std::string_view prediction, const std::vector<std::string>& gold, const std::string&) {
-       return score_answer(prediction, gold, normalise_squad_answer);
+    {"squad", "f1", score_squad},
+    {kSquad2, "f1", score_squad},  // of what has an answer; Squad2Score scores the rest
+    {"mlqa", "f1",
+     [](std::string_view prediction, const std::vector<std::string>& gold, const std::string& language) {
+       return score_answer(prediction, gold, mlqa_normaliser(context_language(language)));
      }},
 };
 
@@ -35,10 +49,32 @@ Evaluation answer_evaluation(const AnswerScores& scores, const std::string& metr
   return result;
 }
 
+/// `best`: the figures that need to know how sure the model is that there is no answer.
+Evaluation squad2_evaluation(const std::vector<Squad2Answer>& answers, bool best) {
+  const Squad2Score score = score_squad2(answers);
+  Evaluation result;
+  result.metric = "f1";
+  result.metrics = {{"exact_match", score.exact_match},
+                    {"f1", score.f1},
+                    {"average", (score.exact_match + score.f1) / 2},
+                    {"answerable_exact_match", score.answerable_exact_match},
+                    {"answerable_f1", score.answerable_f1},
+                    {"unanswerable_accuracy", score.unanswerable_accuracy}};
+  if (best) {
+    result.metrics["best_exact_match"] = score.best_exact_match;
+    result.metrics["best_exact_match_threshold"] = score.best_exact_match_threshold;
+    result.metrics["best_f1"] = score.best_f1;
+    result.metrics["best_f1_threshold"] = score.best_f1_threshold;
+  }
+  result.value = score.f1;
+  result.examples = score.questions;
+  return result;
+}
+
 /// {"id": "answer", ...} in the order of the questions.
-std::string answers_as_json(const std::vector<SquadQuestion>& questions, const std::vector<std::string>& answers) {
+std::string answers_as_json(const std::vector<SquadQuestion>& questions, const std::vector<Squad2Answer>& answers) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  for (std::size_t i = 0; i < questions.size(); ++i) json[questions[i].id] = answers[i];
+  for (std::size_t i = 0; i < questions.size(); ++i) json[questions[i].id] = answers[i].prediction;
   return json.dump(1, ' ', /*ensure_ascii=*/false) + "\n";
 }
 
@@ -52,40 +88,48 @@ class SpanData : public FamilyData {
         features_(std::move(features)),
         tokenizer_(tokenizer),
         language_(std::move(language)) {
-    search_.words_have_blanks = language_ != "zh";
+    search_.words_have_blanks = context_language(language_) != "zh";
   }
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
-    const std::vector<std::string> answers = answer_all(predictions);
+    std::vector<Squad2Answer> answers = answer_all(predictions);
+    const bool may_refuse = row_.scorer == kSquad2;
     AnswerScores scores;
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      std::vector<std::string> gold;
-      for (const SquadAnswer& answer : file_.questions[i].answers) gold.push_back(answer.text);
-      scores.add(scorer(row_).score(answers[i], gold, language_));
+    for (Squad2Answer& answer : answers) {
+      if (may_refuse) {
+        if (answer.no_answer > 0) answer.prediction.clear();
+      } else {
+        scores.add(scorer(row_).score(answer.prediction, answer.gold, language_));
+      }
     }
-    return finish(answer_evaluation(scores, std::string(scorer(row_).metric)), predictions.counts, options,
-                  [&] { return answers_as_json(file_.questions, answers); });
+    return finish(
+        may_refuse ? squad2_evaluation(answers, /*best=*/true) : answer_evaluation(scores, std::string(scorer(row_).metric)),
+        predictions.counts, options, [&] { return answers_as_json(file_.questions, answers); });
   }
 
  private:
-  /// The answer to each question. Windows of one question stand one behind the other.
-  std::vector<std::string> answer_all(const Predictions& predictions) const {
-    std::vector<std::string> answers;
+  /// The answer to each question, its gold, and by how much "no answer" (start and end at position 0, in the window where
+  /// that is least likely) scores above it. Windows of one question stand one behind the other.
+  std::vector<Squad2Answer> answer_all(const Predictions& predictions) const {
+    std::vector<Squad2Answer> answers;
     std::size_t next = 0;
     for (std::size_t question = 0; question < file_.questions.size(); ++question) {
       std::vector<SpanWindow> windows;
       std::vector<const std::vector<float>*> logits;
+      float none = std::numeric_limits<float>::max();
       for (; next < features_.windows.size() && features_.windows[next].question == question; ++next) {
         windows.push_back(features_.windows[next]);
         logits.push_back(&predictions.logits[next]);
+        none = std::min(none, predictions.logits[next][0] + predictions.logits[next][1]);
       }
       const std::size_t paragraph = file_.questions[question].paragraph;
-      answers.push_back(
+      AnswerCandidate best =
           find_answers(windows, logits, file_.contexts[paragraph], features_.contexts[paragraph], tokenizer_, search_)
-              .front()
-              .text);
+              .front();
+      answers.push_back({{}, std::move(best.text), static_cast<double>(none) - static_cast<double>(best.logit)});
+      for (const SquadAnswer& answer : file_.questions[question].answers) answers.back().gold.push_back(answer.text);
     }
     return answers;
   }
@@ -107,8 +151,9 @@ class SpanTask : public FamilyTask<SquadFile> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    SquadFile file = read(require_files(data, split, language), language, options.max_examples);
+    SquadFile file = read_split(data, split, language, options.max_examples);
     keep_first(file.questions, options.max_examples);
+    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
     file.contexts.resize(file.questions.back().paragraph + 1);
     FeatureOptions resolved = options;
     resolved.max_seq_length = length_of(options);
@@ -118,38 +163,57 @@ class SpanTask : public FamilyTask<SquadFile> {
     require(!features.examples.empty(), file.path.string(), ": no question whose answer is in its context's words");
     Dataset dataset = empty_dataset(split, language);
     dataset.examples = std::move(features.examples);
-    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "json"),
-                            file.labelled ? "" : without_gold(file.path, language)};
+    FamilyData::Facts facts{std::move(dataset),
+                            submission_name(name(), split, language, "json"),
+                            file.labelled ? "" : without_gold(file.path, language),
+                            {features.left_out, static_cast<std::int64_t>(file.questions.size()),
+                             "questions left out: their answer is not in the words of their context"}};
     return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
                    const std::string& language) const override {
-    const std::unordered_map<std::string, std::string> answers =
-        read_answers(require_submission_file(predictions, name(), language, "json"));
+    const std::filesystem::path path = require_submission_file(predictions, name(), language, "json");
+    const std::unordered_map<std::string, std::string> answers = read_answers(path);
+    const bool may_refuse = row().scorer == kSquad2;
     AnswerScores scores;
-    for (const std::filesystem::path& file : gold_files(gold, language)) {
-      for (const SquadGold& question : read_squad_gold(file)) {
-        const auto answer = answers.find(question.id);
+    std::vector<Squad2Answer> squad2;
+    for (const SquadGold& question : gold_answers(gold, split_of(path), language)) {
+      const auto answer = answers.find(question.id);
+      if (may_refuse) {
+        require(answer != answers.end(), "the predictions have no answer to question ", question.id,
+                "; an empty text says that there is none");
+        squad2.push_back({question.texts, answer->second, 0});
+      } else {
         scores.add(answer == answers.end() ? AnswerScore{} : scorer(row()).score(answer->second, question.texts, language));
       }
     }
-    return answer_evaluation(scores, std::string(scorer(row()).metric));
+    return may_refuse ? squad2_evaluation(squad2, /*best=*/false)
+                      : answer_evaluation(scores, std::string(scorer(row()).metric));
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    const SquadFile file = read(files, language);
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const SquadFile file = read_split(data, split, language);
     require_gold(file, language);
     return static_cast<std::int64_t>(file.questions.size());
   }
 
  private:
-  std::vector<std::filesystem::path> gold_files(const std::filesystem::path& gold, const std::string& language) const {
-    if (const auto file = find_submission_file(gold, name(), language, "json")) return {*file};
-    std::vector<std::filesystem::path> paths;
-    for (const FoundFile& file : require_files(gold, splits().back(), language)) paths.push_back(file.path);
-    return paths;
+  /// From `gold` itself or XTREME's label file below it, or from the task's own data.
+  std::vector<SquadGold> gold_answers(const std::filesystem::path& gold, const std::string& split,
+                                      const std::string& language) const {
+    if (const auto file = find_submission_file(gold, name(), language, "json"))
+      return read_squad_gold(*file, row().scorer == kSquad2);
+    const SquadFile file = read_split(gold, split, language);
+    require_gold(file, language);
+    std::vector<SquadGold> answers;
+    for (const SquadQuestion& question : file.questions) {
+      answers.push_back({question.id, {}});
+      for (const SquadAnswer& answer : question.answers) answers.back().texts.push_back(answer.text);
+    }
+    return answers;
   }
 
   static std::unordered_map<std::string, std::string> read_answers(const std::filesystem::path& path) {

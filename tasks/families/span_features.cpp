@@ -103,7 +103,7 @@ TokenizedContext tokenize_context(std::string_view context, const Tokenizer& tok
 
 PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, const TokenizedContext& tokens,
                         const Tokenizer& tokenizer) {
-  if (tokens.words.empty()) return {};
+  if (tokens.words.empty() || answer.begin < 0) return {};
   const std::int32_t first_word = word_at(tokens, answer.begin);
   const std::int32_t last_word = word_at(tokens, answer.begin + static_cast<std::int32_t>(answer.text.size()) - 1);
   if (!words_hold_answer(context, tokens, first_word, last_word, answer.text)) return {};
@@ -157,7 +157,8 @@ SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenize
     if (!question.answers.empty()) {
       answer = answer_pieces(question.answers.front(), file.contexts[question.paragraph], tokens, tokenizer);
     }
-    if (training && answer.first < 0) {
+    const bool unanswerable = file.labelled && question.answers.empty();
+    if (training && answer.first < 0 && !unanswerable) {
       ++features.left_out;
       continue;
     }
@@ -168,7 +169,7 @@ SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenize
                       options.max_seq_length, options.doc_stride)) {
       window.question = number;
       Example example = window_example(query, tokens, window);
-      if (!question.answers.empty()) example.labels = span_labels(window, answer);
+      if (file.labelled) example.labels = span_labels(window, answer);
       example.number = static_cast<std::uint32_t>(features.examples.size());
       features.windows.push_back(window);
       features.examples.push_back(std::move(example));

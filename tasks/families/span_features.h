@@ -15,8 +15,8 @@
 //     largest (its maximum context), the first of equals.
 //   * Training: the first answer's words, narrowed to the first span of pieces equal to the tokenised answer ("improve
 //   answer span"). In a
-//     window without the whole answer, start and end are position 0. A question whose answer is not found in its words is
-//     left out.
+//     window without the whole answer, start and end are position 0. A question that has no answer (SQuAD 2.0) has 0
+//     and 0 in all its windows; one whose answer is not found in its words is left out.
 
 #include <cstdint>
 #include <string>
@@ -55,7 +55,7 @@ struct PieceSpan {
   std::int32_t last = -1;  ///< included
 };
 
-/// Pieces of an answer; {-1, -1} where its words do not hold its text.
+/// Pieces of an answer; {-1, -1} where its words do not hold its text, or its place is unknown.
 PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, const TokenizedContext& tokens,
                         const Tokenizer& tokenizer);
 

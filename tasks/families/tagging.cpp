@@ -16,6 +16,10 @@ const TaggingScorer kScorers[] = {
        const TaggingScore score = tagging_score(gold, predictions);
        return {{"f1", score.f1}, {"precision", score.precision}, {"recall", score.recall}, {"accuracy", score.accuracy}};
      }},
+    {"accuracy", "accuracy",
+     [](const TagSequences& gold, const TagSequences& predictions) -> std::map<std::string, double> {
+       return {{"accuracy", tagging_score(gold, predictions).accuracy}};
+     }},
 };
 
 const TaggingScorer& scorer(const TaskRow& row) { return scorer_of<decltype(TaggingScorer::score)>(kScorers, row); }
@@ -85,13 +89,18 @@ class TaggingTask : public FamilyTask<TaggedFile> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    TaggedFile file = read(require_files(data, split, language), language, options.max_examples);
+    TaggedFile file = read_split(data, split, language, options.max_examples);
     keep_first(file.sentences, options.max_examples);
+    require_learnable(file, split);
+    require_sentences(file);
     TaggingFeatures features = make_tagging_features(file.sentences, tokenizer, length_of(options));
     Dataset dataset = empty_dataset(split, language);
     dataset.examples = std::move(features.examples);
-    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
-                            file.labelled ? "" : without_gold(file.path, language)};
+    FamilyData::Facts facts{std::move(dataset),
+                            submission_name(name(), split, language, "tsv"),
+                            file.labelled ? "" : without_gold(file.path, language),
+                            {file.masked, file.masked + static_cast<std::int64_t>(file.sentences.size()),
+                             "sentences left out: their forms are \"_\" (masked in the treebank)"}};
     return std::make_unique<TaggingData>(std::move(facts), row(), std::move(file), std::move(features.rows));
   }
 
@@ -99,7 +108,7 @@ class TaggingTask : public FamilyTask<TaggedFile> {
                    const std::string& language) const override {
     const std::filesystem::path path = require_submission_file(predictions, name(), language, "tsv");
     const TagSequences answers = read_tag_lines(path);
-    const TagSequences tags = gold_tags(gold, language);
+    const TagSequences tags = gold_tags(gold, split_of(path), language);
     require(answers.size() == tags.size(), path.string(), ": ", answers.size(), " sentences, the gold data have ",
             tags.size());
     for (std::size_t i = 0; i < tags.size(); ++i) {
@@ -111,22 +120,32 @@ class TaggingTask : public FamilyTask<TaggedFile> {
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    const TaggedFile file = read(files, language);
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const TaggedFile file = read_split(data, split, language);
     require_gold(file, language);
+    require_sentences(file);
     return static_cast<std::int64_t>(file.sentences.size());
   }
 
  private:
+  /// One treebank of masked forms alone adds nothing; that all of them are is an error.
+  static void require_sentences(const TaggedFile& file) {
+    require(!file.sentences.empty(), file.path.string(),
+            file.masked > 0 ? ": every sentence's forms are masked (\"_\"); merge the treebank's text into it first"
+                            : ": there are no sentences of this split");
+  }
+
   /// The files below `gold`, or `gold` itself: XTREME's where it ends in .tsv.
-  std::vector<FoundFile> gold_files(const std::filesystem::path& gold, const std::string& language) const {
-    if (!std::filesystem::is_regular_file(gold)) return require_files(gold, splits().back(), language);
+  std::vector<FoundFile> gold_files(const std::filesystem::path& gold, const std::string& split,
+                                    const std::string& language) const {
+    if (!std::filesystem::is_regular_file(gold)) return require_files(gold, split, language);
     return {{gold, gold.extension() == ".tsv" ? FileLayout::kXtreme : FileLayout::kOfficial}};
   }
 
   /// From a file of tags (XTREME's label layout: known tags, one a line), from one file of the data, or from the data
   /// folder.
-  TagSequences gold_tags(const std::filesystem::path& gold, const std::string& language) const {
+  TagSequences gold_tags(const std::filesystem::path& gold, const std::string& split, const std::string& language) const {
     if (gold.extension() != ".conllu") {
       if (const auto file = find_submission_file(gold, name(), language, "tsv")) {
         TagSequences tags = read_tag_lines(*file);
@@ -138,7 +157,7 @@ class TaggingTask : public FamilyTask<TaggedFile> {
         if (labels) return tags;
       }
     }
-    const TaggedFile file = read(gold_files(gold, language), language);
+    const TaggedFile file = read(gold_files(gold, split, language), split, language);
     require_gold(file, language);
     return names_of(file.sentences, row().labels);
   }

@@ -53,7 +53,7 @@ class TextTask : public FamilyTask<TextFile> {
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    TextFile file = read(require_files(data, split, language), language, options.max_examples);
+    TextFile file = read_split(data, split, language, options.max_examples);
     keep_first(file.lines, options.max_examples);
     Dataset dataset = empty_dataset(split, language);
     dataset.classes = classes(tokenizer.vocabulary_size());
@@ -82,8 +82,9 @@ class TextTask : public FamilyTask<TextFile> {
   }
 
  protected:
-  std::int64_t count_examples(const std::vector<FoundFile>& files, const std::string& language) const override {
-    return static_cast<std::int64_t>(read(files, language).lines.size());
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    return static_cast<std::int64_t>(read_split(data, split, language).lines.size());
   }
 };
 

@@ -13,6 +13,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kSplit = "{split}";
 constexpr std::string_view kLanguage = "{language}";
 constexpr std::string_view kLanguage3 = "{language3}";
+constexpr std::string_view kContext = "{context}";
+constexpr std::string_view kQuestion = "{question}";
 
 bool is_file(const fs::path& path) {
   std::error_code ignored;
@@ -30,6 +32,14 @@ bool is_code_character(char c) {
   return byte < 0x80 && (std::isalnum(byte) != 0 || c == '_');
 }
 
+/// The placeholder of a language that the pattern begins with; empty where it begins with something else.
+std::string_view placeholder_at(std::string_view pattern) {
+  for (const std::string_view placeholder : {kLanguage3, kLanguage, kContext, kQuestion}) {
+    if (pattern.starts_with(placeholder)) return placeholder;
+  }
+  return {};
+}
+
 /// Whether a name fits a pattern of one path component. `language` is the code bound so far, or empty: then the first
 /// placeholder binds it, to as few characters as will do.
 bool fits(std::string_view pattern, std::string_view name, std::string& language) {
@@ -41,22 +51,24 @@ bool fits(std::string_view pattern, std::string_view name, std::string& language
     }
     return false;
   }
-  const bool three = pattern.starts_with(kLanguage3);
-  if (!three && !pattern.starts_with(kLanguage)) {
+  const std::string_view placeholder = placeholder_at(pattern);
+  if (placeholder.empty()) {
     return !name.empty() && name.front() == pattern.front() && fits(pattern.substr(1), name.substr(1), language);
   }
-  const std::string_view rest = pattern.substr((three ? kLanguage3 : kLanguage).size());
-  if (!language.empty()) {
+  const bool three = placeholder == kLanguage3;
+  const std::string_view rest = pattern.substr(placeholder.size());
+  const std::string before = language;
+  if (!language.empty() && placeholder != kQuestion) {
     const std::string code = three ? three_letter_code(language) : language;
     return name.starts_with(code) && fits(rest, name.substr(code.size()), language);
   }
   for (std::size_t length = 1; length <= std::min(name.size(), kLongestCode) && is_code_character(name[length - 1]);
        ++length) {
     const std::string code(name.substr(0, length));
-    language = three ? two_letter_code(code) : code;
+    language = three ? two_letter_code(code) : before.empty() || before == code ? code : before + "-" + code;
     if (fits(rest, name.substr(length), language)) return true;
   }
-  language.clear();
+  language = before;
   return false;
 }
 
@@ -90,12 +102,18 @@ void find_matches(const fs::path& folder, std::string_view pattern, const std::s
 }  // namespace
 
 std::string fill_pattern(std::string_view pattern, std::string_view split, std::string_view language) {
-  return replace_all(replace_all(replace_all(std::string(pattern), kSplit, split), kLanguage, language), kLanguage3,
-                     three_letter_code(language));
+  const std::size_t dash = language.find('-');
+  std::string path = replace_all(std::string(pattern), kSplit, split);
+  path = replace_all(path, kContext, language.substr(0, dash));
+  path = replace_all(path, kQuestion, dash == std::string_view::npos ? language : language.substr(dash + 1));
+  return replace_all(replace_all(path, kLanguage, language), kLanguage3, three_letter_code(language));
 }
 
 bool names_language(std::string_view pattern) {
-  return pattern.find(kLanguage) != std::string_view::npos || pattern.find(kLanguage3) != std::string_view::npos;
+  for (const std::string_view placeholder : {kLanguage, kLanguage3, kContext, kQuestion}) {
+    if (pattern.find(placeholder) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 std::vector<FileCandidate> candidates_of(std::span<const FileCandidate> candidates, std::string_view split) {
@@ -121,8 +139,9 @@ std::vector<FoundFile> find_task_files(const fs::path& data, std::span<const Fil
     std::vector<Match> matches;
     find_matches(data, fill_pattern(candidate.pattern, split, language), std::string(language), matches);
     if (matches.empty()) continue;
-    std::sort(matches.begin(), matches.end(),
-              [](const Match& a, const Match& b) { return a.path.filename() < b.path.filename(); });
+    std::sort(matches.begin(), matches.end(), [](const Match& a, const Match& b) {
+      return std::pair(a.path.filename(), a.path) < std::pair(b.path.filename(), b.path);
+    });
     std::vector<FoundFile> files;
     for (const Match& match : matches) files.push_back({match.path, candidate.layout});
     return files;

@@ -3,8 +3,10 @@
 // Where a task's files may lie below the data folder: the patterns of its row, read by the functions here.
 //
 // A pattern may hold {split} ("train", "dev", "test"), {language}, the language's two-letter code, {language3}, its
-// three-letter code (languages.h), and *, any characters within one name. What is read for a split and a language is the
-// first pattern of the row that files exist for: one file, or with a * all that match, in the order of their names.
+// three-letter code (languages.h), {context} and {question}, the two of a language written "en-de" (both that of one written
+// "en"), and *, any characters within one name. What is read for a split and a language is the
+// first pattern of the row that files exist for: one file, or with a * all that match, in the order of their names, then of
+// their folders.
 
 #include <filesystem>
 #include <optional>

@@ -1,6 +1,8 @@
 #pragma once
 
-// Multiple choice: a prompt, several continuations of it, and which is right.
+// Multiple choice: a prompt, several continuations of it, and which is right. The data sets' own files:
+//
+//   hellaswag.h  commonsense_qa.h  cosmos_qa.h  social_iqa.h  copa.h
 
 #include <cstdint>
 #include <filesystem>
@@ -22,11 +24,9 @@ struct ChoiceFile {
   std::vector<ChoiceExample> examples;
   bool labelled = true;
 
-  void append(ChoiceFile&& more) {
-    if (labelled && !more.labelled) path = more.path;
-    labelled = labelled && more.labelled;
-    std::move(more.examples.begin(), more.examples.end(), std::back_inserter(examples));
-  }
+  /// One more of the same file: all have a label or none has (UserError naming `where`).
+  void add(ChoiceExample&& example, const std::string& where);
+  void append(ChoiceFile&& more);
 };
 
 }  // namespace koine

@@ -100,6 +100,7 @@ class Reader {
   }
 
   std::vector<TaggedSentence> take() { return std::move(sentences_); }
+  std::int64_t masked() const { return masked_; }
 
  private:
   std::string place(std::int64_t line) const { return concatenate(name_, ":", line, ": "); }
@@ -212,7 +213,10 @@ class Reader {
 
   void keep(const std::vector<Word>& words) {
     const auto blanks = std::count_if(words.begin(), words.end(), [](const Word& word) { return word.form == "_"; });
-    if (blanks != 0 && blanks >= static_cast<std::int64_t>(words.size()) - 1) return;
+    if (blanks != 0 && blanks >= static_cast<std::int64_t>(words.size()) - 1) {
+      ++masked_;
+      return;
+    }
     TaggedSentence sentence;
     for (const Word& word : words) {
       const std::string tag = word.tag == "_" ? "X" : word.tag;
@@ -227,18 +231,22 @@ class Reader {
   std::vector<Word> words_;
   std::vector<Range> ranges_;
   std::vector<TaggedSentence> sentences_;
+  std::int64_t masked_ = 0;
 };
 
 }  // namespace
 
-std::vector<TaggedSentence> read_conllu(const std::filesystem::path& path, const std::string& language) {
+TaggedFile read_conllu(const std::filesystem::path& path, const std::string& language) {
   const std::string name = path.string();
   Reader reader(language, name);
   for_each_line(path, [&](std::string_view text, std::int64_t line) { reader.add_line(text, line); });
   reader.finish();
-  std::vector<TaggedSentence> sentences = reader.take();
-  require(!sentences.empty(), name, ": no sentences; is the file complete?");
-  return sentences;
+  TaggedFile file;
+  file.path = path;
+  file.sentences = reader.take();
+  file.masked = reader.masked();
+  require(!file.sentences.empty() || file.masked > 0, name, ": no sentences; is the file complete?");
+  return file;
 }
 
 std::vector<TaggedSentence> parse_conllu(std::string_view text, const std::string& language, const std::string& name) {

@@ -9,7 +9,8 @@
 //     order), then the first in the sentence. A tag outside the order goes behind it.
 //   * empty nodes "8.1" are dropped;
 //   * U+200C and blanks inside a form are removed;
-//   * a sentence is kept when none of its forms is "_", or fewer than its length less one are.
+//   * a sentence is kept when none of its forms is "_", or fewer than its length less one are. Treebanks whose text may not
+//   be distributed have nothing but such sentences (UD_English-ESL); they are counted.
 //
 // UPOS "_" counts as X.
 
@@ -23,8 +24,8 @@
 namespace koine {
 
 /// UserError "file:line: ..." for a row without 10 columns, ids out of order, a head or range that is not in the sentence,
-/// an unknown tag; and "file: no sentences".
-std::vector<TaggedSentence> read_conllu(const std::filesystem::path& path, const std::string& language);
+/// an unknown tag; and for a file without a single word.
+TaggedFile read_conllu(const std::filesystem::path& path, const std::string& language);
 
 /// The same from memory; `name` is what messages call it. No sentence at all is fine here.
 std::vector<TaggedSentence> parse_conllu(std::string_view text, const std::string& language, const std::string& name);

@@ -60,7 +60,8 @@ Columns read_header(const std::filesystem::path& path, std::string_view line, co
   return {header.size(), *first, second, *label, find_column(header, fields.language)};
 }
 
-void each_header_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
+void each_header_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use,
+                     const std::function<void()>& skip) {
   std::optional<Columns> columns;
   for_each_line(path, [&](std::string_view text, std::int64_t line) {
     if (!columns) {
@@ -69,12 +70,19 @@ void each_header_row(const std::filesystem::path& path, const TextFields& fields
     }
     if (text.empty()) return;
     const std::vector<std::string_view> values = split_tabs(text);
-    require(values.size() == columns->count, place(path, line), ": ", values.size(), " columns, the header has ",
+    if (fields.short_rows && values.size() < columns->count) {
+      skip();
+      return;
+    }
+    // GLUE's SNLI has as many annotators' labels as a pair got, under a header for one; the gold label stays the last.
+    const bool longer = values.size() > columns->count && columns->label + 1 == columns->count;
+    require(values.size() == columns->count || longer, place(path, line), ": ", values.size(), " columns, the header has ",
             columns->count, "; mend or remove the row");
     const auto value = [&](const std::optional<std::size_t>& column) {
       return column ? std::string(values[*column]) : std::string();
     };
-    use({value(columns->first), value(columns->second), value(columns->label), value(columns->language), line});
+    use({value(columns->first), value(columns->second), longer ? std::string(values.back()) : value(columns->label),
+         value(columns->language), line});
   });
 }
 
@@ -91,11 +99,8 @@ std::string text_of(const nlohmann::json& row, const Names& names, bool required
 }
 
 void each_json_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
-  for_each_line(path, [&](std::string_view text, std::int64_t line) {
-    if (text.empty()) return;
+  for_each_json_line(path, [&](const nlohmann::json& row, std::int64_t line) {
     const std::string where = place(path, line);
-    const nlohmann::json row = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    require(row.is_object(), where, ": not a JSON object; the file must have one on every line");
     use({text_of(row, fields.first, true, where), text_of(row, fields.second, !fields.second.empty(), where),
          text_of(row, fields.label, true, where), text_of(row, fields.language, false, where), line});
   });
@@ -131,12 +136,13 @@ void each_xtreme_row(const std::filesystem::path& path, const TextFields& fields
   });
 }
 
-void each_row(const FoundFile& file, const TextFields& fields, const UseRow& use) {
+/// `skip` is called for a row that is left out.
+void each_row(const FoundFile& file, const TextFields& fields, const UseRow& use, const std::function<void()>& skip) {
   switch (file.layout) {
     case FileLayout::kJsonLines:
       return each_json_row(file.path, fields, use);
     case FileLayout::kHeaderTsv:
-      return each_header_row(file.path, fields, use);
+      return each_header_row(file.path, fields, use, skip);
     case FileLayout::kXtreme:
       return each_xtreme_row(file.path, fields, use);
     case FileLayout::kOfficial:
@@ -165,7 +171,7 @@ void LabelledTexts::append(LabelledTexts&& more) {
 LabelledTexts read_labelled_texts(const FoundFile& file, const ReadRequest& request) {
   LabelledTexts result;
   result.path = file.path;
-  each_row(file, request.fields, [&](Row&& row) {
+  const auto use = [&](Row&& row) {
     if (!row.language.empty() && row.language != request.language) return;
     if (row.label && !request.skipped_label.empty() && *row.label == request.skipped_label) {
       ++result.skipped;
@@ -178,7 +184,8 @@ LabelledTexts read_labelled_texts(const FoundFile& file, const ReadRequest& requ
       result.labelled = false;
     }
     result.examples.push_back(std::move(example));
-  });
+  };
+  each_row(file, request.fields, use, [&] { ++result.skipped; });
   require(!result.examples.empty(), file.path.string(), ": no examples in language ", request.language,
           "; is this the right file, and complete?");
   return result;
@@ -187,9 +194,10 @@ LabelledTexts read_labelled_texts(const FoundFile& file, const ReadRequest& requ
 std::set<std::string> languages_of_labelled_texts(const FoundFile& file, const ReadRequest& request) {
   std::set<std::string> languages;
   if (file.layout == FileLayout::kXtreme) return languages;
-  each_row(file, request.fields, [&](Row&& row) {
+  const auto use = [&](Row&& row) {
     if (!row.language.empty()) languages.insert(std::move(row.language));
-  });
+  };
+  each_row(file, request.fields, use, [] {});
   return languages;
 }
 

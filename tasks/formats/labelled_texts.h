@@ -8,7 +8,9 @@
 //                Python's csv module, so a field with quotation marks stands in quotation marks, its own doubled; that is
 //                undone here
 //
-// Rows with the request's skipped_label are left out (MultiNLI's "-": no agreement).
+// Rows with the request's skipped_label are left out (MultiNLI's "-": no agreement), and where the request's fields say so
+// rows with too few columns. A row may be longer than the header where the label is the header's last column: it is the
+// row's last, too (GLUE's SNLI has a column for each annotator).
 
 #include <cstdint>
 #include <filesystem>

@@ -19,6 +19,7 @@ struct TextFields {
   std::vector<std::string> second = {"sentence2", "hypothesis", "hypo"};  ///< empty: examples of a single text
   std::vector<std::string> label = {"gold_label", "label"};
   std::vector<std::string> language = {"language"};  ///< of files that hold several languages; need not be there
+  bool short_rows = false;  ///< rows of a table with too few columns are left out (QQP has some), not refused
 };
 
 struct ReadRequest {
@@ -28,6 +29,7 @@ struct ReadRequest {
   std::vector<std::pair<std::string, std::string>> label_aliases;  ///< as files spell it -> the label it stands for
   std::string skipped_label;                                       ///< rows with it are left out; empty: none are
   std::int64_t max_examples = 0;                                   ///< a reader may stop behind so many; 0: all
+  std::string split = {};  ///< "train", "dev" or "test": what training needs may be missing elsewhere
 };
 
 /// How a task's files become examples. `File` is what the task's family works on (LabelledTexts, TaggedFile ...).

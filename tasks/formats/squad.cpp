@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <unordered_set>
 
 #include "engine/files/text_file.h"
@@ -26,10 +27,9 @@ const std::string& text_member(const json& object, const char* name, const std::
   return member(object, name, json::value_t::string, where).get_ref<const std::string&>();
 }
 
-std::int64_t answer_start(const json& answer, const std::string& where) {
+std::optional<std::int64_t> answer_start(const json& answer) {
   const auto found = answer.find("answer_start");
-  require(found != answer.end() && found->is_number_integer() && *found >= 0, where,
-          ": \"answer_start\" must be there and a whole number, 0 or more");
+  if (found == answer.end() || !found->is_number_integer() || *found < 0) return std::nullopt;
   return found->get<std::int64_t>();
 }
 
@@ -43,20 +43,23 @@ std::string excerpt(std::string_view text, std::size_t bytes) {
   return result;
 }
 
-/// The answer with its offset in bytes; the context must hold it there.
+/// The answer with its offset in bytes, where the context holds it there; by strict rules it must.
 SquadAnswer located_answer(const json& answer, const std::string& context, const std::vector<std::int32_t>& offsets,
-                           const std::string& where) {
+                           const std::string& where, bool strict) {
   const std::string& text = text_member(answer, "text", where);
-  const std::int64_t start = answer_start(answer, where);
   require(!text.empty(), where, ": the answer is empty, while other questions of the file have answers");
+  const std::optional<std::int64_t> start = answer_start(answer);
+  require(!strict || start, where, ": \"answer_start\" must be there and a whole number, 0 or more");
   const auto points = static_cast<std::int64_t>(offsets.size()) - 1;
-  require(start < points, where, ": answer_start ", start, " is beyond the context of ", points, " characters");
-  const std::int32_t begin = offsets[static_cast<std::size_t>(start)];
-  require(context.compare(static_cast<std::size_t>(begin), text.size(), text) == 0, where, ": at character ", start,
-          " the context has \"",
+  require(!strict || *start < points, where, ": answer_start ", start.value_or(0), " is beyond the context of ", points,
+          " characters");
+  if (!start || *start >= points) return {text, -1};
+  const std::int32_t begin = offsets[static_cast<std::size_t>(*start)];
+  const bool there = context.compare(static_cast<std::size_t>(begin), text.size(), text) == 0;
+  require(!strict || there, where, ": at character ", *start, " the context has \"",
           excerpt(std::string_view(context).substr(static_cast<std::size_t>(begin)), std::min<std::size_t>(text.size(), 60)),
           "\", not the answer \"", excerpt(text, 60), "\"; answer_start counts Unicode characters from 0");
-  return {text, begin};
+  return {text, there ? begin : -1};
 }
 
 /// Calls use(paragraph, qa, where) for every question, where = "file: question <id>".
@@ -81,13 +84,16 @@ void each_question(const json& root, const std::filesystem::path& path,
   require(!ids.empty(), file, ": no questions; is the file complete?");
 }
 
-/// SQuAD 2.0 asks questions without an answer; this task has no way to say so.
-const json& answers_of(const json& qa, const std::string& where) {
+/// The question's answers; none where it is unanswerable, which only SQuAD 2.0 has.
+const json& answers_of(const json& qa, const std::string& where, bool unanswerable) {
   const auto impossible = qa.find("is_impossible");
-  require(impossible == qa.end() || *impossible == false, where,
+  require(impossible == qa.end() || impossible->is_boolean(), where, ": \"is_impossible\" must be true or false");
+  const bool none = impossible != qa.end() && *impossible == true;
+  require(unanswerable || !none, where,
           ": is_impossible is set: this is a file of SQuAD 2.0; use train-v1.1.json and dev-v1.1.json");
   const json& answers = member(qa, "answers", json::value_t::array, where);
-  require(!answers.empty(), where, ": no answers; every question of SQuAD 1.1 has one");
+  require(unanswerable || !answers.empty(), where, ": no answers; every question of SQuAD 1.1 has one");
+  require(!none || answers.empty(), where, ": is_impossible is set, but there are answers");
   return answers;
 }
 
@@ -108,7 +114,7 @@ bool all_blanked(const json& root, const std::filesystem::path& path) {
 
 }  // namespace
 
-SquadFile parse_squad(std::string_view text, const std::filesystem::path& path) {
+SquadFile parse_squad(std::string_view text, const std::filesystem::path& path, const SquadRules& rules) {
   const json root = parse_json(text, path.string());
   SquadFile file;
   file.path = path;
@@ -122,15 +128,22 @@ SquadFile parse_squad(std::string_view text, const std::filesystem::path& path) 
       offsets = code_point_offsets(file.contexts.back());
     }
     SquadQuestion question{text_member(qa, "id", where), text_member(qa, "question", where), file.contexts.size() - 1, {}};
-    for (const json& answer : answers_of(qa, where)) {
-      if (file.labelled) question.answers.push_back(located_answer(answer, file.contexts.back(), offsets, where));
+    for (const json& answer : answers_of(qa, where, rules.unanswerable)) {
+      if (!file.labelled) continue;
+      question.answers.push_back(located_answer(answer, file.contexts.back(), offsets, where, rules.places));
     }
     file.questions.push_back(std::move(question));
   });
   return file;
 }
 
-SquadFile read_squad(const FoundFile& file, const ReadRequest&) { return parse_squad(read_file(file.path), file.path); }
+SquadFile read_squad(const FoundFile& file, const ReadRequest& request) {
+  return parse_squad(read_file(file.path), file.path, {request.split == "train", false});
+}
+
+SquadFile read_squad2(const FoundFile& file, const ReadRequest& request) {
+  return parse_squad(read_file(file.path), file.path, {request.split == "train", true});
+}
 
 void SquadFile::append(SquadFile&& more) {
   if (labelled && !more.labelled) path = more.path;
@@ -140,7 +153,7 @@ void SquadFile::append(SquadFile&& more) {
   std::move(more.questions.begin(), more.questions.end(), std::back_inserter(questions));
 }
 
-std::vector<SquadGold> read_squad_gold(const std::filesystem::path& path) {
+std::vector<SquadGold> read_squad_gold(const std::filesystem::path& path, bool unanswerable) {
   const json root = read_json(path);
   require(
       !all_blanked(root, path), path.string(),
@@ -148,7 +161,7 @@ std::vector<SquadGold> read_squad_gold(const std::filesystem::path& path) {
   std::vector<SquadGold> gold;
   each_question(root, path, [&](const json&, const json& qa, const std::string& where) {
     SquadGold entry{text_member(qa, "id", where), {}};
-    for (const json& answer : answers_of(qa, where)) entry.texts.push_back(text_member(answer, "text", where));
+    for (const json& answer : answers_of(qa, where, unanswerable)) entry.texts.push_back(text_member(answer, "text", where));
     gold.push_back(std::move(entry));
   });
   return gold;

@@ -53,15 +53,13 @@ TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector
 void TaggedFile::append(TaggedFile&& more) {
   if (labelled && !more.labelled) path = more.path;
   labelled = labelled && more.labelled;
+  masked += more.masked;
   std::move(more.sentences.begin(), more.sentences.end(), std::back_inserter(sentences));
 }
 
 TaggedFile read_tagged(const FoundFile& file, const ReadRequest& request) {
   if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request.labels);
-  TaggedFile result;
-  result.path = file.path;
-  result.sentences = read_conllu(file.path, request.language);
-  return result;
+  return read_conllu(file.path, request.language);
 }
 
 std::vector<std::vector<std::string>> read_tag_lines(const std::filesystem::path& path) {

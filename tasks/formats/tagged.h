@@ -26,6 +26,7 @@ struct TaggedFile {
   std::filesystem::path path;
   std::vector<TaggedSentence> sentences;
   bool labelled = true;
+  std::int64_t masked = 0;  ///< sentences dropped because their forms are not in the file (conllu.h)
 
   void append(TaggedFile&& more);
 };

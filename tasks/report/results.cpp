@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 
 const std::vector<std::string> kKeys = {"model", "intermediate", "target", "language", "metric", "value",
-                                        "seed",  "examples",     "tokens", "seconds",  "flops"};
+                                        "seed",  "examples",     "tokens", "seconds",  "flops",  "left_out"};
 
 /// One row of the file, with its place for messages.
 class RowReader {
@@ -84,6 +84,7 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
                   .tokens = reader.count("tokens", kAny),
                   .seconds = reader.amount("seconds")};
     if (all[i].contains("flops")) row.flops = reader.amount("flops");
+    if (all[i].contains("left_out")) row.left_out = reader.count("left_out", kAny);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -101,6 +102,7 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
                                      {"seed", row.seed},     {"examples", row.examples},
                                      {"tokens", row.tokens}, {"seconds", row.seconds}};
     if (row.flops.has_value()) object["flops"] = *row.flops;
+    if (row.left_out > 0) object["left_out"] = row.left_out;
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }
   write_file_atomically(path, text + "\n]\n");

@@ -3,6 +3,7 @@
 // Exact-match accuracy in percent, as XTREME's evaluate.py: right predictions / predictions.
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "kernels/common/check.h"
@@ -16,6 +17,21 @@ double accuracy_percent(const std::vector<Value>& gold, const std::vector<Value>
   std::size_t right = 0;
   for (std::size_t i = 0; i < gold.size(); ++i) right += gold[i] == predictions[i] ? 1 : 0;
   return static_cast<double>(right) / static_cast<double>(predictions.size()) * 100;
+}
+
+/// F1 of class 1 in percent: 2PR / (P + R); 0 where none of its predictions is right.
+inline double binary_f1_percent(const std::vector<std::int32_t>& gold, const std::vector<std::int32_t>& predictions) {
+  check(gold.size() == predictions.size() && !gold.empty(), "F1 of ", predictions.size(), " predictions and ", gold.size(),
+        " labels");
+  std::size_t right = 0;
+  std::size_t predicted = 0;
+  std::size_t positive = 0;
+  for (std::size_t i = 0; i < gold.size(); ++i) {
+    right += gold[i] == 1 && predictions[i] == 1 ? 1 : 0;
+    predicted += predictions[i] == 1 ? 1 : 0;
+    positive += gold[i] == 1 ? 1 : 0;
+  }
+  return right == 0 ? 0 : 2 * static_cast<double>(right) / static_cast<double>(predicted + positive) * 100;
 }
 
 }  // namespace koine

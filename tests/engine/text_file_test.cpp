@@ -184,6 +184,35 @@ TEST(Json, NamesLineAndColumn) {
   expect_user_error([] { parse_json("NaN", "f.json"); }, {"f.json:1"});
 }
 
+/// The parser itself takes a NUL for the end of its input.
+TEST(Json, RefusesNulBytesAnywhere) {
+  const std::string nul(1, '\0');
+  for (const std::string& text : {"{\"a\":\n 1}" + nul, "{\"a\":\n 1}" + nul + "{\"b\": 2}", "{\"a\":\n 1 " + nul + "}",
+                                  "{\"a\":\n \"x" + nul + "\"}", "{\n" + nul + nul + nul}) {
+    expect_user_error([&] { parse_json(text, "f.json"); }, {"f.json:2:", "NUL"});
+  }
+  expect_user_error([&] { parse_json(nul, "f.json"); }, {"f.json:1:1", "NUL"});
+  EXPECT_EQ(parse_json(R"(["\u0000"])", "x")[0], nul);  // written as JSON writes it
+}
+
+TEST(Json, LinesNameTheirPlace) {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& text) {
+    write_file_atomically(folder / "rows.jsonl", text);
+    std::vector<std::int64_t> lines;
+    for_each_json_line(folder / "rows.jsonl", [&](const nlohmann::json& row, std::int64_t line) {
+      EXPECT_EQ(row.at("a"), line);
+      lines.push_back(line);
+    });
+    return lines;
+  };
+  EXPECT_EQ(read("{\"a\": 1}\r\n\n{\"a\": 3}"), (std::vector<std::int64_t>{1, 3}));
+  expect_user_error([&] { read("{\"a\": 1}\n{\"a\": 2} x\n"); }, {"rows.jsonl:2:10", "JSON"});
+  expect_user_error([&] { read("{\"a\": 1}\n{\"a\": 2, \"a\": 3}\n"); }, {"rows.jsonl:2:", "twice"});
+  expect_user_error([&] { read("{\"a\": 1}\n{\"a\": 2}" + std::string("\0{\n", 3)); }, {"rows.jsonl:2:9", "NUL"});
+  expect_user_error([&] { read("{\"a\": 1}\n[2]\n"); }, {"rows.jsonl:2", "not a JSON object"});
+}
+
 TEST(Json, BoundsNesting) {
   EXPECT_NO_THROW(parse_json(std::string(128, '[') + std::string(128, ']'), "x"));
   expect_user_error([] { parse_json(std::string(1'000'000, '['), "x"); }, {"x:1:129", "deep"});

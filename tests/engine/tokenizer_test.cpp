@@ -360,8 +360,8 @@ TEST(Framing, CutsAsJiantDoes) {
   EXPECT_EQ(frame_pair({10, 11, 12}, {20, 21}, 8), (Ids{0, 10, 11, 2, 2, 20, 21, 2}));
   EXPECT_EQ(frame_pair({10, 11, 12}, {20, 21}, 7), (Ids{0, 10, 11, 2, 2, 20, 2}));
   EXPECT_EQ(frame_pair({10, 11}, {20, 21}, 4), (Ids{0, 2, 2, 2}));
-  EXPECT_THROW(frame_single({10}, 1), Error);
-  EXPECT_THROW(frame_pair({10}, {20}, 3), Error);
+  expect_user_error([] { frame_single({10}, 1); }, {"max_seq_length 1", "room"});
+  expect_user_error([] { frame_pair({10}, {20}, 3); }, {"max_seq_length 3", "room"});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "engine/files/torch_pickle.h"
 
 #include <cstring>
+#include <set>
 
 #include "engine/files/crc32.h"
 #include "engine/files/pickle.h"
@@ -66,12 +67,12 @@ TEST(TorchPickle, ConvertsToSafetensors) {
     write_file_atomically(folder / "in/config.json", "{}\n");
     write_file_atomically(folder / "in/sentencepiece.bpe.model", "tokenizer");
     write_file_atomically(folder / "in/training.log", "not wanted");
-    EXPECT_EQ(convert_torch_checkpoint(folder / "in", folder / "out"), 16);
+    EXPECT_EQ(convert_torch_checkpoint(folder / "in", folder / "out"), 17);
     const ModelWeights weights(folder / "out");
     const auto names = weights.names();
-    EXPECT_EQ(names.size(), 16u);
+    EXPECT_EQ(names.size(), 17u);
     EXPECT_TRUE(weights.contains("tied.first"));
-    EXPECT_FALSE(weights.contains("tied.second"));
+    EXPECT_TRUE(weights.contains("tied.second"));
     EXPECT_FALSE(weights.contains("embeddings.position_ids"));
     EXPECT_TRUE(weights.contains("old.LayerNorm.weight"));
     EXPECT_TRUE(weights.contains("old.LayerNorm.bias"));
@@ -82,7 +83,7 @@ TEST(TorchPickle, ConvertsToSafetensors) {
     EXPECT_EQ(read_file(folder / "out/sentencepiece.bpe.model"), "tokenizer");
     EXPECT_FALSE(std::filesystem::exists(folder / "out/training.log"));
     // The file by itself, converted in place.
-    EXPECT_EQ(convert_torch_checkpoint(folder / "in/pytorch_model.bin", folder / "in"), 16);
+    EXPECT_EQ(convert_torch_checkpoint(folder / "in/pytorch_model.bin", folder / "in"), 17);
     EXPECT_EQ(read_file(folder / "in/config.json"), "{}\n");
   }
 }
@@ -93,7 +94,7 @@ TEST(TorchPickle, ConvertsShards) {
   write_file_atomically(
       folder / "pytorch_model.bin.index.json",
       R"({"weight_map":{"float":"pytorch_model-00001-of-00001.bin","half":"pytorch_model-00001-of-00001.bin"}})");
-  EXPECT_EQ(convert_torch_checkpoint(folder.path(), folder / "out"), 16);
+  EXPECT_EQ(convert_torch_checkpoint(folder.path(), folder / "out"), 17);
   write_file_atomically(folder / "pytorch_model.bin.index.json", R"({"weight_map":{"float":"../../etc/passwd"}})");
   expect_user_error([&] { convert_torch_checkpoint(folder.path(), folder / "bad"); },
                     {"index.json", "float", "plain file name"});
@@ -226,6 +227,45 @@ TEST(TorchPickle, ChecksEveryNumber) {
   expect_refused(legacy(dictionary(storage("0", 4, "ComplexFloatStorage"), 0, {1}, {1})), {"ComplexFloatStorage"});
 }
 
+/// A file of the legacy form whose tensors [2] all begin at an element of the one storage: {name, first element}.
+std::string shared(const std::vector<std::pair<std::string, std::int64_t>>& tensors) {
+  std::string body = "}";
+  for (const auto& [name, offset] : tensors) {
+    body += text(name) + global("torch._utils", "_rebuild_tensor_v2") + "(" + storage("0", 4) + integer(offset) +
+            tuple({2}) + tuple({1}) + "\x89})tR" + "s";
+  }
+  return legacy(pickled(body));
+}
+
+TEST(TorchPickle, EveryNameOfSharedBytesIsWritten) {
+  const TemporaryFolder folder;
+  const auto converted = [&](const std::vector<std::pair<std::string, std::int64_t>>& tensors) {
+    write_file_atomically(folder / "pytorch_model.bin", shared(tensors));
+    convert_torch_checkpoint(folder.path(), folder / "out");
+    const ModelWeights weights(folder / "out");
+    std::set<std::string> names;
+    for (const auto& name : weights.names()) {
+      names.insert(name);
+      std::vector<float> values(2);
+      weights.read_float(name, values.data());
+      EXPECT_EQ(std::memcmp(values.data(), "\1\1\1\1\1\1\1\1", 8), 0) << name;
+    }
+    return names;
+  };
+  using Names = std::set<std::string>;
+  const std::string words = "roberta.embeddings.word_embeddings.weight";
+  const std::string decoder = "lm_head.decoder.weight";
+  // Layers that share all their weights, one zero bias under several names, parts of one storage.
+  EXPECT_EQ(converted({{"layer.0.weight", 0}, {"layer.1.weight", 0}, {"layer.1.bias", 2}, {"layer.0.bias", 2}, {"x", 1}}),
+            (Names{"layer.0.weight", "layer.1.weight", "layer.0.bias", "layer.1.bias", "x"}));
+  // The head's decoder is left out where a loader ties it, in either order of the names, and only there.
+  EXPECT_EQ(converted({{decoder, 0}, {words, 0}}), Names{words});
+  EXPECT_EQ(converted({{words, 0}, {decoder, 0}, {"lm_head.decoder.bias", 2}, {"lm_head.bias", 2}}),
+            (Names{words, "lm_head.bias"}));
+  EXPECT_EQ(converted({{decoder, 0}, {words, 2}}), (Names{decoder, words}));
+  EXPECT_EQ(converted({{decoder, 0}, {"other", 0}}), (Names{decoder, "other"}));
+}
+
 TEST(TorchPickle, RefusesANameTwice) {
   const std::string one = text("t") + global("torch._utils", "_rebuild_tensor_v2") + "(" + storage("0", 4) + integer(0) +
                           tuple({4}) + tuple({1}) + "\x89})tR" + "s";
@@ -240,6 +280,17 @@ TEST(TorchPickle, BoundsWhatItsTensorsClaim) {
             integer(0) + tuple({50'000}) + tuple({2}) + "\x89})tR" + "s";
   }
   expect_refused(legacy(pickled(body), 100'000), {"far more bytes"});
+  // And as they lie in the file: 48 layers may share one, a thousand may not.
+  const auto layers = [](int count) {
+    std::string all = "}";
+    for (int i = 0; i < count; ++i) {
+      all += text(concatenate("t", i)) + global("torch._utils", "_rebuild_tensor_v2") + "(" + storage("0", 100'000) +
+             integer(0) + tuple({100'000}) + tuple({1}) + "\x89})tR" + "s";
+    }
+    return legacy(pickled(all), 100'000);
+  };
+  EXPECT_EQ(parse_torch_checkpoint(layers(48), "x.bin").size(), 48u);
+  expect_refused(layers(1000), {"far more bytes"});
 }
 
 // --- the archive --------------------------------------------------------------------------------------------------------

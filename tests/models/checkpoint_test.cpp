@@ -274,6 +274,114 @@ TEST_F(CheckpointTest, WrongDirectoriesAreRefusedByName) {
   expect_refused(folder_, {"model.safetensors"});
 }
 
+TEST_F(CheckpointTest, ADecoderIsRefused) {
+  copy_of(fixture("xlm_roberta", "sequence"));
+  const nlohmann::json config = read_json(folder_ / "config.json");
+  for (const char* key : {"is_decoder", "add_cross_attention"}) {
+    nlohmann::json changed = config;
+    changed[key] = true;
+    write_file_atomically(folder_ / "config.json", changed.dump());
+    expect_refused(folder_, {"config.json", key, "decoder"});
+    changed[key] = 1;
+    write_file_atomically(folder_ / "config.json", changed.dump());
+    expect_refused(folder_, {"config.json", key, "true or false"});
+  }
+}
+
+TEST_F(CheckpointTest, AnUntiedDecoderIsRefusedWhereItWouldRun) {
+  for (const char* family : {"xlm_roberta", "bert"}) {
+    copy_of(fixture(family, "masked_lm"));
+    nlohmann::json config = read_json(folder_ / "config.json");
+    config["tie_word_embeddings"] = false;
+    write_file_atomically(folder_ / "config.json", config.dump());
+    EXPECT_NO_THROW(load_model(folder_, options_for(HeadKind::kSequence, 3)));
+    try {
+      load_model(folder_, options_for(HeadKind::kMaskedLm, 50));
+      FAIL() << "accepted";
+    } catch (const UserError& error) {
+      EXPECT_NE(std::string(error.what()).find("tie_word_embeddings"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(CheckpointTest, AMissingEpsilonIsTransformersDefault) {
+  const std::pair<const char*, double> cases[] = {{"xlm_roberta", 1e-12}, {"xlm_roberta_xl", 1e-5}, {"bert", 1e-12}};
+  for (const auto& [family, expected] : cases) {
+    copy_of(fixture(family, "sequence"));
+    nlohmann::json config = read_json(folder_ / "config.json");
+    config.erase("layer_norm_eps");
+    write_file_atomically(folder_ / "config.json", config.dump());
+    EXPECT_EQ(read_model_config(folder_).layer_norm_eps, expected) << family;
+  }
+}
+
+/// Writes the tensors of `source` under names that `rename` changes.
+void write_renamed(const fs::path& source, const fs::path& target, const std::string& from, const std::string& to) {
+  const SafetensorsFile file(source / "model.safetensors");
+  std::vector<TensorSource> tensors;
+  for (const auto& [name, entry] : file.tensors()) {
+    TensorSource tensor;
+    tensor.name = name == from ? to : name;
+    tensor.shape = entry.shape;
+    tensor.data = file.bytes(name);
+    tensors.push_back(std::move(tensor));
+  }
+  write_safetensors(target, tensors);
+}
+
+TEST_F(CheckpointTest, TheTiedWeightMayStandUnderTheDecodersName) {
+  const std::pair<const char*, std::pair<const char*, const char*>> cases[] = {
+      {"xlm_roberta", {"roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"}},
+      {"bert", {"bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"}}};
+  for (const auto& [family, names] : cases) {
+    const fs::path source = fixture(family, "masked_lm");
+    copy_of(source);
+    write_renamed(source, folder_ / "model.safetensors", names.first, names.second);
+    LoadReport report;
+    const auto model = load_model(folder_, options_for(HeadKind::kMaskedLm, 50), &report);
+    EXPECT_TRUE(report.fresh.empty() && report.unused.empty());
+    const SafetensorsFile expected(source / "model.safetensors");
+    const int index = model->parameters().table().find(names.first);
+    EXPECT_EQ(std::memcmp(model->parameters().master(index), expected.bytes(names.first),
+                          static_cast<std::size_t>(model->parameters().table()[index].count()) * sizeof(float)),
+              0);
+  }
+}
+
+TEST_F(CheckpointTest, ClassesAreOrderedByTheirNames) {
+  copy_of(fixture("xlm_roberta", "sequence"));
+  nlohmann::json config = read_json(folder_ / "config.json");
+  const auto ordered = [&](const nlohmann::json& names) {
+    config["id2label"] = names;
+    write_file_atomically(folder_ / "config.json", config.dump());
+    std::unique_ptr<Model> model = load_model(folder_, options_for(HeadKind::kSequence, 3));
+    order_classes(*model, read_model_config(folder_), {"contradiction", "entailment", "neutral"}, "config.json");
+    std::vector<std::vector<float>> values;
+    for (const char* name : {"classifier.out_proj.weight", "classifier.out_proj.bias"}) {
+      const int index = model->parameters().table().find(name);
+      const float* master = model->parameters().master(index);
+      values.emplace_back(master, master + model->parameters().table()[index].count());
+    }
+    return values;
+  };
+  const auto same = ordered({{"0", "contradiction"}, {"1", "ENTAILMENT"}, {"2", "neutral"}});
+  EXPECT_EQ(ordered({{"0", "LABEL_0"}, {"1", "LABEL_1"}, {"2", "LABEL_2"}}), same);
+  const auto turned = ordered({{"0", "entailment"}, {"1", "neutral"}, {"2", "Contradiction"}});
+  const std::size_t row = same[0].size() / 3;
+  for (std::size_t label = 0; label < 3; ++label) {
+    const std::size_t from = (label + 2) % 3;  // contradiction is the checkpoint's class 2, entailment 0, neutral 1
+    EXPECT_EQ(turned[1][label], same[1][from]);
+    for (std::size_t i = 0; i < row; ++i) EXPECT_EQ(turned[0][label * row + i], same[0][from * row + i]);
+  }
+  try {
+    ordered({{"0", "positive"}, {"1", "neutral"}, {"2", "negative"}});
+    FAIL() << "accepted";
+  } catch (const UserError& error) {
+    for (const char* word : {"config.json", "\"contradiction\", \"entailment\"", "\"positive\""})
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+  }
+}
+
 TEST(PublishedShapes, HaveThePublishedParameterCounts) {
   // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once.
   const std::vector<std::tuple<const char*, std::int64_t, std::int64_t>> expected = {{"base", 277453056, 278295186},

@@ -47,6 +47,10 @@ std::string spell(const std::vector<TaggedSentence>& sentences) {
   return text;
 }
 
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
 TEST_F(Formats, NliOfEveryLayout) {
   const std::string json = R"({"gold_label": "neutral", "sentence1": "A b.", "sentence2": "C \"d\"."})"
                            "\r\n"
@@ -95,6 +99,13 @@ TEST_F(Formats, BrokenNliNamesFileAndLine) {
   expect_user_error(read("{\"gold_label\": \"neutral\", \"sentence1\": 1, \"sentence2\": \"\"}", FileLayout::kJsonLines),
                     {"broken:1", "sentence1"});
   expect_user_error(read("a\tb\tneutral\na\tb\n", FileLayout::kXtreme), {"broken:2", "2 columns"});
+  const std::string row = R"({"gold_label": "neutral", "sentence1": "a", "sentence2": "b"})";
+  expect_user_error(read(row + "\n" + replaced(row, "neutral", ""), FileLayout::kJsonLines), {"broken:2", "label is empty"});
+  expect_user_error(read(replaced(row, "neutral", ""), FileLayout::kJsonLines), {"broken:1", "label is empty"});
+  expect_user_error(read(header + "neutral\ta\tb\n\ta\tb\n", FileLayout::kHeaderTsv), {"broken:3", "label is empty"});
+  expect_user_error(read("a\tb\tneutral\na\tb\t\n", FileLayout::kXtreme), {"broken:2", "label is empty"});
+  expect_user_error(read(row + "\n" + row + std::string("\0", 1) + row, FileLayout::kJsonLines), {"broken:2:62", "NUL"});
+  expect_user_error(read(replaced(row, "\"sentence2\"", "\"sentence1\""), FileLayout::kJsonLines), {"broken:1:", "twice"});
 }
 
 constexpr const char* kSquad = R"({"data": [{"paragraphs": [
@@ -102,12 +113,8 @@ constexpr const char* kSquad = R"({"data": [{"paragraphs": [
     {"id": "q1", "question": "Where?", "answers": [{"text": "Zürich", "answer_start": 5}]},
     {"id": "q2", "question": "Who?", "answers": [{"text": "he", "answer_start": 13}, {"text": "he wrote", "answer_start": 13}]}]}]}]})";
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  return text.replace(text.find(from), from.size(), to);
-}
-
 TEST_F(Formats, SquadCountsCodePoints) {
-  const SquadFile file = parse_squad(kSquad, "s.json");
+  const SquadFile file = parse_squad(kSquad, "s.json", SquadRules{});
   ASSERT_EQ(file.questions.size(), 2u);
   EXPECT_EQ(file.questions[0].answers[0].begin, 7);  // two letters before it take two bytes
   EXPECT_EQ(file.questions[1].answers.size(), 2u);
@@ -116,7 +123,7 @@ TEST_F(Formats, SquadCountsCodePoints) {
 
 TEST_F(Formats, BrokenSquadNamesTheQuestion) {
   const auto read = [&](const std::string& from, const std::string& to) {
-    return [from, to] { parse_squad(replaced(kSquad, from, to), "s.json"); };
+    return [from, to] { parse_squad(replaced(kSquad, from, to), "s.json", SquadRules{}); };
   };
   expect_user_error(read("\"answer_start\": 5", "\"answer_start\": 6"),
                     {"s.json", "question q1", "at character 6", "\"ürich,\""});
@@ -128,14 +135,27 @@ TEST_F(Formats, BrokenSquadNamesTheQuestion) {
   expect_user_error(read("[{\"text\": \"Zürich\", \"answer_start\": 5}]", "[]"), {"q1", "no answers"});
   expect_user_error(read("\"paragraphs\"", "\"p\""), {"data[0]", "\"paragraphs\" is missing"});
   expect_user_error(read("]}]}]}", "]}]}"), {"s.json:"});
-  expect_user_error([] { parse_squad("{\"data\": []}", "s.json"); }, {"s.json", "no questions"});
+  expect_user_error([] { parse_squad("{\"data\": []}", "s.json", SquadRules{.places = false}); },
+                    {"s.json", "no questions"});
+}
+
+TEST_F(Formats, AWrongPlaceIsNoFaultWhereOnlyTheTextCounts) {
+  for (const char* wrong : {"\"answer_start\": 6", "\"answer_start\": 500", "\"answer_start\": -1",
+                            "\"answer_start\": \"5\"", "\"answer_begin\": 5"}) {
+    const SquadFile file =
+        parse_squad(replaced(kSquad, "\"answer_start\": 5", wrong), "s.json", SquadRules{.places = false});
+    ASSERT_EQ(file.questions.size(), 2u) << wrong;
+    EXPECT_EQ(file.questions[0].answers[0].text, "Zürich") << wrong;
+    EXPECT_EQ(file.questions[0].answers[0].begin, -1) << wrong;
+    EXPECT_EQ(file.questions[1].answers[1].begin, 16) << wrong;
+  }
 }
 
 TEST_F(Formats, BlankedSquadIsUnlabelled) {
   const std::string blanked = R"({"data": [{"paragraphs": [{"context": "x y", "qas": [
       {"id": "a", "question": "?", "answers": [{"text": "", "answer_start": 0}]}]}]}]})";
-  EXPECT_FALSE(parse_squad(blanked, "s.json").labelled);
-  expect_user_error([&] { read_squad_gold(write("b.json", blanked)); }, {"b.json", "blank"});
+  EXPECT_FALSE(parse_squad(blanked, "s.json", SquadRules{}).labelled);
+  expect_user_error([&] { read_squad_gold(write("b.json", blanked), /*unanswerable=*/false); }, {"b.json", "blank"});
 }
 
 TEST_F(Formats, ConlluFusesRangesAsXtremeDoes) {
@@ -166,6 +186,15 @@ TEST_F(Formats, ConlluKeepsAndDropsSentences) {
   const std::string mostly = row("1", "_", "X") + row("2", "b", "NOUN") + row("3", "c", "NOUN") + "\r\n";
   EXPECT_EQ(spell(parse_conllu(none + "\n" + hidden + mostly + none.substr(0, none.size() - 1), "en", "c")),
             "a/X b/X | _/X b/NOUN c/NOUN | a/X b/X | ");
+}
+
+TEST_F(Formats, AMaskedTreebankIsCountedNotRefused) {
+  const std::string masked = row("1", "_", "NOUN") + row("2", "_", "VERB") + "\n";
+  const TaggedFile file = read_conllu(write("m.conllu", masked + masked + row("1", "a", "X") + "\n"), "en");
+  EXPECT_EQ(spell(file.sentences), "a/X | ");
+  EXPECT_EQ(file.masked, 2);
+  EXPECT_EQ(read_conllu(write("m.conllu", masked + masked), "en").masked, 2);
+  EXPECT_TRUE(read_conllu(folder_ / "m.conllu", "en").sentences.empty());
 }
 
 TEST_F(Formats, BrokenConlluNamesTheLine) {

@@ -78,6 +78,7 @@ testing::AssertionResult well_formed(const std::string& svg) {
 TEST_F(Results, WhatIsWrittenIsRead) {
   std::vector<ResultRow> rows = {row("none", "fi", 1, 61.25), row("a \"b\" \\ <ü>", "hu", 4294967295u, -0.1)};
   rows[1].flops = 3.5e13;
+  rows[1].left_out = 9;
   write_results(path_ / "results.json", rows);
   EXPECT_EQ(read_results(path_ / "results.json"), rows);
   write_results(path_ / "none.json", {});

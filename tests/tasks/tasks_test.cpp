@@ -105,6 +105,61 @@ TEST_F(Tasks, XnliEndToEnd) {
   expect_user_error([&] { load("xnli", "dev", "en"); }, {"xnli dev", "xnli/XNLI-1.0/xnli.dev.tsv", "xnli/dev-en.tsv"});
 }
 
+TEST_F(Tasks, NothingIsLearntFromFilesWithoutLabels) {
+  write("xnli/train-en.tsv", "a dog\tthe fox\n");
+  write("udpos/train-en.tsv", "dog\nfox\n");
+  write("squad/train-v1.1.json", R"({"data": [{"paragraphs": [{"context": "x y", "qas": [
+      {"id": "a", "question": "?", "answers": [{"text": "", "answer_start": 0}]}]}]}]})");
+  expect_user_error([&] { load("mnli", "train", "en"); }, {"train-en.tsv", "no labels", "nothing can be learnt"});
+  expect_user_error([&] { load("udpos", "train", "en"); }, {"train-en.tsv", "no labels", "nothing can be learnt"});
+  expect_user_error([&] { load("squad", "train", "en"); }, {"train-v1.1.json", "nothing can be learnt"});
+}
+
+TEST_F(Tasks, WhatIsLeftOutIsCounted) {
+  // A no-break space is no border of words, so the answer's words are not among the context's.
+  write(
+      "squad/train-v1.1.json",
+      "{\"data\": [{\"paragraphs\": [{\"context\": \"The Tom 10\u00a0000 men\", \"qas\": ["
+      "{\"id\": \"a\", \"question\": \"who\", \"answers\": [{\"text\": \"Tom\", \"answer_start\": 4}]},"
+      "{\"id\": \"b\", \"question\": \"how many\", \"answers\": [{\"text\": \"10\u00a0000\", \"answer_start\": 8}]}]}]}]}");
+  write("multinli_1.0/multinli_1.0_train.jsonl",
+        "{\"gold_label\": \"-\", \"sentence1\": \"a\", \"sentence2\": \"b\"}\n"
+        "{\"gold_label\": \"neutral\", \"sentence1\": \"a\", \"sentence2\": \"b\"}\n");
+  write("udpos/ud-treebanks-v2.5/UD_English-A/en_a-ud-train.conllu",
+        "1\t_\t_\tNOUN\t_\t_\t0\t_\t_\t_\n\n1\t_\t_\tNOUN\t_\t_\t0\t_\t_\t_\n\n");
+  write("udpos/ud-treebanks-v2.5/UD_English-B/en_b-ud-train.conllu", "1\tfox\t_\tNOUN\t_\t_\t0\t_\t_\t_\n\n");
+  const std::map<std::string, std::pair<std::int64_t, std::int64_t>> expected = {
+      {"squad", {1, 2}}, {"mnli", {1, 2}}, {"udpos", {2, 3}}};
+  for (const auto& [task, counts] : expected) {
+    const auto data = load(task, "train", "en");
+    EXPECT_EQ(data->dataset().examples.size(), 1u) << task;
+    EXPECT_EQ(data->left_out().count, counts.first) << task;
+    EXPECT_EQ(data->left_out().total, counts.second) << task;
+    for (const Task::FileStatus& line : find_task(task).check_files(folder_.path()))
+      EXPECT_TRUE(!line.present || line.problem.empty()) << line.problem;
+  }
+  std::filesystem::remove_all(folder_ / "udpos/ud-treebanks-v2.5/UD_English-B");
+  expect_user_error([&] { load("udpos", "train", "en"); }, {"en_a-ud-train.conllu", "masked"});
+}
+
+TEST_F(Tasks, AnAnswerAtTheWrongPlaceStillScores) {
+  write("xquad/xquad.fi.json", R"({"data": [{"paragraphs": [{"context": "the dog and the fox", "qas": [
+      {"id": "a", "question": "who", "answers": [{"text": "dog", "answer_start": 3}]},
+      {"id": "b", "question": "who", "answers": [{"text": "fox", "answer_start": 16}]}]}]}]})");
+  const auto data = load("xquad", "test", "fi");
+  EXPECT_EQ(data->dataset().examples.size(), 2u);
+  StubModel model;
+  model.classes = 2;
+  model.logits = [&](const StubSequence& sequence, float* logits) {  // the last piece but </s>
+    logits[2 * (sequence.ids.size() - 2)] = 5;
+    logits[2 * (sequence.ids.size() - 2) + 1] = 5;
+  };
+  EXPECT_EQ(data->evaluate(model, {}).examples, 2);
+  EXPECT_EQ(find_task("xquad").check_files(folder_.path()).size(), 12u);
+  for (const Task::FileStatus& line : find_task("xquad").check_files(folder_.path()))
+    EXPECT_TRUE(!line.present || line.problem.empty()) << line.problem;
+}
+
 TEST_F(Tasks, XtremeTestFilesHaveNoGold) {
   write("xnli/test-fi.tsv", "a dog\tthe fox\n");
   write("udpos/test-fi.tsv", "dog\nfox\n");
@@ -485,7 +540,8 @@ TEST(RealData, GoldAnswersScoreOneHundred) {
   if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA is not set: no real data to read";
   for (const std::string language : {"en", "de", "es", "ar", "zh", "hi"}) {
     nlohmann::json answers;
-    for (const SquadGold& gold : read_squad_gold(real_data() / ("xquad/xquad." + language + ".json")))
+    for (const SquadGold& gold :
+         read_squad_gold(real_data() / ("xquad/xquad." + language + ".json"), /*unanswerable=*/false))
       answers[gold.id] = gold.texts[0];
     const TemporaryFolder folder;
     write_text(folder / ("xquad/test-" + language + ".json"), answers.dump());
@@ -535,7 +591,12 @@ TEST(Xtreme, MockSubmissionHasTheOfficialScores) {
       {"pawsx", {{"accuracy", 51.42857142857143}}},
       {"udpos", {{"f1", 70.21746048354693}, {"precision", 71.02232625883823}, {"recall", 69.54982073976082}}},
       {"tatoeba", {{"accuracy", 53.611111111111114}}},
-      {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}}};
+      {"pawsx", {{"accuracy", 51.42857142857143}}},
+      {"panx", {{"f1", 57.50793650793652}, {"precision", 54.729166666666664}, {"recall", 62.750000000000014}}},
+      {"bucc2018", {{"f1", 55.0}}},
+      {"xquad", {{"exact_match", 77.27272727272727}, {"f1", 79.9586776859504}}},
+      {"mlqa", {{"exact_match", 57.142857142857146}, {"f1", 81.76870748299321}}},
+      {"tydiqa", {{"exact_match", 88.88888888888889}, {"f1", 97.22222222222223}}}};
   for (const auto& [name, metrics] : expected) {
     const Task& task = find_task(name);
     for (const auto& [metric, value] : metrics) {

@@ -139,6 +139,41 @@ TEST_F(BadInput, UnknownLabel) {
   expect_nothing_written();
 }
 
+TEST_F(BadInput, AnEmptyLabelStopsBeforeTraining) {
+  const std::string file = data() + "/multinli_1.0/multinli_1.0_train.jsonl";
+  write_text(file, read_text(file) + "{\"gold_label\": \"\", \"sentence1\": \"a\", \"sentence2\": \"b\"}\n");
+  expect_mistake(train(model(), data()), {"multinli_1.0_train.jsonl:49", "label is empty"});
+  expect_nothing_written();
+}
+
+TEST_F(BadInput, TrainingFileWithoutLabels) {
+  fs::remove_all(data() + "/multinli_1.0");
+  write_text(data() + "/xnli/train-en.tsv", "a bird\ta king\n");
+  expect_mistake(train(model(), data()), {"xnli/train-en.tsv", "no labels"});
+  expect_nothing_written();
+}
+
+TEST_F(BadInput, DamagedJsonBehindANul) {
+  const std::string nul(1, '\0');
+  const std::string file = data() + "/multinli_1.0/multinli_1.0_train.jsonl";
+  write_text(file,
+             read_text(file) + "{\"gold_label\": \"neutral\", \"sentence1\": \"a\", \"sentence2\": \"b\"}" + nul + "\n");
+  expect_mistake(train(model(), data()), {"multinli_1.0_train.jsonl:49", "NUL"});
+  write_text(model() + "/config.json", read_text(model() + "/config.json") + nul + "{");
+  expect_mistake(run_koine({"inspect", model()}), {"config.json", "NUL"});
+  expect_nothing_written();
+}
+
+TEST_F(BadInput, SequencesTooShortForTheirSpecialTokens) {
+  for (const char* length : {"1", "2", "3"})
+    expect_mistake(train(model(), data(), {"--max-seq-length", length}), {"max_seq_length " + std::string(length), "room"});
+  write_text(folder_ / "lines.txt", "a bird\n");
+  expect_mistake(run_koine({"encode", "--model", model(), "--input", folder_ / "lines.txt", "--output", folder_ / "o.npy",
+                            "--max-seq-length", "1"}),
+                 {"max_seq_length 1", "room"});
+  expect_nothing_written();
+}
+
 TEST_F(BadInput, InvalidUtf8) {
   const std::string file = data() + "/multinli_1.0/multinli_1.0_train.jsonl";
   write_text(file, read_text(file) + "{\"gold_label\": \"neutral\", \"sentence1\": \"\xff\", \"sentence2\": \"b\"}\n");

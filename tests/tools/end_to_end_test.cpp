@@ -181,6 +181,30 @@ TEST_F(EndToEnd, TrainEvaluateScoreAgree) {
   EXPECT_EQ(scored.output, evaluated.output);
 }
 
+TEST_F(EndToEnd, WhatIsLeftOutIsTold) {
+  write_small_model(folder_ / "model", folder_ / "data");
+  std::string squad = read_text(folder_ / "data/squad/train-v1.1.json");
+  // A no-break space is white space in the answer, but no border of the context's words.
+  squad.replace(squad.find("\"qas\": ["), 8,
+                R"("qas": [{"id": "q0", "question": "who", "answers": [{"text": "king sees", "answer_start": 8}]}, )"
+                R"({"id": "q2", "question": "who", "answers": [{"text": "king\u00a0x", "answer_start": 31}]}, )");
+  squad.replace(squad.find("green bird"), 10, "green bird king\u00a0x");
+  write_text(folder_ / "data/squad/train-v1.1.json", squad);
+  const Outcome trained =
+      run_koine({"train", "--task", "squad", "--model", folder_ / "model", "--data", folder_ / "data", "--output",
+                 folder_ / "trained", "--max-steps", "2", "--max-seq-length", "60", "--precision", "fp32", "--quiet"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.errors;
+  EXPECT_NE(trained.output.find("squad: 1 of 3 questions left out"), std::string::npos) << trained.output;
+
+  const std::string mnli = folder_ / "data/multinli_1.0/multinli_1.0_train.jsonl";
+  write_text(mnli, read_text(mnli) + "{\"gold_label\": \"-\", \"sentence1\": \"a\", \"sentence2\": \"b\"}\n");
+  const Outcome outcome = run("out");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_NE(outcome.output.find("xnli/seed-1: mnli: 1 of 49 pairs left out"), std::string::npos) << outcome.output;
+  for (const nlohmann::json& row : results("out"))
+    EXPECT_EQ(row.value("left_out", 0), row.at("target") == "xnli" ? 1 : 0) << row;
+}
+
 constexpr char kManyTasks[] = R"(
 name = "mixed"
 precision = "fp32"

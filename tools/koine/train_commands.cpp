@@ -113,7 +113,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                            &train->dataset(),
                            dev.get(),
                            1,
-                           arguments.mlm_probability});
+                           arguments.mlm_probability,
+                           train->left_out()});
     phase.labels = task.labels();
     phase.settings = settings;
     const TrainingResult result = run_training_phase(phase, tokenizer, options);
@@ -129,7 +130,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                    {"flops", result.flops},
                    {"final_loss", result.final_loss},
                    {"best_step", result.best_step},
-                   {"best_metrics", result.best_metrics}});
+                   {"best_metrics", result.best_metrics},
+                   {"left_out", left_out_record(phase.tasks)}});
     remove_checkpoints(output);
   }
   std::vector<std::vector<std::string>> rows;
@@ -138,7 +140,10 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   rows.push_back({"loss", format_number(folder.result().at("final_loss").get<double>(), 4)});
   for (const auto& [name, value] : folder.result().at("best_metrics").items())
     rows.push_back({"dev " + name, format_number(value, 2)});
-  print(format_table(rows) + "model: " + (output / "model").string() + "\n");
+  std::string text = format_table(rows);
+  for (const std::string& line : left_out_lines(folder.result().value("left_out", nlohmann::json::object())))
+    text += line + "\n";
+  print(text + "model: " + (output / "model").string() + "\n");
   return 0;
 }
 
@@ -155,26 +160,6 @@ struct EvaluateArguments {
   FeatureOptions features;
   std::int64_t max_tokens_per_batch = 4096;
 };
-
-/// A model saved with other label numbers than the task's would score by chance.
-void require_same_labels(const Task& task, const ModelConfig& config, const std::string& model) {
-  if (!config.original.contains("id2label") || task.labels().empty()) return;
-  const nlohmann::json& there = config.original.at("id2label");
-  const std::vector<std::string> labels = task.labels();
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::string key = std::to_string(i);
-    if (!there.is_object() || !there.contains(key) || !there.at(key).is_string()) return;
-    std::string name = there.at(key);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    std::string wanted = labels[i];
-    std::transform(wanted.begin(), wanted.end(), wanted.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (name.rfind("label_", 0) == 0) return;  // transformers' placeholders say nothing
-    require(name == wanted, model, "/config.json: id2label gives class ", i, " as \"", name, "\", but task ", task.name(),
-            " numbers it \"", wanted, "\"");
-  }
-}
 
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
   const Task& task = find_task(arguments.task);
@@ -198,7 +183,6 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   ModelOptions model_options;
   model_options.execution = options.execution;
   if (!task.train_task().empty()) {
-    require_same_labels(task, config, arguments.model);
     model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
   }
   LoadReport report;
@@ -206,6 +190,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
           task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
           "); train one with `koine train`");
+  if (!model_options.heads.empty()) order_classes(*model, config, task.labels(), arguments.model + "/config.json");
   install_signal_handlers();
   make_directory(arguments.output);
   nlohmann::json evaluations = nlohmann::json::object();
@@ -268,6 +253,8 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")
       ->check(CLI::NonNegativeNumber);
   evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")
+      ->check(CLI::PositiveNumber);
+  evaluate_app->add_option("--max-query-length", evaluate->features.max_query_length, "tokens of a question")
       ->check(CLI::PositiveNumber);
   evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")
       ->check(CLI::NonNegativeNumber);

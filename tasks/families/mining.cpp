@@ -1,0 +1,162 @@
+#include "tasks/families/mining.h"
+
+#include <optional>
+
+#include "tasks/families/family.h"
+#include "tasks/families/retrieval.h"
+#include "tasks/formats/bucc.h"
+
+namespace koine {
+namespace {
+
+const Scorer<Margin> kScorers[] = {
+    {"ratio", "f1", Margin::kRatio},
+    {"distance", "f1", Margin::kDistance},
+    {"absolute", "f1", Margin::kAbsolute},
+};
+
+Evaluation mining_evaluation(const IdPairs& gold, const IdPairs& predictions) {
+  const PairScore score = score_pairs(gold, predictions);
+  Evaluation result;
+  result.metric = "f1";
+  result.metrics = {{"f1", score.f1}, {"precision", score.precision}, {"recall", score.recall}};
+  result.value = score.f1;
+  result.examples = static_cast<std::int64_t>(gold.size());
+  return result;
+}
+
+/// Corpora of one split with where their sentences' vectors stand: source, then target.
+struct Corpora {
+  BuccFile file;
+  BuccSentences source;
+  BuccSentences target;
+
+  explicit Corpora(BuccFile corpora)
+      : file(std::move(corpora)), source(unique_sentences(file.source)), target(unique_sentences(file.target)) {}
+
+  std::int64_t sentences() const { return static_cast<std::int64_t>(source.lines.size() + target.lines.size()); }
+};
+
+class MiningData : public FamilyData {
+ public:
+  /// The data set: the unique sentences of `scored`, behind them those of `tuned`, on which the threshold is found; without
+  /// it, it is found on `scored` itself.
+  MiningData(Facts facts, Margin margin, Corpora scored, std::optional<Corpora> tuned)
+      : FamilyData(std::move(facts)), margin_(margin), scored_(std::move(scored)), tuned_(std::move(tuned)) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const std::int64_t layer = options.layer.value_or(default_retrieval_layer(model.layers()));
+    Encodings encodings = encode_all(model, dataset(), layer, options);
+    normalise_rows(encodings.vectors, encodings.width);
+    const std::vector<ScoredPair> pairs = mine(scored_, encodings, 0);
+    const double threshold = tuned_ ? best_threshold(mine(*tuned_, encodings, scored_.sentences()), tuned_->file.gold)
+                                    : best_threshold(pairs, scored_.file.gold);
+    IdPairs found;
+    for (const ScoredPair& pair : pairs) {
+      if (static_cast<double>(pair.score) >= threshold) found.emplace(pair.source, pair.target);
+    }
+    Evaluation result = mining_evaluation(scored_.file.gold, found);
+    result.metrics["threshold"] = threshold;
+    return finish(std::move(result), encodings.counts, options, [&] {
+      std::string lines;
+      for (const auto& [source, target] : found) lines += concatenate(source, "\t", target, "\n");
+      return lines;
+    });
+  }
+
+ private:
+  /// Pairs of sentences that stand once in their side, by their ids. `first`: row of the corpora's first vector.
+  std::vector<ScoredPair> mine(const Corpora& corpora, const Encodings& encodings, std::int64_t first) const {
+    const std::span<const float> all(encodings.vectors);
+    const auto rows = [&](std::int64_t from, std::size_t count) {
+      return all.subspan(static_cast<std::size_t>(from * encodings.width),
+                         count * static_cast<std::size_t>(encodings.width));
+    };
+    const auto sources = static_cast<std::int64_t>(corpora.source.lines.size());
+    MiningOptions options;
+    options.margin = margin_;
+    std::vector<ScoredPair> pairs;
+    for (const MinedPair& pair : mine_bitext(rows(first, corpora.source.lines.size()),
+                                             rows(first + sources, corpora.target.lines.size()), encodings.width, options)) {
+      const auto source = static_cast<std::size_t>(pair.source);
+      const auto target = static_cast<std::size_t>(pair.target);
+      if (corpora.source.repeated[source] || corpora.target.repeated[target]) continue;
+      pairs.push_back({corpora.file.source.ids[corpora.source.lines[source]],
+                       corpora.file.target.ids[corpora.target.lines[target]], pair.score});
+    }
+    return pairs;
+  }
+
+  Margin margin_;
+  Corpora scored_;
+  std::optional<Corpora> tuned_;
+};
+
+class MiningTask : public FamilyTask<BuccFile> {
+ public:
+  using FamilyTask::FamilyTask;
+
+  HeadKind head() const override { return HeadKind::kSequence; }
+  std::string metric() const override { return "f1"; }
+
+  std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                                 const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    Corpora scored = corpora(data, split, language, options);
+    std::optional<Corpora> tuned;
+    if (split == "test") {
+      tuned.emplace(corpora(data, "dev", language, options));
+      FamilyTask::require_gold(tuned->file, language);
+    }
+    Dataset dataset = empty_dataset(split, language);
+    add_sentences(scored, tokenizer, options, dataset);
+    if (tuned) add_sentences(*tuned, tokenizer, options, dataset);
+    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                            scored.file.labelled ? "" : without_gold(scored.file.path, language)};
+    return std::make_unique<MiningData>(std::move(facts), scorer_of<Margin>(kScorers, row()).score, std::move(scored),
+                                        std::move(tuned));
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path path = require_submission_file(predictions, name(), language, "tsv");
+    const IdPairs answers = read_id_pairs(path);
+    if (const auto file = find_submission_file(gold, name(), language, "tsv"))
+      return mining_evaluation(read_id_pairs(*file), answers);
+    const BuccFile file = read_split(gold, split_of(path), language);
+    FamilyTask::require_gold(file, language);
+    return mining_evaluation(file.gold, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const BuccFile file = read_split(data, split, language);
+    FamilyTask::require_gold(file, language);
+    return static_cast<std::int64_t>(file.gold.size());
+  }
+
+ private:
+  Corpora corpora(const std::filesystem::path& data, const std::string& split, const std::string& language,
+                  const FeatureOptions& options) const {
+    return Corpora(read_split(data, split, language, options.max_examples));
+  }
+
+  void add_sentences(const Corpora& corpora, const Tokenizer& tokenizer, const FeatureOptions& options,
+                     Dataset& dataset) const {
+    for (const auto& [side, unique] :
+         {std::pair(&corpora.file.source, &corpora.source), std::pair(&corpora.file.target, &corpora.target)}) {
+      for (const std::size_t line : unique->lines) {
+        dataset.examples.push_back({frame_single(tokenizer.encode(side->sentences[line]), length_of(options)),
+                                    {},
+                                    static_cast<std::uint32_t>(dataset.examples.size())});
+      }
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> make_mining_task(TaskRow row) { return std::make_unique<MiningTask>(std::move(row)); }
+
+}  // namespace koine
