@@ -243,18 +243,6 @@ std::vector<TaskRow> task_rows() {
                     {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme}},
       },
       {
-          .name = "pawsx",
-          .reader = kLabelledTexts,
-          .labels = {"0", "1"},
-          .languages = {"en", "de", "es", "fr", "ja", "ko", "zh"},
-          .target = Recipe{4, 8, 5},
-          .files = {{"train", "pawsx/x-final/{language}/train.tsv", kTable},
-                    {"train", "x-final/{language}/train.tsv", kTable},
-                    {"dev test", "pawsx/x-final/{language}/{split}_2k.tsv", kTable},
-                    {"dev test", "x-final/{language}/{split}_2k.tsv", kTable},
-                    {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme}},
-      },
-      {
           .name = "udpos",
           .reader = read_tagged,
           .labels = universal_parts_of_speech(),

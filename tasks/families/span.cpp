@@ -197,6 +197,7 @@ class SpanTask : public FamilyTask<SquadFile> {
                               const std::string& language) const override {
     const SquadFile file = read_split(data, split, language);
     require_gold(file, language);
+    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
     return static_cast<std::int64_t>(file.questions.size());
   }
 

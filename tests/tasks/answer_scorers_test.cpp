@@ -56,6 +56,10 @@ TEST(MlqaScore, EqualsTheOfficialScript) {
       {"zh", "\u5317\u4eac\u3002", "\u5317\u4eac", 1, 1.0},
       {"zh", "1999\u5e74", "1999 \u5e74", 1, 1.0},
       {"zh", "\u9fa6x\u9fa5y", "\u9fa6x \u9fa5 y", 1, 1.0},
+      {"zh", "\u9fa6x", "\u9fa6 x", 0, 0},  // the first characters outside the range, and the last inside
+      {"zh", "\u4dffx", "\u4dff x", 0, 0},
+      {"zh", "\u9fa5x", "\u9fa5 x", 1, 1.0},
+      {"zh", "\u4e00x", "\u4e00 x", 1, 1.0},
       {"zh", "a b", "ab", 0, 0},
       {"en", "3.5%", "35", 1, 1.0},
       {"en", "\u00bd the", "\u00bd", 1, 1.0},

@@ -140,6 +140,13 @@ TEST_F(MoreFormats, TydiqaByTheIdsLanguage) {
   EXPECT_EQ(read_tydiqa({path, FileLayout::kXtreme}, request).questions.size(), 3u);
   request.language = "sw";
   EXPECT_TRUE(read_tydiqa({path}, request).questions.empty());
+  std::filesystem::create_directories(folder_ / "tydiqa");
+  std::filesystem::copy_file(path, folder_ / "tydiqa/tydiqa-goldp-v1.1-train.json");
+  EXPECT_EQ(find_task("tydiqa").available_languages(folder_.path(), "train"), (std::vector<std::string>{"en", "fi"}));
+  for (const Task::FileStatus& line : find_task("tydiqa").check_files(folder_.path())) {
+    if (line.split != "train") continue;
+    EXPECT_EQ(line.problem.empty(), line.language == "en" || line.language == "fi") << line.language << line.problem;
+  }
   const auto bad = write("b.json", R"({"data": [{"paragraphs": [
       {"context": "a b", "qas": [{"id": "5", "question": "?", "answers": [{"text": "b", "answer_start": 2}]}]}]}]})");
   expect_user_error([&] { read_tydiqa({bad}, request); }, {"b.json", "question 5", "finnish-"});

@@ -75,7 +75,9 @@ TEST(Registry, FindsTasksAndNamesTheNearest) {
   EXPECT_EQ(find_task("xquad").languages().size(), 11u);
   EXPECT_EQ(find_task("udpos").labels().size(), 17u);
   expect_user_error([] { find_task("xqad"); }, {"\"xqad\"", "did you mean \"xquad\""});
+  std::set<std::string> names;
   for (const Task* task : all_tasks()) {
+    EXPECT_TRUE(names.insert(task->name()).second) << "two rows named " << task->name();
     EXPECT_FALSE(task->splits().empty());
     const Task& trained = task->train_task().empty() ? *task : find_task(task->train_task());
     EXPECT_EQ(trained.head(), task->head());
