@@ -258,7 +258,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, kRowBlocks) adamw_rows_kernel(RowsPar
 void adamw_portable(const Context& context, const AdamWArguments& a, void*) {
   const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
   launch_dense(context, "adamw", a.count, divide_up(a.count, kSegmentPiece),
-               {buffers, a.count, 0, nullptr, a.step, a.step_from, a.gradient_factor, a.zero_gradient});
+               {buffers, a.count, 0, nullptr, a.step, a.step_from, a.gradient_factor, a.zero_gradient, {}});
 }
 
 void adamw_segments_portable(const Context& context, const AdamWSegmentsArguments& a, void*) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "kernels/random/philox.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "stub_model.h"
 #include "tasks/common/task.h"
 #include "tasks/families/span_features.h"
@@ -405,6 +406,27 @@ TEST_F(MoreFormats, PartsAreReadTogether) {
   for (const Task::FileStatus& line : task.check_files(folder_.path())) status[line.split] = line;
   EXPECT_EQ(status["dev"].examples, 5);
   EXPECT_FALSE(status["train"].present);
+}
+
+TEST_F(MoreFormats, TasksWithoutRealDataLoadFromTheirOwnPlaces) {
+  write("siqa/socialIQa_v1.4_dev.jsonl",
+        R"({"context": "a", "question": "b", "answerA": "c", "answerB": "d", "answerC": "e", "correct": "B"})"
+        "\n");
+  const auto choice = find_task("siqa").load(folder_.path(), "dev", "en", small_tokenizer(), {});
+  EXPECT_EQ(choice->dataset().group, 3);
+  EXPECT_EQ(choice->dataset().examples.size(), 3u);
+  EXPECT_EQ(choice->dataset().examples[0].labels, std::vector<std::int32_t>{1});
+
+  const std::string id = "ID=wsj_0001.1 PARSER=GOLD NUMPARSE=1\n";
+  write("ccg/ccgbank_1_1/data/AUTO/00/wsj_0001.auto", id + kDerivation + "\n");
+  write("ccg/ccgbank_1_1/data/AUTO/19/wsj_1900.auto", id + kDerivation + "\n");
+  const auto tags = find_task("ccg").load(folder_.path(), "dev", "en", small_tokenizer(), {});
+  ASSERT_EQ(tags->dataset().examples.size(), 1u);
+  std::vector<std::int32_t> counted;
+  for (const std::int32_t label : tags->dataset().examples[0].labels) {
+    if (label != kIgnoredLabel) counted.push_back(label);
+  }
+  EXPECT_EQ(counted, (std::vector<std::int32_t>{0, 1}));
 }
 
 }  // namespace

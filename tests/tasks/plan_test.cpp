@@ -156,8 +156,12 @@ TEST_F(PlanOfData, RunAndEstimateWalkTheSamePlan) {
   for (const PhaseEstimate& estimated : estimate.phases) {
     EXPECT_EQ(estimated.missing, "") << estimated.label;
     labels.insert(estimated.label);
-    if (estimated.training) EXPECT_EQ(runs[estimated.label], estimated.runs) << estimated.label;
-    if (estimated.label == "evaluate tatoeba") EXPECT_EQ(estimated.runs, 3);
+    if (estimated.training) {
+      EXPECT_EQ(runs[estimated.label], estimated.runs) << estimated.label;
+    }
+    if (estimated.label == "evaluate tatoeba") {
+      EXPECT_EQ(estimated.runs, 3);
+    }
     if (estimated.label != "evaluate xnli") continue;
     double tokens = 0;  // of the languages of one evaluation
     for (const ResultRow& row : outcome.rows) {
