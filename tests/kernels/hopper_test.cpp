@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <vector>
@@ -313,13 +314,10 @@ TEST(HopperLayer, ARingOfTwoBlocksFillsBoth) {
   });
 }
 
-#if !defined(KOINE_HAVE_CUDA)
-
 // --- how sums are cut ---
 
-TEST(HopperLayer, TruncatingSumsAreAlignedAndCut) {
-  KOINE_NEEDS_HOPPER;
-  // Row r: 1, and 15 times 2^-(r+10). All of it in fp32 would be exact up to 2^-23.
+/// Sums of 1 and 15 times 2^-(r + 10), by row r. All of it in fp32 would be exact up to 2^-23.
+std::vector<float> sums_with_small_terms() {
   std::vector<BFloat16> x(64 * 16, to_bfloat16(1.0f));
   std::vector<BFloat16> y(8 * 16, to_bfloat16(1.0f));
   for (std::size_t row = 0; row < 64; ++row) {
@@ -329,23 +327,35 @@ TEST(HopperLayer, TruncatingSumsAreAlignedAndCut) {
   const OnDevice<BFloat16> device_y(y);
   const OnDevice<float> c(std::vector<float>(64, 0.0f));
   const OnDevice<float> to(64);
-  const TruncationProbe probe = {device_x.data(), device_y.data(), c.data(), to.data()};
+  launch_truncation_probe({device_x.data(), device_y.data(), c.data(), to.data()}, nullptr);
+  return to.values();
+}
+
+// What a tensor core keeps of a term beside 1 is for the device to say; that small terms vanish and larger ones do not is asked of it.
+TEST(HopperLayer, SmallTermsVanishBesideLargeOnes) {
+  KOINE_NEEDS_HOPPER;
+#if !defined(KOINE_HAVE_CUDA)
   host::set_truncating_sums(true);
-  launch_truncation_probe(probe, nullptr);
-  const std::vector<float> cut = to.values();
+#endif
+  const std::vector<float> sums = sums_with_small_terms();
+#if !defined(KOINE_HAVE_CUDA)
   host::set_truncating_sums(false);
   for (int row = 0; row < 64; ++row) {
     // Terms below 2^-24 vanish each by itself; the sum of those at 2^-24 is cut to the 23 bits behind the point.
     const int exponent = row + 10;
     const double terms = exponent <= 24 ? 15 * std::ldexp(1.0, -exponent) : 0;
     const double sum = 1 + std::floor(std::ldexp(terms, 23)) * std::ldexp(1.0, -23);
-    EXPECT_EQ(cut[static_cast<std::size_t>(row)], static_cast<float>(sum)) << row;
+    EXPECT_EQ(sums[static_cast<std::size_t>(row)], static_cast<float>(sum)) << row;
   }
-}
-
-// --- what only the host implementation has ---
-
 #endif
+  int kept = 0;  // 26 at most shows: fifteen of 2^-27 are less than a unit
+  while (kept < 54 && sums[static_cast<std::size_t>(kept)] > 1) ++kept;
+  RecordProperty("smallest_kept_term", 9 + kept);
+  std::printf("beside 1 a tensor core keeps terms down to 2^-%d; 15 of 2^-24 make %a\n", 9 + kept,
+              static_cast<double>(sums[14] - 1));
+  EXPECT_GE(9 + kept, 23);
+  EXPECT_EQ(sums[63], 1.0f);
+}
 
 }  // namespace
 }  // namespace koine::cuda

@@ -16,11 +16,15 @@ using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*
                             CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 Encode find_encode() {
-  constexpr unsigned kVersion = 12000;  // of CUDA, whose driver has it
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+#if CUDART_VERSION >= 12050
+  constexpr unsigned kVersion = 12000;  // of CUDA, whose driver has it
   const cudaError_t status =
       cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kVersion, cudaEnableDefault, &found);
+#else
+  const cudaError_t status = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
+#endif
   check(status == cudaSuccess && found == cudaDriverEntryPointSuccess && function != nullptr,
         "CUDA: the driver has no cuTensorMapEncodeTiled; it is of CUDA 12.0 or later and compute capability 9.0");
   return reinterpret_cast<Encode>(function);
