@@ -191,6 +191,12 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const 
   return model;
 }
 
+std::string_view family_name(const ModelConfig& config) { return config.family->name; }
+
+Tokenizer load_tokenizer(const ModelConfig& config, const std::filesystem::path& path) {
+  return Tokenizer(path, config.family->numbering);
+}
+
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {
   return config.family->parameters(config, heads);
 }

@@ -5,9 +5,11 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/execution/execution.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
 #include "models/config.h"
 
@@ -37,6 +39,12 @@ struct LoadReport {
 /// checkpoints without the prefix of their family ("roberta."), with old gamma/beta names, and with position_ids buffers.
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options,
                                   LoadReport* report = nullptr);
+
+/// "XLM-R": the family of a configuration, for people.
+std::string_view family_name(const ModelConfig& config);
+
+/// The tokenizer at `path`, a model's directory or a SentencePiece file, numbered as the model's family has it.
+Tokenizer load_tokenizer(const ModelConfig& config, const std::filesystem::path& path);
 
 /// The parameter table such a model has, without its memory: for `koine estimate`.
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);

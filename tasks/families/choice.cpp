@@ -79,7 +79,7 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
       const std::vector<std::int32_t> prompt = tokenizer.encode(example.prompt);
       for (std::size_t choice = 0; choice < example.choices.size(); ++choice) {
         Example sequence;
-        sequence.ids = frame_pair(prompt, tokenizer.encode(example.choices[choice]), length_of(options));
+        sequence.ids = tokenizer.special().frame_pair(prompt, tokenizer.encode(example.choices[choice]), length_of(options));
         if (choice == 0 && example.label >= 0) sequence.labels = {example.label};
         sequence.number = static_cast<std::uint32_t>(dataset.examples.size());
         dataset.examples.push_back(std::move(sequence));
