@@ -11,6 +11,7 @@
 
 #include "engine/files/safetensors.h"
 #include "engine/parameters/parameter_table.h"
+#include "engine/tokenizer/special_tokens.h"
 #include "models/config.h"
 #include "models/config_reader.h"
 #include "models/heads/head.h"
@@ -33,6 +34,9 @@ struct ModelFamily {
   std::string_view name;                          ///< for people
   std::span<const std::string_view> model_types;  ///< how config.json spells it
   std::span<const PublishedShape> published;
+  /// How a SentencePiece model in its directories is numbered, and what stands around texts. The directory decides which
+  /// kind of tokenizer it is.
+  SentencePieceNumbering numbering = kFairseqNumbering;
 
   /// Fills the numbers of a config.json whose model_type is one of these.
   void (*read)(const ConfigReader& reader, ModelConfig& config) = nullptr;

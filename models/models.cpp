@@ -258,6 +258,12 @@ void order_classes(Model& model, const ModelConfig& config, const std::vector<st
   store.refresh_working(model.context());
 }
 
+std::string_view family_name(const ModelConfig& config) { return config.family->name; }
+
+Tokenizer load_tokenizer(const ModelConfig& config, const std::filesystem::path& path) {
+  return Tokenizer(path, config.family->numbering);
+}
+
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {
   return config.family->parameters(config, heads);
 }

@@ -5,9 +5,11 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/execution/execution.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
 #include "models/config.h"
 
@@ -43,6 +45,12 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const 
 /// UserError naming `where` and what is missing where a label is not among them.
 void order_classes(Model& model, const ModelConfig& config, const std::vector<std::string>& labels,
                    const std::string& where);
+
+/// "XLM-R": the family of a configuration, for people.
+std::string_view family_name(const ModelConfig& config);
+
+/// The tokenizer at `path`, a model's directory or a SentencePiece file, numbered as the model's family has it.
+Tokenizer load_tokenizer(const ModelConfig& config, const std::filesystem::path& path);
 
 /// The parameter table such a model has, without its memory: for `koine estimate`.
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);

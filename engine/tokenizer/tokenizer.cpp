@@ -15,16 +15,13 @@
 namespace koine {
 namespace {
 
-/// fairseq's ids are SentencePiece's shifted by one, behind its own four.
-constexpr std::int32_t kIdShift = 1;
-
-std::int32_t from_sentencepiece(int id) { return id == 0 ? kUnknownId : id + kIdShift; }
-
 std::filesystem::path model_file_at(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return path;
   for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model"}) {
     if (std::filesystem::exists(path / name)) return path / name;
   }
+  require(!std::filesystem::exists(path / "vocab.txt"), (path / "vocab.txt").string(),
+          ": a WordPiece vocabulary; koine's tokenizers read sentencepiece.bpe.model, which this directory has not");
   fail_user(path.string(), ": holds no sentencepiece.bpe.model; a model directory needs its tokenizer");
 }
 
@@ -68,12 +65,17 @@ struct Tokenizer::Implementation {
   std::string bytes;
   std::string fingerprint;
   std::int32_t pieces = 0;
+  std::int32_t shift = 0;
+  SpecialTokens special;
   sentencepiece::SentencePieceProcessor processor;
   std::optional<Normalizer> normalizer;
   std::optional<UnigramSegmenter> segmenter;  ///< absent: a kind of model that is left to the library
+
+  std::int32_t from_sentencepiece(int id) const { return id == 0 ? special.unknown : id + shift; }
 };
 
-Tokenizer::Tokenizer(const std::filesystem::path& path) : implementation_(std::make_unique<Implementation>()) {
+Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbering& numbering)
+    : implementation_(std::make_unique<Implementation>()) {
   Implementation& own = *implementation_;
   own.file = model_file_at(path);
   own.bytes = read_file(own.file);
@@ -82,6 +84,9 @@ Tokenizer::Tokenizer(const std::filesystem::path& path) : implementation_(std::m
   const auto status = own.processor.LoadFromSerializedProto(own.bytes);
   require(status.ok(), own.file.string(), ": not a usable SentencePiece model: ", status.message());
   own.pieces = own.processor.GetPieceSize();
+  own.shift = numbering.shift;
+  own.special = numbering.special;
+  if (numbering.mask_behind) own.special.mask = own.pieces + own.shift;
   check(own.pieces == static_cast<std::int32_t>(model.pieces.size()), "SentencePiece read ", own.pieces, " of ",
         model.pieces.size(), " pieces of ", own.file.string());
   if (UnigramSegmenter::supports(model)) own.segmenter.emplace(model.pieces);
@@ -98,12 +103,12 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
   if (implementation_->segmenter) {
     const auto segments = implementation_->segmenter->segment(implementation_->normalizer->normalize(text));
     ids.reserve(segments.size());
-    for (const auto& segment : segments) ids.push_back(from_sentencepiece(segment.id));
+    for (const auto& segment : segments) ids.push_back(implementation_->from_sentencepiece(segment.id));
     return ids;
   }
   const auto status = implementation_->processor.Encode(text, &ids);
   check(status.ok(), "SentencePiece: ", status.message());
-  for (std::int32_t& id : ids) id = from_sentencepiece(id);
+  for (std::int32_t& id : ids) id = implementation_->from_sentencepiece(id);
   return ids;
 }
 
@@ -116,7 +121,7 @@ std::vector<Piece> Tokenizer::encode_with_spans(std::string_view text) const {
   std::size_t begin = 0;
   for (const UnigramSegmenter::Segment& segment : implementation_->segmenter->segment(normal)) {
     const auto end = static_cast<std::size_t>(segment.end);
-    pieces.push_back({from_sentencepiece(segment.id), origins[begin], origins[end]});
+    pieces.push_back({implementation_->from_sentencepiece(segment.id), origins[begin], origins[end]});
     begin = end;
   }
   tidy_spans(text, *implementation_->normalizer, pieces);
@@ -128,8 +133,8 @@ std::vector<Piece> Tokenizer::encode_by_library(std::string_view text) const {
   const auto encoded = implementation_->processor.EncodeAsImmutableProto(text);
   std::vector<Piece> pieces;
   for (const auto& piece : encoded.pieces()) {
-    pieces.push_back({from_sentencepiece(static_cast<int>(piece.id())), static_cast<std::int32_t>(piece.begin()),
-                      static_cast<std::int32_t>(piece.end())});
+    pieces.push_back({implementation_->from_sentencepiece(static_cast<int>(piece.id())),
+                      static_cast<std::int32_t>(piece.begin()), static_cast<std::int32_t>(piece.end())});
   }
   tidy_spans(text, *implementation_->normalizer, pieces);
   return pieces;
@@ -139,7 +144,7 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& ids) const {
   std::vector<int> plain;
   for (const std::int32_t id : ids) {
     check(id >= 0 && id < vocabulary_size(), "token id ", id, " is outside the vocabulary of ", vocabulary_size());
-    if (id > kUnknownId && id != mask_id()) plain.push_back(id - kIdShift);
+    if (!special().is_special(id)) plain.push_back(id - implementation_->shift);
   }
   std::string text;
   const auto status = implementation_->processor.Decode(plain, &text);
@@ -149,37 +154,20 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& ids) const {
 
 std::string Tokenizer::piece(std::int32_t id) const {
   check(id >= 0 && id < vocabulary_size(), "token id ", id, " is outside the vocabulary of ", vocabulary_size());
-  constexpr const char* kSpecial[] = {"<s>", "<pad>", "</s>", "<unk>"};
-  if (id <= kUnknownId) return kSpecial[id];
-  if (id == mask_id()) return "<mask>";
-  return implementation_->processor.IdToPiece(id - kIdShift);
+  if (id == special().begin) return "<s>";
+  if (id == special().pad) return "<pad>";
+  if (id == special().end) return "</s>";
+  if (id == special().unknown) return "<unk>";
+  if (id == special().mask) return "<mask>";
+  return implementation_->processor.IdToPiece(id - implementation_->shift);
 }
 
-std::int32_t Tokenizer::mask_id() const { return implementation_->pieces + kIdShift; }
-std::int32_t Tokenizer::vocabulary_size() const { return mask_id() + 1; }
+const SpecialTokens& Tokenizer::special() const { return implementation_->special; }
+std::int32_t Tokenizer::vocabulary_size() const {
+  const Implementation& own = *implementation_;
+  return own.pieces + own.shift + (own.special.mask < 0 ? 0 : 1);
+}
 const std::filesystem::path& Tokenizer::file() const { return implementation_->file; }
 const std::string& Tokenizer::fingerprint() const { return implementation_->fingerprint; }
-
-std::vector<std::int32_t> frame_single(std::vector<std::int32_t> a, std::int64_t maximum_length) {
-  require(maximum_length >= 2, "max_seq_length ", maximum_length, " leaves no room for <s> and </s>; give at least 3");
-  a.resize(std::min(a.size(), static_cast<std::size_t>(maximum_length - 2)));
-  a.insert(a.begin(), kBeginId);
-  a.push_back(kEndId);
-  return a;
-}
-
-std::vector<std::int32_t> frame_pair(std::vector<std::int32_t> a, std::vector<std::int32_t> b, std::int64_t maximum_length) {
-  require(maximum_length >= 4, "max_seq_length ", maximum_length,
-          " leaves no room for the four special tokens of a pair; give at least 6");
-  while (static_cast<std::int64_t>(a.size() + b.size()) > maximum_length - 4) (a.size() > b.size() ? a : b).pop_back();
-  std::vector<std::int32_t> framed;
-  framed.reserve(a.size() + b.size() + 4);
-  framed.push_back(kBeginId);
-  framed.insert(framed.end(), a.begin(), a.end());
-  framed.insert(framed.end(), {kEndId, kEndId});
-  framed.insert(framed.end(), b.begin(), b.end());
-  framed.push_back(kEndId);
-  return framed;
-}
 
 }  // namespace koine

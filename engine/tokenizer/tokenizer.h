@@ -1,10 +1,7 @@
 #pragma once
 
-// SentencePiece with XLM-R's numbering.
-//
-// The file `sentencepiece.bpe.model` is a unigram SentencePiece model (Kudo, Richardson, arXiv 1808.06226). Its ids are
-// shifted as fairseq does: <s> 0, <pad> 1, </s> 2, <unk> 3, every other piece SentencePiece id + 1, <mask> behind the last
-// piece (250001 for XLM-R). One sequence is <s> a </s>, a pair <s> a </s></s> b </s>. "<s>" and the like in a text are text.
+// Text to ids by a SentencePiece model (Kudo, Richardson, arXiv 1808.06226), and back. Which ids its pieces have, and what
+// stands around texts, its numbering says (special_tokens.h). "<s>" and the like in a text are text.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,18 +10,15 @@
 #include <string_view>
 #include <vector>
 
-namespace koine {
+#include "engine/tokenizer/special_tokens.h"
 
-inline constexpr std::int32_t kBeginId = 0;
-inline constexpr std::int32_t kPadId = 1;
-inline constexpr std::int32_t kEndId = 2;
-inline constexpr std::int32_t kUnknownId = 3;
+namespace koine {
 
 /// A piece and the bytes [begin, end) of the original text it came from, white space (and characters that normalisation
 /// removes) at both ends left out. A piece that covers no byte of its own (a character that became several pieces) has the
 /// span of the next piece that does, at the end of the text that of the last one.
 struct Piece {
-  std::int32_t id = kUnknownId;
+  std::int32_t id = -1;
   std::int32_t begin = 0;
   std::int32_t end = 0;
 };
@@ -39,8 +33,9 @@ struct TokenizerTraining {
 class Tokenizer {
  public:
   /// `path`: a SentencePiece model file, or a model directory that holds sentencepiece.bpe.model (or sentencepiece.model).
-  /// Throws UserError naming the file when it is missing, damaged or not a SentencePiece model with <unk> <s> </s> first.
-  explicit Tokenizer(const std::filesystem::path& path);
+  /// Throws UserError naming the file when it is missing, damaged or not a SentencePiece model with <unk> <s> </s> first,
+  /// and for a directory whose tokenizer is of another kind.
+  explicit Tokenizer(const std::filesystem::path& path, const SentencePieceNumbering& numbering = kFairseqNumbering);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -56,8 +51,8 @@ class Tokenizer {
   /// The piece of an id as the model file spells it ("▁the", "<s>", "<mask>").
   std::string piece(std::int32_t id) const;
 
-  std::int32_t mask_id() const;
-  /// mask_id() + 1: rows an embedding table needs (it may have more).
+  const SpecialTokens& special() const;
+  /// Rows an embedding table needs (it may have more).
   std::int32_t vocabulary_size() const;
   const std::filesystem::path& file() const;
   /// XXH3 of the model file, in hex.
@@ -70,12 +65,5 @@ class Tokenizer {
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
 };
-
-/// <s> a </s>, cut to `maximum_length` ids in all at the end of `a`.
-std::vector<std::int32_t> frame_single(std::vector<std::int32_t> a, std::int64_t maximum_length);
-
-/// <s> a </s></s> b </s>, the longer of the two losing its last token, one at a time, until all fits (in a tie `b`,
-/// as jiant does).
-std::vector<std::int32_t> frame_pair(std::vector<std::int32_t> a, std::vector<std::int32_t> b, std::int64_t maximum_length);
 
 }  // namespace koine

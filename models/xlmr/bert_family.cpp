@@ -50,6 +50,7 @@ const ModelFamily& bert_family() {
   static const ModelFamily kFamily = {.name = "BERT",
                                       .model_types = kModelTypes,
                                       .published = {},
+                                      .numbering = kFairseqNumbering,  // multilingual E5's
                                       .read = read,
                                       .correct = nullptr,
                                       .write = write,

@@ -75,6 +75,7 @@ const ModelFamily& xlmr_family() {
   static const ModelFamily kFamily = {.name = "XLM-R",
                                       .model_types = kModelTypes,
                                       .published = kPublished,
+                                      .numbering = kFairseqNumbering,
                                       .read = read,
                                       .correct = correct,
                                       .write = write,

@@ -41,7 +41,8 @@ void prepare_data(Experiment& experiment, const fs::path& folder, const RunOptio
 }
 
 Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& folder, bool redo) {
-  if (!experiment.model.directory.empty()) return Tokenizer(experiment.model.directory);
+  const std::filesystem::path& directory = experiment.model.directory;
+  if (!directory.empty()) return load_tokenizer(read_model_config(directory), directory);
   const TokenizerSpec& spec = experiment.tokenizer;
   if (!spec.path.empty()) return Tokenizer(spec.path);
   std::vector<std::string> inputs = spec.inputs;

@@ -23,9 +23,9 @@ bool is_task_head(const std::string& name) {
 MaskingSettings masking_of(const PhaseTask& task, const Tokenizer& tokenizer, std::uint32_t seed) {
   MaskingSettings masking;
   masking.probability = task.mlm_probability;
-  masking.mask_id = tokenizer.mask_id();
+  masking.mask_id = tokenizer.special().mask;
   masking.vocabulary = tokenizer.vocabulary_size();
-  masking.special_ids = {kBeginId, kPadId, kEndId, kUnknownId, tokenizer.mask_id()};
+  masking.special_ids = tokenizer.special().all();
   masking.seed = seed;
   return masking;
 }
@@ -161,7 +161,7 @@ void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, con
 }
 
 Tokenizer matching_tokenizer(const fs::path& model_directory, const ModelConfig& config, const fs::path& file) {
-  Tokenizer tokenizer(file.empty() ? model_directory : file);
+  Tokenizer tokenizer = load_tokenizer(config, file.empty() ? model_directory : file);
   require_matching(tokenizer, config, model_directory);
   return tokenizer;
 }
@@ -191,7 +191,7 @@ Dataset read_plain_text(const std::vector<fs::path>& files, const Tokenizer& tok
       std::vector<std::int32_t> ids = tokenizer.encode(text);
       if (ids.empty()) return;
       const auto number = static_cast<std::uint32_t>(dataset.examples.size());
-      dataset.examples.push_back({frame_single(std::move(ids), max_seq_length), {}, number});
+      dataset.examples.push_back({tokenizer.special().frame_single(std::move(ids), max_seq_length), {}, number});
     });
     require(dataset.examples.size() > before, file.string(), " holds no text");
   }

@@ -29,16 +29,16 @@ Evaluation score_choices(const TaskRow& row, const Numbers& gold, const Numbers&
   return result;
 }
 
-/// <s> prompt </s></s> choice </s>. What is too long loses tokens at its start, for the end of a prompt is where the choice
+/// A pair of prompt and choice. What is too long loses tokens at its start, for the end of a prompt is where the choice
 /// goes on: the longer of the two one token at a time (in a tie the prompt), as jiant does.
-std::vector<std::int32_t> frame_choice(std::vector<std::int32_t> prompt, std::vector<std::int32_t> choice,
-                                       std::int64_t maximum_length) {
-  constexpr std::int64_t kSpecials = 4;
+std::vector<std::int32_t> frame_choice(const SpecialTokens& special, std::vector<std::int32_t> prompt,
+                                       std::vector<std::int32_t> choice, std::int64_t maximum_length) {
+  const std::int64_t room = std::max<std::int64_t>(0, maximum_length - special.around_pair());
   auto from_prompt = prompt.begin();
   auto from_choice = choice.begin();
-  while ((prompt.end() - from_prompt) + (choice.end() - from_choice) > std::max<std::int64_t>(0, maximum_length - kSpecials))
+  while ((prompt.end() - from_prompt) + (choice.end() - from_choice) > room)
     ++(prompt.end() - from_prompt >= choice.end() - from_choice ? from_prompt : from_choice);
-  return frame_pair({from_prompt, prompt.end()}, {from_choice, choice.end()}, maximum_length);
+  return special.frame_pair({from_prompt, prompt.end()}, {from_choice, choice.end()}, maximum_length);
 }
 
 Numbers right_choices(const ChoiceFile& file) {
@@ -92,7 +92,8 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
       const std::vector<std::int32_t> prompt = tokenizer.encode(example.prompt);
       for (std::size_t choice = 0; choice < example.choices.size(); ++choice) {
         Example sequence;
-        sequence.ids = frame_choice(prompt, tokenizer.encode(example.choices[choice]), length_of(options));
+        sequence.ids =
+            frame_choice(tokenizer.special(), prompt, tokenizer.encode(example.choices[choice]), length_of(options));
         if (choice == 0 && example.label >= 0) sequence.labels = {example.label};
         sequence.number = static_cast<std::uint32_t>(dataset.examples.size());
         dataset.examples.push_back(std::move(sequence));

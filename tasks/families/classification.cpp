@@ -82,8 +82,9 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
     const std::int64_t length = length_of(options);
     for (const LabelledText& text : texts.examples) {
       Example example;
-      example.ids = pairs ? frame_pair(tokenizer.encode(text.first), tokenizer.encode(text.second), length)
-                          : frame_single(tokenizer.encode(text.first), length);
+      example.ids = pairs
+                        ? tokenizer.special().frame_pair(tokenizer.encode(text.first), tokenizer.encode(text.second), length)
+                        : tokenizer.special().frame_single(tokenizer.encode(text.first), length);
       if (text.label >= 0) example.labels = {text.label};
       example.number = static_cast<std::uint32_t>(dataset.examples.size());
       dataset.examples.push_back(std::move(example));

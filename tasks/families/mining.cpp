@@ -147,9 +147,10 @@ class MiningTask : public FamilyTask<BuccFile> {
     for (const auto& [side, unique] :
          {std::pair(&corpora.file.source, &corpora.source), std::pair(&corpora.file.target, &corpora.target)}) {
       for (const std::size_t line : unique->lines) {
-        dataset.examples.push_back({frame_single(tokenizer.encode(side->sentences[line]), length_of(options)),
-                                    {},
-                                    static_cast<std::uint32_t>(dataset.examples.size())});
+        dataset.examples.push_back(
+            {tokenizer.special().frame_single(tokenizer.encode(side->sentences[line]), length_of(options)),
+             {},
+             static_cast<std::uint32_t>(dataset.examples.size())});
       }
     }
   }

@@ -78,11 +78,11 @@ class RankingTask : public FamilyTask<AnswerPool> {
     };
     const std::int64_t length = length_of(options);
     for (const PoolQuestion& question : pool.questions)
-      add(frame_single(tokenizer.encode(question.text), std::min(kQuestionLength, length)));
+      add(tokenizer.special().frame_single(tokenizer.encode(question.text), std::min(kQuestionLength, length)));
     for (const AnswerSentence& sentence : pool.sentences) {
       std::string context = pool.contexts[sentence.context];
       std::erase(context, '\n');
-      add(frame_pair(tokenizer.encode(sentence.text), tokenizer.encode(context), length));
+      add(tokenizer.special().frame_pair(tokenizer.encode(sentence.text), tokenizer.encode(context), length));
     }
     FamilyData::Facts facts{std::move(dataset),
                             submission_name(name(), split, language, "json"),

@@ -56,7 +56,7 @@ class RetrievalTask : public FamilyTask<ParallelText> {
     Dataset dataset = empty_dataset(split, language);
     for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
       for (const std::string& sentence : *side) {
-        dataset.examples.push_back({frame_single(tokenizer.encode(sentence), length_of(options)),
+        dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(sentence), length_of(options)),
                                     {},
                                     static_cast<std::uint32_t>(dataset.examples.size())});
       }

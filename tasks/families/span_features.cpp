@@ -50,17 +50,12 @@ PieceSpan improve_answer_span(const TokenizedContext& tokens, PieceSpan span, co
   return span;
 }
 
-Example window_example(const std::vector<std::int32_t>& query, const TokenizedContext& tokens, const SpanWindow& window) {
-  std::vector<std::int32_t> ids;
-  ids.reserve(query.size() + static_cast<std::size_t>(window.length + kSpecialsOfPair));
-  ids.push_back(kBeginId);
-  ids.insert(ids.end(), query.begin(), query.end());
-  ids.push_back(kEndId);
-  ids.push_back(kEndId);
+Example window_example(const SpecialTokens& special, const std::vector<std::int32_t>& query, const TokenizedContext& tokens,
+                       const SpanWindow& window) {
+  std::vector<std::int32_t> context;
   for (std::int32_t i = 0; i < window.length; ++i)
-    ids.push_back(tokens.pieces[static_cast<std::size_t>(window.start + i)].id);
-  ids.push_back(kEndId);
-  return {std::move(ids), {}, 0};
+    context.push_back(tokens.pieces[static_cast<std::size_t>(window.start + i)].id);
+  return {special.pair(query, context), {}, 0};
 }
 
 /// Positions of the answer in the window, 0 and 0 when it is not wholly inside.
@@ -113,9 +108,9 @@ PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, con
   return improve_answer_span(tokens, words, tokenizer.encode(answer.text));
 }
 
-std::vector<SpanWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
-                                     std::int64_t doc_stride) {
-  const std::int64_t room = max_seq_length - query - kSpecialsOfPair;
+std::vector<SpanWindow> make_windows(const SpecialTokens& special, std::int64_t pieces, std::int64_t query,
+                                     std::int64_t max_seq_length, std::int64_t doc_stride) {
+  const std::int64_t room = max_seq_length - query - special.around_pair();
   require(room > 0, "max_seq_length ", max_seq_length, " leaves no room for the context beside a question of ", query,
           " pieces; raise it or lower max_query_length");
   require(doc_stride > 0, "doc_stride must be at least 1, not ", doc_stride);
@@ -123,7 +118,7 @@ std::vector<SpanWindow> make_windows(std::int64_t pieces, std::int64_t query, st
   std::vector<SpanWindow> windows;
   for (std::int64_t start = 0; start < pieces; start += advance) {
     windows.push_back({0, static_cast<std::int32_t>(start), static_cast<std::int32_t>(std::min(room, pieces - start)),
-                       static_cast<std::int32_t>(query + kSpecialsBeforeContext)});
+                       static_cast<std::int32_t>(special.before() + query + special.ends_between)});
     if (start + room >= pieces) break;
   }
   return windows;
@@ -165,10 +160,10 @@ SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenize
     std::vector<std::int32_t> query = tokenizer.encode(question.question);
     query.resize(std::min(query.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, options.max_query_length))));
     for (SpanWindow window :
-         make_windows(static_cast<std::int64_t>(tokens.pieces.size()), static_cast<std::int64_t>(query.size()),
-                      options.max_seq_length, options.doc_stride)) {
+         make_windows(tokenizer.special(), static_cast<std::int64_t>(tokens.pieces.size()),
+                      static_cast<std::int64_t>(query.size()), options.max_seq_length, options.doc_stride)) {
       window.question = number;
-      Example example = window_example(query, tokens, window);
+      Example example = window_example(tokenizer.special(), query, tokens, window);
       if (file.labelled) example.labels = span_labels(window, answer);
       example.number = static_cast<std::uint32_t>(features.examples.size());
       features.windows.push_back(window);

@@ -30,10 +30,6 @@
 
 namespace koine {
 
-/// Distance from the question's last piece to the context's first: <s> before the question, </s></s> behind it.
-inline constexpr std::int64_t kSpecialsBeforeContext = 3;
-inline constexpr std::int64_t kSpecialsOfPair = 4;
-
 struct ByteSpan {
   std::int32_t begin = 0;
   std::int32_t end = 0;
@@ -68,8 +64,8 @@ struct SpanWindow {
 };
 
 /// The windows over `pieces` pieces for a question of `query` pieces. UserError when max_seq_length leaves no room.
-std::vector<SpanWindow> make_windows(std::int64_t pieces, std::int64_t query, std::int64_t max_seq_length,
-                                     std::int64_t doc_stride);
+std::vector<SpanWindow> make_windows(const SpecialTokens& special, std::int64_t pieces, std::int64_t query,
+                                     std::int64_t max_seq_length, std::int64_t doc_stride);
 
 /// Which of `windows` (of one question) holds the maximum context of a piece.
 std::size_t maximum_context_window(const std::vector<SpanWindow>& windows, std::int32_t piece);

@@ -9,7 +9,8 @@ namespace {
 /// Fills rows of one sentence after the other.
 class RowBuilder {
  public:
-  RowBuilder(std::int64_t room, TaggingFeatures& features) : room_(room), features_(features) {}
+  RowBuilder(const SpecialTokens& special, std::int64_t room, TaggingFeatures& features)
+      : special_(special), room_(room), features_(features) {}
 
   void begin_sentence(std::size_t sentence) {
     sentence_ = sentence;
@@ -17,7 +18,7 @@ class RowBuilder {
   }
 
   void add_word(std::size_t number, const std::vector<std::int32_t>& pieces, std::int32_t tag) {
-    if (static_cast<std::int64_t>(example_.ids.size() + pieces.size()) > room_ + 1) {
+    if (static_cast<std::int64_t>(example_.ids.size() + pieces.size()) > room_ + special_.before()) {
       finish_row();
       begin_row(number);
     }
@@ -28,7 +29,7 @@ class RowBuilder {
   }
 
   void finish_row() {
-    example_.ids.push_back(kEndId);
+    example_.ids.push_back(special_.end);
     example_.labels.push_back(kIgnoredLabel);
     example_.number = static_cast<std::uint32_t>(features_.examples.size());
     features_.examples.push_back(std::move(example_));
@@ -38,9 +39,13 @@ class RowBuilder {
  private:
   void begin_row(std::size_t first_word) {
     row_ = {sentence_, first_word, {}};
-    example_ = {{kBeginId}, {kIgnoredLabel}, 0};
+    example_ = {};
+    if (special_.begin < 0) return;
+    example_.ids = {special_.begin};
+    example_.labels = {kIgnoredLabel};
   }
 
+  const SpecialTokens& special_;
   std::int64_t room_;
   TaggingFeatures& features_;
   std::size_t sentence_ = 0;
@@ -55,12 +60,12 @@ TaggingFeatures make_tagging_features(const std::vector<TaggedSentence>& sentenc
   const std::int64_t room = max_seq_length - kReservedPositions;
   require(room > 0, "max_seq_length ", max_seq_length, " leaves no room for a word; give at least ", kReservedPositions + 1);
   TaggingFeatures features;
-  RowBuilder builder(room, features);
+  RowBuilder builder(tokenizer.special(), room, features);
   for (std::size_t i = 0; i < sentences.size(); ++i) {
     builder.begin_sentence(i);
     for (std::size_t word = 0; word < sentences[i].size(); ++word) {
       std::vector<std::int32_t> pieces = tokenizer.encode(sentences[i][word].form);
-      if (pieces.empty() || static_cast<std::int64_t>(pieces.size()) > room) pieces = {kUnknownId};
+      if (pieces.empty() || static_cast<std::int64_t>(pieces.size()) > room) pieces = {tokenizer.special().unknown};
       builder.add_word(word, pieces, sentences[i][word].tag);
     }
     builder.finish_row();

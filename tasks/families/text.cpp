@@ -58,14 +58,14 @@ class TextTask : public FamilyTask<TextFile> {
     Dataset dataset = empty_dataset(split, language);
     dataset.classes = classes(tokenizer.vocabulary_size());
     for (const std::string& line : file.lines) {
-      dataset.examples.push_back({frame_single(tokenizer.encode(line), length_of(options)),
+      dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(line), length_of(options)),
                                   {},
                                   static_cast<std::uint32_t>(dataset.examples.size())});
     }
     MaskingSettings masking;
-    masking.mask_id = tokenizer.mask_id();
+    masking.mask_id = tokenizer.special().mask;
     masking.vocabulary = tokenizer.vocabulary_size();
-    masking.special_ids = {kBeginId, kPadId, kEndId, kUnknownId, tokenizer.mask_id()};
+    masking.special_ids = tokenizer.special().all();
     masking.seed = kEvaluationSeed;
     return std::make_unique<TextData>(std::move(dataset), std::move(masking));
   }

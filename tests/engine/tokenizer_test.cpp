@@ -13,6 +13,8 @@
 namespace koine {
 namespace {
 
+constexpr SpecialTokens kSpecial = kFairseqNumbering.special;
+
 /// data/xlmr of the folder KOINE_DATA names; empty without it.
 std::filesystem::path golden_folder() {
   const char* data = std::getenv("KOINE_DATA");
@@ -32,7 +34,7 @@ std::vector<nlohmann::json> read_jsonl(const std::filesystem::path& path) {
 
 /// SentencePiece's ids as fairseq numbers them.
 std::vector<std::int32_t> shifted(std::vector<std::int32_t> ids) {
-  for (std::int32_t& id : ids) id = id == 0 ? kUnknownId : id + 1;
+  for (std::int32_t& id : ids) id = id == 0 ? kSpecial.unknown : id + 1;
   return ids;
 }
 
@@ -99,7 +101,7 @@ void expect_golden(const Tokenizer& tokenizer, const std::string& file, std::siz
     expect_sound_spans(text, pieces);
     if (!row.contains("pieces")) continue;
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      EXPECT_TRUE(expected[i] == kUnknownId || tokenizer.piece(expected[i]) == row["pieces"][i]) << text;
+      EXPECT_TRUE(expected[i] == kSpecial.unknown || tokenizer.piece(expected[i]) == row["pieces"][i]) << text;
     }
   }
 }
@@ -107,13 +109,14 @@ void expect_golden(const Tokenizer& tokenizer, const std::string& file, std::siz
 TEST(Tokenizer, EqualsThePublishedEncodings) {
   SKIP_WITHOUT_DATA();
   const Tokenizer tokenizer(golden_folder() / "sentencepiece.bpe.model");
-  EXPECT_EQ(tokenizer.mask_id(), 250001);
+  EXPECT_EQ(tokenizer.special().mask, 250001);
   EXPECT_EQ(tokenizer.vocabulary_size(), 250002);
   const std::vector<nlohmann::json> rows = read_jsonl(golden_folder() / "golden_official.jsonl");
   EXPECT_EQ(rows.size(), 6u);
   for (const nlohmann::json& row : rows) {
     const auto text = row["text"].get<std::string>();
-    EXPECT_EQ(frame_single(tokenizer.encode(text), 1000), row["fairseq_ids"].get<std::vector<std::int32_t>>()) << text;
+    EXPECT_EQ(kSpecial.frame_single(tokenizer.encode(text), 1000), row["fairseq_ids"].get<std::vector<std::int32_t>>())
+        << text;
   }
 }
 
@@ -279,12 +282,12 @@ TemporaryFolder* TrainedTokenizer::folder_ = nullptr;
 
 TEST_F(TrainedTokenizer, HasTheNumberingOfFairseq) {
   const Tokenizer tokenizer(folder_->path());
-  EXPECT_EQ(tokenizer.mask_id(), 101);
+  EXPECT_EQ(tokenizer.special().mask, 101);
   EXPECT_EQ(tokenizer.vocabulary_size(), 102);
-  EXPECT_EQ(tokenizer.piece(kBeginId), "<s>");
-  EXPECT_EQ(tokenizer.piece(kPadId), "<pad>");
-  EXPECT_EQ(tokenizer.piece(kEndId), "</s>");
-  EXPECT_EQ(tokenizer.piece(kUnknownId), "<unk>");
+  EXPECT_EQ(tokenizer.piece(kSpecial.begin), "<s>");
+  EXPECT_EQ(tokenizer.piece(kSpecial.pad), "<pad>");
+  EXPECT_EQ(tokenizer.piece(kSpecial.end), "</s>");
+  EXPECT_EQ(tokenizer.piece(kSpecial.unknown), "<unk>");
   EXPECT_EQ(tokenizer.piece(101), "<mask>");
   EXPECT_THROW(tokenizer.piece(102), Error);
   EXPECT_THROW(tokenizer.piece(-1), Error);
@@ -292,11 +295,41 @@ TEST_F(TrainedTokenizer, HasTheNumberingOfFairseq) {
   EXPECT_EQ(tokenizer.fingerprint(), xxh3_file(tokenizer.file()));
 }
 
+/// SentencePiece's own numbers, no begin and no mask, one end between the texts of a pair, as T5 has them.
+TEST_F(TrainedTokenizer, TakesAnotherNumbering) {
+  const SentencePieceNumbering plain = {0, false, {.end = 2, .unknown = 0, .ends_between = 1}};
+  const Tokenizer tokenizer(folder_->path(), plain);
+  const Tokenizer fairseq(folder_->path());
+  EXPECT_EQ(tokenizer.vocabulary_size(), fairseq.vocabulary_size() - 2);
+  const std::string text = "malkena torvis";
+  std::vector<std::int32_t> shifted = tokenizer.encode(text);
+  for (std::int32_t& id : shifted) id += 1;
+  EXPECT_EQ(shifted, fairseq.encode(text));
+  EXPECT_EQ(tokenizer.encode("中文字").back(), 0);
+  EXPECT_EQ(tokenizer.piece(2), "</s>");
+  EXPECT_EQ(tokenizer.decode(tokenizer.special().single(tokenizer.encode(text))), text);
+  EXPECT_EQ(tokenizer.special().frame_pair({10, 11}, {20}, 5), (std::vector<std::int32_t>{10, 11, 2, 20, 2}));
+  EXPECT_EQ(tokenizer.special().frame_single({10, 11}, 2), (std::vector<std::int32_t>{10, 2}));
+  EXPECT_EQ(tokenizer.special().all(), (std::vector<std::int32_t>{2, 0}));
+}
+
+TEST_F(TrainedTokenizer, AWordPieceVocabularyIsRefusedByName) {
+  const TemporaryFolder other;
+  write_file_atomically(other / "vocab.txt", "[PAD]\n[UNK]\n");
+  try {
+    const Tokenizer tokenizer(other.path());
+    FAIL() << "accepted";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("vocab.txt"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("WordPiece"), std::string::npos) << error.what();
+  }
+}
+
 TEST_F(TrainedTokenizer, EncodesAndDecodes) {
   const Tokenizer tokenizer(folder_->path());
   const std::string text = "malkena  torvis\tbrulan.";
   const auto ids = tokenizer.encode(text);
-  EXPECT_EQ(tokenizer.decode(frame_single(ids, 100)), "malkena torvis brulan.");
+  EXPECT_EQ(tokenizer.decode(kSpecial.frame_single(ids, 100)), "malkena torvis brulan.");
   std::string pieces;
   for (const std::int32_t id : ids) pieces += tokenizer.piece(id);
   EXPECT_EQ(pieces, "▁malkena▁torvis▁brulan.");
@@ -304,10 +337,10 @@ TEST_F(TrainedTokenizer, EncodesAndDecodes) {
   EXPECT_TRUE(tokenizer.encode(" \t\u3000 ").empty());
   expect_sound_spans(text, tokenizer.encode_with_spans(text));
   // A run of unknown characters is one unknown piece, special tokens in a text are text.
-  EXPECT_EQ(tokenizer.encode("中文字").back(), kUnknownId);
-  EXPECT_EQ(std::count(ids.begin(), ids.end(), kUnknownId), 0);
+  EXPECT_EQ(tokenizer.encode("中文字").back(), kSpecial.unknown);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), kSpecial.unknown), 0);
   const auto fake = tokenizer.encode("<s>");
-  EXPECT_EQ(std::count(fake.begin(), fake.end(), kBeginId), 0);
+  EXPECT_EQ(std::count(fake.begin(), fake.end(), kSpecial.begin), 0);
 }
 
 TEST_F(TrainedTokenizer, EqualsTheLibrary) {
@@ -352,16 +385,16 @@ TEST_F(TrainedTokenizer, SaysWhyItCannotTrain) {
 
 TEST(Framing, CutsAsJiantDoes) {
   using Ids = std::vector<std::int32_t>;
-  EXPECT_EQ(frame_single({10, 11, 12}, 5), (Ids{0, 10, 11, 12, 2}));
-  EXPECT_EQ(frame_single({10, 11, 12}, 4), (Ids{0, 10, 11, 2}));
-  EXPECT_EQ(frame_single({}, 2), (Ids{0, 2}));
-  EXPECT_EQ(frame_pair({10, 11}, {20}, 7), (Ids{0, 10, 11, 2, 2, 20, 2}));
+  EXPECT_EQ(kSpecial.frame_single({10, 11, 12}, 5), (Ids{0, 10, 11, 12, 2}));
+  EXPECT_EQ(kSpecial.frame_single({10, 11, 12}, 4), (Ids{0, 10, 11, 2}));
+  EXPECT_EQ(kSpecial.frame_single({}, 2), (Ids{0, 2}));
+  EXPECT_EQ(kSpecial.frame_pair({10, 11}, {20}, 7), (Ids{0, 10, 11, 2, 2, 20, 2}));
   // The longer loses first; in a tie the second.
-  EXPECT_EQ(frame_pair({10, 11, 12}, {20, 21}, 8), (Ids{0, 10, 11, 2, 2, 20, 21, 2}));
-  EXPECT_EQ(frame_pair({10, 11, 12}, {20, 21}, 7), (Ids{0, 10, 11, 2, 2, 20, 2}));
-  EXPECT_EQ(frame_pair({10, 11}, {20, 21}, 4), (Ids{0, 2, 2, 2}));
-  expect_user_error([] { frame_single({10}, 1); }, {"max_seq_length 1", "room"});
-  expect_user_error([] { frame_pair({10}, {20}, 3); }, {"max_seq_length 3", "room"});
+  EXPECT_EQ(kSpecial.frame_pair({10, 11, 12}, {20, 21}, 8), (Ids{0, 10, 11, 2, 2, 20, 21, 2}));
+  EXPECT_EQ(kSpecial.frame_pair({10, 11, 12}, {20, 21}, 7), (Ids{0, 10, 11, 2, 2, 20, 2}));
+  EXPECT_EQ(kSpecial.frame_pair({10, 11}, {20, 21}, 4), (Ids{0, 2, 2, 2}));
+  expect_user_error([] { kSpecial.frame_single({10}, 1); }, {"max_seq_length 1", "room"});
+  expect_user_error([] { kSpecial.frame_pair({10}, {20}, 3); }, {"max_seq_length 3", "room"});
 }
 
 }  // namespace

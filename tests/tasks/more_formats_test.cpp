@@ -320,7 +320,7 @@ TEST_F(MoreFormats, ChoicesKeepTheirEnds) {
       small_tokenizer().encode("the quick brown fox jumps over the lazy dog What was the cause?");
   const std::vector<std::int32_t>& ids = data->dataset().examples[0].ids;
   ASSERT_EQ(ids.size(), 14u);
-  const auto end = std::find(ids.begin() + 1, ids.end(), kEndId);
+  const auto end = std::find(ids.begin() + 1, ids.end(), small_tokenizer().special().end);
   const std::vector<std::int32_t> kept(ids.begin() + 1, end);
   EXPECT_TRUE(std::equal(kept.rbegin(), kept.rend(), prompt.rbegin()));
   EXPECT_EQ(kept.size(), 5u);  // of ten, both being longer than five

@@ -53,10 +53,10 @@ TEST(SpanFeatures, ContextBeginsThreePositionsBehindTheQuestion) {
   const std::vector<std::int32_t>& ids = features.examples[0].ids;
   const std::vector<std::int32_t> query = tokenizer.encode("runs between?");
   const auto q = query.size();
-  EXPECT_EQ(ids.front(), kBeginId);
-  EXPECT_EQ(ids[q + 1], kEndId);
-  EXPECT_EQ(ids[q + 2], kEndId);
-  EXPECT_EQ(ids.back(), kEndId);
+  EXPECT_EQ(ids.front(), kFairseqNumbering.special.begin);
+  EXPECT_EQ(ids[q + 1], kFairseqNumbering.special.end);
+  EXPECT_EQ(ids[q + 2], kFairseqNumbering.special.end);
+  EXPECT_EQ(ids.back(), kFairseqNumbering.special.end);
   EXPECT_EQ(std::vector<std::int32_t>(ids.begin() + static_cast<std::ptrdiff_t>(q) + 3, ids.end() - 1),
             tokenizer.encode(context));
   // The ids at the labelled positions are those of the answer: one position less or more (the well-known slip) is another
@@ -82,17 +82,18 @@ TEST(SpanFeatures, AnswerIsNarrowedToItsPieces) {
 
 TEST(SpanFeatures, WindowsAdvanceByTheStrideAndReachTheEnd) {
   const std::vector<SpanWindow> windows =
-      make_windows(/*pieces=*/1000, /*query=*/16, /*max_seq_length=*/384, /*doc_stride=*/128);
+      make_windows(kFairseqNumbering.special, /*pieces=*/1000, /*query=*/16, /*max_seq_length=*/384, /*doc_stride=*/128);
   ASSERT_EQ(windows.size(), 6u);  // 364 pieces each: 0, 128 ... 640, the last with 360
   for (std::size_t i = 0; i < windows.size(); ++i) {
     EXPECT_EQ(windows[i].start, static_cast<std::int32_t>(128 * i));
     EXPECT_EQ(windows[i].length, i < 5 ? 364 : 360);
     EXPECT_EQ(windows[i].offset, 19);
   }
-  EXPECT_EQ(make_windows(364, 16, 384, 128).size(), 1u);
-  EXPECT_EQ(make_windows(365, 16, 384, 128).size(), 2u);
-  EXPECT_EQ(make_windows(100, 10, 34, 128).size(), 5u);  // 20 a window: it advances by 20, and skips nothing
-  expect_user_error([] { make_windows(10, 60, 64, 128); }, {"max_seq_length 64", "60"});
+  EXPECT_EQ(make_windows(kFairseqNumbering.special, 364, 16, 384, 128).size(), 1u);
+  EXPECT_EQ(make_windows(kFairseqNumbering.special, 365, 16, 384, 128).size(), 2u);
+  EXPECT_EQ(make_windows(kFairseqNumbering.special, 100, 10, 34, 128).size(),
+            5u);  // 20 a window: it advances by 20, and skips nothing
+  expect_user_error([] { make_windows(kFairseqNumbering.special, 10, 60, 64, 128); }, {"max_seq_length 64", "60"});
   // Piece 300: 300 and 63 others around it in window 0, 172 and 191 in window 1, 44 in window 2.
   EXPECT_EQ(maximum_context_window(windows, 300), 1u);
   EXPECT_EQ(maximum_context_window(windows, 0), 0u);

@@ -92,8 +92,9 @@ TEST_F(Tasks, XnliEndToEnd) {
   EXPECT_EQ(task.available_languages(folder_.path(), "test"), (std::vector<std::string>{"en", "fi"}));
   EXPECT_TRUE(task.available_languages(folder_.path(), "dev").empty());
   const auto data = load("xnli", "test", "fi");
-  EXPECT_EQ(data->dataset().examples[0].ids,
-            frame_pair(small_tokenizer().encode("a dog"), small_tokenizer().encode("the fox"), 256));
+  EXPECT_EQ(
+      data->dataset().examples[0].ids,
+      small_tokenizer().special().frame_pair(small_tokenizer().encode("a dog"), small_tokenizer().encode("the fox"), 256));
   StubModel model;
   model.classes = 3;
   model.logits = [](const StubSequence&, float* logits) { logits[0] = 1; };  // always contradiction
@@ -208,7 +209,7 @@ TEST(TaggingFeatures, FirstPieceIsLabelledAndNothingBecomesUnknown) {
   const std::vector<std::int32_t> first = tokenizer.encode("zyxwvuz");
   ASSERT_GT(first.size(), 1u);
   EXPECT_EQ(features.rows[0].positions[1], static_cast<std::int32_t>(first.size()) + 1);
-  EXPECT_EQ(example.ids[first.size() + 1], kUnknownId);
+  EXPECT_EQ(example.ids[first.size() + 1], small_tokenizer().special().unknown);
   EXPECT_EQ(example.labels[0], kIgnoredLabel);
   EXPECT_EQ(example.labels[1], 3);
   EXPECT_EQ(example.labels[2], kIgnoredLabel);
@@ -216,7 +217,7 @@ TEST(TaggingFeatures, FirstPieceIsLabelledAndNothingBecomesUnknown) {
   EXPECT_EQ(example.ids.size(), example.labels.size());
   // A word of more pieces than a row holds.
   EXPECT_EQ(make_tagging_features({{{"zyxwvuz", 3}}}, tokenizer, 4).examples[0].ids,
-            (std::vector<std::int32_t>{kBeginId, kUnknownId, kEndId}));
+            small_tokenizer().special().single({small_tokenizer().special().unknown}));
   expect_user_error([&] { make_tagging_features(sentences, tokenizer, 3); }, {"max_seq_length 3"});
 }
 
@@ -284,7 +285,8 @@ TEST_F(Tasks, PawsxInBothLayouts) {
   const auto train = load("pawsx", "train", "en");
   EXPECT_EQ(train->dataset().classes, 2);
   ASSERT_EQ(train->dataset().examples.size(), 2u);
-  const auto pair = frame_pair(small_tokenizer().encode("the \"quick\" fox"), small_tokenizer().encode("the fox"), 256);
+  const auto pair = small_tokenizer().special().frame_pair(small_tokenizer().encode("the \"quick\" fox"),
+                                                           small_tokenizer().encode("the fox"), 256);
   EXPECT_EQ(train->dataset().examples[0].ids, pair);
   EXPECT_EQ(train->dataset().examples[0].labels, std::vector<std::int32_t>{0});
   EXPECT_EQ(load("pawsx", "dev", "fr")->dataset().examples[0].ids, pair) << "XTREME's quotation marks are undone";
@@ -351,7 +353,8 @@ TEST_F(Tasks, ChoiceEndToEnd) {
   EXPECT_EQ(dataset.groups(), 3);
   ASSERT_EQ(dataset.examples.size(), 9u);
   for (std::uint32_t i = 0; i < 9; ++i) EXPECT_EQ(dataset.examples[i].number, i);
-  EXPECT_EQ(dataset.examples[4].ids, frame_pair(small_tokenizer().encode("two old"), small_tokenizer().encode("jugs"), 32));
+  EXPECT_EQ(dataset.examples[4].ids, small_tokenizer().special().frame_pair(small_tokenizer().encode("two old"),
+                                                                            small_tokenizer().encode("jugs"), 32));
   EXPECT_EQ(dataset.examples[0].labels, std::vector<std::int32_t>{2});
   EXPECT_TRUE(dataset.examples[1].labels.empty());
   EXPECT_EQ(dataset.examples[3].labels, std::vector<std::int32_t>{0});
@@ -436,7 +439,8 @@ TEST_F(Tasks, SingleTextsAreFramedAlone) {
                             "\n");
   const auto data = task->load(folder_.path(), "train", "en", small_tokenizer(), {});
   EXPECT_EQ(data->dataset().classes, 2);
-  EXPECT_EQ(data->dataset().examples[0].ids, frame_single(small_tokenizer().encode("the fox"), 256));
+  EXPECT_EQ(data->dataset().examples[0].ids,
+            small_tokenizer().special().frame_single(small_tokenizer().encode("the fox"), 256));
   EXPECT_EQ(data->dataset().examples[0].labels, std::vector<std::int32_t>{1});
   EXPECT_EQ(data->dataset().examples[1].labels, std::vector<std::int32_t>{0});
   write("mood/test.tsv", "two towns\tmerry\n");

@@ -7,7 +7,7 @@
 #include "engine/files/text_file.h"
 #include "engine/files/torch_pickle.h"
 #include "kernels/common/check.h"
-#include "models/families.h"
+#include "models/models.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -60,7 +60,7 @@ void inspect_torch(const fs::path& path) {
 void inspect_model(const fs::path& path) {
   const ModelConfig config = read_model_config(path);
   print(format_table({{"family",
-                       concatenate(config.family->name, config.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm")},
+                       concatenate(family_name(config), config.norm == NormPlacement::kPost ? ", post-norm" : ", pre-norm")},
                       {"layers", std::to_string(config.num_hidden_layers)},
                       {"hidden size", std::to_string(config.hidden_size)},
                       {"heads", concatenate(config.num_attention_heads, " of ", config.head_size())},
@@ -70,7 +70,7 @@ void inspect_model(const fs::path& path) {
         "\n");
   for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model"}) {
     if (!fs::exists(path / name)) continue;
-    const Tokenizer tokenizer(path / name);
+    const Tokenizer tokenizer = load_tokenizer(config, path / name);
     print(concatenate("tokenizer: ", name, ", ", format_count(tokenizer.vocabulary_size()), " ids\n\n"));
   }
   if (fs::exists(path / "model.safetensors") || fs::exists(path / "model.safetensors.index.json")) {

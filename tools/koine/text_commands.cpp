@@ -29,10 +29,7 @@ struct TokenizeArguments {
 
 std::string tokens_line(const Tokenizer& tokenizer, const std::string& text, const TokenizeArguments& arguments) {
   std::vector<std::int32_t> ids = tokenizer.encode(text);
-  if (arguments.special) {
-    ids.insert(ids.begin(), kBeginId);
-    ids.push_back(kEndId);
-  }
+  if (arguments.special) ids = tokenizer.special().single(std::move(ids));
   std::string line;
   for (const std::int32_t id : ids)
     line += (line.empty() ? "" : " ") + (arguments.pieces ? tokenizer.piece(id) : std::to_string(id));
@@ -90,7 +87,7 @@ Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, std::i
   dataset.name = input.string();
   for_each_line(input, [&](std::string_view text, std::int64_t) {
     const auto number = static_cast<std::uint32_t>(dataset.examples.size());
-    dataset.examples.push_back({frame_single(tokenizer.encode(text), maximum), {}, number});
+    dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(text), maximum), {}, number});
   });
   require(!dataset.examples.empty(), input.string(), " holds no lines");
   return dataset;
