@@ -8,7 +8,7 @@
 * Operations: a header of kernels/ that runs arguments through the registry (run(context, arguments)) has its <op>.cpp, <op>_reference.cpp, a variant
   for the CPU <op>_*.cpp and one for CUDA <op>*.cu, its cases <op>_cases.h, a test of them in tests/kernels/<op>_test.cpp, and a file in
   bench/operations/ that measures them.
-* Tasks: every row of tasks/tasks.cpp is named by a test in tests/tasks/.
+* Tasks: every row of tasks/tasks.cpp is named by a test in tests/tasks/ or tests/tools/.
 * Rooms again: docs/architecture.md names every folder of engine/, models/ and tasks/.
 * Names: a path that a document or a comment names is there.
 """
@@ -131,10 +131,10 @@ def check_tasks():
     names = re.findall(r'^ *\.name = "([^"]+)"', read("tasks/tasks.cpp"), re.MULTILINE)
     if not names:
         complain("tasks/tasks.cpp", "no rows were found")
-    tests = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests" / "tasks").glob("*.cpp")))
+    tests = "".join(path.read_text(encoding="utf-8") for room in ("tasks", "tools") for path in sorted((ROOT / "tests" / room).glob("*.cpp")))
     for name in names:
         if f'"{name}"' not in tests:
-            complain("tasks/tasks.cpp", f"no test of tests/tasks/ names the task {name}")
+            complain("tasks/tasks.cpp", f"no test in tests/tasks/ or tests/tools/ names the task {name}")
 
 
 def check_page():
