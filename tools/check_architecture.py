@@ -131,11 +131,10 @@ def check_tasks():
     names = re.findall(r'^ *\.name = "([^"]+)"', read("tasks/tasks.cpp"), re.MULTILINE)
     if not names:
         complain("tasks/tasks.cpp", "no rows were found")
-    folders = [ROOT / "tests" / "tasks", ROOT / "tests" / "tools"]
-    tests = "".join(path.read_text(encoding="utf-8") for folder in folders for path in sorted(folder.glob("*.cpp")))
+    tests = "".join(path.read_text(encoding="utf-8") for room in ("tasks", "tools") for path in sorted((ROOT / "tests" / room).glob("*.cpp")))
     for name in names:
         if f'"{name}"' not in tests:
-            complain("tasks/tasks.cpp", f"no test of tests/tasks/ and tests/tools/ names the task {name}")
+            complain("tasks/tasks.cpp", f"no test in tests/tasks/ or tests/tools/ names the task {name}")
 
 
 def check_page():

@@ -3,9 +3,8 @@
 // CCG supertagging: the lexical category of every word.
 //
 //   kOfficial  CCGbank 1.1 (LDC2005T13), data/AUTO/<section>/wsj_*.auto: two lines a sentence, "ID=..." and a derivation
-//   whose
-//              leaves are "(<L category modified-POS POS word indexed-category>)". Sections 00 to 18 are for training, 19 to
-//              21 for development, 22 to 24 for testing
+//              whose leaves are "(<L category modified-POS POS word indexed-category>)". Sections 00 to 18 are for training,
+//              19 to 21 for development, 22 to 24 for testing
 //   kXtreme    jiant's ccg.{train,dev,test}: the words between blanks, a tab, their categories between blanks
 //
 // A category's number is that of tags_to_id.json beside jiant's files; of CCGbank, the place of its first occurrence in the

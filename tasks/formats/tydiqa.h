@@ -3,8 +3,7 @@
 // TyDiQA-GoldP: SQuAD 1.1's JSON (squad.h), a file of several languages.
 //
 //   kOfficial  tydiqa-goldp-v1.1-{train,dev}.json, tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-<language name>.json: a question's
-//   id
-//              begins with the name of its language, "finnish-..."
+//              id begins with the name of its language, "finnish-..."
 //   kXtreme    tydiqa.goldp.<lg>.{train,dev}.json: one language, ids of any kind (dev: blanked)
 
 #include "tasks/formats/squad.h"

@@ -382,6 +382,24 @@ TEST_F(MoreFormats, LanguagesOfContextAndQuestionInPatterns) {
   EXPECT_EQ(find_task_files(folder_.path(), files, "test", "en")[0].path.filename(), "test-context-en-question-en.json");
 }
 
+TEST_F(MoreFormats, RowsOfSocialIqaAndCcg) {
+  write("siqa/socialiqa-train-dev/dev.jsonl",
+        R"({"context": "a", "question": "b", "answerA": "c", "answerB": "d", "answerC": "e", "correct": "C"})"
+        "\n");
+  const auto choices = find_task("siqa").load(folder_.path(), "dev", "en", small_tokenizer(), {});
+  ASSERT_EQ(choices->dataset().groups(), 1);
+  EXPECT_EQ(choices->dataset().examples[0].labels[0], 2);
+  write("ccg/tags_to_id.json", R"({"NP": 3, "S\\NP": 5})");
+  write("ccg/ccg.dev", "Tom sleeps\tNP S\\NP\n");
+  const auto tags = find_task("ccg").load(folder_.path(), "dev", "en", small_tokenizer(), {});
+  ASSERT_EQ(tags->dataset().examples.size(), 1u);
+  std::vector<std::int32_t> counted;
+  for (const std::int32_t label : tags->dataset().examples[0].labels) {
+    if (label != kIgnoredLabel) counted.push_back(label);
+  }
+  EXPECT_EQ(counted, (std::vector<std::int32_t>{3, 5}));
+}
+
 TEST_F(MoreFormats, PartsAreReadTogether) {
   write("snli_1.0/snli_1.0_dev.jsonl", R"({"gold_label": "neutral", "sentence1": "a", "sentence2": "b"})"
                                        "\n");
