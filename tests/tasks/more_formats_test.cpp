@@ -306,6 +306,78 @@ TEST_F(MoreFormats, Squad2SaysWhereThereIsNoAnswer) {
   expect_user_error([&] { find_task("squad2").score(predictions, folder_.path(), "en"); }, {"question b"});
 }
 
+/// One example, in the place and shape the data set's own archive has it.
+TEST_F(MoreFormats, RowsFindTheDataSetsOwnFiles) {
+  const std::string choice4 = R"({"ctx_a": "a dog", "ctx_b": "it", "endings": ["runs", "is red", "two", "he"], "label": 1})";
+  const std::string squad = R"({"data": [{"paragraphs": [{"context": "the dog", "qas": [
+      {"id": "a", "question": "who", "answers": [{"text": "dog", "answer_start": 4}]}]}]}]})";
+  struct Row {
+    const char* task;
+    const char* split;
+    const char* language;
+    const char* path;
+    std::string content;
+    std::vector<std::int32_t> labels;  ///< of the first sequence
+  };
+  const std::vector<Row> rows = {
+      {"snli",
+       "train",
+       "en",
+       "snli_1.0/snli_1.0_train.jsonl",
+       R"({"gold_label": "neutral", "sentence1": "a", "sentence2": "b"})",
+       {2}},
+      {"anli", "test", "en", "anli_v1.0/R2/test.jsonl", R"({"context": "a", "hypothesis": "b", "label": "c"})", {0}},
+      {"qqp", "dev", "en", "QQP/dev.tsv", "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t2\t3\ta\tb\t1\n", {1}},
+      {"hellaswag", "dev", "en", "hellaswag/data/hellaswag_val.jsonl", choice4, {1}},
+      {"cosmosqa",
+       "dev",
+       "en",
+       "cosmosqa/data/valid.csv",
+       "id,context,question,answer0,answer1,answer2,answer3,label\n1,a,b,c,d,e,f,2\n",
+       {2}},
+      {"commonsenseqa",
+       "train",
+       "en",
+       "train_rand_split.jsonl",
+       R"({"answerKey": "E", "question": {"stem": "a", "choices": [{"label": "A", "text": "a"}, {"label": "B", "text": "b"}, )"
+       R"({"label": "C", "text": "c"}, {"label": "D", "text": "d"}, {"label": "E", "text": "e"}]}})",
+       {4}},
+      {"siqa",
+       "train",
+       "en",
+       "siqa/socialIQa_v1.4_trn.jsonl",
+       R"({"context": "a", "question": "b", "answerA": "c", "answerB": "d", "answerC": "e", "correct": "C"})",
+       {2}},
+      {"ccg", "train", "en", "ccg/data/AUTO/07/wsj_0701.auto", "ID=wsj_0701.1\n" + std::string(kDerivation) + "\n", {}},
+      {"mlqa_pairs", "dev", "en-de", "MLQA_V1/dev/dev-context-en-question-de.json", squad, {}},
+      {"mlqa", "dev", "de", "MLQA_V1/dev/dev-context-de-question-de.json", squad, {}},
+      {"panx", "dev", "sw", "wikiann/sw/dev", "sw:dog\tB-LOC\n\n", {}},
+      {"xcopa",
+       "dev",
+       "et",
+       "xcopa/data/et/val.et.jsonl",
+       R"({"premise": "a", "choice1": "b", "choice2": "c", "question": "effect", "label": 1})",
+       {1}},
+      {"pawsx", "test", "ko", "x-final/ko/test_2k.tsv", "id\tsentence1\tsentence2\tlabel\n1\ta\tb\t1\n", {1}},
+  };
+  for (const Row& row : rows) {
+    write(row.path, row.content);
+    const Task& task = find_task(row.task);
+    EXPECT_EQ(task.available_languages(folder_.path(), row.split), std::vector<std::string>{row.language}) << row.task;
+    const auto data = task.load(folder_.path(), row.split, row.language, small_tokenizer(), {});
+    ASSERT_EQ(data->dataset().groups(), 1) << row.task;
+    if (!row.labels.empty()) {
+      EXPECT_EQ(data->dataset().examples[0].labels, row.labels) << row.task;
+    }
+    for (const Task::FileStatus& line : task.check_files(folder_.path())) {
+      if (line.present && line.split == row.split) {
+        EXPECT_EQ(line.problem, "") << row.task;
+      }
+    }
+    std::filesystem::remove(folder_ / row.path);
+  }
+}
+
 /// What is too long loses its beginning, the longer of the two first.
 TEST_F(MoreFormats, ChoicesKeepTheirEnds) {
   write("COPA/val.jsonl",
