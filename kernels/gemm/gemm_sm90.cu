@@ -208,15 +208,20 @@ KOINE_DEVICE void finish_half(const EpilogueParams& p, float* staged, const Accu
   named_barrier_sync(meeting, kWarpgroupThreads);
 }
 
-/// Consumer 0 makes the block's tiles 0, 2, 4 ..., consumer 1 the others.
+/// Consumer 0 makes the block's tiles 0, 2, 4 ..., consumer 1 the others. They multiply in turn: who begins a tile knows that
+/// all slices before it have landed, so that no stage is more than one phase behind the one it waits for.
 template <Major kMajorA, Major kMajorB>
 KOINE_DEVICE void consume(GemmSm90Memory& s, const GemmSm90Params& p, unsigned rank, int consumer) {
+  constexpr int kTurn = 1 + kConsumers;  // named barriers behind the epilogues' own: one for each consumer's turn
+  constexpr int kBoth = kConsumers * kWarpgroupThreads;
   const TileWalk walk(p.plan);
   int number = consumer;
   for (int tile = walk.first + consumer * walk.step; tile < walk.count; tile += kConsumers * walk.step) {
     const TilePlace place = place_of(p.plan, tile, rank);
     Sm90Sums sums;
+    if (number > 0) named_barrier_sync(kTurn + consumer, kBoth);
     multiply_tile_sm90<kMajorA, kMajorB>(s, ring_place(number * p.plan.depth_slices), p.plan.depth_slices, sums);
+    if (tile + walk.step < walk.count) named_barrier_arrive(kTurn + 1 - consumer, kBoth);
     finish_half(p.epilogue, s.staging[consumer], sums.upper, place.row, place.column, 1 + consumer);
     finish_half(p.epilogue, s.staging[consumer], sums.lower, place.row + kBoxRows, place.column, 1 + consumer);
     number += kConsumers;

@@ -8,7 +8,7 @@
 namespace koine {
 
 struct GemmSm90Plan {
-  int row_pairs = 0;     ///< pairs of tiles of 128 rows: one pair, side by side in a column of tiles, is a cluster's work
+  int row_pairs = 0;     ///< pairs of tiles of 128 rows, one above the other: a pair is a cluster's work
   int column_tiles = 0;  ///< of 128 columns
   int depth_slices = 0;  ///< of 64
   int clusters = 0;      ///< of two blocks, each block on a multiprocessor
