@@ -13,10 +13,11 @@ namespace {
 constexpr std::int64_t kTokenStep = 64;
 constexpr std::int64_t kSequenceStep = 4;
 
-/// `count` rounded up to a multiple of a power of two that is at most a sixteenth of it, and at least `least`.
+/// `count` rounded up to a multiple of `least`: of `least` itself, or of its largest multiple that is at most a sixteenth of
+/// the power of two below `count`.
 std::int64_t common_size(std::int64_t count, std::int64_t least) {
   const auto power = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(count, 1))));
-  const std::int64_t step = std::max(least, power / 16);
+  const std::int64_t step = std::max(least, power / 16 / least * least);
   return (count + step - 1) / step * step;
 }
 

@@ -133,6 +133,7 @@ void Optimizer::prepare_rows(const Context& context, const PackedBatch& batch) {
 
 void Optimizer::upload_rows(const Context& context, const PackedBatch& batch) {
   if (!lazy_) return;
+  check(batch.target.sequences == 0, "lazy rows are those of one list of sequences, and this batch has two");
   const std::vector<std::int32_t>& rows = batch.source.by_id.keys;
   check(!rows.empty() && rows.front() >= 0 && rows.back() < store_.table()[table_index_].rows(),
         "a batch's word ids lie outside of ", store_.table()[table_index_].name);

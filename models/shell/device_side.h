@@ -65,7 +65,7 @@ class DeviceSide {
   }
 
  private:
-  using Size = std::array<std::int64_t, 13>;
+  using Size = std::array<std::int64_t, 14>;
   static Size size_of(const BatchView& batch, const StepIdentity& step) {
     const SequencesView& source = batch.source;
     const SequencesView& target = batch.target;
@@ -81,6 +81,7 @@ class DeviceSide {
             target.by_position.groups,
             batch.labelled ? 1 : 0,
             batch.head,
+            batch.group,
             step.seed};
   }
   struct Recorded {
@@ -103,9 +104,9 @@ class DeviceSide {
 
   cuda::Stream stream_;
   std::unique_ptr<BatchUploader> uploader_;
+  std::deque<Mark> marks_;  ///< of a backward: recordings refer to them, and go first
   std::map<Size, Recorded> graphs_;
   std::int64_t uses_ = 0;
-  std::deque<Mark> marks_;  ///< of a backward: recordings refer to them
   std::size_t next_mark_ = 0;
 };
 

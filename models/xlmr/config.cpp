@@ -7,6 +7,9 @@ namespace koine {
 void read_encoder(const ConfigReader& reader, ModelConfig& config, const EncoderDefaults& defaults) {
   const std::string activation = reader.text_or("hidden_act", "gelu");
   require(activation == "gelu", reader.file(), ": key \"hidden_act\" is \"", activation, "\"; ", "koine has \"gelu\"");
+  const std::string positions = reader.text_or("position_embedding_type", "absolute");
+  require(positions == "absolute", reader.file(), ": key \"position_embedding_type\" is \"", positions,
+          "\"; koine has \"absolute\"");
   for (const char* key : {"is_decoder", "add_cross_attention"}) {
     require(!reader.flag_or(key, false), reader.file(), ": key \"", key,
             "\" is true: this is a decoder, and koine runs encoders");

@@ -255,5 +255,15 @@ TEST(BatchUploader, HasRoomForTheLargestBatch) {
   cuda::synchronize(stream.handle());
 }
 
+TEST(PadToCommonSize, KeepsWholeExamples) {
+  for (const std::int32_t group : {3, 5}) {
+    const std::vector<std::int64_t> lengths(static_cast<std::size_t>(group) * 103, 4);
+    PackedBatch batch = batch_of(HeadKind::kChoice, lengths, group);
+    pad_to_common_size(batch, 1, 4096, 512);
+    EXPECT_GT(batch.source.sequences, std::ssize(lengths));
+    EXPECT_EQ(batch.source.sequences % group, 0);
+  }
+}
+
 }  // namespace
 }  // namespace koine

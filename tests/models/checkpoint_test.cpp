@@ -288,6 +288,14 @@ TEST_F(CheckpointTest, ADecoderIsRefused) {
   }
 }
 
+TEST_F(CheckpointTest, RelativePositionsAreRefused) {
+  copy_of(fixture("bert", "sequence"));
+  nlohmann::json config = read_json(folder_ / "config.json");
+  config["position_embedding_type"] = "relative_key";
+  write_file_atomically(folder_ / "config.json", config.dump());
+  expect_refused(folder_, {"config.json", "position_embedding_type", "relative_key", "absolute"});
+}
+
 TEST_F(CheckpointTest, AnUntiedDecoderIsRefusedWhereItWouldRun) {
   for (const char* family : {"xlm_roberta", "bert"}) {
     copy_of(fixture(family, "masked_lm"));
