@@ -30,7 +30,7 @@ struct SpecialTokens {
   /// single(), cut to `maximum_length` ids in all at the end of `a`. UserError where the special ones alone are more.
   std::vector<std::int32_t> frame_single(std::vector<std::int32_t> a, std::int64_t maximum_length) const;
   /// pair(), the longer of the two losing its last token, one at a time, until all fits in `maximum_length` ids (in a tie
-  /// `b`, as jiant does). UserError where the special ones alone are more.
+  /// `b`; jiant's truncate_sequences takes `a`). UserError where the special ones alone are more.
   std::vector<std::int32_t> frame_pair(std::vector<std::int32_t> a, std::vector<std::int32_t> b,
                                        std::int64_t maximum_length) const;
 };

@@ -33,6 +33,7 @@ struct Evaluation {
   double value = 0;                       ///< in percent, as XTREME reports; more is better (mlm: minus the loss)
   std::map<std::string, double> metrics;  ///< all of them ("exact_match", "f1", ...), in percent
   std::int64_t examples = 0;
+  std::int64_t unpredicted = 0;  ///< of them, those that a predictions file lacks: they score 0
   std::int64_t tokens = 0;
   double seconds = 0;
   std::string prediction_file;     ///< path below a predictions folder in XTREME's layout: "xnli/test-sw.tsv"

@@ -33,7 +33,10 @@ TrainingSettings target_recipe(const std::string& target) {
 TrainingSettings intermediate_recipe(const std::vector<std::string>& tasks) {
   const bool mlm = std::find(tasks.begin(), tasks.end(), "mlm") != tasks.end();
   Recipe recipe = kOtherwise;
-  if (!tasks.empty()) recipe = find_task(tasks.front()).row().intermediate.value_or(kOtherwise);
+  if (!tasks.empty()) {  // that of MLM only where it is alone
+    const auto other = std::find_if(tasks.begin(), tasks.end(), [](const std::string& task) { return task != "mlm"; });
+    recipe = find_task(other == tasks.end() ? tasks.front() : *other).row().intermediate.value_or(kOtherwise);
+  }
   if (tasks.size() - (mlm ? 1 : 0) > 1) recipe = kSeveralTasks;
   TrainingSettings settings = settings_of(recipe);
   if (mlm) settings.learning_rate = 5e-6;  // where MLM is mixed in (the paper's appendix, as remembered)

@@ -178,18 +178,22 @@ class SpanTask : public FamilyTask<SquadFile> {
     const bool may_refuse = row().scorer == kSquad2;
     AnswerScores scores;
     std::vector<Squad2Answer> squad2;
+    std::int64_t unpredicted = 0;
     for (const SquadGold& question : gold_answers(gold, split_of(path), language)) {
       const auto answer = answers.find(question.id);
+      unpredicted += answer == answers.end() ? 1 : 0;
       if (may_refuse) {
-        require(answer != answers.end(), "the predictions have no answer to question ", question.id,
+        require(answer != answers.end(), path.string(), ": no answer to question ", question.id,
                 "; an empty text says that there is none");
         squad2.push_back({question.texts, answer->second, 0});
       } else {
         scores.add(answer == answers.end() ? AnswerScore{} : scorer(row()).score(answer->second, question.texts, language));
       }
     }
-    return may_refuse ? squad2_evaluation(squad2, /*best=*/false)
-                      : answer_evaluation(scores, std::string(scorer(row()).metric));
+    Evaluation result = may_refuse ? squad2_evaluation(squad2, /*best=*/false)
+                                   : answer_evaluation(scores, std::string(scorer(row()).metric));
+    result.unpredicted = unpredicted;
+    return result;
   }
 
  protected:

@@ -3,8 +3,9 @@
 // Extractive question answering: the start and end of the answer in the context (span_features.h: windows and labels;
 // span_answers.h: from logits to text).
 //
-// Predictions: {"question id": "answer"} (SQuAD's and XTREME's). Scorers: "squad", exact match and F1
-// (scorers/answer_score.h), F1 the headline; XTREME's own figure is their mean, "average".
+// Predictions: {"question id": "answer"} (SQuAD's and XTREME's). Scorers, of each exact match and F1, F1 the headline, and
+// their mean "average", which is XTREME's own figure: "squad" (scorers/answer_score.h), "mlqa" (normalised by language),
+// "squad2" (scorers/squad2_score.h).
 
 #include <memory>
 

@@ -37,8 +37,7 @@ bool words_hold_answer(std::string_view context, const TokenizedContext& tokens,
   return text.find(encode_utf8(join_with_blanks(python_split(decode_utf8(answer))))) != std::string::npos;
 }
 
-/// The first span within [first, last] whose pieces are those of the answer tokenised by itself, longer ones first; else all
-/// of it.
+/// The first span within [first, last] whose pieces are those of the answer tokenised by itself; else all of it.
 PieceSpan improve_answer_span(const TokenizedContext& tokens, PieceSpan span, const std::vector<std::int32_t>& answer) {
   const auto length = static_cast<std::int32_t>(answer.size());
   for (std::int32_t begin = span.first; length > 0 && begin + length - 1 <= span.last; ++begin) {

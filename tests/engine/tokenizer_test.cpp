@@ -383,7 +383,7 @@ TEST_F(TrainedTokenizer, SaysWhyItCannotTrain) {
   EXPECT_FALSE(std::filesystem::exists(*folder_ / "x"));
 }
 
-TEST(Framing, CutsAsJiantDoes) {
+TEST(Framing, CutsTheLonger) {
   using Ids = std::vector<std::int32_t>;
   EXPECT_EQ(kSpecial.frame_single({10, 11, 12}, 5), (Ids{0, 10, 11, 12, 2}));
   EXPECT_EQ(kSpecial.frame_single({10, 11, 12}, 4), (Ids{0, 10, 11, 2}));

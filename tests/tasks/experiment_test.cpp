@@ -128,6 +128,8 @@ TEST(Recipes, AreTheAuthors) {
   // MLM beside a task lowers the rate and keeps the task's batch and epochs; several tasks have a recipe of their own.
   EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).learning_rate, 5e-6);
   EXPECT_EQ(intermediate_recipe({"mnli", "mlm"}).num_train_epochs, 2);
+  EXPECT_EQ(intermediate_recipe({"mlm", "mnli"}).num_train_epochs, 2);
+  EXPECT_EQ(intermediate_recipe({"mlm"}).per_device_train_batch_size, 8);
   EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).per_device_train_batch_size, 24);
   EXPECT_EQ(intermediate_recipe({"mnli", "squad"}).num_train_epochs, 3);
   EXPECT_EQ(pretraining_recipe().learning_rate, 6e-4);

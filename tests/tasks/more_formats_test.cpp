@@ -303,7 +303,19 @@ TEST_F(MoreFormats, Squad2SaysWhereThereIsNoAnswer) {
   write_text(predictions, result.prediction_content);
   EXPECT_EQ(find_task("squad2").score(predictions, folder_.path(), "en").metrics.at("f1"), result.metrics.at("f1"));
   write_text(predictions, R"({"a": "dog"})");
-  expect_user_error([&] { find_task("squad2").score(predictions, folder_.path(), "en"); }, {"question b"});
+  expect_user_error([&] { find_task("squad2").score(predictions, folder_.path(), "en"); }, {"dev-en.json", "question b"});
+}
+
+TEST_F(MoreFormats, AnswersThatAreMissingAreCounted) {
+  write("gold/xquad/test-en.json",
+        R"({"data": [{"paragraphs": [{"context": "a quick dog", "qas": [)"
+        R"({"id": "1", "question": "q", "answers": [{"text": "dog", "answer_start": 8}]},)"
+        R"({"id": "2", "question": "q", "answers": [{"text": "quick", "answer_start": 2}]}]}]}]})");
+  write("p/xquad/test-en.json", R"({"1": "dog"})");
+  const Evaluation result = find_task("xquad").score(folder_ / "p", folder_ / "gold", "en");
+  EXPECT_EQ(result.examples, 2);
+  EXPECT_EQ(result.unpredicted, 1);
+  EXPECT_EQ(result.value, 50);
 }
 
 /// One example, in the place and shape the data set's own archive has it.

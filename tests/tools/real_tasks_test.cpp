@@ -1,4 +1,4 @@
-// Every task on samples of its real data, by the program: trained for two steps, evaluated, its predictions written and
+// Tasks on samples of their real data, by the program: trained for two steps, evaluated, their predictions written and
 // scored.
 
 #include <gtest/gtest.h>

@@ -42,6 +42,7 @@ int score(const std::string& task_name, const std::string& predictions, const st
   }
   std::vector<std::vector<std::string>> rows;
   std::map<std::string, double> sums;
+  std::string notes;
   for (const std::string& language : languages) {
     const Evaluation evaluation = task.score(predictions, gold, language);
     if (rows.empty()) {
@@ -55,11 +56,15 @@ int score(const std::string& task_name, const std::string& predictions, const st
       sums[metric] += value;
     }
     rows.back().push_back(format_count(evaluation.examples));
+    if (evaluation.unpredicted > 0) {
+      notes += concatenate(language, ": ", evaluation.unpredicted, " of ", evaluation.examples,
+                           " examples have no prediction and score 0\n");
+    }
   }
   rows.push_back({"mean"});
   for (const auto& [metric, sum] : sums)
     rows.back().push_back(format_number(sum / static_cast<double>(languages.size()), 2));
-  print(format_table(rows));
+  print(format_table(rows) + notes);
   return 0;
 }
 
