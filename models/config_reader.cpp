@@ -1,5 +1,7 @@
 #include "models/config_reader.h"
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/common/check.h"
 
 namespace koine {

@@ -1,6 +1,7 @@
 // Strict JSON: parse_json and for_each_json_line of text_file.h.
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/atomic_file.h"
 #include "engine/files/text_file.h"

@@ -1,6 +1,7 @@
 #include "models/shell/checkpoint.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/files/text_file.h"

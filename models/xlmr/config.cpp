@@ -1,5 +1,7 @@
 #include "models/xlmr/config.h"
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/common/check.h"
 
 namespace koine {

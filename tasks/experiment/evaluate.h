@@ -3,7 +3,7 @@
 // Evaluating a model in several languages, one after the other.
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "engine/tokenizer/tokenizer.h"
 #include "tasks/experiment/plan.h"

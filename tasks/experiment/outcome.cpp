@@ -1,5 +1,7 @@
 #include "tasks/experiment/outcome.h"
 
+#include <nlohmann/json.hpp>
+
 #include "engine/files/text_file.h"
 
 namespace koine {

@@ -3,7 +3,7 @@
 // What a run has to show: the figures, what each training took, and the report of both.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 

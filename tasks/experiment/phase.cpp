@@ -1,5 +1,6 @@
 #include "tasks/experiment/phase.h"
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "engine/files/text_file.h"

@@ -1,5 +1,7 @@
 #include "tasks/experiment/prepare.h"
 
+#include <nlohmann/json.hpp>
+
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "models/models.h"

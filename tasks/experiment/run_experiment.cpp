@@ -1,6 +1,7 @@
 #include "tasks/experiment/run_experiment.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"

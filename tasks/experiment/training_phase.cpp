@@ -1,6 +1,7 @@
 #include "tasks/experiment/training_phase.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
 #include "engine/training/observers.h"

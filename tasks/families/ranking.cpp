@@ -1,5 +1,7 @@
 #include "tasks/families/ranking.h"
 
+#include <nlohmann/json.hpp>
+
 #include "tasks/families/family.h"
 #include "tasks/families/retrieval.h"
 #include "tasks/formats/lareqa.h"

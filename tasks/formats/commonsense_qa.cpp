@@ -1,5 +1,6 @@
 #include "tasks/formats/commonsense_qa.h"
 
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "engine/files/text_file.h"

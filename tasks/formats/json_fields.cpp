@@ -1,5 +1,7 @@
 #include "tasks/formats/json_fields.h"
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/common/check.h"
 
 namespace koine {

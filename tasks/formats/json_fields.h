@@ -3,7 +3,7 @@
 // Members of JSON objects, each complaint with its place: UserError "where: ..." for one that is missing or of another kind.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 

@@ -1,6 +1,7 @@
 #include "tasks/formats/lareqa.h"
 
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "engine/files/text_file.h"

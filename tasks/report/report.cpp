@@ -1,6 +1,7 @@
 #include "tasks/report/report.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"

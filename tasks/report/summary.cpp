@@ -1,6 +1,7 @@
 #include "tasks/report/summary.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 

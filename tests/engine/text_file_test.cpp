@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/atomic_file.h"
 #include "temporary_folder.h"

@@ -10,6 +10,7 @@
 //   ninja -C build-fuzz pickle_fuzzer && build-fuzz/pickle_fuzzer SEEDS
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"

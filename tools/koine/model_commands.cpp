@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
