@@ -154,10 +154,17 @@ Region region_of(const std::vector<T>& values) {
   return {const_cast<T*>(values.data()), values.size() * sizeof(T)};
 }
 
-/// `arguments` with every pointer among its bytes replaced by what `translate` makes of it.
+/// `arguments` with every pointer among its bytes replaced by what `translate` makes of it. Bytes between the members count as
+/// zero: a flag and what an earlier pointer left beside it must not be taken for one (where the compiler can say which these
+/// are: GCC from 11 on).
 template <class Arguments, class Translate>
 Arguments with_pointers(Arguments arguments, const Translate& translate) {
   static_assert(std::is_trivially_copyable_v<Arguments>);
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&arguments);
+#endif
+#endif
   unsigned char bytes[sizeof(Arguments)];
   std::memcpy(bytes, static_cast<const void*>(&arguments), sizeof bytes);
   for (std::size_t at = 0; at + sizeof(void*) <= sizeof bytes; at += sizeof(void*)) {

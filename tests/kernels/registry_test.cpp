@@ -9,6 +9,25 @@
 namespace koine {
 namespace {
 
+// A false flag beside what a pointer left in the bytes between two members.
+TEST(Cases, OnlyPointersAreTakenForPointers) {
+  struct Flagged {
+    const void* array;
+    bool flag;
+  };
+  constexpr std::uintptr_t kInside = 0x555512345600, kThere = 0x777701;
+  alignas(Flagged) unsigned char bytes[sizeof(Flagged)];
+  const std::uintptr_t words[] = {kInside, kInside};
+  static_assert(sizeof words == sizeof bytes);
+  std::memcpy(bytes, words, sizeof bytes);
+  const auto translate = [](void* word) {
+    return reinterpret_cast<std::uintptr_t>(word) == kInside ? reinterpret_cast<void*>(kThere) : word;
+  };
+  const Flagged moved = cases::with_pointers(*reinterpret_cast<const Flagged*>(bytes), translate);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(moved.array), kThere);
+  EXPECT_FALSE(moved.flag);
+}
+
 TEST(Registry, EveryOperationHasAReferenceAndAVariantForEachDevice) {
   std::set<std::string> names;
   for (const OperationSummary& summary : all_operations()) {

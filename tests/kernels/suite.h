@@ -290,12 +290,17 @@ void compare_operand(const Case<Arguments>& test_case, std::size_t index, const 
     reference_error = std::max(reference_error, std::fabs(rounded.value(index, i) - truth.value(index, i)));
   }
   double worst = 0;
-  std::int64_t place = -1;
+  std::int64_t place = -1, first = -1, last = -1, wrong = 0;
   for (std::int64_t i = 0; i < operand.count; ++i) {
     const double expected = truth.value(index, i);
     if (outcome.value(index, i) == expected) continue;  // infinities too
     const double allowed = 2 * reference_error + one_rounding(type, expected) + operand.accumulation;
     const double excess = std::fabs(outcome.value(index, i) - expected) - allowed;
+    if (!(excess <= 0)) {
+      if (first < 0) first = i;
+      last = i;
+      ++wrong;
+    }
     if (!(excess <= worst)) {  // also where the result is NaN
       worst = std::isnan(excess) ? std::numeric_limits<double>::infinity() : excess;
       place = i;
@@ -303,7 +308,8 @@ void compare_operand(const Case<Arguments>& test_case, std::size_t index, const 
   }
   if (place >= 0) {
     ADD_FAILURE() << label << operand.name << "[" << place << "] = " << outcome.value(index, place) << ", expected "
-                  << truth.value(index, place) << ", " << worst << " beyond the allowed error";
+                  << truth.value(index, place) << ", " << worst << " beyond the allowed error; so are " << wrong << " of "
+                  << operand.count << ", from [" << first << "] to [" << last << "]";
   }
 }
 
