@@ -83,7 +83,12 @@ std::vector<TaskRow> task_rows() {
                     {"train", "mnli/glue/MNLI/train.tsv", kTable},
                     {"train", "glue/MNLI/train.tsv", kTable},
                     {"train", "MNLI/train.tsv", kTable},
-                    {"train", "xnli/train-en.tsv", kXtreme},
+                    {"train", "xnli/train-{language}.tsv", kXtreme},
+                    // Translations: XNLI's own, XTREME's.
+                    {"train", "xnli/XNLI-MT-1.0/multinli/multinli.train.{language}.tsv", kTable},
+                    {"train", "XNLI-MT-1.0/multinli/multinli.train.{language}.tsv", kTable},
+                    {"train", "xnli/translate-train/en-{language}-translated.tsv", kXtreme},
+                    {"train", "XNLI/translate-train/en-{language}-translated.tsv", kXtreme},
                     {"dev", "mnli/multinli_1.0/multinli_1.0_dev_matched.jsonl", kJson},
                     {"dev", "mnli/multinli_1.0/multinli_1.0_dev_matched.txt", kTable},
                     {"dev", "multinli_1.0/multinli_1.0_dev_matched.jsonl", kJson},
@@ -205,7 +210,10 @@ std::vector<TaskRow> task_rows() {
           .reader = read_squad,
           .max_seq_length = 384,
           .intermediate = Recipe{8, 1, 3},
-          .files = {{"train dev", "squad/{split}-v1.1.json"}, {"train dev", "{split}-v1.1.json"}},
+          .files = {{"train dev", "squad/{split}-v1.1.json"},
+                    {"train dev", "{split}-v1.1.json"},
+                    {"train", "squad/translate-train/squad.translate.train.en-{language}.json"},  // XTREME's translations
+                    {"train", "SQuAD/translate-train/squad.translate.train.en-{language}.json"}},
       },
       {
           .name = "squad2",
@@ -242,7 +250,9 @@ std::vector<TaskRow> task_rows() {
                     {"train", "x-final/{language}/translated_train.tsv", kTable},
                     {"dev test", "pawsx/x-final/{language}/{split}_2k.tsv", kTable},
                     {"dev test", "x-final/{language}/{split}_2k.tsv", kTable},
-                    {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme}},
+                    {"train dev test", "pawsx/{split}-{language}.tsv", kXtreme},
+                    {"train", "pawsx/translate-train/en-{language}-translated.tsv", kXtreme},
+                    {"train", "PAWSX/translate-train/en-{language}-translated.tsv", kXtreme}},
       },
       {
           .name = "udpos",

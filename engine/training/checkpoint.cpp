@@ -110,11 +110,14 @@ class PartialFolder {
 // --- state.json ---------------------------------------------------------------------------------------------------------
 
 nlohmann::json to_json(const TrainingState& state) {
+  nlohmann::json tasks = nlohmann::json::object();
+  for (const auto& [name, count] : state.tasks) tasks[name] = {{"steps", count.steps}, {"tokens", count.tokens}};
   return {{"version", kVersion},
           {"step", state.step},
           {"tokens", state.tokens},
           {"seconds", state.seconds},
           {"flops", state.flops},
+          {"tasks", tasks},
           {"last_loss", state.last_loss},
           {"evaluated_step", state.evaluated_step},
           {"has_best", state.has_best},
@@ -136,6 +139,8 @@ TrainingState parse_state(const fs::path& path) {
     json.at("seconds").get_to(state.seconds);
     json.at("flops").get_to(state.flops);
     json.at("last_loss").get_to(state.last_loss);
+    const nlohmann::json tasks = json.value("tasks", nlohmann::json::object());  // earlier programs wrote none
+    for (const auto& [name, count] : tasks.items()) state.tasks[name] = {count.at("steps"), count.at("tokens")};
     json.at("evaluated_step").get_to(state.evaluated_step);
     json.at("has_best").get_to(state.has_best);
     json.at("best_step").get_to(state.best_step);

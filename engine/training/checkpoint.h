@@ -24,13 +24,20 @@
 
 namespace koine {
 
+/// What a task had of a run.
+struct TaskCount {
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+};
+
 /// What of a run is not in the parameter buffers. Which task and examples a step takes is a pure function of seed and step,
-/// so the samplers need nothing here.
+/// so the samplers need nothing here: whoever resumes draws the earlier steps' tasks once more.
 struct TrainingState {
   std::int64_t step = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
   double flops = 0;
+  std::map<std::string, TaskCount> tasks;  ///< each task's part of `step` and `tokens`
   double last_loss = 0;
   std::int64_t evaluated_step = -1;  ///< the last evaluation was behind this step; -1: none yet
   std::int64_t best_step = 0;

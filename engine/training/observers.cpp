@@ -59,17 +59,18 @@ void MetricsFile::on_start(std::int64_t step, std::int64_t) {
 
 void MetricsFile::on_step(const Step& step) {
   if (!is_logged(step, logging_steps_)) return;
-  const nlohmann::ordered_json line = {{"type", "step"},
-                                       {"step", step.step},
-                                       {"total", step.total},
-                                       {"epoch", step.epoch},
-                                       {"task", step.task},
-                                       {"loss", step.loss},
-                                       {"gradient_norm", step.gradient_norm},
-                                       {"learning_rate", step.learning_rate},
-                                       {"tokens", step.tokens},
-                                       {"seconds", step.seconds},
-                                       {"tokens_per_second", rate_of(step)}};
+  nlohmann::ordered_json line = {{"type", "step"},
+                                 {"step", step.step},
+                                 {"total", step.total},
+                                 {"epoch", step.epoch},
+                                 {"task", step.task},
+                                 {"loss", step.loss},
+                                 {"gradient_norm", step.gradient_norm},
+                                 {"learning_rate", step.learning_rate},
+                                 {"tokens", step.tokens},
+                                 {"seconds", step.seconds},
+                                 {"tokens_per_second", rate_of(step)}};
+  if (step.probability) line["probability"] = *step.probability;
   write_line(line.dump());
 }
 

@@ -17,7 +17,8 @@ namespace koine {
 
 /// metrics.jsonl, one JSON object a line, flushed as it is written:
 ///   {"type": "step", "step", "total", "epoch", "task", "loss", "gradient_norm", "learning_rate", "tokens", "seconds",
-///    "tokens_per_second"}           every `logging_steps` steps, the first and the last; figures of that step alone
+///    "tokens_per_second"}           every `logging_steps` steps, the first and the last; figures of that step alone; in a run
+///   of several tasks also "probability": with which the step's task was drawn
 ///   {"type": "evaluation", "step", "best", "metrics": {name: value}}
 /// A fresh run begins a new file. A resumed one continues it: lines beyond the step it resumes behind (and a last line that
 /// was cut off) are dropped, so that no step stands there twice. UserError naming the file when it cannot be written.

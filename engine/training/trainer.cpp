@@ -53,8 +53,6 @@ void check_task(const TrainingRun& run, const TrainingTask& task) {
         " has labels of another kind than its head");
   check(kind != HeadKind::kMaskedLm || task.masking != nullptr, "task ", task.name, " has no masking settings");
   require(task.train->groups() > 0, "task ", task.name, ": ", task.train->name, " has no training examples");
-  require(std::isfinite(task.weight) && task.weight >= 0, "task ", task.name, ": weight is ", task.weight,
-          ", but must be a number, 0 or more");
   check_lengths(run, *task.train);
 }
 
@@ -63,6 +61,10 @@ void check_run(const TrainingRun& run) {
   check(run.model->parameters().training(), "the model was made without training state");
   check_settings(run.settings);
   for (const TrainingTask& task : run.tasks) check_task(run, task);
+  const bool changes =
+      std::any_of(run.tasks.begin(), run.tasks.end(), [](const TrainingTask& task) { return task.weight_at.has_value(); });
+  const std::int64_t steps = changes ? total_steps(run) : 1;
+  for (std::int64_t step = 0; step < steps; ++step) task_probabilities(step, run.tasks);
 }
 
 // --- what a run resumes under -------------------------------------------------------------------------------------------
@@ -90,6 +92,10 @@ std::string fingerprint(const Dataset& data) {
   return xxh3_hex({reinterpret_cast<const char*>(flat.data()), flat.size() * sizeof(std::int32_t)});
 }
 
+double weight_of(const TrainingTask& task, std::int64_t step) {
+  return task.weight_at ? task.weight_at->at(static_cast<double>(step)) : task.weight;
+}
+
 // --- the run ------------------------------------------------------------------------------------------------------------
 
 /// The micro-batches of one optimizer step.
@@ -99,6 +105,7 @@ struct StepBatches {
   std::int64_t counted_labels = 0;  ///< of all ranks
   std::int64_t tokens = 0;
   double epoch = 0;
+  std::optional<double> probability;  ///< with which the task was drawn, where there are several
 };
 
 using Clock = std::chrono::steady_clock;
@@ -264,6 +271,7 @@ StepBatches Trainer::next_batches() {
   const std::int64_t visit = visits_[drawn]++;
   StepBatches step;
   step.task = &task;
+  if (run_.tasks.size() > 1) step.probability = task_probabilities(state_.step, run_.tasks)[drawn];
   step.epoch = static_cast<double>((visit + 1) * groups_per_step(run_.settings)) / static_cast<double>(task.train->groups());
   const std::vector<std::int64_t> groups = samplers_[drawn].step_groups(visit);
   for (const std::vector<std::int64_t>& part :
@@ -314,12 +322,17 @@ void Trainer::finish_oldest() {
   const std::chrono::duration<double> taken = now - std::max(step.begin, last_finish_);
   last_finish_ = now;
   state_.tokens += batches.tokens;
+  TaskCount& count = state_.tasks[batches.task->name];
+  ++count.steps;
+  count.tokens += batches.tokens;
   state_.seconds += taken.count();
   state_.last_loss = loss;
   for (const PackedBatch& batch : batches.batches) state_.flops += batch_flops(model_, batch);
-  const TrainingObserver::Step report = {
-      step.number + 1, total_,        batches.epoch,     loss, result.norm, step.learning_rate,
-      batches.tokens,  taken.count(), batches.task->name};
+  const TrainingObserver::Step report = {step.number + 1,    total_,
+                                         batches.epoch,      loss,
+                                         result.norm,        step.learning_rate,
+                                         batches.tokens,     taken.count(),
+                                         batches.task->name, batches.probability};
   for (TrainingObserver* observer : run_.observers) observer->on_step(report);
 }
 
@@ -400,6 +413,9 @@ TrainingResult Trainer::result(bool interrupted) const {
   result.stopped_early = !interrupted && stopped_early() && state_.step < total_;
   result.best_step = state_.best_step;
   result.best_metrics = state_.best_metrics;
+  std::int64_t counted = 0;
+  for (const auto& [name, count] : state_.tasks) counted += count.tokens;
+  if (counted == state_.tokens) result.tasks = state_.tasks;
   return result;
 }
 
@@ -428,8 +444,9 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
     all[key.name] = std::visit([&](auto member) { return text_of(s.*member); }, key.member);
   }
   for (const TrainingTask& task : run.tasks) {
-    all["task " + task.name] = concatenate("weight ", text_of(task.weight), ", head ", task.head, ", ", task.train->groups(),
-                                           " examples (", fingerprint(*task.train), ")");
+    all["task " + task.name] =
+        concatenate("weight ", task.weight_at ? task.weight_at->text() : text_of(task.weight), ", head ", task.head, ", ",
+                    task.train->groups(), " examples (", fingerprint(*task.train), ")");
     if (task.masking == nullptr) continue;
     const MaskingSettings& masking = *task.masking;
     all["masking of " + task.name] = concatenate("probability ", text_of(masking.probability), ", seed ", masking.seed);
@@ -441,25 +458,44 @@ std::int64_t total_steps(const TrainingRun& run) {
   if (run.settings.max_steps > 0) return run.settings.max_steps;
   const std::int64_t per_step = groups_per_step(run.settings);
   std::int64_t steps = 0;
-  for (const TrainingTask& task : run.tasks) steps += (task.train->groups() + per_step - 1) / per_step;
+  for (const TrainingTask& task : run.tasks) {
+    const std::int64_t groups = task.train->groups();
+    steps += ((task.examples_cap > 0 ? std::min(groups, task.examples_cap) : groups) + per_step - 1) / per_step;
+  }
   return static_cast<std::int64_t>(std::ceil(run.settings.num_train_epochs * static_cast<double>(steps)));
 }
 
 int draw_task(std::uint32_t seed, std::int64_t step, std::span<const TrainingTask> tasks) {
   double total = 0;
-  for (const TrainingTask& task : tasks) total += task.weight;
+  for (const TrainingTask& task : tasks) total += weight_of(task, step);
   require(total > 0, "no task has a weight above 0, so none can be drawn");
   const double uniform = random_block(seed, kTaskStream, static_cast<std::uint64_t>(step))[0] * 0x1p-32;
   double left = uniform * total;
   int last = 0;
   for (int index = 0; index < static_cast<int>(tasks.size()); ++index) {
-    const double weight = tasks[static_cast<std::size_t>(index)].weight;
+    const double weight = weight_of(tasks[static_cast<std::size_t>(index)], step);
     if (weight <= 0) continue;
     if (left < weight) return index;
     left -= weight;
     last = index;
   }
   return last;
+}
+
+std::vector<double> task_probabilities(std::int64_t step, std::span<const TrainingTask> tasks) {
+  std::vector<double> probabilities;
+  double total = 0;
+  for (const TrainingTask& task : tasks) {
+    const double weight = weight_of(task, step);
+    require(std::isfinite(weight) && weight >= 0, "task ", task.name, ": its weight",
+            task.weight_at ? concatenate(" ", task.weight_at->text(), " at t = ", step) : std::string(), " is ", weight,
+            ", but must be a number, 0 or more");
+    probabilities.push_back(weight);
+    total += weight;
+  }
+  require(total > 0, "no task has a weight above 0 at step ", step, ", so none can be drawn");
+  for (double& probability : probabilities) probability /= total;
+  return probabilities;
 }
 
 }  // namespace koine

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,19 +18,23 @@
 #include "engine/optimizer/optimizer.h"
 #include "engine/ranks/communicator.h"
 #include "engine/settings/settings.h"
+#include "engine/training/checkpoint.h"
 #include "engine/training/model.h"
+#include "engine/training/time_function.h"
 
 namespace koine {
 
-/// One task of a run. A run with one task is the rule; with several, each optimizer step belongs to one of them, drawn by
-/// Philox from (seed, step) in proportion to `weight`, as jiant draws them (nyu-mll/jiant,
-/// jiant/proj/main/components/task_sampler.py).
+/// One task of a run. A run with one task is the rule; with several, each optimizer step, all its micro-batches, belongs to
+/// one of them, drawn by Philox from (seed, step) in proportion to its weight, as jiant draws them (nyu-mll/jiant,
+/// jiant/proj/main/components/task_sampler.py; run_train_step of runner.py). Tasks may share a head.
 struct TrainingTask {
   std::string name;
   int head = 0;  ///< of the model
   const Dataset* train = nullptr;
-  double weight = 1;                         ///< of the sampler
-  const MaskingSettings* masking = nullptr;  ///< for kMaskedLm
+  double weight = 1;                           ///< of the sampler
+  const MaskingSettings* masking = nullptr;    ///< for kMaskedLm
+  std::optional<TimeFunction> weight_at = {};  ///< where set, the weight by the steps before this one, in place of `weight`
+  std::int64_t examples_cap = 0;  ///< counted at most in the number of steps, as jiant's configurator does; 0: all
 };
 
 /// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation.
@@ -49,6 +54,7 @@ class TrainingObserver {
     std::int64_t tokens = 0;  ///< real tokens of this step
     double seconds = 0;       ///< of this step
     std::string task;
+    std::optional<double> probability = {};  ///< with which this step's task was drawn, where there are several
   };
   /// Before the first step of this call of train(): `step` steps were taken earlier (0: a fresh run) of `total`.
   virtual void on_start(std::int64_t /*step*/, std::int64_t /*total*/) {}
@@ -70,6 +76,8 @@ struct TrainingResult {
   bool stopped_early = false;
   std::int64_t best_step = 0;
   std::map<std::string, double> best_metrics;
+  /// Each task's part of steps and tokens; empty where the run resumed from a checkpoint of a program that did not count.
+  std::map<std::string, TaskCount> tasks;
 };
 
 struct TrainingRun {
@@ -100,12 +108,14 @@ struct TrainingRun {
 /// An evaluation during which `stop` is set counts as not made: it is made again when the run resumes. A resumed run gives
 /// the same bits as an uninterrupted one: weights, moments, losses, evaluations.
 ///
-/// Throws UserError for settings that cannot be (naming the setting), for a directory with checkpoints of an earlier run
+/// Throws UserError for settings that cannot be (naming the setting), for a weight that is negative or not a number at one of
+/// the run's steps, for a directory with checkpoints of an earlier run
 /// where `resume` is false, for a checkpoint made under other settings; Error naming step and example numbers when a loss or
 /// gradient is not finite. Checkpoints: `directory`/checkpoints/step-N (see checkpoint.h).
 TrainingResult train(const TrainingRun& run);
 
-/// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))).
+/// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))), where a
+/// task has at most examples_cap groups.
 std::int64_t total_steps(const TrainingRun& run);
 
 /// Everything that decides the bits of a run, and so what a checkpoint resumes under: the settings whose effect says so
@@ -114,5 +124,9 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run);
 
 /// Index of the task of step `step` (from 0), each as likely as its share of the weights. UserError when all weights are 0.
 int draw_task(std::uint32_t seed, std::int64_t step, std::span<const TrainingTask> tasks);
+
+/// How likely each task is at a step (from 0): its share of the weights. UserError naming the task and the step for a weight
+/// that is negative or not finite, and where all are 0.
+std::vector<double> task_probabilities(std::int64_t step, std::span<const TrainingTask> tasks);
 
 }  // namespace koine

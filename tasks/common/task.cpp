@@ -11,6 +11,14 @@ const std::vector<FileCandidate>& Task::files() const {
   return row_.parts.empty() ? row_.files : find_task(row_.parts.front()).files();
 }
 
+std::vector<FileCandidate> Task::files_in(const std::string& language) const {
+  std::vector<FileCandidate> candidates = files();
+  if (row_.languages.size() == 1 && language != row_.languages.front()) {
+    std::erase_if(candidates, [](const FileCandidate& candidate) { return !names_language(candidate.pattern); });
+  }
+  return candidates;
+}
+
 std::vector<std::string> Task::splits() const {
   std::vector<std::string> splits = splits_of(files());
   for (const std::string& part : row_.parts) {
@@ -72,7 +80,7 @@ std::vector<Task::FileStatus> Task::check_files(const std::filesystem::path& dat
 
 Task::FileStatus Task::check_language(const std::filesystem::path& data, const std::string& split,
                                       const std::string& language) const {
-  const std::vector<FoundFile> found = find_task_files(data, files(), split, language);
+  const std::vector<FoundFile> found = find_task_files(data, files_in(language), split, language);
   FileStatus status;
   status.split = split;
   status.language = language;

@@ -24,7 +24,10 @@ struct FeatureOptions {
   std::int64_t max_seq_length = 0;  ///< 0: the task's own
   std::int64_t doc_stride = 128;    ///< window advance of question answering: transformers' run_squad.py, as the next
   std::int64_t max_query_length = 64;
-  std::int64_t max_examples = 0;  ///< first so many examples of the split; 0: all
+  std::int64_t max_examples = 0;  ///< first so many examples of the split; of a task made of parts as many at even distances
+                                  ///< in all of them, one behind the other; 0: all
+  bool pack_lines = false;        ///< plain text: sequences as long as they may be of the lines in their order, instead of
+                                  ///< one for each line
 };
 
 /// What a task's evaluation gives.
@@ -84,6 +87,9 @@ class Task {
   std::vector<std::string> splits() const;
   /// Where its files may lie; of a task made of parts, the first one's.
   const std::vector<FileCandidate>& files() const;
+  /// Those that may hold examples in a language: of a task of one language, others stand only in files whose names say so
+  /// (translations).
+  std::vector<FileCandidate> files_in(const std::string& language) const;
   /// The task whose training set a head for this one is trained on ("mnli" for "xnli"); its own name where it has one; empty
   /// when nothing is trained (retrieval).
   std::string train_task() const;

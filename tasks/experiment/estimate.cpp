@@ -12,6 +12,8 @@
 #include "models/models.h"
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/prepare.h"
+#include "tasks/experiment/sampler.h"
+#include "tasks/experiment/training_phase.h"
 
 namespace koine {
 
@@ -44,13 +46,6 @@ struct Pass {
   double groups = 0;
   double tokens = 0;
   double flops = 0;
-
-  Pass& operator+=(const Pass& other) {
-    groups += other.groups;
-    tokens += other.tokens;
-    flops += other.flops;
-    return *this;
-  }
 };
 
 /// Walks a plan. Phases that differ in arm or seed alone are counted together.
@@ -87,21 +82,24 @@ class Estimator {
     return pass;
   }
 
-  /// Steps, tokens and FLOPs of a training with these settings over `passes` (one per task).
-  static void add_training(PhaseEstimate& phase, const std::vector<Pass>& passes, const TrainingSettings& settings) {
+  /// Steps, tokens and FLOPs of a training with these settings over `passes` (one per task), to be expected of its draws.
+  static void add_training(PhaseEstimate& phase, const std::vector<Pass>& passes, const std::vector<TrainingTask>& tasks,
+                           const TrainingSettings& settings) {
     const auto batch = static_cast<double>(settings.per_device_train_batch_size * settings.gradient_accumulation_steps);
     double steps_per_epoch = 0;
-    Pass all;
-    for (const Pass& pass : passes) {
-      steps_per_epoch += std::ceil(pass.groups / batch);
-      all += pass;
+    for (std::size_t i = 0; i < passes.size(); ++i) {
+      const auto cap = static_cast<double>(tasks[i].examples_cap);
+      steps_per_epoch += std::ceil((cap > 0 ? std::min(passes[i].groups, cap) : passes[i].groups) / batch);
     }
-    const double steps = settings.max_steps > 0 ? static_cast<double>(settings.max_steps)
-                                                : std::ceil(settings.num_train_epochs * steps_per_epoch);
-    phase.steps = static_cast<std::int64_t>(steps);
-    const double epochs = all.groups > 0 ? steps * batch / all.groups : 0;
-    phase.tokens = epochs * all.tokens;
-    phase.flops = 3 * epochs * all.flops;
+    phase.steps = settings.max_steps > 0 ? settings.max_steps
+                                         : static_cast<std::int64_t>(std::ceil(settings.num_train_epochs * steps_per_epoch));
+    if (passes.size() > 1) phase.tasks = probabilities_text(tasks, phase.steps);
+    const std::vector<double> steps = expected_steps(tasks, phase.steps);
+    for (std::size_t i = 0; i < passes.size(); ++i) {
+      const double epochs = passes[i].groups > 0 ? steps[i] * batch / passes[i].groups : 0;
+      phase.tokens += epochs * passes[i].tokens;
+      phase.flops += 3 * epochs * passes[i].flops;
+    }
   }
 
   template <class Fill>
@@ -130,9 +128,17 @@ class Estimator {
       add(phase.label, true, [&](PhaseEstimate& estimate) {
         require(training_known, phase.missing);
         std::vector<Pass> passes;
-        for (const TrainedTask& task : phase.tasks)
-          passes.push_back(pass_of(data_.training_set(task), task.mlm_probability));
-        add_training(estimate, passes, phase.settings);
+        std::vector<std::string> names;
+        std::vector<std::int64_t> examples;
+        for (const TrainedTask& task : phase.tasks) {
+          const Dataset& set = data_.training_set(task);
+          passes.push_back(pass_of(set, task.mlm_probability));
+          names.push_back(task.task->name());
+          examples.push_back(set.groups());
+        }
+        const bool draws = phase.kind == PhaseKind::kIntermediate;
+        const SamplerSpec sampler = draws ? plan_.experiment.intermediate[phase.arm].sampler : SamplerSpec();
+        add_training(estimate, passes, sampled_tasks(sampler, names, examples), phase.settings);
       });
     }
     if (!phase.evaluation.has_value()) return;
@@ -180,7 +186,7 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
     MemoryQuestion question{plan.config, {}, execution};
     bool dev = false;
     for (const TrainedTask& task : phase.tasks) {
-      question.heads.push_back(task.head);
+      add_head(question.heads, task.head);
       dev = dev || task.has_dev;
     }
     question.tokens = phase.settings.max_tokens_per_batch;

@@ -19,6 +19,7 @@ struct PhaseEstimate {
   std::int64_t steps = 0;  ///< optimizer steps of one run; 0: prediction only
   double tokens = 0;       ///< read by one run
   double flops = 0;        ///< of one run: 3 x forward for training (forward and backward), forward for prediction
+  std::string tasks;       ///< how likely each of several tasks is (probabilities_text); empty: one task
   std::string missing;     ///< why tokens and flops are unknown: the data that is not there; empty: known
 };
 

@@ -124,6 +124,7 @@ PretrainingSpec read_pretraining(TomlSection section, const Experiment& experime
   pretraining.languages = section.texts("languages", {});
   pretraining.files = section.texts("files", {});
   pretraining.mlm_probability = section.number("mlm_probability", pretraining.mlm_probability, 0.0001, 1);
+  pretraining.mlm_packed = section.flag("mlm_packed", false);
   pretraining.seed = static_cast<std::uint32_t>(section.integer("seed", experiment.seeds.front(), 0, 4294967295LL));
   pretraining.max_seq_length = section.integer("max_seq_length", 0, 0, 1 << 20);
   read_settings(section, pretraining.settings);
@@ -131,19 +132,51 @@ PretrainingSpec read_pretraining(TomlSection section, const Experiment& experime
   return pretraining;
 }
 
-void read_sampler(TomlSection& section, IntermediateSpec& arm) {
-  arm.sampler = section.choice("sampler", arm.sampler, {"proportional", "uniform", "temperature"});
-  arm.temperature = section.number("temperature", arm.temperature, 0.01, 1e6);
-  arm.train_examples_cap = section.integer("train_examples_cap", arm.train_examples_cap, 0, kMany);
-  arm.weights = section.numbers("weights", {}, 1e-9, 1e9);
-  require(arm.weights.empty() || arm.weights.size() == arm.tasks.size(), section.where("weights"), " has ",
-          arm.weights.size(), " entries for ", arm.tasks.size(), " tasks");
+SamplerSpec read_sampler(TomlSection& section, std::size_t tasks) {
+  SamplerSpec sampler;
+  sampler.kind = section.choice("sampler", sampler.kind, sampler_names());
+  sampler.temperature = section.number("temperature", sampler.temperature, 0.01, 1e6);
+  sampler.train_examples_cap = section.integer("train_examples_cap", sampler.train_examples_cap, 0, kMany);
+  sampler.weights = section.numbers("weights", {}, 1e-9, 1e9);
+  sampler.weight_functions = section.texts("weight_functions", {});
+  check_sampler(sampler, tasks, [&](const std::string& key) { return section.where(key); });
+  return sampler;
+}
+
+/// UserError where tasks under one head do not have the same classes.
+void check_heads(TomlSection& section, const IntermediateSpec& arm) {
+  std::map<std::string, const Task*> first;
+  for (const std::string& name : arm.tasks) {
+    const Task& task = find_task(name);
+    const auto named = arm.heads.find(name);
+    const std::string& head = named == arm.heads.end() ? name : named->second;
+    require_name(section, "heads", head);
+    const Task& other = *first.try_emplace(head, &task).first->second;
+    require(other.head() == task.head() && other.labels() == task.labels(), section.where("heads"), ": ", other.name(),
+            " and ", name, " cannot share the head \"", head, "\": they have other labels");
+  }
+}
+
+void read_task_tables(TomlSection& section, IntermediateSpec& arm) {
+  TomlSection heads = section.table("heads");
+  TomlSection languages = section.table("task_languages");
+  for (const std::string& task : arm.tasks) {
+    if (heads.has(task)) arm.heads[task] = heads.text(task, task);
+    if (languages.has(task)) arm.task_languages[task] = languages.texts(task, {});
+  }
+  heads.finish();
+  languages.finish();
+  check_heads(section, arm);
 }
 
 IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
   IntermediateSpec arm;
   arm.tasks = section.texts("tasks", {});
-  for (const std::string& task : arm.tasks) find_task(task, section.where("tasks"));
+  for (const std::string& task : arm.tasks) {
+    find_task(task, section.where("tasks"));
+    require(std::count(arm.tasks.begin(), arm.tasks.end(), task) == 1, section.where("tasks"), " names \"", task,
+            "\" twice");
+  }
   std::string joined;
   for (const std::string& task : arm.tasks) joined += (joined.empty() ? "" : "+") + task;
   arm.name = section.text("name", arm.tasks.empty() ? "none" : joined);
@@ -153,9 +186,15 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
   arm.languages = section.texts("languages", {experiment.source_language});
   arm.mlm_languages = section.texts("mlm_languages", {});
   arm.mlm_probability = section.number("mlm_probability", arm.mlm_probability, 0.0001, 1);
-  read_sampler(section, arm);
+  arm.features.pack_lines = section.flag("mlm_packed", false);
+  arm.sampler = read_sampler(section, arm.tasks.size());
+  read_task_tables(section, arm);
+  arm.equal_tokens = section.flag("equal_tokens", false);
   read_features(section, arm.features);
   read_settings(section, arm.settings);
+  require(!arm.equal_tokens || arm.settings.max_steps <= 0, section.where("equal_tokens"),
+          " makes a pass over the training set as long as the source language's, so the training must be given in passes: "
+          "num_train_epochs, not max_steps");
   section.finish();
   return arm;
 }
@@ -213,18 +252,30 @@ std::string tokenizer_toml(const TokenizerSpec& tokenizer) {
 }
 
 std::string arm_toml(const IntermediateSpec& arm) {
+  const auto list = [](const auto& values, const auto& spell) {
+    std::string entries;
+    for (const auto& value : values) entries += (entries.empty() ? "" : ", ") + spell(value);
+    return entries;
+  };
   std::string text = concatenate("\n[[intermediate]]\nname = ", toml_text(arm.name), "\ntasks = ", toml_list(arm.tasks),
                                  "\nstart = ", arm.start_fresh ? "\"fresh\"" : "\"pretrained\"", "\n");
   if (arm.tasks.empty()) return text;
-  text +=
-      concatenate("languages = ", toml_list(arm.languages), "\nmlm_languages = ", toml_list(arm.mlm_languages),
-                  "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nsampler = ", toml_text(arm.sampler),
-                  "\ntemperature = ", toml_number(arm.temperature), "\ntrain_examples_cap = ", arm.train_examples_cap, "\n");
-  if (!arm.weights.empty()) {
-    std::string weights;
-    for (const double weight : arm.weights) weights += (weights.empty() ? "" : ", ") + toml_number(weight);
-    text += "weights = [" + weights + "]\n";
-  }
+  text += concatenate("languages = ", toml_list(arm.languages), "\nmlm_languages = ", toml_list(arm.mlm_languages),
+                      "\nmlm_probability = ", toml_number(arm.mlm_probability),
+                      "\nmlm_packed = ", arm.features.pack_lines ? "true" : "false",
+                      "\nsampler = ", toml_text(arm.sampler.kind), "\ntemperature = ", toml_number(arm.sampler.temperature),
+                      "\ntrain_examples_cap = ", arm.sampler.train_examples_cap, "\n");
+  if (!arm.sampler.weights.empty()) text += "weights = [" + list(arm.sampler.weights, toml_number) + "]\n";
+  if (!arm.sampler.weight_functions.empty()) text += "weight_functions = " + toml_list(arm.sampler.weight_functions) + "\n";
+  text += "heads = {" +
+          list(arm.heads,
+               [](const auto& entry) { return concatenate(toml_text(entry.first), " = ", toml_text(entry.second)); }) +
+          "}\n";
+  text += "task_languages = {" +
+          list(arm.task_languages,
+               [](const auto& entry) { return concatenate(toml_text(entry.first), " = ", toml_list(entry.second)); }) +
+          "}\n";
+  text += concatenate("equal_tokens = ", arm.equal_tokens ? "true" : "false", "\n");
   return text + feature_toml(arm.features) + settings_toml(arm.settings);
 }
 
@@ -317,7 +368,8 @@ std::string experiment_toml(const Experiment& experiment) {
     const PretrainingSpec& pretraining = *experiment.pretraining;
     text += concatenate("\n[pretraining]\nlanguages = ", toml_list(pretraining.languages),
                         "\nfiles = ", toml_list(pretraining.files),
-                        "\nmlm_probability = ", toml_number(pretraining.mlm_probability), "\nseed = ", pretraining.seed,
+                        "\nmlm_probability = ", toml_number(pretraining.mlm_probability),
+                        "\nmlm_packed = ", pretraining.mlm_packed ? "true" : "false", "\nseed = ", pretraining.seed,
                         "\nmax_seq_length = ", pretraining.max_seq_length, "\n", settings_toml(pretraining.settings));
   }
   for (const IntermediateSpec& arm : experiment.intermediate) text += arm_toml(arm);

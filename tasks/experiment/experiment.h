@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "models/config.h"
 #include "tasks/common/task.h"
 #include "tasks/demo/demo.h"
+#include "tasks/experiment/sampler.h"
 
 namespace koine {
 
@@ -42,6 +44,7 @@ struct PretrainingSpec {
   std::vector<std::string> languages;  ///< empty: all there are
   std::vector<std::string> files;
   double mlm_probability = 0.15;
+  bool mlm_packed = false;
   std::uint32_t seed = 1;
   std::int64_t max_seq_length = 0;
   TrainingSettings settings;
@@ -54,10 +57,10 @@ struct IntermediateSpec {
   std::vector<std::string> languages;
   std::vector<std::string> mlm_languages;
   double mlm_probability = 0.15;
-  std::string sampler = "proportional";
-  double temperature = 1;
-  std::int64_t train_examples_cap = 0;
-  std::vector<double> weights;
+  SamplerSpec sampler;
+  std::map<std::string, std::string> heads;  ///< of tasks whose head is not called as they are; tasks may share one
+  std::map<std::string, std::vector<std::string>> task_languages;  ///< of tasks that have others than `languages`
+  bool equal_tokens = false;  ///< training sets in other languages than the source have as many tokens as the source's
   FeatureOptions features;
   TrainingSettings settings;
 };

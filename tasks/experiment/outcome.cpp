@@ -46,6 +46,10 @@ void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_
   cost.tokens = training.at("tokens");
   cost.seconds = training.at("seconds");
   cost.flops = training.at("flops");
+  if (training.contains("tasks")) {
+    cost.tasks = task_lines(training.at("tasks"));
+    cost.task_record = training.at("tasks").dump();
+  }
   cost.left_out = left_out_lines(training.value("left_out", json::object()));
   outcome.costs.push_back(cost);
 }
@@ -92,6 +96,7 @@ void write_outcome(const RunOptions& options, const RunOutcome& outcome) {
                      {"tokens", cost.tokens},
                      {"seconds", cost.seconds},
                      {"flops", cost.flops},
+                     {"tasks", cost.task_record.empty() ? json::object() : json::parse(cost.task_record)},
                      {"left_out", cost.left_out}});
   }
   write_file_atomically(options.output / "costs.json", costs.dump(1) + "\n");

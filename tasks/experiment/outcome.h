@@ -20,6 +20,8 @@ struct PhaseCost {
   std::int64_t tokens = 0;
   double seconds = 0;
   double flops = 0;
+  std::vector<std::string> tasks = {};     ///< a line for each of several tasks: what it had of it (task_lines)
+  std::string task_record = {};            ///< the same as JSON; empty: not known
   std::vector<std::string> left_out = {};  ///< a line for each task whose files held more than its training set
 };
 

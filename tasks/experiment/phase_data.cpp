@@ -1,7 +1,7 @@
 #include "tasks/experiment/phase_data.h"
 
 #include "kernels/common/check.h"
-#include "tasks/experiment/training_phase.h"
+#include "tasks/experiment/equal_tokens.h"
 #include "tasks/formats/labels.h"
 
 namespace koine {
@@ -14,7 +14,7 @@ namespace {
 std::string key_of(const Task& task, const std::string& split, const std::string& languages,
                    const FeatureOptions& features) {
   return concatenate(task.name(), " ", split, " ", languages, " ", features.max_seq_length, " ", features.doc_stride, " ",
-                     features.max_query_length, " ", features.max_examples);
+                     features.max_query_length, " ", features.max_examples, features.pack_lines ? " packed" : "");
 }
 
 void append(Dataset& all, const Dataset& more) {
@@ -36,15 +36,43 @@ const TaskData& PhaseData::load(const Task& task, const std::string& split, cons
   return *entry;
 }
 
+std::vector<PhaseTask> PhaseData::tasks(const std::vector<TrainedTask>& trained, const std::string& source_language,
+                                        std::int64_t dev_examples) {
+  std::vector<PhaseTask> tasks;
+  for (const TrainedTask& one : trained) {
+    PhaseTask task;
+    task.name = one.task->name();
+    task.head = one.head;
+    task.train = &training_set(one);
+    task.left_out = left_out(one);
+    task.dev = dev_set(one, source_language, dev_examples);
+    task.mlm_probability = one.mlm_probability;
+    if (!one.equal_tokens_to.empty())
+      task.tokens_of_source = tokens_of(load(*one.task, "train", one.equal_tokens_to, one.features).dataset());
+    tasks.push_back(task);
+  }
+  return tasks;
+}
+
 const Dataset& PhaseData::training_set(const TrainedTask& trained) {
   const Task& task = *trained.task;
-  if (trained.files.empty() && trained.languages.size() == 1) {
+  const std::string& equal_to = trained.equal_tokens_to;
+  if (trained.files.empty() && trained.languages.size() == 1 && equal_to.empty()) {
     return load(task, "train", trained.languages.front(), trained.features).dataset();
   }
   const std::string names = join_names(trained.languages);
-  std::unique_ptr<Dataset>& entry =
-      merged_[concatenate(key_of(task, "train", names, trained.features), " + ", join_names(trained.files))];
+  std::unique_ptr<Dataset>& entry = merged_[concatenate(key_of(task, "train", names, trained.features), " + ",
+                                                        join_names(trained.files), " = ", equal_to)];
   if (entry != nullptr) return *entry;
+  if (!equal_to.empty()) {
+    std::vector<const Dataset*> sets;
+    for (const std::string& language : trained.languages)
+      sets.push_back(&load(task, "train", language, trained.features).dataset());
+    const std::int64_t budget = tokens_of(load(task, "train", equal_to, trained.features).dataset());
+    entry = std::make_unique<Dataset>(take_equal_tokens(sets, budget));
+    entry->name = concatenate(task.name(), " train ", names, " (tokens of ", equal_to, ")");
+    return *entry;
+  }
   auto all = std::make_unique<Dataset>();
   all->name = trained.languages.empty() ? "text" : concatenate(task.name(), " train ", names);
   for (const std::string& language : trained.languages) {
@@ -53,7 +81,7 @@ const Dataset& PhaseData::training_set(const TrainedTask& trained) {
   if (!trained.files.empty()) {
     std::vector<fs::path> paths;
     for (const std::string& file : trained.files) paths.push_back(data_ / file);
-    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length));
+    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length, trained.features.pack_lines));
   }
   for (std::size_t i = 0; i < all->examples.size(); ++i) all->examples[i].number = static_cast<std::uint32_t>(i);
   entry = std::move(all);

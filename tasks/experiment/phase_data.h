@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/tokenizer/tokenizer.h"
 #include "tasks/experiment/plan.h"
+#include "tasks/experiment/training_phase.h"
 
 namespace koine {
 
@@ -20,7 +22,12 @@ class PhaseData {
   /// UserErrors for data that is missing or wrong, here and below, as Task::load says.
   const TaskData& load(const Task& task, const std::string& split, const std::string& language,
                        const FeatureOptions& features);
-  /// All languages and files of a task's training set, numbered anew where there are several.
+  /// The tasks of a phase with their training sets, and the first `dev_examples` (0: all) of their dev sets in the source
+  /// language where they have one.
+  std::vector<PhaseTask> tasks(const std::vector<TrainedTask>& trained, const std::string& source_language,
+                               std::int64_t dev_examples);
+  /// All languages and files of a task's training set under one name, numbered anew where there are several; with
+  /// equal_tokens_to as many of their examples as have that language's tokens (equal_tokens.h).
   const Dataset& training_set(const TrainedTask& task);
   /// What its files hold beyond it.
   LeftOut left_out(const TrainedTask& task);

@@ -1,7 +1,6 @@
 #include "tasks/experiment/plan.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <map>
 #include <utility>
@@ -23,7 +22,8 @@ std::vector<std::string> choose_languages(const Task& task, const std::vector<st
   if (wanted.empty()) return there;
   for (const std::string& language : wanted) {
     require(std::find(there.begin(), there.end(), language) != there.end(), "task ", task.name(), " has no ", split,
-            " file for language \"", language, "\" below ", data.string(), "; there are ", join_names(there));
+            " file for language \"", language, "\" below ", data.string(), "; there are ", join_names(there),
+            "; looked for ", looked_for(task.files_in(language), split, language));
   }
   return wanted;
 }
@@ -99,6 +99,7 @@ class Planner {
       TrainedTask& text = filled.tasks.back();
       text.files = spec.files;
       text.mlm_probability = spec.mlm_probability;
+      text.features.pack_lines = spec.mlm_packed;
       text.features.max_seq_length = length(spec.max_seq_length, *text.task, "pretraining");
       if (!spec.languages.empty() || spec.files.empty()) text.languages = languages(*text.task, spec.languages, "train");
       filled.title = "text in " + join_names(text.languages.empty() ? spec.files : text.languages);
@@ -139,7 +140,8 @@ class Planner {
     return add(std::move(phase), [&](PlannedPhase& filled) {
       for (const std::string& name : arm.tasks) {
         const Task& task = find_task(name);
-        TrainedTask entry = trained(task, name);
+        const auto shared = arm.heads.find(name);
+        TrainedTask entry = trained(task, shared == arm.heads.end() ? name : shared->second);
         entry.features = arm.features;
         entry.features.max_seq_length = length(arm.features.max_seq_length, task, arm.name);
         if (task.head() == HeadKind::kMaskedLm) entry.mlm_probability = arm.mlm_probability;
@@ -147,7 +149,15 @@ class Planner {
       }
       for (TrainedTask& entry : filled.tasks) {
         const bool mlm = entry.head.kind == HeadKind::kMaskedLm;
-        entry.languages = languages(*entry.task, mlm ? arm.mlm_languages : arm.languages, "train");
+        const auto own = arm.task_languages.find(entry.task->name());
+        const std::vector<std::string>& wanted = own != arm.task_languages.end() ? own->second
+                                                 : mlm                           ? arm.mlm_languages
+                                                                                 : arm.languages;
+        entry.languages = languages(*entry.task, wanted, "train");
+        const std::vector<std::string> source = {experiment().source_language};
+        if (mlm || !arm.equal_tokens || entry.languages == source) continue;
+        entry.equal_tokens_to = source.front();
+        languages(*entry.task, source, "train");  // it is counted, so it must be there
       }
     });
   }
@@ -202,18 +212,6 @@ std::int64_t resolve_length(std::int64_t wanted, const Task& task, std::int64_t 
           " tokens");
   if (wanted > 0) return wanted;
   return std::min(task.max_seq_length(), model_maximum);
-}
-
-std::vector<double> sampler_weights(const IntermediateSpec& arm, const std::vector<std::int64_t>& examples) {
-  if (!arm.weights.empty()) return arm.weights;
-  std::vector<double> weights;
-  for (const std::int64_t count : examples) {
-    const auto counted = static_cast<double>(arm.train_examples_cap > 0 ? std::min(count, arm.train_examples_cap) : count);
-    weights.push_back(arm.sampler == "uniform"       ? 1.0
-                      : arm.sampler == "temperature" ? std::pow(counted, 1.0 / arm.temperature)
-                                                     : counted);
-  }
-  return weights;
 }
 
 }  // namespace koine

@@ -27,6 +27,7 @@ struct TrainedTask {
   std::vector<std::string> files;      ///< plain text below the data folder besides (pretraining)
   FeatureOptions features;             ///< lengths resolved; max_examples: of training
   double mlm_probability = 0;          ///< of kMaskedLm heads
+  std::string equal_tokens_to = {};    ///< as many tokens as the set in this language has (equal_tokens.h); empty: all
   bool has_dev = false;                ///< there is a dev set in the source language, which stops the training
 };
 
@@ -78,9 +79,5 @@ std::vector<std::string> resolve_languages(const Task& task, const std::vector<s
 /// Longest sequences a phase uses: `wanted`, or where that is 0 the task's own as far as the model reads. UserError naming
 /// `where` when what was wanted is more than the model reads.
 std::int64_t resolve_length(std::int64_t wanted, const Task& task, std::int64_t model_maximum, const std::string& where);
-
-/// How often each task of an arm is drawn, up to a common factor, from the sizes of their training sets: the arm's own
-/// weights, or by its sampler n (proportional), 1 (uniform), n^(1 / temperature), where n counts at most train_examples_cap.
-std::vector<double> sampler_weights(const IntermediateSpec& arm, const std::vector<std::int64_t>& examples);
 
 }  // namespace koine

@@ -94,21 +94,28 @@ std::string pretraining_config(const PlannedPhase& phase) {
   return concatenate("languages = ", toml_list(text.languages), "\nfiles = ", toml_list(text.files),
                      "\nmlm_probability = ", toml_number(text.mlm_probability),
                      "\nmax_seq_length = ", text.features.max_seq_length, "\nseed = ", phase.seed, "\n",
-                     settings_toml(phase.settings));
+                     text.features.pack_lines ? "mlm_packed = true\n" : "", settings_toml(phase.settings));
 }
 
 std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpec& arm) {
-  std::string config =
-      concatenate("seed = ", phase.seed, "\nsampler = ", toml_text(arm.sampler),
-                  "\ntemperature = ", toml_number(arm.temperature), "\ntrain_examples_cap = ", arm.train_examples_cap,
-                  "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nweights = [");
-  for (const double weight : arm.weights) config += toml_number(weight) + ", ";
-  config += "]\n" + settings_toml(phase.settings);
+  std::string config = concatenate("seed = ", phase.seed, "\nsampler = ", toml_text(arm.sampler.kind),
+                                   "\ntemperature = ", toml_number(arm.sampler.temperature),
+                                   "\ntrain_examples_cap = ", arm.sampler.train_examples_cap,
+                                   "\nmlm_probability = ", toml_number(arm.mlm_probability), "\nweights = [");
+  for (const double weight : arm.sampler.weights) config += toml_number(weight) + ", ";
+  config += "]\n";
+  // What came later stands here only where it is used, so that older runs can be continued.
+  if (!arm.sampler.weight_functions.empty())
+    config += "weight_functions = " + toml_list(arm.sampler.weight_functions) + "\n";
+  if (arm.features.pack_lines) config += "mlm_packed = true\n";
+  config += settings_toml(phase.settings);
   for (const TrainedTask& task : phase.tasks) {
     config += concatenate("\n[task.", task.task->name(), "]\nlanguages = ", toml_list(task.languages),
                           "\nmax_seq_length = ", task.features.max_seq_length, "\ndoc_stride = ", task.features.doc_stride,
                           "\nmax_query_length = ", task.features.max_query_length,
                           "\nmax_train_examples = ", task.features.max_examples, "\n");
+    if (task.head.name != task.task->name()) config += "head = " + toml_text(task.head.name) + "\n";
+    if (!task.equal_tokens_to.empty()) config += "equal_tokens_to = " + toml_text(task.equal_tokens_to) + "\n";
   }
   return config;
 }
@@ -155,23 +162,8 @@ std::string message_of(const PlannedPhase& phase) {
 }
 
 std::vector<PhaseTask> Runner::tasks_of(const PlannedPhase& phase) {
-  std::vector<PhaseTask> tasks;
-  std::vector<std::int64_t> examples;
-  for (const TrainedTask& trained : phase.tasks) {
-    PhaseTask task;
-    task.name = trained.task->name();
-    task.head = trained.head;
-    task.train = &data_.training_set(trained);
-    task.left_out = data_.left_out(trained);
-    task.dev = data_.dev_set(trained, experiment().source_language, phase.settings.eval_examples);
-    task.mlm_probability = trained.mlm_probability;
-    examples.push_back(task.train->groups());
-    tasks.push_back(task);
-  }
-  if (phase.kind == PhaseKind::kIntermediate) {
-    const std::vector<double> weights = sampler_weights(experiment().intermediate[phase.arm], examples);
-    for (std::size_t i = 0; i < tasks.size(); ++i) tasks[i].weight = weights[i];
-  }
+  std::vector<PhaseTask> tasks = data_.tasks(phase.tasks, experiment().source_language, phase.settings.eval_examples);
+  if (phase.kind == PhaseKind::kIntermediate) set_sampler(tasks, experiment().intermediate[phase.arm].sampler);
   return tasks;
 }
 
@@ -192,6 +184,7 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   if (result.interrupted) return false;
   training = to_json(result);
   training["left_out"] = left_out_record(phase.tasks);
+  training["tasks"] = task_record(phase, result);
   write_file_atomically(mark, training.dump(2) + "\n");
   remove_checkpoints(folder);
   return true;
@@ -201,7 +194,7 @@ bool Runner::evaluate(const PlannedPhase& phase, const StartPoint& model_at, con
   ModelOptions options;
   options.execution = options_.execution;
   options.seed = model_at.seed;
-  for (const TrainedTask& task : phase.tasks) options.heads.push_back(task.head);
+  for (const TrainedTask& task : phase.tasks) add_head(options.heads, task.head);
   const std::unique_ptr<Model> model = make_model(model_at, options, false);
   return evaluate_languages(*model, *phase.evaluation, experiment().data, tokenizer_, folder, options_, evaluations);
 }

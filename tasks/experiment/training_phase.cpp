@@ -6,7 +6,9 @@
 #include "engine/files/text_file.h"
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
+#include "tasks/experiment/equal_tokens.h"
 #include "tasks/experiment/toml_settings.h"
+#include "tasks/families/text.h"
 
 namespace koine {
 
@@ -34,12 +36,14 @@ MaskingSettings masking_of(const PhaseTask& task, const Tokenizer& tokenizer, st
 EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const TrainingSettings& settings) {
   if (std::none_of(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return task.dev != nullptr; })) return {};
   return [&tasks, tokens = settings.max_tokens_per_batch](Model& model) {
+    std::vector<HeadSpec> heads;
     std::map<std::string, double> scores;
     for (std::size_t i = 0; i < tasks.size(); ++i) {
+      const int head = add_head(heads, tasks[i].head);
       if (tasks[i].dev == nullptr) continue;
       EvaluationOptions options;
       options.max_tokens_per_batch = tokens;
-      options.head = static_cast<int>(i);
+      options.head = head;
       options.want_predictions = false;
       scores[tasks[i].name] = tasks[i].dev->evaluate(model, options).value;
     }
@@ -66,7 +70,7 @@ ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options
   ModelOptions result;
   result.execution = options.execution;
   result.training = true;
-  for (const PhaseTask& task : phase.tasks) result.heads.push_back(task.head);
+  for (const PhaseTask& task : phase.tasks) add_head(result.heads, task.head);
   result.seed = phase.settings.seed;
   result.labels = phase.labels;
   return result;
@@ -99,6 +103,29 @@ std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& o
   return model;
 }
 
+void set_sampler(std::vector<PhaseTask>& tasks, const SamplerSpec& sampler) {
+  std::vector<std::string> names;
+  std::vector<std::int64_t> examples;
+  for (const PhaseTask& task : tasks) {
+    names.push_back(task.name);
+    examples.push_back(task.train->groups());
+  }
+  const std::vector<TrainingTask> drawn = sampled_tasks(sampler, names, examples);
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    tasks[i].weight = drawn[i].weight;
+    tasks[i].weight_at = drawn[i].weight_at;
+    tasks[i].examples_cap = drawn[i].examples_cap;
+  }
+}
+
+int add_head(std::vector<HeadSpec>& heads, const HeadSpec& head) {
+  const auto found =
+      std::find_if(heads.begin(), heads.end(), [&](const HeadSpec& known) { return known.name == head.name; });
+  const auto number = static_cast<int>(found - heads.begin());
+  if (found == heads.end()) heads.push_back(head);
+  return number;
+}
+
 TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options) {
   record_data(phase);
   std::unique_ptr<Model> model = make_model(phase.start, model_options(phase, options), phase.fresh_heads);
@@ -107,12 +134,14 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
   for (const PhaseTask& task : phase.tasks) masking.push_back(masking_of(task, tokenizer, phase.settings.seed));
   TrainingRun run;
   run.model = model.get();
+  std::vector<HeadSpec> heads;
   for (std::size_t i = 0; i < phase.tasks.size(); ++i) {
     const PhaseTask& task = phase.tasks[i];
-    run.tasks.push_back({task.name, static_cast<int>(i), task.train, task.weight,
-                         task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr});
+    run.tasks.push_back({task.name, add_head(heads, task.head), task.train, task.weight,
+                         task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr, task.weight_at, task.examples_cap});
   }
   run.settings = phase.settings;
+  if (run.tasks.size() > 1) options.message("tasks: " + probabilities_text(run.tasks, total_steps(run)));
   run.evaluate = dev_evaluation(phase.tasks, phase.settings);
   MetricsFile metrics(phase.directory / "metrics.jsonl", phase.settings.logging_steps);
   TensorBoardObserver events(phase.directory, phase.settings.logging_steps);
@@ -131,6 +160,45 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
   model->save(target.string());
   write_file_atomically(target / "sentencepiece.bpe.model", read_file(tokenizer.file()));
   return result;
+}
+
+nlohmann::json task_record(const TrainingPhase& phase, const TrainingResult& result) {
+  std::vector<TrainingTask> drawn(phase.tasks.size());
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    drawn[i].name = phase.tasks[i].name;
+    drawn[i].weight = phase.tasks[i].weight;
+    drawn[i].weight_at = phase.tasks[i].weight_at;
+  }
+  const std::vector<double> first = task_probabilities(0, drawn);
+  const std::vector<double> last = task_probabilities(result.total_steps - 1, drawn);
+  nlohmann::json record = nlohmann::json::object();
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    const PhaseTask& task = phase.tasks[i];
+    nlohmann::json& entry = record[task.name];
+    entry = {{"examples", task.train->groups()}, {"tokens", tokens_of(*task.train)}, {"probability", {first[i], last[i]}}};
+    if (task.tokens_of_source > 0) entry["source_tokens"] = task.tokens_of_source;
+    if (result.tasks.empty()) continue;
+    const auto count = result.tasks.find(task.name);
+    entry["steps"] = count == result.tasks.end() ? 0 : count->second.steps;
+    entry["trained_tokens"] = count == result.tasks.end() ? 0 : count->second.tokens;
+  }
+  return record;
+}
+
+std::vector<std::string> task_lines(const nlohmann::json& record) {
+  std::vector<std::string> lines;
+  for (const auto& [task, entry] : record.items()) {
+    if (record.size() == 1 && !entry.contains("source_tokens")) continue;
+    std::string line = concatenate(task, ": ", entry.at("examples").get<std::int64_t>(), " examples, ",
+                                   entry.at("tokens").get<std::int64_t>(), " tokens");
+    if (entry.contains("source_tokens"))
+      line += concatenate(" of the source language's ", entry.at("source_tokens").get<std::int64_t>());
+    if (entry.contains("steps"))
+      line += concatenate("; trained ", entry.at("steps").get<std::int64_t>(), " steps, ",
+                          entry.at("trained_tokens").get<std::int64_t>(), " tokens");
+    lines.push_back(line);
+  }
+  return lines;
 }
 
 nlohmann::json left_out_record(const std::vector<PhaseTask>& tasks) {
@@ -181,20 +249,23 @@ std::string fingerprint_of(const Dataset& dataset) {
   return xxh3_hex(bytes);
 }
 
-Dataset read_plain_text(const std::vector<fs::path>& files, const Tokenizer& tokenizer, std::int64_t max_seq_length) {
+Dataset read_plain_text(const std::vector<fs::path>& files, const Tokenizer& tokenizer, std::int64_t max_seq_length,
+                        bool packed) {
   Dataset dataset;
   dataset.name = "text";
   dataset.head = HeadKind::kMaskedLm;
   dataset.classes = tokenizer.vocabulary_size();
   for (const fs::path& file : files) {
-    const std::size_t before = dataset.examples.size();
+    std::vector<std::vector<std::int32_t>> sequences;
     for_each_line(file, [&](std::string_view text, std::int64_t) {
       std::vector<std::int32_t> ids = tokenizer.encode(text);
       if (ids.empty()) return;
-      const auto number = static_cast<std::uint32_t>(dataset.examples.size());
-      dataset.examples.push_back({tokenizer.special().frame_single(std::move(ids), max_seq_length), {}, number});
+      sequences.push_back(packed ? std::move(ids) : tokenizer.special().frame_single(std::move(ids), max_seq_length));
     });
-    require(dataset.examples.size() > before, file.string(), " holds no text");
+    require(!sequences.empty(), file.string(), " holds no text");
+    if (packed) sequences = pack_lines(sequences, tokenizer.special(), max_seq_length);
+    for (std::vector<std::int32_t>& ids : sequences)
+      dataset.examples.push_back({std::move(ids), {}, static_cast<std::uint32_t>(dataset.examples.size())});
   }
   return dataset;
 }

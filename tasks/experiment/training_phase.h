@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "engine/training/trainer.h"
 #include "models/models.h"
 #include "tasks/common/task.h"
+#include "tasks/experiment/sampler.h"
 
 namespace koine {
 
@@ -46,9 +48,19 @@ struct PhaseTask {
   const Dataset* train = nullptr;
   const TaskData* dev = nullptr;  ///< may be null
   double weight = 1;
-  double mlm_probability = 0;  ///< of kMaskedLm heads
-  LeftOut left_out = {};       ///< of the training files
+  double mlm_probability = 0;                  ///< of kMaskedLm heads
+  LeftOut left_out = {};                       ///< of the training files
+  std::optional<TimeFunction> weight_at = {};  ///< this and the next as TrainingTask has them
+  std::int64_t examples_cap = 0;
+  std::int64_t tokens_of_source =
+      0;  ///< of the source language's training set, where this one was given as many; 0: it was not
 };
+
+/// Draws the tasks of a phase as a sampler says, from the sizes of their training sets.
+void set_sampler(std::vector<PhaseTask>& tasks, const SamplerSpec& sampler);
+
+/// The number of a head among `heads`, by its name; one that is not there is added.
+int add_head(std::vector<HeadSpec>& heads, const HeadSpec& head);
 
 struct TrainingPhase {
   std::filesystem::path directory;
@@ -73,6 +85,13 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
 
 void remove_checkpoints(const std::filesystem::path& directory);
 
+/// What each task had of a training, for the records of a phase: {"mnli": {"examples", "tokens" (of its training set),
+/// "probability": [at the first step, at the last], "steps", "trained_tokens", and, where it was given as many tokens as the
+/// source language's set, "source_tokens"}}. Steps and tokens trained are missing where the result does not know them.
+nlohmann::json task_record(const TrainingPhase& phase, const TrainingResult& result);
+/// The same as a line for people for each task of several, or with equal tokens.
+std::vector<std::string> task_lines(const nlohmann::json& record);
+
 /// What the files held beyond the data sets, for the records of a phase: {"squad": {"count": 9, "total": 10, "what":
 /// "..."}}, tasks of which nothing was left out not among them; and as a line for people: "squad: 9 of 10 questions left
 /// out: ...".
@@ -88,9 +107,9 @@ void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, con
 /// XXH3 of what a data set teaches: ids, labels, order.
 std::string fingerprint_of(const Dataset& dataset);
 
-/// Plain text as masked-language examples, one line each, cut to `max_seq_length`; blank lines are left out. UserError
-/// naming the file where it holds none.
+/// Plain text as masked-language examples, one line each, cut to `max_seq_length`, or packed, each file by itself
+/// (families/text.h); blank lines are left out. UserError naming the file where it holds none.
 Dataset read_plain_text(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
-                        std::int64_t max_seq_length);
+                        std::int64_t max_seq_length, bool packed = false);
 
 }  // namespace koine

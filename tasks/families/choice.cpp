@@ -84,7 +84,7 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
     ChoiceFile file = checked(read_split(data, split, language, options.max_examples), language);
-    keep_first(file.examples, options.max_examples);
+    keep_examples(file.examples, options.max_examples);
     require_learnable(file, split);
     Dataset dataset = empty_dataset(split, language);
     dataset.group = row().choices;

@@ -75,7 +75,7 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
     LabelledTexts texts = read_split(data, split, language, options.max_examples);
-    keep_first(texts.examples, options.max_examples);
+    keep_examples(texts.examples, options.max_examples);
     require_learnable(texts, split);
     Dataset dataset = empty_dataset(split, language);
     const bool pairs = !row().fields.second.empty();

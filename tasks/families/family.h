@@ -24,6 +24,19 @@ void keep_first(std::vector<Item>& items, std::int64_t maximum) {
   }
 }
 
+/// So many of `items` at even distances, the first one among them: item floor(i * size / maximum) for every i; 0: all. What
+/// stands one behind the other in `items` keeps its shares, but for rounding.
+template <class Item>
+void keep_evenly(std::vector<Item>& items, std::int64_t maximum) {
+  const auto size = static_cast<std::int64_t>(items.size());
+  if (maximum <= 0 || maximum >= size) return;
+  for (std::int64_t i = 0; i < maximum; ++i) {
+    const std::int64_t from = i * size / maximum;
+    if (from != i) items[static_cast<std::size_t>(i)] = std::move(items[static_cast<std::size_t>(from)]);
+  }
+  items.erase(items.begin() + static_cast<std::ptrdiff_t>(maximum), items.end());
+}
+
 /// One row of a family's table of scorers: the name rows of tasks choose it by, the headline figure, and how.
 template <class Function>
 struct Scorer {
@@ -69,23 +82,28 @@ class FamilyTask : public Task {
     return all;
   }
 
-  /// The whole split; of a task made of parts, theirs one behind the other.
+  /// The split, from its first max_examples on (0: all of it); of a task made of parts, all of theirs one behind the other.
   File read_split(const std::filesystem::path& data, const std::string& split, const std::string& language,
                   std::int64_t max_examples = 0) const {
     if constexpr (requires(File all, File more) { all.append(std::move(more)); }) {
       if (!row().parts.empty()) {
-        File all = part(0).read_split(data, split, language, max_examples);
-        for (std::size_t i = 1; i < row().parts.size(); ++i)
-          all.append(part(i).read_split(data, split, language, max_examples));
+        File all = part(0).read_split(data, split, language);
+        for (std::size_t i = 1; i < row().parts.size(); ++i) all.append(part(i).read_split(data, split, language));
         return all;
       }
     }
     return read(require_files(data, split, language), split, language, max_examples);
   }
 
+  /// Of what read_split gave so many examples (0: all): the first; of a task made of parts a share of every part.
+  template <class Item>
+  void keep_examples(std::vector<Item>& items, std::int64_t maximum) const {
+    row().parts.empty() ? keep_first(items, maximum) : keep_evenly(items, maximum);
+  }
+
   std::vector<FoundFile> require_files(const std::filesystem::path& data, const std::string& split,
                                        const std::string& language) const {
-    return require_task_files(name(), data, row().files, split, language);
+    return require_task_files(name(), data, files_in(language), split, language);
   }
 
   std::set<std::string> languages_in(const FoundFile& file) const override {

@@ -153,7 +153,7 @@ class SpanTask : public FamilyTask<SquadFile> {
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
     SquadFile file = read_split(data, split, language, options.max_examples);
-    keep_first(file.questions, options.max_examples);
+    keep_examples(file.questions, options.max_examples);
     require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
     file.contexts.resize(file.questions.back().paragraph + 1);
     FeatureOptions resolved = options;

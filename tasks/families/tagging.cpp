@@ -90,7 +90,7 @@ class TaggingTask : public FamilyTask<TaggedFile> {
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
     TaggedFile file = read_split(data, split, language, options.max_examples);
-    keep_first(file.sentences, options.max_examples);
+    keep_examples(file.sentences, options.max_examples);
     require_learnable(file, split);
     require_sentences(file);
     TaggingFeatures features = make_tagging_features(file.sentences, tokenizer, length_of(options));

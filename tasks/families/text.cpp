@@ -1,6 +1,7 @@
 #include "tasks/families/text.h"
 
 #include <cmath>
+#include <utility>
 
 #include "engine/batch/batcher.h"
 #include "tasks/families/family.h"
@@ -57,11 +58,16 @@ class TextTask : public FamilyTask<TextFile> {
     keep_first(file.lines, options.max_examples);
     Dataset dataset = empty_dataset(split, language);
     dataset.classes = classes(tokenizer.vocabulary_size());
-    for (const std::string& line : file.lines) {
-      dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(line), length_of(options)),
-                                  {},
-                                  static_cast<std::uint32_t>(dataset.examples.size())});
+    std::vector<std::vector<std::int32_t>> sequences;
+    for (const std::string& line : file.lines) sequences.push_back(tokenizer.encode(line));
+    if (options.pack_lines) {
+      sequences = pack_lines(sequences, tokenizer.special(), length_of(options));
+    } else {
+      for (std::vector<std::int32_t>& ids : sequences)
+        ids = tokenizer.special().frame_single(std::move(ids), length_of(options));
     }
+    for (std::vector<std::int32_t>& ids : sequences)
+      dataset.examples.push_back({std::move(ids), {}, static_cast<std::uint32_t>(dataset.examples.size())});
     MaskingSettings masking;
     masking.mask_id = tokenizer.special().mask;
     masking.vocabulary = tokenizer.vocabulary_size();
@@ -89,6 +95,32 @@ class TextTask : public FamilyTask<TextFile> {
 };
 
 }  // namespace
+
+std::vector<std::vector<std::int32_t>> pack_lines(const std::vector<std::vector<std::int32_t>>& lines,
+                                                  const SpecialTokens& special, std::int64_t maximum_length) {
+  const std::int64_t room = maximum_length - special.around_single();
+  require(room > 0, "max_seq_length ", maximum_length, " leaves no room for text between ", special.around_single(),
+          " special tokens");
+  std::vector<std::vector<std::int32_t>> sequences;
+  std::vector<std::int32_t> current;
+  const auto close = [&] {
+    if (!current.empty()) sequences.push_back(special.single(std::exchange(current, {})));
+  };
+  for (const std::vector<std::int32_t>& line : lines) {
+    if (line.empty()) continue;
+    if (std::ssize(current) + 1 < room) {
+      if (!current.empty()) current.push_back(special.end);
+    } else {
+      close();
+    }
+    for (const std::int32_t id : line) {
+      if (std::ssize(current) == room) close();
+      current.push_back(id);
+    }
+  }
+  close();
+  return sequences;
+}
 
 std::unique_ptr<Task> make_text_task(TaskRow row) { return std::make_unique<TextTask>(std::move(row)); }
 

@@ -1,17 +1,26 @@
 #pragma once
 
-// Masked-language modelling on plain text: one line, one example, cut at max_seq_length; masks are drawn by the engine.
+// Masked-language modelling on plain text: one line, one example, cut at max_seq_length (as jiant's mlm_simple), or packed;
+// masks are drawn by the engine.
 //
 // Evaluation draws the masks of epoch 0 from a fixed seed, so that the same text gives the same masks for every model. The
 // figures, the only ones of any task that are not percentages: "loss" (mean over the masked tokens), "pseudo_perplexity"
 // (its exponential), and the headline "negative_loss", of which more is better, as early stopping wants it.
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "tasks/common/task.h"
 
 namespace koine {
 
 std::unique_ptr<Task> make_text_task(TaskRow row);
+
+/// Lines of ids as sequences of at most `maximum_length` ids, special ones included, all of them full but the last: RoBERTa's
+/// FULL-SENTENCES (Liu et al., arXiv 1907.11692, section 4.2), an `end` between one line and the next, a line going on in the
+/// next sequence where one is full. No id is left out; empty lines are.
+std::vector<std::vector<std::int32_t>> pack_lines(const std::vector<std::vector<std::int32_t>>& lines,
+                                                  const SpecialTokens& special, std::int64_t maximum_length);
 
 }  // namespace koine

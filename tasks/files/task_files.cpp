@@ -149,16 +149,21 @@ std::vector<FoundFile> find_task_files(const fs::path& data, std::span<const Fil
   return {};
 }
 
+std::string looked_for(std::span<const FileCandidate> candidates, std::string_view split, std::string_view language) {
+  std::string paths;
+  for (const FileCandidate& candidate : candidates_of(candidates, split)) {
+    paths += concatenate(paths.empty() ? "" : ", ", fill_pattern(candidate.pattern, split, language));
+  }
+  return paths;
+}
+
 std::vector<FoundFile> require_task_files(const std::string& task, const fs::path& data,
                                           std::span<const FileCandidate> candidates, const std::string& split,
                                           const std::string& language) {
   std::vector<FoundFile> found = find_task_files(data, candidates, split, language);
   if (!found.empty()) return found;
-  std::string looked;
-  for (const FileCandidate& candidate : candidates_of(candidates, split)) {
-    looked += concatenate(looked.empty() ? "" : ", ", fill_pattern(candidate.pattern, split, language));
-  }
-  require(!looked.empty(), task, " has no split \"", split, "\"");
+  const std::string looked = looked_for(candidates, split, language);
+  require(!looked.empty(), task, " has no split \"", split, "\"", " in language ", language);
   fail_user("no file for ", task, " ", split, " in language ", language, " below ", data.string(), "; looked for ", looked);
 }
 

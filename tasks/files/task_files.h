@@ -53,6 +53,9 @@ std::vector<FileCandidate> candidates_of(std::span<const FileCandidate> candidat
 std::vector<FoundFile> find_task_files(const std::filesystem::path& data, std::span<const FileCandidate> candidates,
                                        std::string_view split, std::string_view language);
 
+/// The paths of a split and a language that the candidates name, for messages: "a/train.tsv, b/train.tsv".
+std::string looked_for(std::span<const FileCandidate> candidates, std::string_view split, std::string_view language);
+
 /// As find_task_files; where there is none, UserError naming the task and every path looked for.
 std::vector<FoundFile> require_task_files(const std::string& task, const std::filesystem::path& data,
                                           std::span<const FileCandidate> candidates, const std::string& split,

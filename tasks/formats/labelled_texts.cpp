@@ -128,11 +128,13 @@ void each_xtreme_row(const std::filesystem::path& path, const TextFields& fields
     if (text.empty()) return;
     const std::vector<std::string_view> values = split_tabs(text);
     if (columns == 0) columns = values.size();
-    require(values.size() == columns && (columns == texts || columns == texts + 1), place(path, line), ": ", values.size(),
-            " columns; every row must be ", texts == 1 ? "text, label" : "first text, second text, label",
+    const bool translated = columns == 2 * texts + 1;  // the original texts stand before the translations
+    require(values.size() == columns && (columns == texts || columns == texts + 1 || translated), place(path, line), ": ",
+            values.size(), " columns; every row must be ", texts == 1 ? "text, label" : "first text, second text, label",
             " (or none has a label)");
-    Row row{unquote(values[0]), texts == 2 ? unquote(values[1]) : "", std::nullopt, "", line};
-    if (columns > texts) row.label = unquote(values[texts]);
+    const std::size_t first = translated ? texts : 0;
+    Row row{unquote(values[first]), texts == 2 ? unquote(values[first + 1]) : "", std::nullopt, "", line};
+    if (columns > texts) row.label = unquote(values.back());
     use(std::move(row));
   });
 }

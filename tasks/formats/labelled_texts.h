@@ -6,7 +6,8 @@
 //   kHeaderTsv   columns found by the names the request gives in the first line, no quoting
 //   kXtreme      {train,dev,test}-<lg>.tsv: first, second, label (test: no label) without a header. XTREME writes them with
 //                Python's csv module, so a field with quotation marks stands in quotation marks, its own doubled; that is
-//                undone here
+//                undone here. Its translated training sets (en-<lg>-translated.tsv) may have the original texts before the
+//                translations: original first, original second, first, second, label
 //
 // Rows with the request's skipped_label are left out (MultiNLI's "-": no agreement), and where the request's fields say so
 // rows with too few columns. A row may be longer than the header where the label is the header's last column: it is the

@@ -42,6 +42,7 @@ class BagModel : public Model {
   std::int64_t nan_loss_example = -1;  ///< a batch that holds it has a loss that is not a number
   std::int64_t infinite_gradient_step = -1;
   std::vector<StepIdentity> identities;  ///< of every add_batch
+  std::vector<int> batch_heads;          ///< of every add_batch
 
   ParameterStore& parameters() override { return store_; }
   const std::vector<HeadSpec>& heads() const override { return heads_; }
@@ -57,6 +58,7 @@ class BagModel : public Model {
   void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
                  const GradientReady& ready = {}) override {
     identities.push_back(step);
+    batch_heads.push_back(batch.head);
     loss_sum_ += forward(batch, step, dropout_rate, gradient_scale, true);
     backward(batch, step, ready);
     for (const std::uint32_t example : batch.source.sequence_examples) {

@@ -413,14 +413,17 @@ TEST(Train, TasksAreDrawnByWeightAndResumeWithTheirOwnPlaces) {
     TrainingRun run = run_of(model, recorder);
     run.tasks[0].weight = 2;
     run.tasks.push_back({"tokens", 1, &tokens, 1, nullptr});
-    run.tasks.push_back({"text", 2, &text, 1, &masking});
+    run.tasks.push_back({"text", 2, &text, 1, &masking, TimeFunction("exp(t/20)")});
     return run;
   };
   BagModel whole(heads);
   Recorder expected;
-  const std::string moments = train_and_save(multi(whole, expected)).moments;
-  std::map<std::string, int> drawn;
-  for (const TrainingObserver::Step& step : expected.steps) ++drawn[step.task];
+  const auto [result, moments] = train_and_save(multi(whole, expected));
+  std::map<std::string, TaskCount> drawn;
+  for (const TrainingObserver::Step& step : expected.steps) {
+    ++drawn[step.task].steps;
+    drawn[step.task].tokens += step.tokens;
+  }
   EXPECT_EQ(drawn.size(), 3u);
   const TemporaryFolder folder;
   BagModel first(heads), second(heads, DType::kFloat32, 77);
@@ -433,9 +436,123 @@ TEST(Train, TasksAreDrawnByWeightAndResumeWithTheirOwnPlaces) {
   TrainingRun rest = multi(second, recorder);
   rest.directory = folder.path();
   rest.resume = true;
-  EXPECT_EQ(train_and_save(rest).moments, moments);
+  const auto [resumed, resumed_moments] = train_and_save(rest);
+  EXPECT_EQ(resumed_moments, moments);
   expect_same_steps(expected.steps, recorder.steps);
   EXPECT_TRUE(same_weights(whole, second));
+  for (const auto& [name, count] : drawn) {
+    for (const TrainingResult* counted : {&result, &resumed}) {
+      ASSERT_TRUE(counted->tasks.contains(name)) << name;
+      EXPECT_EQ(counted->tasks.at(name).steps, count.steps) << name;
+      EXPECT_EQ(counted->tasks.at(name).tokens, count.tokens) << name;
+    }
+  }
+  rest.tasks[2].weight_at.emplace("exp(t/21)");
+  expect_user_error([&] { train(rest); }, {"task text", "exp(t/20)", "exp(t/21)"});
+}
+
+// As jiant's run_train_step: one draw, and every micro-batch of the step is of that task. Two tasks share a head.
+TEST(Train, AllMicroBatchesOfAStepAreOfTheTaskThatWasDrawn) {
+  const Dataset more = bag_dataset(70, HeadKind::kSequence, 8);
+  const Dataset tokens = bag_dataset(40, HeadKind::kToken, 9);
+  BagModel model({{"bags", HeadKind::kSequence, 3}, {"tokens", HeadKind::kToken, 3}});
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder);
+  run.tasks.push_back({"more", 0, &more});
+  run.tasks.push_back({"tokens", 1, &tokens});
+  train(run);
+  ASSERT_EQ(model.batch_heads.size(), model.identities.size());
+  EXPECT_GT(model.batch_heads.size(), 2 * recorder.steps.size()) << "steps of several micro-batches";
+  std::set<int> drawn;
+  for (std::size_t i = 0; i < model.batch_heads.size(); ++i) {
+    const std::int64_t step = model.identities[i].step;
+    const int task = draw_task(run.settings.seed, step, run.tasks);
+    drawn.insert(task);
+    EXPECT_EQ(model.batch_heads[i], run.tasks[static_cast<std::size_t>(task)].head) << "step " << step;
+    const TrainingObserver::Step& report = recorder.steps[static_cast<std::size_t>(step)];
+    EXPECT_EQ(report.task, run.tasks[static_cast<std::size_t>(task)].name);
+    EXPECT_EQ(report.probability, 1.0 / 3);
+  }
+  EXPECT_EQ(drawn.size(), 3u);
+}
+
+TEST(Train, AWeightThatTurnsNegativeIsRefusedBeforeTheFirstStep) {
+  BagModel model;
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder);
+  run.tasks.push_back({"more", 0, &bags(), 1, nullptr, TimeFunction("1 - t/28")});
+  expect_user_error([&] { train(run); }, {"task more", "1 - t/28", "t = 29"});
+  EXPECT_TRUE(recorder.steps.empty());
+  run.settings.max_steps = 29;
+  EXPECT_EQ(train(run).steps, 29);
+  run.tasks[0].weight = std::nan("");
+  expect_user_error([&] { train(run); }, {"task bags", "nan"});
+}
+
+// The values are those of jiant's TimeDependentProbMultiTaskSampler.get_task_p, run with numexpr 2 under numpy; the first
+// three also stand, rounded, in its test_task_sampler.py.
+TEST(TaskProbabilities, OfFormulasAreJiants) {
+  struct Case {
+    std::vector<const char*> formulas;
+    std::int64_t t;
+    std::vector<double> expected;
+  };
+  const std::vector<const char*> plain = {"1", "1 - t/1000", "exp(t/1000)"};
+  const std::vector<const char*> mixed = {"where(t < 10, 2, 1/sqrt(t))", "2*t**2 - -3", "log1p(t)+2**-1"};
+  const Case cases[] = {
+      {plain, 0, {0.3333333333333333, 0.3333333333333333, 0.3333333333333333}},
+      {plain, 500, {0.317589241482034, 0.158794620741017, 0.5236161377769489}},
+      {plain, 999, {0.2690656629106507, 0.000269065662910651, 0.7306652714264387}},
+      {mixed, 1, {0.24410644114210991, 0.6102661028552747, 0.14562745600261534}},
+      {mixed, 9, {0.011778383697189773, 0.9717166550181562, 0.016504961284654077}},
+      {mixed, 10, {0.0015334922815025385, 0.9844136619187318, 0.014052845799765647}},
+      {mixed, 400, {1.5624534000156822e-07, 0.9999795507304368, 2.0293024223331684e-05}},
+  };
+  for (const Case& test : cases) {
+    std::vector<TrainingTask> tasks(3);
+    for (std::size_t i = 0; i < 3; ++i) tasks[i].weight_at.emplace(test.formulas[i]);
+    const std::vector<double> probabilities = task_probabilities(test.t, tasks);
+    for (std::size_t i = 0; i < 3; ++i) {
+      // A few roundings of either side: of the function, the sum, the quotient.
+      EXPECT_NEAR(probabilities[i], test.expected[i], 4 * 0x1p-52 * test.expected[i]) << test.formulas[i] << " " << test.t;
+    }
+  }
+}
+
+TEST(TimeFunctions, AreReadAsNumexprReadsThem) {
+  const auto at = [](const std::string& text, double t) { return TimeFunction(text).at(t); };
+  EXPECT_EQ(at("2 - 3 - 4", 0), -5);
+  EXPECT_EQ(at("12/4/2*3", 0), 4.5);
+  EXPECT_EQ(at("-2**2", 0), -4);
+  EXPECT_EQ(at("2**3**2", 0), 512);
+  EXPECT_EQ(at("2**-t", 2), 0.25);
+  EXPECT_EQ(at(" ( 1 + t ) * .5e1 ", 3), 20);
+  EXPECT_EQ(at("abs(-t)+floor(2.5)+ceil(2.5)", 1), 6);
+  EXPECT_EQ(at("(t >= 2) + (t > 2) + (t <= 2) + (t == 2) + (t != 2)", 2), 3);
+  for (const char* wrong : {"", "1 +", "x", "sqrt 2", "sqrt(2", "(1", "1 2", "where(1, 2)", "t t", "1e999", "..", "exp()"})
+    expect_user_error([&] { TimeFunction{wrong}; }, {std::string("\"") + wrong + "\"", "character", "expected"});
+  expect_user_error([&] { at(std::string(5000, '('), 0); }, {"at most 1000 characters"});
+}
+
+// Pearson's statistic of the draws of a seed: for two degrees of freedom it is above 27.6 once in a million seeds.
+TEST(DrawTask, CountsFitTheProbabilities) {
+  std::vector<TrainingTask> tasks(3);
+  tasks[0].weight_at.emplace("1");
+  tasks[1].weight_at.emplace("1 - t/30000");
+  tasks[2].weight_at.emplace("exp(t/10000)");
+  constexpr int kDraws = 30000;
+  double expected[3] = {};
+  double counts[3] = {};
+  for (int step = 0; step < kDraws; ++step) {
+    const std::vector<double> probabilities = task_probabilities(step, tasks);
+    for (std::size_t i = 0; i < 3; ++i) expected[i] += probabilities[i];
+    const int drawn = draw_task(11, step, tasks);
+    EXPECT_EQ(drawn, draw_task(11, step, tasks));
+    counts[drawn] += 1;
+  }
+  double statistic = 0;
+  for (int i = 0; i < 3; ++i) statistic += (counts[i] - expected[i]) * (counts[i] - expected[i]) / expected[i];
+  EXPECT_LT(statistic, 27.6);
 }
 
 TEST(DrawTask, FollowsTheWeights) {
@@ -467,6 +584,13 @@ TEST(Train, StepsAreCountedFromEpochsOrGiven) {
   EXPECT_EQ(total_steps(run), 2);
   run.settings.max_steps = 7;
   EXPECT_EQ(total_steps(run), 7);
+  // jiant's SimpleAPIMultiTaskConfigurator: epochs * the sum of ceil(min(examples, cap) / batch).
+  run.settings.max_steps = -1;
+  run.settings.num_train_epochs = 3;
+  run.tasks.push_back({"more", 0, &bags()});
+  EXPECT_EQ(total_steps(run), 30);  // 3 * 2 * ceil(150 / 32)
+  for (TrainingTask& task : run.tasks) task.examples_cap = 33;
+  EXPECT_EQ(total_steps(run), 12);  // 3 * 2 * ceil(33 / 32)
 }
 
 std::string failure_of(const TrainingRun& run) {

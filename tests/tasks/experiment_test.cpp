@@ -139,22 +139,71 @@ TEST(Recipes, AreTheAuthors) {
 }
 
 TEST(SamplerWeights, AreThoseOfTheArm) {
-  IntermediateSpec arm;
+  SamplerSpec arm;
   const std::vector<std::int64_t> examples = {400, 100, 2500};
   using Weights = std::vector<double>;
   EXPECT_EQ(sampler_weights(arm, examples), (Weights{400, 100, 2500}));
   arm.train_examples_cap = 1000;
   EXPECT_EQ(sampler_weights(arm, examples), (Weights{400, 100, 1000}));
   arm.train_examples_cap = 0;
-  arm.sampler = "uniform";
+  arm.kind = "uniform";
   EXPECT_EQ(sampler_weights(arm, examples), (Weights{1, 1, 1}));
-  arm.sampler = "temperature";
+  arm.kind = "temperature";
   arm.temperature = 2;  // square roots; exact, since pow(x, 0.5) of these squares is
   EXPECT_EQ(sampler_weights(arm, examples), (Weights{20, 10, 50}));
   arm.train_examples_cap = 900;
   EXPECT_EQ(sampler_weights(arm, examples), (Weights{20, 10, 30}));
   arm.weights = {3, 1, 0.5};
   EXPECT_EQ(sampler_weights(arm, examples), (Weights{3, 1, 0.5}));
+}
+
+// task_p of jiant's own samplers, run with numpy 2 on these sizes (nyu-mll/jiant,
+// jiant/proj/main/components/task_sampler.py); the cap of "proportional" is that of jiant's configurator, which gives
+// min(n, cap) to SpecifiedProbMultiTaskSampler.
+TEST(SamplerProbabilities, AreJiants) {
+  struct Case {
+    SamplerSpec sampler;
+    std::vector<double> expected;
+  };
+  const Case cases[] = {
+      {{}, {0.8013639647213913, 0.17875814726084702, 0.019877888017761743}},
+      {{"uniform"}, {1 / 3.0, 1 / 3.0, 1 / 3.0}},
+      {{"specified", 1, 0, {3, 1, 0.5}}, {0.6666666666666666, 0.2222222222222222, 0.1111111111111111}},
+      {{"proportional", 1, 50000}, {0.4556182283740808, 0.4556182283740808, 0.08876354325183843}},
+      {{"temperature", 2}, {0.6135736000496108, 0.28979085940797683, 0.0966355405424124}},
+      {{"temperature", 5, 104857}, {0.386637404494279, 0.37297885445767787, 0.24038374104804314}},
+  };
+  for (const Case& test : cases) {
+    const std::vector<TrainingTask> tasks =
+        sampled_tasks(test.sampler, {"mnli", "squad", "commonsenseqa"}, {392702, 87599, 9741});
+    const std::vector<double> probabilities = task_probabilities(0, tasks);
+    // A few roundings of either side: of the power, the sum, the quotient.
+    for (std::size_t i = 0; i < 3; ++i)
+      EXPECT_NEAR(probabilities[i], test.expected[i], 4 * 0x1p-52) << test.sampler.kind << " " << i;
+    for (const TrainingTask& task : tasks) EXPECT_EQ(task.examples_cap, test.sampler.train_examples_cap);
+    EXPECT_DOUBLE_EQ(expected_steps(tasks, 50)[1], 50 * probabilities[1]);
+  }
+  SamplerSpec changing{"time_dependent", 1, 0, {}, {"1", "t", "4 - t"}};
+  const std::vector<TrainingTask> tasks = sampled_tasks(changing, {"a", "b", "c"}, {5, 5, 5});
+  EXPECT_EQ(probabilities_text(tasks, 5), "a 20.00 %, b 0.00 % to 80.00 %, c 80.00 % to 0.00 %");
+  EXPECT_NEAR(expected_steps(tasks, 5)[1], 2, 1e-15) << "(0 + 1 + 2 + 3 + 4) / 5, each rounded";
+}
+
+TEST(ExperimentFile, SamplersThatCannotDrawAreRefused) {
+  const auto refuse = [](const std::string& keys, const std::vector<std::string>& parts) {
+    expect_refused(std::string(kModel) + "[[intermediate]]\ntasks = [\"mnli\", \"squad\"]\n" + keys + kTarget, parts);
+  };
+  refuse("sampler = \"specified\"\n", {"intermediate[1].weights is missing"});
+  refuse("sampler = \"time_dependent\"\n", {"weight_functions", "belong together"});
+  refuse("weight_functions = [\"1\", \"t\"]\n", {"file.toml:5: intermediate[1].weight_functions", "belong together"});
+  refuse("sampler = \"time_dependent\"\nweight_functions = [\"1\"]\n", {"file.toml:6:", "has 1 entries for 2 tasks"});
+  refuse("sampler = \"time_dependent\"\nweight_functions = [\"1\", \"1 +\"]\n",
+         {"file.toml:6: intermediate[1].weight_functions", "\"1 +\"", "character 4"});
+  refuse("heads = {mnli = \"one\", squad = \"one\"}\n", {"file.toml:5: intermediate[1].heads", "mnli and squad", "\"one\""});
+  refuse("heads = {mnil = \"one\"}\n", {"file.toml:5:", "unknown key \"mnil\""});
+  refuse("equal_tokens = true\nmax_steps = 5\n", {"file.toml:5: intermediate[1].equal_tokens", "num_train_epochs"});
+  expect_refused(std::string(kModel) + "[[intermediate]]\ntasks = [\"mnli\", \"mnli\"]\n" + kTarget,
+                 {"file.toml:4: intermediate[1].tasks names \"mnli\" twice"});
 }
 
 constexpr char kEverything[] = R"(
@@ -193,8 +242,17 @@ sampler = "temperature"
 temperature = 5
 train_examples_cap = 1000
 weights = [3, 0.1]
+mlm_packed = true
+heads = {mnli = "nli"}
+task_languages = {mnli = ["en", "fi"]}
+equal_tokens = true
 max_seq_length = 60
 load_best_model_at_end = false
+[[intermediate]]
+name = "changing"
+tasks = ["mnli", "squad"]
+sampler = "time_dependent"
+weight_functions = ["1", "exp(t/1000) "]
 [[target]]
 task = "xquad"
 train_task = "squad"
@@ -227,9 +285,14 @@ TEST(ExperimentToml, ReadsBackToTheSame) {
   EXPECT_EQ(second.tokenizer.inputs, first.tokenizer.inputs);
   EXPECT_EQ(second.pretraining->settings.lr_scheduler_type, Schedule::kCosine);
   EXPECT_EQ(second.pretraining->seed, 9u);
-  ASSERT_EQ(second.intermediate.size(), 2u);
+  ASSERT_EQ(second.intermediate.size(), 3u);
   EXPECT_TRUE(second.intermediate[1].start_fresh);
-  EXPECT_EQ(second.intermediate[1].weights, (std::vector<double>{3, 0.1}));
+  EXPECT_EQ(second.intermediate[1].sampler.weights, (std::vector<double>{3, 0.1}));
+  EXPECT_TRUE(second.intermediate[1].features.pack_lines);
+  EXPECT_TRUE(second.intermediate[1].equal_tokens);
+  EXPECT_EQ(second.intermediate[1].heads.at("mnli"), "nli");
+  EXPECT_EQ(second.intermediate[1].task_languages.at("mnli"), (std::vector<std::string>{"en", "fi"}));
+  EXPECT_EQ(second.intermediate[2].sampler.weight_functions, (std::vector<std::string>{"1", "exp(t/1000) "}));
   EXPECT_FALSE(second.intermediate[1].settings.load_best_model_at_end);
   ASSERT_EQ(second.targets.size(), 2u);
   EXPECT_EQ(second.targets[0].features.doc_stride, 20);

@@ -177,7 +177,7 @@ TEST_F(PlanOfData, RunAndEstimateWalkTheSamePlan) {
 
 /// The example files name what a run of theirs does.
 TEST_F(PlanOfData, OfTheExampleFiles) {
-  for (const char* file : {"demo.toml", "real-sample.toml"}) {
+  for (const char* file : {"demo.toml", "real-sample.toml", "multi-task.toml"}) {
     Experiment experiment = read_experiment(fs::path(KOINE_SOURCE_DIR) / "examples" / file);
     const bool demo = experiment.generated.has_value();
     if (!demo && real_data().empty()) continue;
@@ -268,6 +268,111 @@ TEST_F(PlanOfData, EvaluationIsContinuedWithoutTrainingData) {
   const RunOutcome continued = run_experiment(experiment, options("run"));
   ASSERT_EQ(continued.rows.size(), whole.rows.size());
   for (std::size_t i = 0; i < whole.rows.size(); ++i) EXPECT_EQ(continued.rows[i].value, whole.rows[i].value);
+}
+
+/// The keys of a run's arm: mnli in languages of which two are translations, beside packed text, both NLI tasks under one head.
+constexpr char kArms[] = R"(
+[[intermediate]]
+name = "english"
+tasks = ["mnli"]
+num_train_epochs = 2
+per_device_train_batch_size = 4
+gradient_accumulation_steps = 1
+[[intermediate]]
+name = "translated"
+tasks = ["mnli"]
+languages = ["en", "de", "sw"]
+equal_tokens = true
+num_train_epochs = 2
+per_device_train_batch_size = 4
+gradient_accumulation_steps = 1
+[[intermediate]]
+name = "several"
+tasks = ["mnli", "snli", "mlm"]
+task_languages = {mnli = ["en", "de"], mlm = ["en"]}
+heads = {mnli = "nli", snli = "nli"}
+mlm_packed = true
+sampler = "time_dependent"
+weight_functions = ["1", "1", "t/5"]
+max_steps = 6
+per_device_train_batch_size = 4
+gradient_accumulation_steps = 1
+[[target]]
+task = "tatoeba"
+max_eval_examples = 4
+)";
+
+TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
+  const TemporaryFolder copy;
+  fs::copy(data_->path(), copy.path(), fs::copy_options::recursive);
+  std::string longer = "premise\thypo\tlabel\n";
+  for (int i = 0; i < 12; ++i) longer += "fox fox fox fox fox fox fox\tdog dog dog dog\tneutral\n";
+  for (const char* language : {"de", "sw"})
+    write_text(copy / (std::string("XNLI-MT-1.0/multinli/multinli.train.") + language + ".tsv"), longer);
+  write_text(copy / "SNLI/train.tsv", "sentence1\tsentence2\tgold_label\nfox\tdog\tneutral\ndog\tdog\tentailment\n");
+  std::string text = kTiny;
+  text.replace(text.find("[pretraining]"), std::string::npos, kArms);
+  Experiment experiment = parse_experiment(text, "tiny.toml", copy.path());
+  experiment.seeds = {1};
+  const std::vector<PhaseEstimate> estimates = estimate_experiment(experiment).phases;
+  RunOptions run = options("run");
+  std::string messages;
+  run.message = [&](const std::string& message) { messages += message + "\n"; };
+  const RunOutcome outcome = run_experiment(experiment, run);
+  write_outcome(run, outcome);
+  const auto record = [&](const std::string& arm) {
+    return read_json(output_ / "run/intermediate" / arm / "seed-1/done.json").at("training").at("tasks");
+  };
+
+  // As many tokens as the English set, but for less than the longest example.
+  const nlohmann::json english = record("english").at("mnli");
+  const nlohmann::json translated = record("translated").at("mnli");
+  EXPECT_FALSE(english.contains("source_tokens"));
+  EXPECT_EQ(translated.at("source_tokens"), english.at("tokens"));
+  const std::int64_t less = english.at("tokens").get<std::int64_t>() - translated.at("tokens").get<std::int64_t>();
+  EXPECT_GE(less, 0);
+  EXPECT_LT(less, 64);
+  EXPECT_NE(translated.at("examples"), english.at("examples"));
+  const std::int64_t passes = 2;
+  for (const nlohmann::json& one : {english, translated}) {
+    // Two passes, and the examples that fill each one's last step.
+    const std::int64_t beyond = one.at("trained_tokens").get<std::int64_t>() - passes * one.at("tokens").get<std::int64_t>();
+    EXPECT_GE(beyond, 0);
+    EXPECT_LE(beyond, passes * 3 * 64);
+  }
+
+  const nlohmann::json several = record("several");
+  EXPECT_EQ(several.at("mnli").at("examples"), 24) << "12 in each of two languages";
+  EXPECT_EQ(several.at("mnli").at("probability"), (nlohmann::json{0.5, 1.0 / 3}));
+  EXPECT_EQ(several.at("mlm").at("probability"), (nlohmann::json{0.0, 1.0 / 3}));
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  for (const nlohmann::json& one : several) {
+    steps += one.at("steps").get<std::int64_t>();
+    tokens += one.at("trained_tokens").get<std::int64_t>();
+  }
+  EXPECT_EQ(steps, 6);
+  for (const PhaseCost& cost : outcome.costs) {
+    if (cost.phase != "intermediate/several/seed-1") continue;
+    EXPECT_EQ(cost.tokens, tokens);
+    EXPECT_EQ(cost.tasks.size(), 3u);
+  }
+  EXPECT_EQ(read_json(output_ / "run/costs.json").at(2).at("tasks"), several);
+  const std::string probabilities = "mnli 50.00 % to 33.33 %, snli 50.00 % to 33.33 %, mlm 0.00 % to 33.33 %";
+  EXPECT_NE(messages.find("tasks: " + probabilities), std::string::npos) << messages;
+  for (const PhaseEstimate& estimate : estimates) {
+    EXPECT_EQ(estimate.missing, "");
+    EXPECT_EQ(estimate.tasks, estimate.label == "intermediate several" ? probabilities : "");
+  }
+  std::vector<std::string> heads;
+  for (const HeadSpec& head : memory_questions(outcome.plan, {}).back().heads) heads.push_back(head.name);
+  EXPECT_EQ(heads, (std::vector<std::string>{"nli", "mlm"}));
+
+  // The same phase again, and with a file less.
+  EXPECT_FALSE(run_experiment(experiment, run).interrupted);
+  fs::remove(copy / "XNLI-MT-1.0/multinli/multinli.train.sw.tsv");
+  expect_user_error([&] { run_experiment(experiment, options("other")); },
+                    {"mnli", "\"sw\"", "XNLI-MT-1.0/multinli/multinli.train.sw.tsv"});
 }
 
 TEST_F(PlanOfData, WhatIsMissingIsSaidBeforeThePhases) {

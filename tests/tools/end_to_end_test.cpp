@@ -181,6 +181,35 @@ TEST_F(EndToEnd, TrainEvaluateScoreAgree) {
   EXPECT_EQ(scored.output, evaluated.output);
 }
 
+TEST_F(EndToEnd, SeveralTasksFromTheCommandLine) {
+  write_small_model(folder_ / "model", folder_ / "data");
+  write_text(folder_ / "data/mlm/en.txt", read_text(folder_ / "data/text/en.txt"));
+  write_text(folder_ / "data/XNLI-MT-1.0/multinli/multinli.train.de.tsv",
+             "premise\thypo\tlabel\nthe king sees a bird\tthe bird\tneutral\na bird\tthe king\tcontradictory\n");
+  const auto train = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"train", "--task", "mnli,mlm", "--model", folder_ / "model", "--data", folder_ / "data",
+                                 "--output", folder_ / "trained", "--max-seq-length", "30", "--precision", "fp32"});
+    return run_koine(words);
+  };
+  expect_mistake(train({"--weights", "1", "--quiet"}), {"--weights has 1 entries for 2 tasks"});
+  expect_mistake(train({"--heads", "mnli=x,mlm=x", "--quiet"}), {"--heads", "mnli and mlm cannot share the head \"x\""});
+  expect_mistake(train({"--heads", "squad=x", "--quiet"}), {"--heads", "squad=x"});
+  expect_mistake(train({"--languages", "en,sw", "--quiet"}), {"\"sw\"", "XNLI-MT-1.0/multinli/multinli.train.sw.tsv"});
+  expect_mistake(train({"--equal-tokens", "--max-steps", "3", "--quiet"}), {"--equal-tokens", "--num-train-epochs"});
+  const Outcome trained = train({"--languages", "en,de", "--equal-tokens", "--mlm-languages", "en", "--mlm-packed",
+                                 "--sampler", "time_dependent", "--weight-functions", "1", "t/2", "--num-train-epochs", "1",
+                                 "--per-device-train-batch-size", "8"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.errors;
+  EXPECT_NE(trained.errors.find("tasks: mnli 100.00 % to "), std::string::npos) << trained.errors;
+  const nlohmann::json tasks = nlohmann::json::parse(read_text(folder_ / "trained/done.json")).at("tasks");
+  EXPECT_LE(tasks.at("mnli").at("tokens"), tasks.at("mnli").at("source_tokens"));
+  for (const char* task : {"mnli", "mlm"}) {
+    EXPECT_GT(tasks.at(task).at("steps"), 0) << task;
+    const std::string line = std::string(task) + ": " + tasks.at(task).at("examples").dump() + " examples, ";
+    EXPECT_NE(trained.output.find(line), std::string::npos) << trained.output;
+  }
+}
+
 TEST_F(EndToEnd, WhatIsLeftOutIsTold) {
   write_small_model(folder_ / "model", folder_ / "data");
   std::string squad = read_text(folder_ / "data/squad/train-v1.1.json");

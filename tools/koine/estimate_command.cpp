@@ -143,6 +143,9 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
   rows.push_back({complete ? "all" : "all known", "", "", format_count(static_cast<std::int64_t>(all_tokens)),
                   format_number(all_flops * 1e-12, 2), time_text(all_flops / rate)});
   print(format_table(rows));
+  for (const PhaseEstimate& phase : estimate.phases) {
+    if (!phase.tasks.empty()) print(concatenate("\n", phase.label, ": ", phase.tasks, " of the steps"));
+  }
   print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ",
                     format_number(100 * kAssumedShare, 0), " % of the product rate (",
                     rate_text(rate / kAssumedShare, execution.precision), ").\n"));

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
+#include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/plan.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/toml_settings.h"
@@ -20,12 +23,17 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TrainArguments {
-  std::string task;
+  std::string task;  ///< one, or several between commas
   std::string model;
   std::string tokenizer;
   std::string data;
   std::string output;
   std::string language = "en";
+  std::string languages;      ///< of the training sets, where they are not `language` alone
+  std::string mlm_languages;  ///< of the text of "mlm" among several tasks
+  bool equal_tokens = false;
+  SamplerSpec sampler;
+  std::vector<std::string> heads;  ///< "task=head"
   FeatureOptions features;
   double mlm_probability = 0.15;
   bool resume = false;
@@ -38,9 +46,10 @@ std::string option_name(std::string key) {
   return "--" + key;
 }
 
-/// The recipe of the task, changed by what the command line says.
-TrainingSettings settings_of(const TrainArguments& arguments, const Task& task, const CommonOptions& common) {
-  TrainingSettings settings = training_recipe(task.name());
+/// The recipe of the task, or of several, changed by what the command line says.
+TrainingSettings settings_of(const TrainArguments& arguments, const std::vector<std::string>& tasks,
+                             const CommonOptions& common) {
+  TrainingSettings settings = tasks.size() == 1 ? training_recipe(tasks.front()) : intermediate_recipe(tasks);
   for (std::size_t i = 0; i < setting_keys().size(); ++i) {
     const std::string& value = arguments.setting_values[i];
     if (!value.empty()) set_setting(settings, setting_keys()[i].name, value, option_name(setting_keys()[i].name));
@@ -70,54 +79,133 @@ void print_evaluations(const Task& task, const std::vector<std::string>& languag
   print(format_table(rows));
 }
 
-int train_task(const TrainArguments& arguments, const CommonOptions& common) {
-  const Task& named = find_task(arguments.task);
+/// The head that --heads gives a task among several; its own name where it gives none.
+std::string head_name(const TrainArguments& arguments, const std::string& task) {
+  for (const std::string& entry : arguments.heads) {
+    if (entry.starts_with(task + "=")) return entry.substr(task.size() + 1);
+  }
+  return task;
+}
+
+/// Languages of a training set: of one task --languages or --language, of text among several --mlm-languages or all there is.
+std::vector<std::string> training_languages(const TrainArguments& arguments, const Task& task, bool several) {
+  const bool text = several && task.head() == HeadKind::kMaskedLm;
+  std::vector<std::string> wanted = split_commas(text ? arguments.mlm_languages : arguments.languages);
+  if (!text && wanted.empty()) wanted = {arguments.language};
+  return resolve_languages(task, wanted, arguments.data, "train");
+}
+
+bool has_dev(const Task& task, const TrainArguments& arguments) {
+  const std::vector<std::string> languages = task.available_languages(arguments.data, "dev");
+  return task.head() != HeadKind::kMaskedLm &&
+         std::find(languages.begin(), languages.end(), arguments.language) != languages.end();
+}
+
+/// One task, or one of several, with its head, its languages and its length.
+TrainedTask trained_task(const TrainArguments& arguments, const std::string& name, bool several, const ModelConfig& config) {
+  const Task& named = find_task(name);
   require(!named.train_task().empty(), "task ", named.name(), " is evaluated without training; see `koine evaluate`");
   const Task& task = find_task(named.train_task());
-  const bool mlm = task.head() == HeadKind::kMaskedLm;
-  const TrainingSettings settings = settings_of(arguments, named, common);
+  TrainedTask trained;
+  trained.task = &task;
+  trained.head = {several ? head_name(arguments, task.name()) : "", task.head(), task.classes(config.vocab_size)};
+  trained.languages = training_languages(arguments, task, several);
+  trained.features = arguments.features;
+  trained.features.max_seq_length =
+      resolve_length(arguments.features.max_seq_length, named, config.maximum_length(), "--max-seq-length");
+  trained.mlm_probability = arguments.mlm_probability;
+  trained.has_dev = has_dev(task, arguments);
+  if (arguments.equal_tokens && task.head() != HeadKind::kMaskedLm &&
+      trained.languages != std::vector<std::string>{arguments.language}) {
+    resolve_languages(task, {arguments.language}, arguments.data, "train");
+    trained.equal_tokens_to = arguments.language;
+  }
+  return trained;
+}
+
+/// UserErrors for options of several tasks that do not fit them.
+void check_several(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks) {
+  check_sampler(arguments.sampler, tasks.size(), [](const std::string& key) { return option_name(key); });
+  std::map<std::string, const Task*> first;
+  for (const TrainedTask& trained : tasks) {
+    const Task& other = *first.try_emplace(trained.head.name, trained.task).first->second;
+    require(&other == trained.task || (other.head() == trained.task->head() && other.labels() == trained.task->labels()),
+            "--heads: ", other.name(), " and ", trained.task->name(), " cannot share the head \"", trained.head.name,
+            "\": they have other labels");
+  }
+  for (const std::string& entry : arguments.heads) {
+    const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const TrainedTask& trained) {
+      return entry.starts_with(trained.task->name() + "=") && entry.size() > trained.task->name().size() + 1;
+    });
+    require(known, "--heads: \"", entry, "\" is not task=head of one of the tasks");
+  }
+}
+
+/// config.toml of a run. What came later stands there only where it is used, so that older runs can be continued.
+std::string config_of(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks, const Tokenizer& tokenizer,
+                      const Execution& execution, const TrainingSettings& settings) {
+  const bool several = tasks.size() > 1;
+  const FeatureOptions& features = tasks.front().features;
+  std::string names;
+  for (const TrainedTask& trained : tasks) names += (names.empty() ? "" : ",") + trained.task->name();
+  std::string text = concatenate(
+      "task = ", toml_text(names), "\nmodel = ", toml_text(fs::absolute(arguments.model).string()), "\ntokenizer = \"",
+      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(execution.precision),
+      "\"\nlanguage = ", toml_text(arguments.language), "\nmax_seq_length = ", features.max_seq_length,
+      "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
+      "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
+      "\nseed = ", settings.seed, "\n", settings_toml(settings));
+  if (features.pack_lines) text += "mlm_packed = true\n";
+  if (several) {
+    const SamplerSpec& sampler = arguments.sampler;
+    text += concatenate("sampler = ", toml_text(sampler.kind), "\ntemperature = ", toml_number(sampler.temperature),
+                        "\ntrain_examples_cap = ", sampler.train_examples_cap, "\nweights = [");
+    for (const double weight : sampler.weights) text += toml_number(weight) + ", ";
+    text += "]\nweight_functions = " + toml_list(sampler.weight_functions) + "\n";
+  }
+  for (const TrainedTask& trained : tasks) {
+    const bool plain = !several && trained.equal_tokens_to.empty();
+    if (plain && trained.languages == std::vector<std::string>{arguments.language}) continue;
+    text += concatenate("\n[task.", toml_text(trained.task->name()), "]\nhead = ", toml_text(trained.head.name),
+                        "\nlanguages = ", toml_list(trained.languages),
+                        "\nequal_tokens_to = ", toml_text(trained.equal_tokens_to),
+                        "\nmax_seq_length = ", trained.features.max_seq_length, "\n");
+  }
+  return text;
+}
+
+int train_task(const TrainArguments& arguments, const CommonOptions& common) {
+  const std::vector<std::string> names = split_commas(arguments.task);
+  const bool several = names.size() > 1;
+  require(!names.empty(), "--task names no task");
+  require(std::set<std::string>(names.begin(), names.end()).size() == names.size(), "--task ", arguments.task,
+          ": a task stands there twice");
+  const TrainingSettings settings = settings_of(arguments, names, common);
   const ModelConfig config = read_model_config(arguments.model);
+  std::vector<TrainedTask> tasks;
+  for (const std::string& name : names) tasks.push_back(trained_task(arguments, name, several, config));
+  check_several(arguments, tasks);
+  require(!arguments.equal_tokens || settings.max_steps <= 0,
+          "--equal-tokens makes a pass over the training set as long as --language's, so the training must be given in "
+          "passes: --num-train-epochs, not --max-steps");
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
-  FeatureOptions features = arguments.features;
-  features.max_seq_length = resolve_length(features.max_seq_length, named, config.maximum_length(), "--max-seq-length");
 
   const fs::path output = arguments.output;
   require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
   require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
           output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
   const RunOptions options = run_options(common, resolve_execution(common, "auto", output / "config.toml"));
-  resolve_languages(task, {arguments.language}, arguments.data, "train");
-  const std::string resolved = concatenate(
-      "task = ", toml_text(task.name()), "\nmodel = ", toml_text(fs::absolute(arguments.model).string()), "\ntokenizer = \"",
-      tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.execution.precision),
-      "\"\nlanguage = ", toml_text(arguments.language), "\nmax_seq_length = ", features.max_seq_length,
-      "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
-      "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
-      "\nseed = ", settings.seed, "\n", settings_toml(settings));
-
-  const auto train = task.load(arguments.data, "train", arguments.language, tokenizer, features);
-  std::unique_ptr<TaskData> dev;
-  const std::vector<std::string> dev_languages = task.available_languages(arguments.data, "dev");
-  if (!mlm && std::find(dev_languages.begin(), dev_languages.end(), arguments.language) != dev_languages.end()) {
-    FeatureOptions dev_features = features;
-    dev_features.max_examples = settings.eval_examples;
-    dev = task.load(arguments.data, "dev", arguments.language, tokenizer, dev_features);
-  }
-  PhaseFolder folder(output, resolved, arguments.redo);
+  PhaseData data(arguments.data, tokenizer);
+  TrainingPhase phase;
+  phase.directory = output;
+  phase.start.directory = arguments.model;
+  phase.settings = settings;
+  phase.tasks = data.tasks(tasks, arguments.language, settings.eval_examples);
+  if (several) set_sampler(phase.tasks, arguments.sampler);
+  if (!several) phase.labels = tasks.front().task->labels();
+  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings), arguments.redo);
   if (!folder.done()) {
     install_signal_handlers();
-    TrainingPhase phase;
-    phase.directory = output;
-    phase.start.directory = arguments.model;
-    phase.tasks.push_back({task.name(),
-                           {"", task.head(), task.classes(config.vocab_size)},
-                           &train->dataset(),
-                           dev.get(),
-                           1,
-                           arguments.mlm_probability,
-                           train->left_out()});
-    phase.labels = task.labels();
-    phase.settings = settings;
     const TrainingResult result = run_training_phase(phase, tokenizer, options);
     if (result.interrupted) {
       std::cerr << "koine: interrupted at step " << result.steps << " of " << result.total_steps
@@ -132,6 +220,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                    {"final_loss", result.final_loss},
                    {"best_step", result.best_step},
                    {"best_metrics", result.best_metrics},
+                   {"tasks", task_record(phase, result)},
                    {"left_out", left_out_record(phase.tasks)}});
     remove_checkpoints(output);
   }
@@ -142,6 +231,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   for (const auto& [name, value] : folder.result().at("best_metrics").items())
     rows.push_back({"dev " + name, format_number(value, 2)});
   std::string text = format_table(rows);
+  for (const std::string& line : task_lines(folder.result().value("tasks", nlohmann::json::object()))) text += line + "\n";
   for (const std::string& line : left_out_lines(folder.result().value("left_out", nlohmann::json::object())))
     text += line + "\n";
   print(text + "model: " + (output / "model").string() + "\n");
@@ -206,16 +296,37 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
 void add_train_commands(CommandLine& line) {
   auto train = std::make_shared<TrainArguments>();
   train->setting_values.resize(setting_keys().size());
-  CLI::App* app = line.add("train", "Train one task from a model directory", [&line, train] {
+  CLI::App* app = line.add("train", "Train a task, or several together, from a model directory", [&line, train] {
     apply(line.common);
     return train_task(*train, line.common);
   });
-  app->add_option("--task", train->task, "task to train (mnli, squad, udpos, mlm ...)")->required();
+  app->add_option("--task", train->task,
+                  "task to train (mnli, squad, udpos, mlm ...); several between commas, each step one of them")
+      ->required();
   app->add_option("--model", train->model, "transformers directory to start from")->required();
   app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
   app->add_option("--data", train->data, "folder of the data sets")->required();
   app->add_option("--output", train->output, "folder of the run")->required();
   app->add_option("--language", train->language, "language of train and dev")->capture_default_str();
+  app->add_option("--languages", train->languages,
+                  "comma-separated: languages of the training files, translations among them; default: --language");
+  app->add_flag("--equal-tokens", train->equal_tokens,
+                "of training files in several languages as many tokens as --language's have");
+  app->add_option("--sampler", train->sampler.kind, "several tasks: how the task of a step is drawn")
+      ->check(CLI::IsMember(sampler_names()))
+      ->capture_default_str();
+  app->add_option("--temperature", train->sampler.temperature, "of the sampler: probability ~ examples^(1 / temperature)")
+      ->check(CLI::Range(0.01, 1e6));
+  app->add_option("--train-examples-cap", train->sampler.train_examples_cap, "examples counted at most for a task; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--weights", train->sampler.weights, "comma-separated: the tasks' weights themselves")
+      ->delimiter(',')
+      ->check(CLI::Range(1e-9, 1e9));
+  app->add_option("--weight-functions", train->sampler.weight_functions,
+                  "of the sampler time_dependent: a formula in t, the steps before, for each task");
+  app->add_option("--heads", train->heads, "comma-separated task=head: tasks that name one head share it")->delimiter(',');
+  app->add_option("--mlm-languages", train->mlm_languages, "of mlm among several tasks; default: all that are there");
+  app->add_flag("--mlm-packed", train->features.pack_lines, "fill sequences with lines of text, instead of a line each");
   app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")
       ->check(CLI::NonNegativeNumber);
   app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")
