@@ -50,24 +50,12 @@ TrainingSettings settings_of(const TrainArguments& arguments, const Task& task, 
 }
 
 void print_evaluations(const Task& task, const std::vector<std::string>& languages, const nlohmann::json& evaluations) {
-  std::vector<std::vector<std::string>> rows(1, {task.name()});
-  std::map<std::string, double> sums;
-  for (const auto& [metric, value] : evaluations.at(languages.front()).at("metrics").items()) rows[0].push_back(metric);
-  rows[0].emplace_back("examples");
+  std::vector<LanguageFigures> figures;
   for (const std::string& language : languages) {
     const nlohmann::json& evaluation = evaluations.at(language);
-    std::vector<std::string> row = {language};
-    for (const auto& [metric, value] : evaluation.at("metrics").items()) {
-      row.push_back(format_number(value.get<double>(), 2));
-      sums[metric] += value.get<double>();
-    }
-    row.push_back(format_count(evaluation.at("examples").get<std::int64_t>()));
-    rows.push_back(row);
+    figures.push_back({language, evaluation.at("metrics"), evaluation.at("examples")});
   }
-  std::vector<std::string> mean = {"mean"};
-  for (const auto& [metric, sum] : sums) mean.push_back(format_number(sum / static_cast<double>(languages.size()), 2));
-  rows.push_back(mean);
-  print(format_table(rows));
+  print(language_table(task, figures));
 }
 
 int train_task(const TrainArguments& arguments, const CommonOptions& common) {
@@ -86,7 +74,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
           output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
   const RunOptions options = run_options(common, resolve_execution(common, "auto", output / "config.toml"));
-  resolve_languages(task, {arguments.language}, arguments.data, "train");
+  resolve_languages(task, {arguments.language}, arguments.data, "train", "--language");
   const std::string resolved = concatenate(
       "task = ", toml_text(task.name()), "\nmodel = ", toml_text(fs::absolute(arguments.model).string()), "\ntokenizer = \"",
       tokenizer.fingerprint(), "\"\nprecision = \"", name_of(options.execution.precision),
@@ -169,7 +157,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   PlannedEvaluation plan;
   plan.task = &task;
   plan.split = arguments.split;
-  plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
+  resolve_languages(plan, split_commas(arguments.languages), arguments.data, "--languages");
   plan.features = arguments.features;
   plan.features.max_seq_length =
       resolve_length(plan.features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
@@ -181,6 +169,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
           " already holds an evaluation; choose another --output");
   const RunOptions options = run_options(common, resolve_execution(common));
+  if (const std::string note = unlabelled_line(plan); !note.empty()) options.message(note);
   ModelOptions model_options;
   model_options.execution = options.execution;
   if (!task.train_task().empty()) {
