@@ -8,7 +8,7 @@
 * Operations: a header of kernels/ that runs arguments through the registry (run(context, arguments)) has its <op>.cpp, <op>_reference.cpp, a variant
   for the CPU <op>_*.cpp and one for CUDA <op>*.cu, its cases <op>_cases.h, a test of them in tests/kernels/<op>_test.cpp, and a file in
   bench/operations/ that measures them.
-* Tasks: every row of tasks/tasks.cpp is named by a test in tests/tasks/ or tests/tools/.
+* Tasks: every row of tasks/tasks.cpp is named by a test in tests/tasks/ or tests/tools/; the row docs/adding-a-task.md shows is the table's.
 * Rooms again: docs/architecture.md names every folder of engine/, models/ and tasks/.
 * Names: a path that a document or a comment names is there.
 """
@@ -135,6 +135,9 @@ def check_tasks():
     for name in names:
         if f'"{name}"' not in tests:
             complain("tasks/tasks.cpp", f"no test in tests/tasks/ or tests/tools/ names the task {name}")
+    shown = re.search(r"^ +\{\n +\.name = .*?\n +\},\n", read("docs/adding-a-task.md"), re.MULTILINE | re.DOTALL)
+    if not shown or " ".join(shown.group().split()) not in " ".join(read("tasks/tasks.cpp").split()):
+        complain("docs/adding-a-task.md", "the row it shows is not one of tasks/tasks.cpp")
 
 
 def check_page():

@@ -4,6 +4,7 @@
 
 #include "engine/batch/heads.h"
 #include "kernels/common/check.h"
+#include "tasks/files/languages.h"
 
 namespace koine {
 
@@ -38,6 +39,13 @@ std::int32_t Task::classes(std::int64_t vocabulary) const {
   return facts_of(head()).classes(std::ssize(row_.labels), vocabulary);
 }
 
+bool Task::is_official(const std::string& language) const {
+  const std::size_t dash = language.find('-');
+  if (dash != std::string::npos) return is_official(language.substr(0, dash)) && is_official(language.substr(dash + 1));
+  return is_private_code(language) ||
+         std::find(row_.languages.begin(), row_.languages.end(), language) != row_.languages.end();
+}
+
 double Task::chance() const {
   if (head() == HeadKind::kChoice) return 100.0 / static_cast<double>(row_.choices);
   const bool classifies = facts_of(head()).labels == LabelPlace::kSequence;
@@ -64,6 +72,18 @@ std::vector<std::string> Task::available_languages(const std::filesystem::path& 
   }
   return in_official_order(languages, row_.languages);
 }
+
+std::string Task::missing_gold(const std::filesystem::path& data, const std::string& split,
+                               const std::string& language) const {
+  try {
+    count_examples(data, split, language);
+  } catch (const MissingGold& error) {
+    return error.what();
+  }
+  return "";
+}
+
+LeftOut Task::count_left_out(const std::filesystem::path&, const std::string&, const std::string&) const { return {}; }
 
 std::vector<Task::FileStatus> Task::check_files(const std::filesystem::path& data) const {
   std::vector<FileStatus> lines;
@@ -94,6 +114,7 @@ Task::FileStatus Task::check_language(const std::filesystem::path& data, const s
   if (found.size() > 1) status.path += concatenate(" and ", found.size() - 1, " more");
   try {
     status.examples = count_examples(data, split, language);
+    status.left_out = count_left_out(data, split, language);
   } catch (const UserError& error) {
     status.problem = error.what();
   }

@@ -16,6 +16,7 @@
 #include "engine/batch/packed_batch.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
+#include "kernels/common/check.h"
 #include "tasks/common/task_row.h"
 
 namespace koine {
@@ -35,6 +36,9 @@ struct Evaluation {
   std::string metric;                     ///< the headline figure's name: "accuracy", "f1" ...
   double value = 0;                       ///< in percent, as XTREME reports; more is better (mlm: minus the loss)
   std::map<std::string, double> metrics;  ///< all of them ("exact_match", "f1", ...), in percent
+  /// What the best weights are chosen by while a model trains; nothing: `value`. The authors' "major" metric (jiant,
+  /// jiant/tasks/evaluate/core.py): of question answering (exact match + F1) / 2, of SQuAD 2.0 both at their best thresholds.
+  std::optional<double> selection;
   std::int64_t examples = 0;
   std::int64_t unpredicted = 0;  ///< of them, those that a predictions file lacks: they score 0
   std::int64_t tokens = 0;
@@ -60,6 +64,12 @@ struct LeftOut {
   std::string what;        ///< "questions left out: <why>"
 };
 
+/// Thrown for files that have no gold labels and are to be scored.
+class MissingGold : public UserError {
+ public:
+  using UserError::UserError;
+};
+
 /// One split of one task in one language, ready for a model.
 class TaskData {
  public:
@@ -82,6 +92,9 @@ class Task {
   const std::string& name() const { return row_.name; }
   const std::vector<std::string>& labels() const { return row_.labels; }
   const std::vector<std::string>& languages() const { return row_.languages; }
+  /// Whether a language is the benchmark's, so that a mean under the task's name is over it: one of languages(), "en-de"
+  /// where both are, and every generated language. Files may be there of others: those are evaluated and shown beside.
+  bool is_official(const std::string& language) const;
   std::int64_t max_seq_length() const { return row_.max_seq_length; }
   /// Splits this task has files for: "train", "dev", "test".
   std::vector<std::string> splits() const;
@@ -102,6 +115,10 @@ class Task {
   /// behind).
   std::vector<std::string> available_languages(const std::filesystem::path& data, const std::string& split) const;
 
+  /// Why a split's files of a language cannot be scored: they have no gold. Empty where they have. UserErrors for files that
+  /// are wrong.
+  std::string missing_gold(const std::filesystem::path& data, const std::string& split, const std::string& language) const;
+
   virtual HeadKind head() const = 0;
   /// The headline figure: what Evaluation::metric says.
   virtual std::string metric() const = 0;
@@ -120,6 +137,7 @@ class Task {
     std::string split;
     std::string language;
     std::int64_t examples = 0;
+    LeftOut left_out = {};  ///< of a training set, as load() leaves them out
     bool present = false;
     std::string problem;  ///< empty: fine
   };
@@ -131,6 +149,8 @@ class Task {
   /// Reads files for check_files: number of examples; UserError with what is wrong, missing gold included.
   virtual std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
                                       const std::string& language) const = 0;
+  virtual LeftOut count_left_out(const std::filesystem::path& data, const std::string& split,
+                                 const std::string& language) const;
 
  private:
   FileStatus check_language(const std::filesystem::path& data, const std::string& split, const std::string& language) const;

@@ -2,9 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/execution/energy_meter.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/common/prediction.h"
+#include "tasks/families/retrieval.h"
 
 namespace koine {
 
@@ -18,14 +20,18 @@ json to_json(const Evaluation& evaluation) {
           {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
 }
 
-/// FLOPs of one pass over a data set; unknown where the model has no head to count.
-std::optional<double> forward_flops(const Model& model, const Dataset& dataset) {
-  if (model.heads().empty()) return std::nullopt;
+/// FLOPs of one pass over a data set: with the model's first head, or without one up to the hidden state that is compared
+/// (all layers take the same).
+double forward_flops(const Model& model, const Dataset& dataset, const std::optional<std::int64_t>& layer) {
   std::vector<std::int64_t> lengths;
   std::int64_t tokens = 0;
   for (const Example& example : dataset.examples) {
     lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
     tokens += lengths.back();
+  }
+  if (model.heads().empty()) {
+    const auto run = static_cast<double>(layer.value_or(default_retrieval_layer(model.layers())));
+    return run / static_cast<double>(model.layers()) * model.forward_flops(lengths, -1, 0);
   }
   return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
 }
@@ -43,8 +49,11 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
       const std::unique_ptr<TaskData> examples =
           evaluation.task->load(data, evaluation.split, language, tokenizer, evaluation.features);
       Evaluation result;
+      std::optional<double> joules;
       try {
+        EnergyMeter meter;
         result = examples->evaluate(model, evaluation_options);
+        if (options.execution.device == Device::kCpu) joules = meter.joules();
       } catch (const Interrupted&) {
         return false;
       }
@@ -59,7 +68,8 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         options.message(concatenate("  ", evaluation.task->name(), " ", evaluation.split, " ", language, ": ",
                                     left_out.count, " of ", left_out.total, " ", left_out.what));
       }
-      if (const auto flops = forward_flops(model, examples->dataset())) records[language]["flops"] = *flops;
+      records[language]["flops"] = forward_flops(model, examples->dataset(), evaluation.options.layer);
+      if (joules.has_value()) records[language]["joules"] = *joules;
       write_file_atomically(file, records.dump(2) + "\n");
       options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value));
     }

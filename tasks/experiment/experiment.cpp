@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <set>
+#include <sstream>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/experiment/recipe_file.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/toml_section.h"
 #include "tasks/experiment/toml_settings.h"
@@ -37,11 +39,11 @@ void require_name(TomlSection& section, const std::string& key, const std::strin
           "\"; it names a folder, so only letters, digits and - _ . + may stand in it");
 }
 
-void read_features(TomlSection& section, FeatureOptions& features) {
-  features.max_seq_length = section.integer("max_seq_length", features.max_seq_length, 0, 1 << 20);
-  features.doc_stride = section.integer("doc_stride", features.doc_stride, 1, 1 << 20);
-  features.max_query_length = section.integer("max_query_length", features.max_query_length, 1, 1 << 20);
+void read_training(TomlSection& section, TrainingNumbers numbers) {
+  FeatureOptions& features = numbers.features;
   features.max_examples = section.integer("max_train_examples", features.max_examples, 0, kMany);
+  if (section.has("max_train_examples")) numbers.origins["max_train_examples"] = section.place("max_train_examples");
+  read_numbers(section, numbers);
 }
 
 struct SizeKey {
@@ -169,7 +171,7 @@ void read_task_tables(TomlSection& section, IntermediateSpec& arm) {
   check_heads(section, arm);
 }
 
-IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
+IntermediateSpec read_arm(TomlSection section, const Experiment& experiment, const RecipeFile* recipe) {
   IntermediateSpec arm;
   arm.tasks = section.texts("tasks", {});
   for (const std::string& task : arm.tasks) {
@@ -181,7 +183,9 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
   for (const std::string& task : arm.tasks) joined += (joined.empty() ? "" : "+") + task;
   arm.name = section.text("name", arm.tasks.empty() ? "none" : joined);
   require_name(section, "name", arm.name);
+  const TrainingNumbers numbers{arm.settings, arm.features, arm.origins};
   arm.settings = intermediate_recipe(arm.tasks);
+  if (recipe != nullptr) recipe->apply_intermediate(arm.tasks, numbers);
   arm.start_fresh = section.choice("start", "pretrained", {"pretrained", "fresh"}) == "fresh";
   arm.languages = section.texts("languages", {experiment.source_language});
   arm.mlm_languages = section.texts("mlm_languages", {});
@@ -190,8 +194,7 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
   arm.sampler = read_sampler(section, arm.tasks.size());
   read_task_tables(section, arm);
   arm.equal_tokens = section.flag("equal_tokens", false);
-  read_features(section, arm.features);
-  read_settings(section, arm.settings);
+  read_training(section, numbers);
   require(!arm.equal_tokens || arm.settings.max_steps <= 0, section.where("equal_tokens"),
           " makes a pass over the training set as long as the source language's, so the training must be given in passes: "
           "num_train_epochs, not max_steps");
@@ -199,12 +202,14 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment) {
   return arm;
 }
 
-TargetSpec read_target(TomlSection section) {
+TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   TargetSpec target;
   target.task = section.text("task", "");
   require(!target.task.empty(), section.where("task"), " is missing: every [[target]] names a task");
   find_task(target.task, section.where("task"));
+  const TrainingNumbers numbers{target.settings, target.features, target.origins};
   target.settings = target_recipe(target.task);
+  if (recipe != nullptr) recipe->apply_target(target.task, numbers);
   target.train_task = section.text("train_task", find_task(target.task).train_task());
   if (!target.train_task.empty()) find_task(target.train_task, section.where("train_task"));
   target.languages = section.texts("languages", {});
@@ -212,8 +217,7 @@ TargetSpec read_target(TomlSection section) {
   target.max_eval_examples = section.integer("max_eval_examples", 0, 0, kMany);
   if (section.has("layer")) target.layer = section.integer("layer", 0, 0, 1024);
   target.pooling = pooling_of(section.choice("pooling", name_of(target.pooling), kPoolings));
-  read_features(section, target.features);
-  read_settings(section, target.settings);
+  read_training(section, numbers);
   section.finish();
   return target;
 }
@@ -291,6 +295,29 @@ std::string target_toml(const TargetSpec& target) {
 
 }  // namespace
 
+std::vector<NumberOrigin> number_origins(const Experiment& experiment) {
+  std::vector<NumberOrigin> numbers;
+  const auto add = [&](const std::string& training, const FeatureOptions& features, const TrainingSettings& settings,
+                       const Origins& origins) {
+    std::istringstream lines(feature_toml(features) + settings_toml(settings));
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t equals = line.find(" = ");
+      const std::string key = line.substr(0, equals);
+      std::string value = line.substr(equals + 3);
+      if (key == "max_seq_length" && features.max_seq_length == 0) value = "the task's";
+      const auto origin = origins.find(key);
+      numbers.push_back({training, key, value, origin == origins.end() ? "default" : origin->second});
+    }
+  };
+  for (const IntermediateSpec& arm : experiment.intermediate) {
+    if (!arm.tasks.empty()) add("intermediate " + arm.name, arm.features, arm.settings, arm.origins);
+  }
+  for (const TargetSpec& target : experiment.targets) {
+    if (!target.train_task.empty()) add("target " + target.task, target.features, target.settings, target.origins);
+  }
+  return numbers;
+}
+
 std::string generated_data_toml(const GeneratedDataSpec& generated) {
   std::string text = concatenate("seed = ", generated.seed, "\n");
   for (const SizeKey& key : kSizes) text += concatenate(key.name, " = ", generated.sizes.*key.member, "\n");
@@ -316,6 +343,13 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
     experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
   require(!experiment.seeds.empty(), root.where("seeds"), " is empty; give at least one");
   experiment.precision = root.choice("precision", "auto", {"auto", "fp32", "bf16"});
+  experiment.recipe = root.text("recipe", "");
+  std::optional<RecipeFile> recipe;
+  if (!experiment.recipe.empty()) {
+    if (names_recipe_file(experiment.recipe)) experiment.recipe = (base / experiment.recipe).lexically_normal().string();
+    recipe = RecipeFile::read(experiment.recipe, base, root.where("recipe"));
+  }
+  const RecipeFile* numbers = recipe.has_value() ? &*recipe : nullptr;
   const fs::path written = root.text("data", "");
   experiment.data = !data.empty() ? fs::absolute(data) : written.empty() ? written : resolve(written, base, {});
   if (root.has("generated_data")) {
@@ -328,8 +362,9 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
   experiment.model = read_model(root.table("model"), base, experiment.data);
   experiment.tokenizer = read_tokenizer(root.table("tokenizer"), experiment.model.directory.empty(), base, experiment.data);
   if (root.has("pretraining")) experiment.pretraining = read_pretraining(root.table("pretraining"), experiment);
-  for (TomlSection& section : root.tables("intermediate")) experiment.intermediate.push_back(read_arm(section, experiment));
-  for (TomlSection& section : root.tables("target")) experiment.targets.push_back(read_target(section));
+  for (TomlSection& section : root.tables("intermediate"))
+    experiment.intermediate.push_back(read_arm(section, experiment, numbers));
+  for (TomlSection& section : root.tables("target")) experiment.targets.push_back(read_target(section, numbers));
   root.finish();
 
   if (experiment.intermediate.empty()) {
@@ -356,11 +391,12 @@ Experiment read_experiment(const fs::path& file, const fs::path& data) {
 std::string experiment_toml(const Experiment& experiment) {
   std::string seeds;
   for (const std::uint32_t seed : experiment.seeds) seeds += (seeds.empty() ? "" : ", ") + std::to_string(seed);
-  std::string text = concatenate("name = ", toml_text(experiment.name), "\nseeds = [", seeds,
-                                 "]\nprecision = ", toml_text(experiment.precision),
-                                 "\ndata = ", toml_text(experiment.generated.has_value() ? "" : experiment.data.string()),
-                                 "\nsource_language = ", toml_text(experiment.source_language),
-                                 "\nsave_models = ", experiment.save_models ? "true" : "false", "\n");
+  std::string text =
+      concatenate("name = ", toml_text(experiment.name), "\nseeds = [", seeds,
+                  "]\nprecision = ", toml_text(experiment.precision), "\nrecipe = ", toml_text(experiment.recipe),
+                  "\ndata = ", toml_text(experiment.generated.has_value() ? "" : experiment.data.string()),
+                  "\nsource_language = ", toml_text(experiment.source_language),
+                  "\nsave_models = ", experiment.save_models ? "true" : "false", "\n");
   if (experiment.generated.has_value()) text += "\n[generated_data]\n" + generated_data_toml(*experiment.generated);
   text += model_toml(experiment.model);
   if (experiment.model.directory.empty()) text += tokenizer_toml(experiment.tokenizer);

@@ -18,6 +18,7 @@
 #include "models/config.h"
 #include "tasks/common/task.h"
 #include "tasks/demo/demo.h"
+#include "tasks/experiment/recipes.h"
 #include "tasks/experiment/sampler.h"
 
 namespace koine {
@@ -63,6 +64,7 @@ struct IntermediateSpec {
   bool equal_tokens = false;  ///< training sets in other languages than the source have as many tokens as the source's
   FeatureOptions features;
   TrainingSettings settings;
+  Origins origins;  ///< of features and settings
 };
 
 struct TargetSpec {
@@ -75,6 +77,7 @@ struct TargetSpec {
   Pooling pooling = Pooling::kMean;
   FeatureOptions features;  ///< max_examples: of training
   TrainingSettings settings;
+  Origins origins;  ///< of features and settings
 };
 
 struct Experiment {
@@ -82,6 +85,8 @@ struct Experiment {
   std::filesystem::path file;  ///< it was read from, for messages
   std::vector<std::uint32_t> seeds;
   std::string precision = "auto";
+  std::string
+      recipe;  ///< whose numbers go before the defaults: one of the program's, or a file's absolute path; empty: none
   std::filesystem::path data;  ///< empty: --data must be given, unless the data are generated
   std::optional<GeneratedDataSpec> generated;
   std::string source_language = "en";
@@ -101,6 +106,16 @@ Experiment read_experiment(const std::filesystem::path& file, const std::filesys
 
 /// The whole of it with every default written out, as TOML that parse_experiment reads back to the same.
 std::string experiment_toml(const Experiment& experiment);
+
+/// A number of a training, and where it comes from: "file:line", or "default".
+struct NumberOrigin {
+  std::string training;  ///< "intermediate mnli", "target xnli"
+  std::string key;
+  std::string value;
+  std::string origin;
+};
+/// All numbers of the arms and targets that train.
+std::vector<NumberOrigin> number_origins(const Experiment& experiment);
 
 /// The keys of [generated_data].
 std::string generated_data_toml(const GeneratedDataSpec& generated);

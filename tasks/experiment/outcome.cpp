@@ -27,6 +27,7 @@ void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_ma
       row.tokens = record.at("tokens");
       row.seconds = record.at("seconds");
       if (record.contains("flops")) row.flops = record.at("flops").get<double>();
+      if (record.contains("joules")) row.joules = record.at("joules").get<double>();
       row.left_out = record.value("left_out", std::int64_t{0});
       for (const json& left_out : training_left_out) row.left_out += left_out.at("count").get<std::int64_t>();
       outcome.rows.push_back(row);

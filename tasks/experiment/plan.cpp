@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "kernels/common/check.h"
@@ -16,16 +17,31 @@ namespace {
 
 std::vector<std::string> choose_languages(const Task& task, const std::vector<std::string>& wanted,
                                           const std::vector<std::string>& there, const fs::path& data,
-                                          const std::string& split) {
-  require(!there.empty(), "no ", split, " files of task ", task.name(), " below ", data.string(),
+                                          const std::string& split, const std::string& where) {
+  require(!there.empty(), where, ": no ", split, " files of task ", task.name(), " below ", data.string(),
           "; `koine data check` shows what is there");
   if (wanted.empty()) return there;
   for (const std::string& language : wanted) {
-    require(std::find(there.begin(), there.end(), language) != there.end(), "task ", task.name(), " has no ", split,
+    require(std::find(there.begin(), there.end(), language) != there.end(), where, ": task ", task.name(), " has no ", split,
             " file for language \"", language, "\" below ", data.string(), "; there are ", join_names(there),
             "; looked for ", looked_for(task.files_in(language), split, language));
   }
   return wanted;
+}
+
+/// Takes languages without gold out of an evaluation. `missing_gold`: Task::missing_gold of a language.
+void leave_out_unlabelled(PlannedEvaluation& evaluation, const std::vector<std::string>& wanted, const std::string& where,
+                          const std::function<std::string(const std::string& language)>& missing_gold) {
+  std::string reason;
+  std::erase_if(evaluation.languages, [&](const std::string& language) {
+    const std::string missing = missing_gold(language);
+    if (missing.empty()) return false;
+    require(wanted.empty(), where, ": \"", language, "\": ", missing);
+    reason = missing;
+    evaluation.unlabelled.push_back(language);
+    return true;
+  });
+  require(!evaluation.languages.empty(), where, ": ", reason);
 }
 
 class Planner {
@@ -52,12 +68,19 @@ class Planner {
     if (absent) entry->second = task.available_languages(experiment().data, split);
     return entry->second;
   }
-  std::vector<std::string> languages(const Task& task, const std::vector<std::string>& wanted, const std::string& split) {
-    return choose_languages(task, wanted, there(task, split), experiment().data, split);
+  std::vector<std::string> languages(const Task& task, const std::vector<std::string>& wanted, const std::string& split,
+                                     const std::string& key) {
+    return choose_languages(task, wanted, there(task, split), experiment().data, split, where(key));
+  }
+  /// "file: key" for messages.
+  std::string where(const std::string& key) const { return concatenate(experiment().file.string(), ": ", key); }
+  const std::string& missing_gold(const Task& task, const std::string& split, const std::string& language) {
+    auto [entry, absent] = missing_gold_.try_emplace({task.name(), split, language});
+    if (absent) entry->second = task.missing_gold(experiment().data, split, language);
+    return entry->second;
   }
   std::int64_t length(std::int64_t wanted, const Task& task, const std::string& key) const {
-    return resolve_length(wanted, task, plan_.config.maximum_length(),
-                          concatenate(experiment().file.string(), ": ", key, ".max_seq_length"));
+    return resolve_length(wanted, task, plan_.config.maximum_length(), where(key + ".max_seq_length"));
   }
   bool has_dev(const Task& task) {
     if (task.head() == HeadKind::kMaskedLm) return false;
@@ -101,7 +124,8 @@ class Planner {
       text.mlm_probability = spec.mlm_probability;
       text.features.pack_lines = spec.mlm_packed;
       text.features.max_seq_length = length(spec.max_seq_length, *text.task, "pretraining");
-      if (!spec.languages.empty() || spec.files.empty()) text.languages = languages(*text.task, spec.languages, "train");
+      if (!spec.languages.empty() || spec.files.empty())
+        text.languages = languages(*text.task, spec.languages, "train", "pretraining.languages");
       filled.title = "text in " + join_names(text.languages.empty() ? spec.files : text.languages);
     });
   }
@@ -150,14 +174,14 @@ class Planner {
       for (TrainedTask& entry : filled.tasks) {
         const bool mlm = entry.head.kind == HeadKind::kMaskedLm;
         const auto own = arm.task_languages.find(entry.task->name());
-        const std::vector<std::string>& wanted = own != arm.task_languages.end() ? own->second
-                                                 : mlm                           ? arm.mlm_languages
-                                                                                 : arm.languages;
-        entry.languages = languages(*entry.task, wanted, "train");
+        const bool has_own = own != arm.task_languages.end();
+        const std::vector<std::string>& wanted = has_own ? own->second : mlm ? arm.mlm_languages : arm.languages;
+        const char* const key = has_own ? ".task_languages" : mlm ? ".mlm_languages" : ".languages";
+        entry.languages = languages(*entry.task, wanted, "train", arm.name + key);
         const std::vector<std::string> source = {experiment().source_language};
         if (mlm || !arm.equal_tokens || entry.languages == source) continue;
         entry.equal_tokens_to = source.front();
-        languages(*entry.task, source, "train");  // it is counted, so it must be there
+        languages(*entry.task, source, "train", arm.name + ".equal_tokens");  // it is counted, so it must be there
       }
     });
   }
@@ -189,13 +213,17 @@ class Planner {
       evaluation.options.max_tokens_per_batch = target.settings.max_tokens_per_batch;
       evaluation.options.layer = target.layer;
       evaluation.options.pooling = target.pooling;
-      evaluation.languages = languages(task, target.languages, target.split);
+      const std::string key = target.task + ".languages";
+      evaluation.languages = languages(task, target.languages, target.split, key);
+      leave_out_unlabelled(evaluation, target.languages, where(key),
+                           [&](const std::string& language) { return missing_gold(task, target.split, language); });
     });
   }
 
   Plan plan_;
   std::optional<std::size_t> pretraining_;
-  std::map<std::pair<std::string, std::string>, std::vector<std::string>> there_;  ///< by task and split
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> there_;          ///< by task and split
+  std::map<std::tuple<std::string, std::string, std::string>, std::string> missing_gold_;  ///< by task, split and language
 };
 
 }  // namespace
@@ -203,8 +231,22 @@ class Planner {
 Plan make_plan(Experiment experiment, const ModelConfig& config) { return Planner(std::move(experiment), config).make(); }
 
 std::vector<std::string> resolve_languages(const Task& task, const std::vector<std::string>& wanted, const fs::path& data,
-                                           const std::string& split) {
-  return choose_languages(task, wanted, task.available_languages(data, split), data, split);
+                                           const std::string& split, const std::string& where) {
+  return choose_languages(task, wanted, task.available_languages(data, split), data, split, where);
+}
+
+void resolve_languages(PlannedEvaluation& evaluation, const std::vector<std::string>& wanted, const fs::path& data,
+                       const std::string& where) {
+  const Task& task = *evaluation.task;
+  evaluation.languages = resolve_languages(task, wanted, data, evaluation.split, where);
+  leave_out_unlabelled(evaluation, wanted, where,
+                       [&](const std::string& language) { return task.missing_gold(data, evaluation.split, language); });
+}
+
+std::string unlabelled_line(const PlannedEvaluation& evaluation) {
+  if (evaluation.unlabelled.empty()) return "";
+  return concatenate(evaluation.task->name(), " ", evaluation.split,
+                     ": not evaluated, for they have no gold labels: ", join_names(evaluation.unlabelled));
 }
 
 std::int64_t resolve_length(std::int64_t wanted, const Task& task, std::int64_t model_maximum, const std::string& where) {

@@ -36,6 +36,7 @@ struct PlannedEvaluation {
   const Task* task = nullptr;
   std::string split;
   std::vector<std::string> languages;
+  std::vector<std::string> unlabelled = {};  ///< whose files are there without gold: not evaluated
   FeatureOptions features;
   EvaluationOptions options;
 };
@@ -68,13 +69,20 @@ struct Plan {
 
 /// The phases of an experiment: pretraining; then for every arm and seed its intermediate training (the baseline has none)
 /// and its targets. Where nothing random separates two seeds (retrieval with a shared encoder), one is planned. Reads which
-/// files are there below experiment.data, and nothing else. Where that folder itself is not there, dev sets are taken to be.
+/// files are there below experiment.data, and those that are evaluated, whether they have gold. Where that folder itself is not there, dev sets are taken to be.
 Plan make_plan(Experiment experiment, const ModelConfig& config);
 
 /// Languages a list in an experiment stands for: itself, checked against what is there, or all that are there where it is
-/// empty. UserError naming the folder where there is none, or the language that is missing.
+/// empty. UserError naming `where`, and the folder where there is none, or the language that is missing.
 std::vector<std::string> resolve_languages(const Task& task, const std::vector<std::string>& wanted,
-                                           const std::filesystem::path& data, const std::string& split);
+                                           const std::filesystem::path& data, const std::string& split,
+                                           const std::string& where);
+/// The same of an evaluation's task and split, into its `languages`: those without gold go to `unlabelled`. UserError where
+/// one of them was wanted, or none is left.
+void resolve_languages(PlannedEvaluation& evaluation, const std::vector<std::string>& wanted,
+                       const std::filesystem::path& data, const std::string& where);
+/// "xcopa test: not evaluated, for they have no gold labels: en"; empty where all have.
+std::string unlabelled_line(const PlannedEvaluation& evaluation);
 
 /// Longest sequences a phase uses: `wanted`, or where that is 0 the task's own as far as the model reads. UserError naming
 /// `where` when what was wanted is more than the model reads.

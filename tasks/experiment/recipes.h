@@ -3,12 +3,16 @@
 // The settings of published recipes: the defaults of every training phase. What belongs to one task, its batch, epochs and
 // length, stands in the task's row (tasks/tasks.cpp); here is what makes settings of it.
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "engine/settings/settings.h"
 
 namespace koine {
+
+/// Where each number of a training comes from, by its key: "file:line". Keys that are not there have the defaults.
+using Origins = std::map<std::string, std::string>;
 
 /// Fine-tuning for a target (the paper's third phase), by the target's name ("xnli", "xquad" ...).
 TrainingSettings target_recipe(const std::string& target);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
@@ -226,6 +227,13 @@ bool Runner::run_phase(const PlannedPhase& phase) {
 
 RunOutcome Runner::run() {
   for (const PlannedPhase& phase : outcome_.plan.phases) require(phase.missing.empty(), phase.missing);
+  std::set<std::string> notes;
+  for (const PlannedPhase& phase : outcome_.plan.phases) {
+    if (phase.evaluation.has_value()) notes.insert(unlabelled_line(*phase.evaluation));
+  }
+  for (const std::string& note : notes) {
+    if (!note.empty()) options_.message(note);
+  }
   outcome_.interrupted = true;  // until the end is reached
   for (const PlannedPhase& phase : outcome_.plan.phases) {
     if (!run_phase(phase)) return std::move(outcome_);

@@ -42,8 +42,12 @@ std::int64_t TomlSection::line(const std::string& key) const {
   return node != nullptr ? node->source().begin.line : table_->source().begin.line;
 }
 
+std::string TomlSection::place(const std::string& key) const {
+  return concatenate(file_, ":", std::max<std::int64_t>(line(key), 1));
+}
+
 std::string TomlSection::where(const std::string& key) const {
-  return concatenate(file_, ":", std::max<std::int64_t>(line(key), 1), ": ", name_.empty() ? "" : name_ + ".", key);
+  return concatenate(place(key), ": ", name_.empty() ? "" : name_ + ".", key);
 }
 
 void TomlSection::wrong_type(const std::string& key, const char* wanted) const {

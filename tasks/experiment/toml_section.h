@@ -22,6 +22,8 @@ class TomlSection {
   bool has(const std::string& key);
   /// Line of a key, or of the table where the key is absent.
   std::int64_t line(const std::string& key) const;
+  /// "file:line" of a key.
+  std::string place(const std::string& key) const;
   /// "file:line: key" for messages.
   std::string where(const std::string& key) const;
 

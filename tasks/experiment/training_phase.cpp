@@ -45,7 +45,8 @@ EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const Train
       options.max_tokens_per_batch = tokens;
       options.head = head;
       options.want_predictions = false;
-      scores[tasks[i].name] = tasks[i].dev->evaluate(model, options).value;
+      const Evaluation evaluation = tasks[i].dev->evaluate(model, options);
+      scores[tasks[i].name] = evaluation.selection.value_or(evaluation.value);
     }
     return scores;
   };

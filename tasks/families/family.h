@@ -129,7 +129,7 @@ class FamilyTask : public Task {
                        fill_pattern(candidates_of(this->files(), split).front().pattern, split, language), ")");
   }
   void require_gold(const File& file, const std::string& language) const {
-    require(file.labelled, without_gold(file.path, language));
+    if (!file.labelled) throw MissingGold(without_gold(file.path, language));
   }
 
   /// A training set without labels teaches nothing.

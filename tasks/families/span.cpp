@@ -27,6 +27,7 @@ AnswerScore score_squad(std::string_view prediction, const std::vector<std::stri
 std::string context_language(const std::string& language) { return language.substr(0, language.find('-')); }
 
 constexpr std::string_view kSquad2 = "squad2";
+constexpr const char* kLeftOut = "questions left out: their answer is not in the words of their context";
 
 const SpanScorer kScorers[] = {
     {"squad", "f1", score_squad},
@@ -46,6 +47,7 @@ Evaluation answer_evaluation(const AnswerScores& scores, const std::string& metr
   result.metrics = {
       {"exact_match", percent.exact_match}, {"f1", percent.f1}, {"average", (percent.exact_match + percent.f1) / 2}};
   result.value = result.metrics.at(metric);
+  result.selection = result.metrics.at("average");
   result.examples = scores.questions();
   return result;
 }
@@ -66,6 +68,7 @@ Evaluation squad2_evaluation(const std::vector<Squad2Answer>& answers, bool best
     result.metrics["best_exact_match_threshold"] = score.best_exact_match_threshold;
     result.metrics["best_f1"] = score.best_f1;
     result.metrics["best_f1_threshold"] = score.best_f1_threshold;
+    result.selection = (score.best_exact_match + score.best_f1) / 2;
   }
   result.value = score.f1;
   result.examples = score.questions;
@@ -167,8 +170,7 @@ class SpanTask : public FamilyTask<SquadFile> {
     FamilyData::Facts facts{std::move(dataset),
                             submission_name(name(), split, language, "json"),
                             file.labelled ? "" : without_gold(file.path, language),
-                            {features.left_out, static_cast<std::int64_t>(file.questions.size()),
-                             "questions left out: their answer is not in the words of their context"}};
+                            {features.left_out, static_cast<std::int64_t>(file.questions.size()), kLeftOut}};
     return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
   }
 
@@ -206,14 +208,24 @@ class SpanTask : public FamilyTask<SquadFile> {
     return static_cast<std::int64_t>(file.questions.size());
   }
 
+  LeftOut count_left_out(const std::filesystem::path& data, const std::string& split,
+                         const std::string& language) const override {
+    if (split != "train") return {};
+    const SquadFile file = read_split(data, split, language);
+    return {count_unlearnable(file), static_cast<std::int64_t>(file.questions.size()), kLeftOut};
+  }
+
  private:
-  /// From `gold` itself or XTREME's label file below it, or from the task's own data.
+  /// From `gold` itself (of a file of several languages, the language's questions) or XTREME's label file below it, or from
+  /// the task's own data.
   std::vector<SquadGold> gold_answers(const std::filesystem::path& gold, const std::string& split,
                                       const std::string& language) const {
-    if (const auto file = find_submission_file(gold, name(), language, "json"))
+    const bool several = std::filesystem::is_regular_file(gold) && !languages_in({gold}).empty();
+    if (const auto file = find_submission_file(gold, name(), language, "json"); file && !several)
       return read_squad_gold(*file, row().scorer == kSquad2);
-    const SquadFile file = read_split(gold, split, language);
+    const SquadFile file = several ? read({{gold}}, split, language) : read_split(gold, split, language);
     require_gold(file, language);
+    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
     std::vector<SquadGold> answers;
     for (const SquadQuestion& question : file.questions) {
       answers.push_back({question.id, {}});

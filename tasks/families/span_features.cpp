@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "kernels/common/check.h"
 #include "tasks/scorers/python_text.h"
@@ -19,22 +20,37 @@ std::size_t blank_length(std::string_view text, std::size_t at) {
 }
 
 /// The word that the character at `byte` is of; a blank is of the word before it (the first word where there is none).
-std::int32_t word_at(const TokenizedContext& tokens, std::int32_t byte) {
-  const auto behind = std::upper_bound(tokens.words.begin(), tokens.words.end(), byte,
+std::size_t word_at(const std::vector<ByteSpan>& words, std::int32_t byte) {
+  const auto behind = std::upper_bound(words.begin(), words.end(), byte,
                                        [](std::int32_t at, const ByteSpan& word) { return at < word.begin; });
-  return std::max<std::int32_t>(0, static_cast<std::int32_t>(behind - tokens.words.begin()) - 1);
+  return behind == words.begin() ? 0 : static_cast<std::size_t>(behind - words.begin()) - 1;
 }
 
+struct WordSpan {
+  std::size_t first = 0;
+  std::size_t last = 0;  ///< included
+};
+
 /// Whether the words, joined by blanks, hold the answer's words, joined by blanks.
-bool words_hold_answer(std::string_view context, const TokenizedContext& tokens, std::int32_t first, std::int32_t last,
+bool words_hold_answer(std::string_view context, const std::vector<ByteSpan>& words, const WordSpan& range,
                        const std::string& answer) {
   std::string text;
-  for (std::int32_t word = first; word <= last; ++word) {
-    const ByteSpan& span = tokens.words[static_cast<std::size_t>(word)];
-    if (word > first) text += ' ';
+  for (std::size_t word = range.first; word <= range.last; ++word) {
+    const ByteSpan& span = words[word];
+    if (word > range.first) text += ' ';
     text += context.substr(static_cast<std::size_t>(span.begin), static_cast<std::size_t>(span.end - span.begin));
   }
   return text.find(encode_utf8(join_with_blanks(python_split(decode_utf8(answer))))) != std::string::npos;
+}
+
+/// The words an answer is in; nothing where they do not hold its text, or its place is unknown.
+std::optional<WordSpan> answer_words(const SquadAnswer& answer, std::string_view context,
+                                     const std::vector<ByteSpan>& words) {
+  if (words.empty() || answer.begin < 0) return std::nullopt;
+  const WordSpan range{word_at(words, answer.begin),
+                       word_at(words, answer.begin + static_cast<std::int32_t>(answer.text.size()) - 1)};
+  if (!words_hold_answer(context, words, range, answer.text)) return std::nullopt;
+  return range;
 }
 
 /// The first span within [first, last] whose pieces are those of the answer tokenised by itself; else all of it.
@@ -95,14 +111,20 @@ TokenizedContext tokenize_context(std::string_view context, const Tokenizer& tok
   return tokens;
 }
 
+std::int64_t count_unlearnable(const SquadFile& file) {
+  std::vector<std::vector<ByteSpan>> words;
+  for (const std::string& context : file.contexts) words.push_back(split_words(context));
+  return std::count_if(file.questions.begin(), file.questions.end(), [&](const SquadQuestion& question) {
+    if (question.answers.empty()) return !file.labelled;
+    return !answer_words(question.answers.front(), file.contexts[question.paragraph], words[question.paragraph]);
+  });
+}
+
 PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, const TokenizedContext& tokens,
                         const Tokenizer& tokenizer) {
-  if (tokens.words.empty() || answer.begin < 0) return {};
-  const std::int32_t first_word = word_at(tokens, answer.begin);
-  const std::int32_t last_word = word_at(tokens, answer.begin + static_cast<std::int32_t>(answer.text.size()) - 1);
-  if (!words_hold_answer(context, tokens, first_word, last_word, answer.text)) return {};
-  const PieceSpan words{tokens.first_piece[static_cast<std::size_t>(first_word)],
-                        tokens.first_piece[static_cast<std::size_t>(last_word) + 1] - 1};
+  const std::optional<WordSpan> found = answer_words(answer, context, tokens.words);
+  if (!found) return {};
+  const PieceSpan words{tokens.first_piece[found->first], tokens.first_piece[found->last + 1] - 1};
   if (words.first > words.last) return {};  // words that tokenise to nothing
   return improve_answer_span(tokens, words, tokenizer.encode(answer.text));
 }

@@ -51,6 +51,9 @@ struct PieceSpan {
   std::int32_t last = -1;  ///< included
 };
 
+/// Questions whose first answer's text is not in the words of their context, so that nothing can be learnt from them.
+std::int64_t count_unlearnable(const SquadFile& file);
+
 /// Pieces of an answer; {-1, -1} where its words do not hold its text, or its place is unknown.
 PieceSpan answer_pieces(const SquadAnswer& answer, std::string_view context, const TokenizedContext& tokens,
                         const Tokenizer& tokenizer);

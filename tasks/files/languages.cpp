@@ -32,4 +32,8 @@ std::string two_letter_code(std::string_view three) {
   return std::string(three);
 }
 
+bool is_private_code(std::string_view code) {
+  return code.size() == 3 && code[0] == 'q' && code[1] >= 'a' && code[1] <= 't' && code[2] >= 'a' && code[2] <= 'z';
+}
+
 }  // namespace koine

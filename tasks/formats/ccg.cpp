@@ -79,9 +79,10 @@ TaggedFile with_numbers(const std::filesystem::path& path, const std::vector<Ccg
     file.sentences.emplace_back();
     for (const CcgWord& word : sentence) {
       const auto found = categories.find(word.category);
-      require(found != categories.end(), path.string(), ": the category ", word.category, " of \"", word.form,
-              "\" is not in tags_to_id.json");
-      require(static_cast<std::size_t>(found->second) < labels, path.string(), ": more than ", labels, " categories");
+      require(found != categories.end(), path.string(), ":", word.line, ": the category ", word.category, " of \"",
+              word.form, "\" is not in tags_to_id.json");
+      require(static_cast<std::size_t>(found->second) < labels, path.string(), ":", word.line, ": the category ",
+              word.category, " is number ", found->second, ", but there may be no more than ", labels, " categories");
       file.sentences.back().push_back({word.form, found->second});
     }
   }
@@ -123,7 +124,7 @@ CcgSentence parse_ccg_derivation(std::string_view text, const std::string& where
       const auto fields = split_blanks(rest.substr(kLeaf.size(), end - kLeaf.size()));
       if (leaf && fields.size() != 5) fail_here("a leaf has five parts: category, two parts of speech, word, category");
       if (!leaf && fields.size() != 3) fail_here("a node has three parts: category, head, number of children");
-      if (leaf) sentence.push_back({std::string(fields[3]), std::string(fields[0])});
+      if (leaf) sentence.push_back({std::string(fields[3]), std::string(fields[0]), 0});
       depth += leaf ? 0 : 1;
       at += end + (leaf ? 2 : 1);
     } else {
@@ -145,6 +146,7 @@ std::vector<CcgSentence> read_ccgbank(const std::filesystem::path& path) {
       require(text.starts_with("ID="), where, ": \"ID=...\" is due, the line before each derivation");
     } else {
       sentences.push_back(parse_ccg_derivation(text, where));
+      for (CcgWord& word : sentences.back()) word.line = line;
     }
     id_read = !id_read;
   });
@@ -166,7 +168,7 @@ std::vector<CcgSentence> read_ccg_lines(const std::filesystem::path& path) {
             categories.size(), " categories");
     sentences.emplace_back();
     for (std::size_t i = 0; i < words.size(); ++i)
-      sentences.back().push_back({std::string(words[i]), std::string(categories[i])});
+      sentences.back().push_back({std::string(words[i]), std::string(categories[i]), line});
   });
   require(!sentences.empty(), path.string(), ": no sentences; is the file complete?");
   return sentences;

@@ -10,6 +10,7 @@
 // A category's number is that of tags_to_id.json beside jiant's files; of CCGbank, the place of its first occurrence in the
 // sections in order, words in order. jiant's head has 1,363 classes.
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ namespace koine {
 struct CcgWord {
   std::string form;
   std::string category;
+  std::int64_t line = 0;  ///< of its file
 };
 using CcgSentence = std::vector<CcgWord>;
 

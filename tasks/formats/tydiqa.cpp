@@ -1,5 +1,6 @@
 #include "tasks/formats/tydiqa.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/common/check.h"
@@ -11,12 +12,18 @@ constexpr std::pair<std::string_view, std::string_view> kLanguages[] = {
     {"arabic", "ar"}, {"bengali", "bn"}, {"english", "en"}, {"finnish", "fi"}, {"indonesian", "id"},
     {"korean", "ko"}, {"russian", "ru"}, {"swahili", "sw"}, {"telugu", "te"}};
 
-/// "finnish-12-3" -> "fi".
-std::string_view language_of(const std::string& id, const std::filesystem::path& path) {
+/// "finnish-12-3" -> "fi"; empty where it does not begin with a language.
+std::string_view language_in(const std::string& id) {
   const std::string_view name = std::string_view(id).substr(0, id.find('-'));
   for (const auto& [known, code] : kLanguages) {
     if (known == name) return code;
   }
+  return {};
+}
+
+std::string_view language_of(const std::string& id, const std::filesystem::path& path) {
+  const std::string_view language = language_in(id);
+  if (!language.empty()) return language;
   fail_user(path.string(), ": question ", id, ": the id does not begin with a language of TyDiQA (finnish-...)");
 }
 
@@ -44,8 +51,11 @@ SquadFile read_tydiqa(const FoundFile& file, const ReadRequest& request) {
 std::set<std::string> languages_of_tydiqa(const FoundFile& file, const ReadRequest& request) {
   std::set<std::string> languages;
   if (file.layout == FileLayout::kXtreme) return languages;
-  for (const SquadQuestion& question : read_squad(file, request).questions)
-    languages.emplace(language_of(question.id, file.path));
+  const SquadFile all = read_squad(file, request);
+  const bool silent = std::all_of(all.questions.begin(), all.questions.end(),
+                                  [](const SquadQuestion& question) { return language_in(question.id).empty(); });
+  if (silent) return languages;
+  for (const SquadQuestion& question : all.questions) languages.emplace(language_of(question.id, file.path));
   return languages;
 }
 

@@ -14,7 +14,7 @@ namespace koine {
 /// an id that does not begin with a language.
 SquadFile read_tydiqa(const FoundFile& file, const ReadRequest& request);
 
-/// The languages of its questions; empty for kXtreme.
+/// The languages of its questions; empty for kXtreme, and where no id begins with a language.
 std::set<std::string> languages_of_tydiqa(const FoundFile& file, const ReadRequest& request);
 
 }  // namespace koine

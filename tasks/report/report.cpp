@@ -12,6 +12,8 @@ namespace koine {
 namespace {
 
 constexpr const char* kMissing = "–";
+constexpr const char* kOutside = "†";
+constexpr const char* kOutsideNote = "† not a language of the benchmark: outside the mean";
 /// Beyond this many languages a terminal's lines show means only.
 constexpr std::size_t kTerminalLanguages = 12;
 
@@ -111,6 +113,12 @@ std::string seeds_text(const TargetSummary& target, const std::string& arm) {
   }
   if (least < 0) return kMissing;
   return least == most ? std::to_string(most) : std::to_string(least) + "–" + std::to_string(most);
+}
+
+/// The languages with a mark where they are outside the means.
+std::vector<std::string> marked_languages(const TargetSummary& target, std::vector<std::string> languages) {
+  for (std::string& language : languages) language += target.outside.contains(language) ? kOutside : "";
+  return languages;
 }
 
 std::vector<const Arm*> arms_of(const Summary& summary, const TargetSummary& target) {
@@ -225,7 +233,7 @@ class Page {
   BarChart chart(const TargetSummary& target) const {
     BarChart chart{.title = target.target + ", " + target.metric,
                    .y_label = target.metric,
-                   .categories = target.languages,
+                   .categories = marked_languages(target, target.languages),
                    .series = {},
                    .reference_label = "chance"};
     const auto chance = details_.chance.find(target.target);
@@ -252,7 +260,7 @@ class Page {
     }
     Table table({target.metric}, columns);
     for (const std::string& language : target.languages) {
-      table.row().name(shown_language(language));
+      table.row().name(shown_language(language) + (target.outside.contains(language) ? kOutside : ""));
       for (const Arm* arm : arms) table.spread(target.spread(arm->label, language));
       for (const Arm* arm : compared) table.spread(language_difference(target, *arm, language), true);
     }
@@ -261,7 +269,8 @@ class Page {
     for (const Arm* arm : compared) {
       table.spread(difference(target.mean_by_seed(arm->label, false), target.mean_by_seed(arm->baseline, false)), true);
     }
-    return table.finish();
+    if (target.outside.empty()) return table.finish();
+    return table.finish() + "<p class=\"soft\">" + kOutsideNote + "</p>\n";
   }
 
   std::string costs() const {
@@ -340,12 +349,14 @@ void write_report(const std::filesystem::path& path, const std::string& title, c
 std::string results_table(const std::vector<ResultRow>& rows, const ReportDetails& details) {
   const Summary summary = summarise(rows, details.baseline, details.source_language);
   std::string text;
+  bool outside = false;
   for (const TargetSummary& target : summary.targets) {
     if (!target.headline) continue;
     const bool each = target.languages.size() <= kTerminalLanguages;
     const std::vector<std::string> languages = each ? target.languages : std::vector<std::string>{details.source_language};
     std::vector<std::vector<std::string>> table = {{printable(target.target + ", " + target.metric)}};
-    for (const std::string& language : languages) table[0].push_back(printable(language));
+    for (const std::string& language : marked_languages(target, languages)) table[0].push_back(printable(language));
+    for (const std::string& language : languages) outside = outside || target.outside.contains(language);
     table[0].insert(table[0].end(), {"zero-shot", "− baseline", "seeds"});
     for (const Arm* arm : arms_of(summary, target)) {
       const SeedValues means = target.mean_by_seed(arm->label, false);
@@ -357,7 +368,7 @@ std::string results_table(const std::vector<ResultRow>& rows, const ReportDetail
     }
     text += (text.empty() ? "" : "\n") + aligned(table);
   }
-  return text;
+  return outside ? text + kOutsideNote + "\n" : text;
 }
 
 }  // namespace koine

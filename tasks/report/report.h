@@ -7,8 +7,8 @@
 // number of seeds is shown. An arm is what the rows call its intermediate training, per model. Its difference to the
 // baseline arm of the same model is taken seed by seed where both arms have the seed, and the spread is that of these
 // differences; where they share no seed it is the difference of the means, without spread. Means over languages are formed
-// for each seed first, over the languages that all arms of the target have, so that arms stay comparable when some figures
-// are missing.
+// for each seed first, over the benchmark's languages that all arms of the target have, so that arms stay comparable when
+// some figures are missing. Other languages are shown with a mark, outside the means.
 
 #include <filesystem>
 #include <map>

@@ -14,8 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kKeys = {"model", "intermediate", "target", "language", "metric", "value",
-                                        "seed",  "examples",     "tokens", "seconds",  "flops",  "left_out"};
+const std::vector<std::string> kKeys = {"model",    "intermediate", "target",  "language", "metric", "value",   "seed",
+                                        "examples", "tokens",       "seconds", "flops",    "joules", "left_out"};
 
 /// One row of the file, with its place for messages.
 class RowReader {
@@ -84,6 +84,7 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
                   .tokens = reader.count("tokens", kAny),
                   .seconds = reader.amount("seconds")};
     if (all[i].contains("flops")) row.flops = reader.amount("flops");
+    if (all[i].contains("joules")) row.joules = reader.amount("joules");
     if (all[i].contains("left_out")) row.left_out = reader.count("left_out", kAny);
     rows.push_back(std::move(row));
   }
@@ -94,14 +95,17 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
   std::string text = "[";
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const ResultRow& row = rows[i];
-    require(std::isfinite(row.value) && std::isfinite(row.seconds) && std::isfinite(row.flops.value_or(0)), path.string(),
-            ", row ", i + 1, " (", row.target, " ", row.language, " ", row.metric, "): a figure is not finite");
+    require(std::isfinite(row.value) && std::isfinite(row.seconds) && std::isfinite(row.flops.value_or(0)) &&
+                std::isfinite(row.joules.value_or(0)),
+            path.string(), ", row ", i + 1, " (", row.target, " ", row.language, " ", row.metric,
+            "): a figure is not finite");
     nlohmann::ordered_json object = {{"model", row.model},   {"intermediate", row.intermediate},
                                      {"target", row.target}, {"language", row.language},
                                      {"metric", row.metric}, {"value", row.value},
                                      {"seed", row.seed},     {"examples", row.examples},
                                      {"tokens", row.tokens}, {"seconds", row.seconds}};
     if (row.flops.has_value()) object["flops"] = *row.flops;
+    if (row.joules.has_value()) object["joules"] = *row.joules;
     if (row.left_out > 0) object["left_out"] = row.left_out;
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }

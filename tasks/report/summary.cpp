@@ -17,6 +17,14 @@ void add_new(std::vector<T>& list, const T& item) {
   if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
 }
 
+/// Null where a target is no task.
+const Task* known_task(const std::string& name) {
+  for (const Task* task : all_tasks()) {
+    if (task->name() == name) return task;
+  }
+  return nullptr;
+}
+
 std::string baseline_of(const std::vector<std::string>& intermediates, const std::string& wanted) {
   for (const std::string& name : {wanted, std::string("none"), std::string("baseline")}) {
     if (!name.empty() && std::find(intermediates.begin(), intermediates.end(), name) != intermediates.end()) return name;
@@ -85,6 +93,8 @@ class Arranger {
       found->source_language = source_;
     }
     add_new(found->languages, row.language);
+    if (const Task* task = known_task(row.target); task != nullptr && !task->is_official(row.language))
+      found->outside.insert(row.language);
     const auto [place, fresh] = found->values[label(row)][row.language].emplace(row.seed, row.value);
     require(fresh || place->second == row.value, "two results for model ", row.model, ", intermediate ", row.intermediate,
             ", target ", row.target, ", language ", row.language, ", metric ", row.metric, ", seed ", row.seed, ": ",
@@ -99,9 +109,7 @@ class Arranger {
   const std::string& headline(const std::string& target) const {
     const std::vector<std::string>& metrics = metrics_.at(target);
     std::vector<std::string> preferred = {"accuracy", "f1"};
-    for (const Task* task : all_tasks()) {
-      if (task->name() == target) preferred.insert(preferred.begin(), task->metric());
-    }
+    if (const Task* task = known_task(target)) preferred.insert(preferred.begin(), task->metric());
     for (const std::string& name : preferred) {
       const auto found = std::find(metrics.begin(), metrics.end(), name);
       if (found != metrics.end()) return *found;
@@ -163,7 +171,7 @@ Spread TargetSummary::spread(const std::string& arm, const std::string& language
 std::vector<std::string> TargetSummary::common_languages(bool with_source) const {
   std::vector<std::string> common;
   for (const std::string& language : languages) {
-    if (language == source_language && !with_source) continue;
+    if ((language == source_language && !with_source) || outside.contains(language)) continue;
     const bool everywhere =
         std::all_of(values.begin(), values.end(), [&](const auto& arm) { return arm.second.contains(language); });
     if (everywhere) common.push_back(language);

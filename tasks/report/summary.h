@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,13 +21,14 @@ struct TargetSummary {
   std::string metric;
   bool headline = false;  ///< what tables and plots lead with: the task's own metric; of a target that is no task accuracy,
                           ///< else f1, else the first
-  std::vector<std::string> languages;                               ///< the source first, then in order of appearance
+  std::vector<std::string> languages;  ///< the source first, then in order of appearance
+  std::set<std::string> outside;       ///< of them, those that are not the benchmark's (Task::is_official): in no mean
   std::map<std::string, std::map<std::string, SeedValues>> values;  ///< arm -> language -> seed -> value
 
   const SeedValues* find(const std::string& arm, const std::string& language) const;
   Spread spread(const std::string& arm, const std::string& language) const;
-  /// Mean over the languages all arms have (the source left out unless asked for) by seed: the seeds for which all of them
-  /// are there.
+  /// Mean over the benchmark's languages that all arms have (the source left out unless asked for) by seed: the seeds for
+  /// which all of them are there.
   SeedValues mean_by_seed(const std::string& arm, bool with_source) const;
   std::vector<std::string> common_languages(bool with_source) const;
   std::string source_language;

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
+#include "engine/execution/energy_meter.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
+#include "temporary_folder.h"
 
 namespace koine {
 namespace {
@@ -30,6 +34,34 @@ TEST(Execution, OfADeviceThatIsNotHereIsPlannedFor) {
   EXPECT_EQ(context_of(execution).architecture, cuda::device_properties(0).architecture);
   use_device(execution);
   EXPECT_EQ(cuda::current_device(), 0);
+}
+
+/// A folder as powercap shows it. Two packages; their parts, the whole platform and the second way to the first package are
+/// not counted.
+TEST(EnergyMeter, AddsUpThePackages) {
+  const TemporaryFolder folder;
+  const auto zone = [&](const std::string& path, const std::string& name, const std::string& energy) {
+    std::filesystem::create_directories(folder / path);
+    std::ofstream(folder / (path + "/name")) << name << "\n";
+    std::ofstream(folder / (path + "/energy_uj")) << energy << "\n";
+    std::ofstream(folder / (path + "/max_energy_range_uj")) << "262143328850\n";
+  };
+  EXPECT_FALSE(EnergyMeter(folder.path()).joules().has_value());
+  zone("intel-rapl:0", "package-0", "1000000");
+  zone("intel-rapl:1", "package-1", "262143000000");
+  zone("intel-rapl:2", "psys", "5");
+  zone("intel-rapl:0:0", "core", "7");
+  zone("intel-rapl-mmio:0", "package-0", "9");
+  EnergyMeter meter(folder.path());
+  EXPECT_DOUBLE_EQ(meter.joules().value(), 0);
+  zone("intel-rapl:0", "package-0", "3500000");
+  for (const char* other : {"intel-rapl:2", "intel-rapl:0:0", "intel-rapl-mmio:0"}) zone(other, "core", "900000000");
+  EXPECT_DOUBLE_EQ(meter.joules().value(), 2.5);
+  zone("intel-rapl:1", "package-1", "1000000");  // began anew: 0.32885 J to its end, then 1 J
+  EXPECT_DOUBLE_EQ(meter.joules().value(), 2.5 + 1.32885);
+  zone("intel-rapl:1", "package-1", "not a number");
+  EXPECT_FALSE(meter.joules().has_value());
+  EXPECT_FALSE(EnergyMeter(folder.path()).joules().has_value());
 }
 
 }  // namespace

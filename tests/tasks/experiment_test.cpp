@@ -12,7 +12,9 @@
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "models/models.h"
+#include "stub_model.h"
 #include "tasks/experiment/estimate.h"
+#include "tasks/experiment/recipe_file.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/run_experiment.h"
 #include "tasks/experiment/toml_section.h"
@@ -136,6 +138,121 @@ TEST(Recipes, AreTheAuthors) {
   EXPECT_EQ(pretraining_recipe().adam_beta2, 0.98);
   EXPECT_EQ(training_recipe("udpos").num_train_epochs, 10);
   EXPECT_EQ(training_recipe("squad").num_train_epochs, 3);
+}
+
+/// The built-in defaults and recipes/stilts-2020.toml have their numbers from the same scripts.
+TEST(RecipeFiles, StiltsAgreesWithTheDefaults) {
+  std::string experiment = kModel;
+  for (const char* task :
+       {"anli+", "mnli", "qqp", "squad", "squad2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa", "mlm"})
+    experiment += concatenate("[[intermediate]]\ntasks = [\"", task, "\"]\n");
+  experiment += "[[intermediate]]\ntasks = [\"mnli\", \"squad\"]\n[[intermediate]]\ntasks = [\"mlm\", \"qqp\"]\n";
+  for (const char* task : {"xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "mlqa_pairs", "tydiqa"})
+    experiment += concatenate("[[target]]\ntask = \"", task, "\"\n");
+  const Experiment with = parse("recipe = \"stilts-2020\"\n" + experiment);
+  const Experiment without = parse(experiment);
+  for (std::size_t i = 0; i < with.intermediate.size(); ++i) {
+    const IntermediateSpec& arm = with.intermediate[i];
+    EXPECT_EQ(settings_toml(arm.settings), settings_toml(without.intermediate[i].settings)) << arm.name;
+    EXPECT_TRUE(arm.origins.contains("num_train_epochs")) << arm.name;
+    if (arm.tasks.size() == 1) {
+      EXPECT_EQ(arm.features.max_seq_length, find_task(arm.tasks.front()).max_seq_length()) << arm.name;
+    }
+  }
+  for (std::size_t i = 0; i < with.targets.size(); ++i) {
+    const TargetSpec& target = with.targets[i];
+    EXPECT_EQ(settings_toml(target.settings), settings_toml(without.targets[i].settings)) << target.task;
+    EXPECT_EQ(target.features.max_seq_length, find_task(target.task).max_seq_length()) << target.task;
+    EXPECT_TRUE(target.origins.contains("num_train_epochs")) << target.task;
+  }
+}
+
+// The numbers of google-research/xtreme's scripts of 2020, written out.
+TEST(RecipeFiles, XtremesTakeThePlaceOfTheDefaultsAndOwnKeysWin) {
+  const Experiment experiment = parse(std::string("recipe = \"xtreme-2020\"\n") + kModel + kTarget +
+                                      "num_train_epochs = 1\n[[target]]\ntask = \"mlqa\"\n"
+                                      "[[intermediate]]\ntasks = [\"squad\"]\n");
+  const TargetSpec& xnli = experiment.targets[0];
+  EXPECT_EQ(xnli.settings.learning_rate, 2e-5);
+  EXPECT_EQ(xnli.settings.per_device_train_batch_size * xnli.settings.gradient_accumulation_steps, 32);
+  EXPECT_EQ(xnli.settings.weight_decay, 0);
+  EXPECT_EQ(warmup_steps_of(xnli.settings, 1000), 0);
+  EXPECT_EQ(xnli.settings.early_stopping_patience, 0);
+  EXPECT_EQ(xnli.features.max_seq_length, 128);
+  EXPECT_EQ(xnli.settings.num_train_epochs, 1) << "the experiment's own";
+  const TargetSpec& mlqa = experiment.targets[1];
+  EXPECT_EQ(mlqa.settings.learning_rate, 3e-5);
+  EXPECT_EQ(mlqa.settings.weight_decay, 1e-4);
+  EXPECT_EQ(mlqa.settings.warmup_steps, 500);
+  EXPECT_FALSE(mlqa.settings.load_best_model_at_end);
+  // A task the recipe does not name has what is for all, and the defaults.
+  const IntermediateSpec& squad = experiment.intermediate[0];
+  EXPECT_EQ(squad.settings.weight_decay, 0);
+  EXPECT_EQ(squad.settings.per_device_train_batch_size, 8);
+
+  std::map<std::string, std::string> from;
+  for (const NumberOrigin& number : number_origins(experiment)) from[number.training + " " + number.key] = number.origin;
+  EXPECT_EQ(from.at("target xnli num_train_epochs"), "dir/file.toml:6");
+  EXPECT_EQ(from.at("target xnli save_steps"), "default");
+  EXPECT_EQ(from.at("intermediate squad per_device_train_batch_size"), "default");
+  const std::string origin = from.at("target xnli max_seq_length");
+  ASSERT_TRUE(origin.starts_with("recipes/xtreme-2020.toml:")) << origin;
+  std::istringstream lines(read_file(std::filesystem::path(KOINE_SOURCE_DIR) / "recipes/xtreme-2020.toml"));
+  std::string line;
+  for (int i = 0; i < std::stoi(origin.substr(origin.find(':') + 1)); ++i) std::getline(lines, line);
+  EXPECT_TRUE(line.starts_with("max_seq_length = 128")) << line;
+}
+
+/// Every number of the recipes that come with the program has its source beside it.
+TEST(RecipeFiles, EveryNumberHasItsSource) {
+  for (const std::string& name : recipe_names()) {
+    std::istringstream lines(read_file(std::filesystem::path(KOINE_SOURCE_DIR) / concatenate("recipes/", name, ".toml")));
+    bool whole_section = false;  // a source behind the section's name is that of all its numbers
+    int numbers = 0;
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t comment = line.find("# [");
+      if (line.starts_with("[")) whole_section = comment != std::string::npos;
+      if (line.starts_with("#") || line.find(" = ") == std::string::npos) continue;
+      EXPECT_TRUE(whole_section || comment != std::string::npos) << name << ": " << line;
+      ++numbers;
+    }
+    EXPECT_GT(numbers, 40) << name;
+  }
+  EXPECT_EQ(recipe_names(), (std::vector<std::string>{"stilts-2020", "xtreme-2020"}));
+}
+
+TEST(RecipeFiles, MistakesAreRefusedByFileAndLine) {
+  const auto refused = [](const std::string& text, const std::vector<std::string>& parts) {
+    try {
+      RecipeFile::parse(text, "r.toml");
+      ADD_FAILURE() << "accepted:\n" << text;
+    } catch (const UserError& error) {
+      const std::string message = error.what();
+      for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << message << " lacks " << part;
+    }
+  };
+  refused("[all]\n\nlearning_rat = 1e-5\n", {"r.toml:3: unknown key \"learning_rat\" in [all]", "\"learning_rate\""});
+  refused("[target.xnly]\nlearning_rate = 1\n", {"r.toml:1: unknown key \"xnly\" in [target]", "\"xnli\""});
+  refused("[target.xnli]\nnum_epochs = 1\n", {"r.toml:2: unknown key \"num_epochs\" in [target.xnli]"});
+  refused("[intermediate.mnli]\nnum_train_epochs = \"3\"\n", {"r.toml:2: intermediate.mnli.num_train_epochs", "a number"});
+  refused("[with_mlm]\nmax_seq_length = -1\n", {"r.toml:2: with_mlm.max_seq_length is -1"});
+  refused("[al]\n", {"r.toml:1: unknown key \"al\""});
+  refused("learning_rate = 1\n", {"r.toml:1: unknown key \"learning_rate\""});
+  expect_refused(std::string("recipe = \"stilts-2021\"\n") + kModel + kTarget,
+                 {"file.toml:1: recipe is \"stilts-2021\"", "did you mean \"stilts-2020\"?"});
+  expect_refused(std::string("recipe = \"own.toml\"\n") + kModel + kTarget,
+                 {"file.toml:1: recipe", "no file", "dir/own.toml"});
+}
+
+TEST(RecipeFiles, AreReadFromAPathBesideTheExperiment) {
+  const TemporaryFolder folder;
+  write_text(folder / "own.toml", "[target.xnli]\nlearning_rate = 7e-6\n");
+  const Experiment experiment =
+      parse_experiment(std::string("recipe = \"own.toml\"\n") + kModel + kTarget, folder / "file.toml", "data");
+  EXPECT_EQ(experiment.targets[0].settings.learning_rate, 7e-6);
+  EXPECT_EQ(experiment.recipe, (folder / "own.toml").string());
+  const Experiment again = parse_experiment(experiment_toml(experiment), "elsewhere/config.toml");
+  EXPECT_EQ(experiment_toml(again), experiment_toml(experiment));
 }
 
 TEST(SamplerWeights, AreThoseOfTheArm) {

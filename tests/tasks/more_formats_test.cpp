@@ -65,7 +65,8 @@ TEST_F(MoreFormats, CcgbankSplitsBySection) {
   EXPECT_EQ(dev.sentences[0][0].tag, 2);  // NP and S[dcl]\NP came first, in section 00
   EXPECT_EQ(dev.sentences[0][1].tag, 1);
   request.labels.pop_back();
-  expect_user_error([&] { read_ccg({folder_ / "AUTO/20/wsj_2001.auto"}, request); }, {"wsj_2001.auto", "more than 2"});
+  expect_user_error([&] { read_ccg({folder_ / "AUTO/20/wsj_2001.auto"}, request); },
+                    {"wsj_2001.auto:2", "N/N", "no more than 2"});
   expect_user_error([&] { read_ccgbank(write("x.auto", text + "ID=2\n")); }, {"x.auto", "no derivation"});
   expect_user_error([&] { read_ccgbank(write("x.auto", std::string(kDerivation))); }, {"x.auto:1", "ID="});
 }
@@ -82,7 +83,7 @@ TEST_F(MoreFormats, CcgOfJiantsLayout) {
   };
   refuse("Tom sleeps\tNP\n", {"ccg.dev:1", "2 words", "1 categories"});
   refuse("Tom\tNP\nTom NP\n", {"ccg.dev:2", "1 columns"});
-  refuse("Tom\tN\n", {"ccg.dev", "category N", "tags_to_id.json"});
+  refuse("Tom\tNP\n\nTom\tN\n", {"ccg.dev:3", "category N", "tags_to_id.json"});
   write("tags_to_id.json", R"({"NP": 2})");
   refuse("Tom\tNP\n", {"tags_to_id.json", "\"NP\"", "0 to 1"});
 }
@@ -141,6 +142,18 @@ TEST_F(MoreFormats, TydiqaByTheIdsLanguage) {
   EXPECT_EQ(read_tydiqa({path, FileLayout::kXtreme}, request).questions.size(), 3u);
   request.language = "sw";
   EXPECT_TRUE(read_tydiqa({path}, request).questions.empty());
+  // A gold file of several languages, given itself: the language's questions count, no others. One whose ids say nothing is
+  // of one language.
+  const auto predictions = write("answers.json", R"({"finnish-1-0": "b", "finnish-2-0": "x"})");
+  const Evaluation finnish = find_task("tydiqa").score(predictions, path, "fi");
+  EXPECT_EQ(finnish.examples, 2);
+  EXPECT_EQ(finnish.unpredicted, 0);
+  EXPECT_EQ(finnish.value, 50);
+  expect_user_error([&] { find_task("tydiqa").score(predictions, path, "sw"); }, {"t.json", "no questions in language sw"});
+  const auto silent = write("silent.json", R"({"data": [{"paragraphs": [{"context": "a b", "qas": [
+      {"id": "1", "question": "?", "answers": [{"text": "b", "answer_start": 2}]}]}]}]})");
+  EXPECT_TRUE(languages_of_tydiqa({silent}, request).empty());
+  EXPECT_EQ(find_task("tydiqa").score(write("one.json", R"({"1": "b"})"), silent, "fi").value, 100);
   std::filesystem::create_directories(folder_ / "tydiqa");
   std::filesystem::copy_file(path, folder_ / "tydiqa/tydiqa-goldp-v1.1-train.json");
   EXPECT_EQ(find_task("tydiqa").available_languages(folder_.path(), "train"), (std::vector<std::string>{"en", "fi"}));
@@ -299,6 +312,13 @@ TEST_F(MoreFormats, Squad2SaysWhereThereIsNoAnswer) {
   const Evaluation result = data->evaluate(model, {});
   EXPECT_EQ(result.metrics.at("unanswerable_accuracy"), 100);
   EXPECT_EQ(result.metrics.at("best_f1_threshold"), result.metrics.at("answerable_f1") > 0 ? -4 : 0);
+  // The authors choose by both at their best thresholds: a model that always answers, wrongly, would do better to refuse.
+  model.logits = [](const StubSequence& sequence, float* logits) {
+    logits[2 * (sequence.ids.size() - 2)] = logits[2 * (sequence.ids.size() - 2) + 1] = 3;
+  };
+  const Evaluation answered = data->evaluate(model, {});
+  EXPECT_EQ(answered.value, 0);
+  EXPECT_EQ(answered.selection, 50);
   const std::filesystem::path predictions = folder_ / "p/dev-en.json";
   write_text(predictions, result.prediction_content);
   EXPECT_EQ(find_task("squad2").score(predictions, folder_.path(), "en").metrics.at("f1"), result.metrics.at("f1"));

@@ -10,6 +10,7 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "models/models.h"
 #include "stub_model.h"
 #include "tasks/demo/demo.h"
 #include "tasks/experiment/estimate.h"
@@ -176,27 +177,79 @@ TEST_F(PlanOfData, RunAndEstimateWalkTheSamePlan) {
 }
 
 /// The example files name what a run of theirs does.
-TEST_F(PlanOfData, OfTheExampleFiles) {
-  for (const char* file : {"demo.toml", "real-sample.toml", "multi-task.toml"}) {
-    Experiment experiment = read_experiment(fs::path(KOINE_SOURCE_DIR) / "examples" / file);
-    const bool demo = experiment.generated.has_value();
-    if (!demo && real_data().empty()) continue;
-    experiment.generated.reset();
-    experiment.data = demo ? data_->path() : real_data();
-    ModelConfig config = experiment.model.config;
-    config.vocab_size = 1000;
-    const Plan plan = make_plan(experiment, config);
-    std::size_t trainings = experiment.pretraining.has_value() ? 1 : 0;
-    for (const IntermediateSpec& arm : experiment.intermediate) trainings += arm.tasks.empty() ? 0 : experiment.seeds.size();
-    for (const TargetSpec& target : experiment.targets)
-      trainings += target.train_task.empty() ? 0 : experiment.seeds.size() * experiment.intermediate.size();
-    std::size_t planned = 0;
-    for (const PlannedPhase& phase : plan.phases) {
-      EXPECT_EQ(phase.missing, "") << file << " " << phase.folder.string();
-      planned += phase.tasks.empty() ? 0 : 1;
-    }
-    EXPECT_EQ(planned, trainings) << file << "\n" << spell(plan);
+void expect_plan_of_example(const std::string& file, const fs::path& data) {
+  Experiment experiment = read_experiment(fs::path(KOINE_SOURCE_DIR) / "examples" / file);
+  experiment.generated.reset();
+  experiment.data = data;
+  ModelConfig config = experiment.model.config;
+  config.vocab_size = 1000;
+  const Plan plan = make_plan(experiment, config);
+  std::size_t trainings = experiment.pretraining.has_value() ? 1 : 0;
+  for (const IntermediateSpec& arm : experiment.intermediate) trainings += arm.tasks.empty() ? 0 : experiment.seeds.size();
+  for (const TargetSpec& target : experiment.targets)
+    trainings += target.train_task.empty() ? 0 : experiment.seeds.size() * experiment.intermediate.size();
+  std::size_t planned = 0;
+  for (const PlannedPhase& phase : plan.phases) {
+    EXPECT_EQ(phase.missing, "") << file << " " << phase.folder.string();
+    planned += phase.tasks.empty() ? 0 : 1;
   }
+  EXPECT_EQ(planned, trainings) << file << "\n" << spell(plan);
+}
+
+TEST_F(PlanOfData, OfTheExampleFiles) { expect_plan_of_example("demo.toml", data_->path()); }
+
+TEST_F(PlanOfData, OfTheExampleFilesOnRealData) {
+  if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA does not say where the real data are";
+  for (const char* file : {"real-sample.toml", "multi-task.toml"}) expect_plan_of_example(file, real_data());
+}
+
+/// XTREME-R's XCOPA comes with an English test file whose labels are not there.
+TEST_F(PlanOfData, FilesWithoutGoldAreNotEvaluated) {
+  const TemporaryFolder copy;
+  const std::string row = R"({"premise": "p", "choice1": "a", "choice2": "b", "question": "cause")";
+  write_text(copy / "xcopa/train.en.jsonl", row + ", \"label\": 1}\n");
+  write_text(copy / "xcopa/test.et.jsonl", row + ", \"label\": 1}\n");
+  write_text(copy / "xcopa/test.en.jsonl", row + "}\n");
+  const std::string model(kTiny, std::string(kTiny).find("[pretraining]"));
+  const auto evaluation = [&](const std::string& languages) {
+    const Plan plan = make_plan(
+        parse_experiment(model + "[[target]]\ntask = \"xcopa\"\n" + languages, "tiny.toml", copy.path()), ModelConfig());
+    return plan.phases.front();
+  };
+  const PlannedPhase all = evaluation("");
+  EXPECT_EQ(all.missing, "");
+  EXPECT_EQ(all.evaluation->languages, std::vector<std::string>{"et"});
+  EXPECT_EQ(unlabelled_line(*all.evaluation), "xcopa test: not evaluated, for they have no gold labels: en");
+  EXPECT_EQ(unlabelled_line(*evaluation("languages = [\"et\"]\n").evaluation), "");
+  for (const char* part : {"tiny.toml: xcopa.languages", "\"en\"", "test.en.jsonl", "no gold"}) {
+    const std::string named = evaluation("languages = [\"et\", \"en\"]\n").missing;
+    EXPECT_NE(named.find(part), std::string::npos) << named;
+  }
+  fs::remove(copy / "xcopa/test.et.jsonl");
+  EXPECT_NE(evaluation("").missing.find("no gold"), std::string::npos) << "nothing is left";
+}
+
+/// The best weights are those of the authors' metric, (exact match + F1) / 2, not of the figure that is reported.
+TEST_F(PlanOfData, QuestionAnsweringIsSelectedByTheAuthorsMetric) {
+  std::string text = kTiny;
+  text.replace(text.find("[pretraining]"), std::string::npos,
+               "[[target]]\ntask = \"xquad\"\nmax_steps = 2\nmax_seq_length = 60\nmax_eval_examples = 1\n");
+  Experiment experiment = read(text);
+  experiment.seeds = {1};
+  experiment.save_models = true;
+  run_experiment(experiment, options("run"));
+  const fs::path folder = output_ / "run/target/none/xquad/seed-1";
+  const double selected = read_json(folder / "trained.json").at("best_metrics").at("squad");
+  ModelOptions model_options;
+  model_options.heads = {{"", HeadKind::kSpan, find_task("squad").classes(0)}};
+  const std::unique_ptr<Model> model = load_model((folder / "model").string(), model_options);
+  const Tokenizer tokenizer(folder / "model/sentencepiece.bpe.model");
+  FeatureOptions features;
+  features.max_seq_length = 60;
+  const Evaluation dev = find_task("squad").load(data_->path(), "dev", "en", tokenizer, features)->evaluate(*model, {});
+  EXPECT_DOUBLE_EQ(selected, (dev.metrics.at("exact_match") + dev.metrics.at("f1")) / 2);
+  EXPECT_NE(dev.metrics.at("exact_match"), dev.metrics.at("f1")) << "the test must be able to tell them apart";
+  EXPECT_EQ(dev.value, dev.metrics.at("f1")) << "what is reported";
 }
 
 /// A stride decides how many windows a context has: an estimate must see it.
@@ -378,7 +431,7 @@ TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
 TEST_F(PlanOfData, WhatIsMissingIsSaidBeforeThePhases) {
   std::string text = kTiny;
   text += "languages = [\"xx\"]\n";  // of tatoeba
-  expect_user_error([&] { run_experiment(read(text), options("run")); }, {"tatoeba", "\"xx\""});
+  expect_user_error([&] { run_experiment(read(text), options("run")); }, {"tiny.toml: tatoeba.languages", "\"xx\""});
   EXPECT_FALSE(fs::exists(output_ / "run/pretraining"));
   for (const PhaseEstimate& phase : estimate_experiment(read(text)).phases)
     EXPECT_EQ(phase.missing.empty(), phase.label != "evaluate tatoeba") << phase.label;

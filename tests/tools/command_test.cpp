@@ -117,6 +117,32 @@ TEST_F(Command, DataCheckFailsForAFileThatIsBroken) {
   EXPECT_NE(outcome.output.find("problems: 1"), std::string::npos) << outcome.output;
 }
 
+TEST_F(Command, ScoreTakesTheMeanOverTheBenchmarksLanguages) {
+  const auto labels = [](const std::string& folder, const std::string& language, const std::string& text) {
+    write_text(at(folder + "/xnli/test-" + language + ".tsv"), text);
+  };
+  for (const char* language : {"de", "en", "fi"}) labels("gold", language, "neutral\nentailment\n");
+  labels("guesses", "de", "neutral\nneutral\n");
+  labels("guesses", "en", "neutral\nentailment\n");
+  labels("guesses", "fi", "contradiction\nneutral\n");
+  const Outcome outcome = run_koine({"score", "--task", "xnli", "--predictions", at("guesses"), "--gold", at("gold")});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  EXPECT_EQ(outcome.output,
+            "xnli  accuracy  examples\nde       50.00         2\nen      100.00         2\nfi†       0.00         2\n"
+            "mean     75.00\n† not a language of xnli: outside the mean\n");
+}
+
+TEST_F(Command, ADryRunSaysWhereNumbersComeFrom) {
+  write_text(
+      at("dry.toml"),
+      "recipe = \"xtreme-2020\"\n[model]\ndirectory = \"model\"\n[[target]]\ntask = \"xnli\"\nnum_train_epochs = 1\n");
+  const Outcome outcome = run_koine({"run", at("dry.toml"), "--dry-run", "--output", at("dry")});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.errors;
+  for (const char* part : {"target xnli  learning_rate", "2e-05", "recipes/xtreme-2020.toml:", "dry.toml:6", "default"})
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
+  EXPECT_FALSE(fs::exists(at("dry"))) << "nothing is run";
+}
+
 TEST_F(Command, ConvertReadsWhatPyTorchWrote) {
   const fs::path fixture = fs::path(KOINE_SOURCE_DIR) / "tests/fixtures/torch/zip.bin";
   fs::create_directories(at("torch"));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -67,7 +68,7 @@ class EndToEnd : public ::testing::Test {
   Outcome run(const std::string& output, const ProgramOptions& options = {}) {
     return run_koine({"run", folder_ / "tiny.toml", "--data", folder_ / "data", "--output", folder_ / output}, options);
   }
-  /// results.json without what a clock decides.
+  /// results.json without what clock and meter decide.
   nlohmann::json results(const std::string& output) {
     nlohmann::json all = nlohmann::json::parse(read_text(folder_ / (output + "/results.json")));
     remove_times(all);
@@ -76,7 +77,7 @@ class EndToEnd : public ::testing::Test {
   static void remove_times(nlohmann::json& value) {
     if (value.is_object()) {
       for (auto entry = value.begin(); entry != value.end();)
-        entry = entry.key().find("seconds") != std::string::npos ? value.erase(entry) : std::next(entry);
+        entry = entry.key() == "seconds" || entry.key() == "joules" ? value.erase(entry) : std::next(entry);
     }
     if (value.is_structured()) {
       for (nlohmann::json& part : value) remove_times(part);
@@ -224,6 +225,9 @@ TEST_F(EndToEnd, WhatIsLeftOutIsTold) {
                  folder_ / "trained", "--max-steps", "2", "--max-seq-length", "60", "--precision", "fp32", "--quiet"});
   ASSERT_EQ(trained.exit_code, 0) << trained.errors;
   EXPECT_NE(trained.output.find("squad: 1 of 3 questions left out"), std::string::npos) << trained.output;
+  const Outcome checked = run_koine({"data", "check", folder_ / "data"});
+  EXPECT_EQ(checked.exit_code, 0) << checked.errors;
+  EXPECT_NE(checked.output.find("train-v1.1.json: 1 of 3 questions left out"), std::string::npos) << checked.output;
 
   const std::string mnli = folder_ / "data/multinli_1.0/multinli_1.0_train.jsonl";
   write_text(mnli, read_text(mnli) + "{\"gold_label\": \"-\", \"sentence1\": \"a\", \"sentence2\": \"b\"}\n");
@@ -306,8 +310,16 @@ TEST_F(EndToEnd, AnArmOfSeveralTasksAndMlmIsTrainedAndCarriedToTheTargets) {
   EXPECT_NE(read_text(folder_ / ("mixed/target/mixed" + file)), read_text(folder_ / ("baseline/target/none" + file)));
 
   // Both runs in one report.
-  const Outcome report = run_koine({"report", folder_ / "mixed", folder_ / "baseline", "--output", folder_ / "both.html"});
+  const Outcome report = run_koine({"report", folder_ / "mixed", folder_ / "baseline", "--output", folder_ / "both.html",
+                                    "--csv", folder_ / "rows.csv", "--latex", folder_ / "tables.tex"});
   ASSERT_EQ(report.exit_code, 0) << report.errors;
+  const std::string csv = read_text(folder_ / "rows.csv");
+  EXPECT_EQ(static_cast<std::size_t>(std::count(csv.begin(), csv.end(), '\n')),
+            1 + rows.size() + results("baseline").size());
+  EXPECT_NE(csv.find("\r\nfresh,mixed,xnli,en,accuracy,"), std::string::npos) << csv;
+  EXPECT_NE(read_text(folder_ / "tables.tex").find("Intermediate training & XNLI & Tatoeba & Avg. \\\\\n"),
+            std::string::npos);
+  for (const nlohmann::json& row : rows) EXPECT_GT(row.at("flops"), 0) << row << " retrieval's too";
   for (const char* part : {"xnli, accuracy", "tatoeba, accuracy", "mixed", "none"}) {
     EXPECT_NE(report.output.find(part), std::string::npos) << part << "\n" << report.output;
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -74,6 +75,15 @@ void install_signal_handlers();
 
 /// Rows in columns, the first row a heading; numbers to the right.
 std::string format_table(const std::vector<std::vector<std::string>>& rows);
+/// Figures of a task in one language.
+struct LanguageFigures {
+  std::string language;
+  std::map<std::string, double> metrics;
+  std::int64_t examples = 0;
+};
+/// A row for each language and their mean. Languages that are not the benchmark's (Task::is_official) are marked and outside
+/// the mean.
+std::string language_table(const Task& task, const std::vector<LanguageFigures>& figures);
 std::string format_number(double value, int decimals);
 /// "1.2 GiB", "340 MiB".
 std::string format_bytes(double bytes);

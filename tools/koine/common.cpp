@@ -100,6 +100,28 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
+std::string language_table(const Task& task, const std::vector<LanguageFigures>& figures) {
+  std::vector<std::vector<std::string>> rows(1, {task.name()});
+  for (const auto& [metric, value] : figures.front().metrics) rows[0].push_back(metric);
+  rows[0].emplace_back("examples");
+  std::map<std::string, double> sums;
+  double official = 0;
+  for (const LanguageFigures& one : figures) {
+    const bool counts = task.is_official(one.language);
+    official += counts ? 1 : 0;
+    rows.push_back({one.language + (counts ? "" : "†")});
+    for (const auto& [metric, value] : one.metrics) {
+      rows.back().push_back(format_number(value, 2));
+      if (counts) sums[metric] += value;
+    }
+    rows.back().push_back(format_count(one.examples));
+  }
+  if (official > 0) rows.push_back({"mean"});
+  for (const auto& [metric, sum] : sums) rows.back().push_back(format_number(sum / official, 2));
+  const bool all = official == static_cast<double>(figures.size());
+  return format_table(rows) + (all ? "" : concatenate("† not a language of ", task.name(), ": outside the mean\n"));
+}
+
 std::string format_number(double value, int decimals) {
   char buffer[64];
   std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);

@@ -5,7 +5,7 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
-#include "tasks/report/report.h"
+#include "tasks/report/exports.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -40,44 +40,46 @@ int score(const std::string& task_name, const std::string& predictions, const st
     require(fs::is_directory(predictions), predictions, " is a file; say its language with --languages");
     languages = predicted_languages(predictions, task.name());
   }
-  std::vector<std::vector<std::string>> rows;
-  std::map<std::string, double> sums;
+  std::vector<LanguageFigures> figures;
   std::string notes;
   for (const std::string& language : languages) {
     const Evaluation evaluation = task.score(predictions, gold, language);
-    if (rows.empty()) {
-      rows.push_back({task.name()});
-      for (const auto& [metric, value] : evaluation.metrics) rows[0].push_back(metric);
-      rows[0].emplace_back("examples");
-    }
-    rows.push_back({language});
-    for (const auto& [metric, value] : evaluation.metrics) {
-      rows.back().push_back(format_number(value, 2));
-      sums[metric] += value;
-    }
-    rows.back().push_back(format_count(evaluation.examples));
+    figures.push_back({language, evaluation.metrics, evaluation.examples});
     if (evaluation.unpredicted > 0) {
       notes += concatenate(language, ": ", evaluation.unpredicted, " of ", evaluation.examples,
                            " examples have no prediction and score 0\n");
     }
   }
-  rows.push_back({"mean"});
-  for (const auto& [metric, sum] : sums)
-    rows.back().push_back(format_number(sum / static_cast<double>(languages.size()), 2));
-  print(format_table(rows) + notes);
+  print(language_table(task, figures) + notes);
   return 0;
 }
 
-int report(const std::vector<std::string>& runs, const std::string& output) {
+struct ReportArguments {
+  std::vector<std::string> runs;
+  std::string output = "report.html";
+  std::string csv;
+  std::string latex;
+};
+
+int report(const ReportArguments& arguments) {
   std::vector<ResultRow> rows;
-  for (const std::string& run : runs) {
+  for (const std::string& run : arguments.runs) {
     const fs::path file = fs::is_directory(run) ? fs::path(run) / "results.json" : fs::path(run);
     require(fs::exists(file), "there is no ", file.string(), "; a finished `koine run` writes it");
     for (ResultRow& row : read_results(file)) rows.push_back(std::move(row));
   }
   print(results_table(rows));
-  write_report(output, runs.size() == 1 ? fs::path(runs.front()).filename().string() : "koine", rows);
-  print("report: " + output + "\n");
+  const std::string title = arguments.runs.size() == 1 ? fs::path(arguments.runs.front()).filename().string() : "koine";
+  write_report(arguments.output, title, rows);
+  print("report: " + arguments.output + "\n");
+  if (!arguments.csv.empty()) {
+    write_file_atomically(arguments.csv, results_csv(rows));
+    print("rows:   " + arguments.csv + "\n");
+  }
+  if (!arguments.latex.empty()) {
+    write_file_atomically(arguments.latex, results_latex(rows));
+    print("tables: " + arguments.latex + "\n");
+  }
   return 0;
 }
 
@@ -99,6 +101,7 @@ struct SplitStatus {
   std::vector<std::string> absent;
   std::int64_t official = 0;  ///< of those there
   std::int64_t examples = 0;
+  std::vector<std::string> left_out;
 };
 
 /// Adds one line of a task's check. A language without a file, or of which the split's one file holds no example (it is not
@@ -113,6 +116,9 @@ void add_status(const Task::FileStatus& file, const std::vector<std::string>& of
     status.there.push_back(file.language);
     status.official += contains(official, file.language) ? 1 : 0;
     status.examples += file.examples;
+    if (file.left_out.count > 0)
+      status.left_out.push_back(
+          concatenate(file.path, ": ", file.left_out.count, " of ", file.left_out.total, " ", file.left_out.what, "\n"));
   }
 }
 
@@ -128,6 +134,7 @@ int check_data(const std::string& directory) {
   require(fs::is_directory(directory), "there is no folder ", directory);
   std::vector<std::vector<std::string>> rows = {{"task", "split", "languages", "examples", "there"}};
   std::vector<std::vector<std::string>> absent;
+  std::vector<std::string> left_out;
   std::vector<std::string> problems;
   for (const Task* task : all_tasks()) {
     try {
@@ -139,6 +146,7 @@ int check_data(const std::string& directory) {
           if (file.split == split) add_status(file, task->languages(), readable, status, problems);
         }
         rows.push_back(status_row(*task, split, status));
+        left_out.insert(left_out.end(), status.left_out.begin(), status.left_out.end());
         if (status.there.empty()) {
           absent.push_back({task->name(), split, "all"});
         } else if (!status.absent.empty()) {
@@ -150,6 +158,8 @@ int check_data(const std::string& directory) {
     }
   }
   print(format_table(rows));
+  if (!left_out.empty()) print("\n");
+  for (const std::string& line : left_out) print(line);
   if (!absent.empty()) print("\nnot there, wanted only by experiments that use it:\n" + format_table(absent));
   print(problems.empty() ? "\nno problems\n" : concatenate("\nproblems: ", problems.size(), "\n"));
   for (const std::string& problem : problems) std::cerr << "koine: " << problem << std::endl;
@@ -176,17 +186,16 @@ void add_result_commands(CommandLine& line) {
   app->add_option("--gold", scored->gold, "folder of the data sets, or of XTREME's label files")->required();
   app->add_option("--languages", scored->languages, "comma-separated; default: all predicted");
 
-  struct Report {
-    std::vector<std::string> runs;
-    std::string output = "report.html";
-  };
-  auto reported = std::make_shared<Report>();
-  CLI::App* report_app = line.add("report", "Tables and plots of one run or several, as one HTML file", [&line, reported] {
-    apply(line.common);
-    return report(reported->runs, reported->output);
-  });
+  auto reported = std::make_shared<ReportArguments>();
+  CLI::App* report_app =
+      line.add("report", "Tables and plots of one run or several, as HTML, CSV and LaTeX", [&line, reported] {
+        apply(line.common);
+        return report(*reported);
+      });
   report_app->add_option("runs", reported->runs, "folders of runs")->required();
   report_app->add_option("--output", reported->output, "HTML file")->capture_default_str();
+  report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180)");
+  report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs");
 
   auto directory = std::make_shared<std::string>();
   CLI::App* data = line.app.add_subcommand("data", "What is in a folder of data sets");

@@ -37,6 +37,15 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
   return 0;
 }
 
+/// Every number of the trainings, and where it comes from.
+int print_numbers(const Experiment& experiment) {
+  std::vector<std::vector<std::string>> rows = {{"training", "key", "value", "from"}};
+  for (const NumberOrigin& number : number_origins(experiment))
+    rows.push_back({number.training, number.key, number.value, number.origin});
+  print(format_table(rows));
+  return 0;
+}
+
 void use_seeds(Experiment& experiment, const CommonOptions& common) {
   if (common.seed.has_value()) experiment.seeds = {*common.seed};
 }
@@ -74,6 +83,7 @@ void add_run_commands(CommandLine& line) {
     std::string output;
     bool redo = false;
     bool resume = false;
+    bool dry = false;
   };
   auto run = std::make_shared<Run>();
   CLI::App* run_app = line.add(
@@ -82,6 +92,7 @@ void add_run_commands(CommandLine& line) {
         apply(line.common);
         Experiment experiment = read_experiment(run->file, run->data);
         use_seeds(experiment, line.common);
+        if (run->dry) return print_numbers(experiment);
         const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
         require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
         std::string again = "koine run " + run->file;
@@ -94,6 +105,7 @@ void add_run_commands(CommandLine& line) {
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");
   run_app->add_flag("--redo", run->redo, "make phases again whose settings changed");
   run_app->add_flag("--resume", run->resume, "insist that there is a run to continue");
+  run_app->add_flag("--dry-run", run->dry, "run nothing; print every training's numbers and where each comes from");
 }
 
 }  // namespace koine

@@ -59,24 +59,12 @@ TrainingSettings settings_of(const TrainArguments& arguments, const std::vector<
 }
 
 void print_evaluations(const Task& task, const std::vector<std::string>& languages, const nlohmann::json& evaluations) {
-  std::vector<std::vector<std::string>> rows(1, {task.name()});
-  std::map<std::string, double> sums;
-  for (const auto& [metric, value] : evaluations.at(languages.front()).at("metrics").items()) rows[0].push_back(metric);
-  rows[0].emplace_back("examples");
+  std::vector<LanguageFigures> figures;
   for (const std::string& language : languages) {
     const nlohmann::json& evaluation = evaluations.at(language);
-    std::vector<std::string> row = {language};
-    for (const auto& [metric, value] : evaluation.at("metrics").items()) {
-      row.push_back(format_number(value.get<double>(), 2));
-      sums[metric] += value.get<double>();
-    }
-    row.push_back(format_count(evaluation.at("examples").get<std::int64_t>()));
-    rows.push_back(row);
+    figures.push_back({language, evaluation.at("metrics"), evaluation.at("examples")});
   }
-  std::vector<std::string> mean = {"mean"};
-  for (const auto& [metric, sum] : sums) mean.push_back(format_number(sum / static_cast<double>(languages.size()), 2));
-  rows.push_back(mean);
-  print(format_table(rows));
+  print(language_table(task, figures));
 }
 
 /// The head that --heads gives a task among several; its own name where it gives none.
@@ -92,7 +80,8 @@ std::vector<std::string> training_languages(const TrainArguments& arguments, con
   const bool text = several && task.head() == HeadKind::kMaskedLm;
   std::vector<std::string> wanted = split_commas(text ? arguments.mlm_languages : arguments.languages);
   if (!text && wanted.empty()) wanted = {arguments.language};
-  return resolve_languages(task, wanted, arguments.data, "train");
+  const char* const option = text ? "--mlm-languages" : arguments.languages.empty() ? "--language" : "--languages";
+  return resolve_languages(task, wanted, arguments.data, "train", option);
 }
 
 bool has_dev(const Task& task, const TrainArguments& arguments) {
@@ -117,7 +106,7 @@ TrainedTask trained_task(const TrainArguments& arguments, const std::string& nam
   trained.has_dev = has_dev(task, arguments);
   if (arguments.equal_tokens && task.head() != HeadKind::kMaskedLm &&
       trained.languages != std::vector<std::string>{arguments.language}) {
-    resolve_languages(task, {arguments.language}, arguments.data, "train");
+    resolve_languages(task, {arguments.language}, arguments.data, "train", "--equal-tokens");
     trained.equal_tokens_to = arguments.language;
   }
   return trained;
@@ -259,7 +248,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   PlannedEvaluation plan;
   plan.task = &task;
   plan.split = arguments.split;
-  plan.languages = resolve_languages(task, split_commas(arguments.languages), arguments.data, arguments.split);
+  resolve_languages(plan, split_commas(arguments.languages), arguments.data, "--languages");
   plan.features = arguments.features;
   plan.features.max_seq_length =
       resolve_length(plan.features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
@@ -271,6 +260,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
           " already holds an evaluation; choose another --output");
   const RunOptions options = run_options(common, resolve_execution(common));
+  if (const std::string note = unlabelled_line(plan); !note.empty()) options.message(note);
   ModelOptions model_options;
   model_options.execution = options.execution;
   if (!task.train_task().empty()) {
