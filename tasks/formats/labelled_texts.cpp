@@ -128,7 +128,7 @@ void each_xtreme_row(const std::filesystem::path& path, const TextFields& fields
     if (text.empty()) return;
     const std::vector<std::string_view> values = split_tabs(text);
     if (columns == 0) columns = values.size();
-    const bool translated = columns == 2 * texts + 1;  // the original texts stand before the translations
+    const bool translated = texts == 2 && columns == 5;  // the original pair stands before its translation
     require(values.size() == columns && (columns == texts || columns == texts + 1 || translated), place(path, line), ": ",
             values.size(), " columns; every row must be ", texts == 1 ? "text, label" : "first text, second text, label",
             " (or none has a label)");

@@ -418,7 +418,8 @@ TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
     EXPECT_EQ(estimate.tasks, estimate.label == "intermediate several" ? probabilities : "");
   }
   std::vector<std::string> heads;
-  for (const HeadSpec& head : memory_questions(outcome.plan, {}).back().heads) heads.push_back(head.name);
+  const std::vector<MemoryQuestion> questions = memory_questions(outcome.plan, {});
+  for (const HeadSpec& head : questions.back().heads) heads.push_back(head.name);
   EXPECT_EQ(heads, (std::vector<std::string>{"nli", "mlm"}));
 
   // The same phase again, and with a file less.
