@@ -319,7 +319,7 @@ TEST_F(EndToEnd, AnArmOfSeveralTasksAndMlmIsTrainedAndCarriedToTheTargets) {
   EXPECT_NE(csv.find("\r\nfresh,mixed,xnli,en,accuracy,"), std::string::npos) << csv;
   EXPECT_NE(read_text(folder_ / "tables.tex").find("Intermediate training & XNLI & Tatoeba & Avg. \\\\\n"),
             std::string::npos);
-  for (const nlohmann::json& row : rows) EXPECT_GT(row.at("flops"), 0) << row << " retrieval's too";
+  for (const nlohmann::json& row : rows) EXPECT_GT(row.at("flops").get<double>(), 0) << row << " retrieval's too";
   for (const char* part : {"xnli, accuracy", "tatoeba, accuracy", "mixed", "none"}) {
     EXPECT_NE(report.output.find(part), std::string::npos) << part << "\n" << report.output;
   }
