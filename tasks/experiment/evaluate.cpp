@@ -14,8 +14,12 @@ using nlohmann::json;
 namespace {
 
 json to_json(const Evaluation& evaluation) {
-  return {{"metric", evaluation.metric},     {"value", evaluation.value},   {"metrics", evaluation.metrics},
-          {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
+  json record = {{"metric", evaluation.metric},     {"value", evaluation.value},   {"metrics", evaluation.metrics},
+                 {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
+  if (evaluation.layer.has_value()) record["layer"] = *evaluation.layer;
+  for (const auto& [layer, metrics] : evaluation.layers)
+    record["layers"].push_back({{"layer", layer}, {"metrics", metrics}});
+  return record;
 }
 
 /// FLOPs of one pass over a data set; unknown where the model has no head to count.
