@@ -34,7 +34,7 @@ std::vector<OperationSummary> all_operations() {
                    EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
                    LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
                    MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments,
-                   SumArguments, SumOfSquaresArguments, TopKArguments, WeightGradientsArguments>();
+                   SumArguments, SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
 }
 
 VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {

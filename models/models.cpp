@@ -110,9 +110,10 @@ class ModelShell : public Model {
     const BatchView view = view_of(batch);  // which may make room first
     return runner_->predict(context_, view, *activations_);
   }
-  std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) override {
+  std::vector<float> encode_layers(const PackedBatch& batch, const std::vector<std::int64_t>& layers,
+                                   Pooling pooling) override {
     const BatchView view = view_of(batch);  // which may make room first
-    return runner_->encode(context_, view, layer, pooling, *activations_);
+    return runner_->encode_layers(context_, view, layers, pooling, *activations_);
   }
   std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer) override {
     const BatchView view = view_of(batch);  // which may make room first

@@ -26,8 +26,8 @@ class ModelRunner {
   virtual void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) = 0;
   /// As Model documents them.
   virtual std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack) = 0;
-  virtual std::vector<float> encode(const Context& context, const BatchView& batch, std::int64_t layer, Pooling pooling,
-                                    StackMemory& stack) = 0;
+  virtual std::vector<float> encode_layers(const Context& context, const BatchView& batch,
+                                           const std::vector<std::int64_t>& layers, Pooling pooling, StackMemory& stack) = 0;
   virtual std::vector<float> hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,
                                            StackMemory& stack) = 0;
 };

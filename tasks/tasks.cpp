@@ -53,6 +53,14 @@ const Names kXtremeLanguages = {"en", "af", "ar", "bg", "bn", "de", "el", "es", 
                                 "hi", "hu", "id", "it", "ja", "jv", "ka", "kk", "ko", "ml", "mr", "ms", "my", "nl",
                                 "pt", "ru", "sw", "ta", "te", "th", "tl", "tr", "ur", "vi", "yo", "zh"};
 
+const Names kTatoebaLanguages = {"ar", "he", "vi", "id", "jv", "tl", "eu", "ml", "ta", "te", "af", "nl",
+                                 "de", "el", "bn", "hi", "mr", "ur", "fa", "fr", "it", "pt", "es", "bg",
+                                 "ru", "ja", "ka", "ko", "th", "sw", "zh", "kk", "tr", "et", "fi", "hu"};
+const std::vector<FileCandidate> kTatoebaFiles = {{"test", "tatoeba/v1/tatoeba.{language3}-eng.{language3}"},
+                                                  {"test", "tatoeba/tatoeba.{language3}-eng.{language3}"},
+                                                  {"test", "tatoeba.{language3}-eng.{language3}"},
+                                                  {"test", "tatoeba/{language}-en.{language}", kXtreme}};
+
 /// "0", "1" ... of so many.
 Names numbers_to(int count) {
   Names names;
@@ -358,14 +366,18 @@ std::vector<TaskRow> task_rows() {
       {
           .name = "tatoeba",
           .reader = read_parallel_text,
-          .languages = {"ar", "he", "vi", "id", "jv", "tl", "eu", "ml", "ta", "te", "af", "nl",
-                        "de", "el", "bn", "hi", "mr", "ur", "fa", "fr", "it", "pt", "es", "bg",
-                        "ru", "ja", "ka", "ko", "th", "sw", "zh", "kk", "tr", "et", "fi", "hu"},
+          .languages = kTatoebaLanguages,
           .max_seq_length = 512,
-          .files = {{"test", "tatoeba/v1/tatoeba.{language3}-eng.{language3}"},
-                    {"test", "tatoeba/tatoeba.{language3}-eng.{language3}"},
-                    {"test", "tatoeba.{language3}-eng.{language3}"},
-                    {"test", "tatoeba/{language}-en.{language}", kXtreme}},
+          .files = kTatoebaFiles,
+      },
+      {
+          // No training and no task: how far each hidden state aligns translations. Its authors take FLORES or the Bible.
+          .name = "mexa",
+          .reader = read_parallel_text,
+          .scorer = "mexa",
+          .languages = kTatoebaLanguages,
+          .max_seq_length = 512,
+          .files = kTatoebaFiles,
       },
   };
 }

@@ -16,5 +16,15 @@ const Measured top_k([] {
   });
 });
 
+/// Mining: both languages' sentences sought among the other's.
+const Measured top_k_two_way([] {
+  const ModelShape& model = plan().models.front();
+  const std::int64_t rows = plan().tiny ? 50 : plan().device == Device::kCpu ? 4096 : 100000;
+  measure(concatenate("k_4/", model.name, "/", rows, "x", rows), DType::kFloat32, [=] {
+    return cases::top_k_two_way_case(rows, rows, model.hidden, 4, 4, cases::random(rows * model.hidden, 1),
+                                     cases::random(rows * model.hidden, 2));
+  });
+});
+
 }  // namespace
 }  // namespace koine::bench

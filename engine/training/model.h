@@ -21,7 +21,9 @@ struct HeadSpec {
   std::int32_t classes = 0;
 };
 
-enum class Pooling { kMean, kMeanWithoutSpecial, kFirstToken };
+/// A sequence's vector: the mean of its tokens, special ones included or not; its first token; the mean weighted by position,
+/// 1 for the first token, 2 for the next ... (SGPT, arXiv 2202.08904; MEXA's own).
+enum class Pooling { kMean, kMeanWithoutSpecial, kFirstToken, kPositionWeightedMean };
 
 /// What names a training step to dropout.
 struct StepIdentity {
@@ -77,9 +79,15 @@ class Model {
   /// kChoice [sequences, 1], kMaskedLm [counted tokens, vocabulary].
   virtual std::vector<float> predict(const PackedBatch& batch) = 0;
 
-  /// One vector per sequence, [sequences, hidden], from hidden state `layer` (0 = embeddings, layers() = last); later layers
-  /// are not run.
-  virtual std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) = 0;
+  /// One vector per sequence from each of the hidden states `layers` (0 = embeddings, layers() = last), in their order:
+  /// [layers, sequences, hidden]. One pass, which stops above the last of them: later layers are not run. Each layer's
+  /// vectors are, bit for bit, what a pass for it alone gives.
+  virtual std::vector<float> encode_layers(const PackedBatch& batch, const std::vector<std::int64_t>& layers,
+                                           Pooling pooling) = 0;
+  /// Of one hidden state: [sequences, hidden].
+  std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling pooling) {
+    return encode_layers(batch, {layer}, pooling);
+  }
 
   /// Hidden state `layer` of every token, [tokens, hidden_size] fp32, without dropout; numbered as in encode(). Throws Error
   /// where a model has none to show.

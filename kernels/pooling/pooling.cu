@@ -40,6 +40,8 @@ struct Span {
   std::int64_t last;
 
   KOINE_DEVICE float divisor() const { return last - first > 1 ? static_cast<float>(last - first) : 1.0f; }
+  /// The sum of 1, 2 ... to the number of tokens.
+  KOINE_DEVICE float divisor_by_position() const { return divisor() * (divisor() + 1) / 2; }
 };
 template <class T>
 KOINE_DEVICE Span span_of(const Params<T>& p, std::int64_t sequence) {
@@ -49,7 +51,7 @@ KOINE_DEVICE Span span_of(const Params<T>& p, std::int64_t sequence) {
   return {begin, end, begin + special, end - special};
 }
 
-template <class T, int kColumns>
+template <class T, int kColumns, bool kByPosition>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) mean_pooling_forward_kernel(Params<T> p) {
   const std::int64_t sequence = block_index().x;
   const std::int64_t column = (std::int64_t{block_index().y} * kThreads + thread_index()) * kColumns;
@@ -66,14 +68,16 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) mean_pooling_forward_kernel(Params<T>
     }
     KOINE_UNROLL
     for (int k = 0; k < kForwardTokens; ++k) {
+      const float weight = kByPosition ? static_cast<float>(token + k - span.first + 1) : 1.0f;
       KOINE_UNROLL
       for (int i = 0; i < kColumns; ++i) {
-        if (token + k < span.last) sums[i] += to_float(values[k].values[i]);
+        if (token + k < span.last) sums[i] += weight * to_float(values[k].values[i]);
       }
     }
   }
+  const float divisor = kByPosition ? span.divisor_by_position() : span.divisor();
   KOINE_UNROLL
-  for (int i = 0; i < kColumns; ++i) sums[i] /= span.divisor();
+  for (int i = 0; i < kColumns; ++i) sums[i] /= divisor;
   store_floats(p.output + sequence * p.width + column, sums);
 }
 
@@ -112,17 +116,22 @@ Launch launch_of(const Context& context, const Arguments& a, const char* name, i
           .stream = context.stream};
 }
 
-template <class T>
-void launch_forward(const Context& context, const MeanPoolingForwardArguments& a) {
+template <class T, bool kByPosition>
+void launch_forward_kernel(const Context& context, const MeanPoolingForwardArguments& a) {
   if (a.sequences == 0) return;
   const Params<T> params = {a.width, a.cumulative_lengths, a.skip_special, static_cast<const T*>(a.input),
                             static_cast<T*>(a.output)};
   if (all_aligned(16, a.input, a.output, static_cast<std::size_t>(a.width) * sizeof(T))) {
     launch(launch_of(context, a, "mean_pooling_forward", kForwardColumns, 1),
-           mean_pooling_forward_kernel<T, kForwardColumns>, params);
+           mean_pooling_forward_kernel<T, kForwardColumns, kByPosition>, params);
   } else {
-    launch(launch_of(context, a, "mean_pooling_forward", 1, 1), mean_pooling_forward_kernel<T, 1>, params);
+    launch(launch_of(context, a, "mean_pooling_forward", 1, 1), mean_pooling_forward_kernel<T, 1, kByPosition>, params);
   }
+}
+
+template <class T>
+void launch_forward(const Context& context, const MeanPoolingForwardArguments& a) {
+  a.by_position ? launch_forward_kernel<T, true>(context, a) : launch_forward_kernel<T, false>(context, a);
 }
 
 template <class T>

@@ -17,9 +17,11 @@ Case<Arguments> pooling_case(const std::vector<std::int32_t>& cumulative_lengths
 }
 
 inline Case<MeanPoolingForwardArguments> mean_pooling_forward_case(const std::vector<std::int32_t>& cumulative_lengths,
-                                                                   std::int64_t width, bool skip_special) {
+                                                                   std::int64_t width, bool skip_special,
+                                                                   bool by_position = false) {
   using Arguments = MeanPoolingForwardArguments;
   Case<Arguments> one = pooling_case<Arguments>(cumulative_lengths, width, skip_special);
+  one.arguments.by_position = by_position;
   one.input("input", random(one.arguments.tokens * width, 1), &Arguments::input);
   one.output("output", one.arguments.sequences * width, &Arguments::output);
   return one;

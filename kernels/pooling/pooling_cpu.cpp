@@ -27,6 +27,10 @@ struct Span {
   std::int64_t first;
   std::int64_t last;  // one behind; not behind `first` where nothing is averaged
   float count() const { return static_cast<float>(last - first); }
+  float weight(bool by_position, std::int64_t token) const {
+    return by_position ? static_cast<float>(token - first + 1) : 1.0f;
+  }
+  float weights(bool by_position) const { return by_position ? count() * (count() + 1) / 2 : count(); }
 };
 template <class Arguments>
 Span span_of(const Arguments& a, std::int64_t sequence) {
@@ -46,12 +50,13 @@ void forward_sequence(const MeanPoolingForwardArguments& a, std::int64_t sequenc
     std::fill(sum, sum + count, 0.0f);
     for (std::int64_t token = span.first; token < span.last; ++token) {
       const T* input = static_cast<const T*>(a.input) + token * a.width + column;
+      const auto weight = hn::Set(d, span.weight(a.by_position, token));
       for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES {
-        lanes.store(d, hn::Add(lanes.load(d, sum + i), lanes.load(d, input + i)), sum + i);
+        lanes.store(d, hn::MulAdd(weight, lanes.load(d, input + i), lanes.load(d, sum + i)), sum + i);
       });
     }
     T* output = static_cast<T*>(a.output) + sequence * a.width + column;
-    const auto divisor = hn::Set(d, std::max(1.0f, span.count()));
+    const auto divisor = hn::Set(d, std::max(1.0f, span.weights(a.by_position)));
     for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES {
       lanes.store(d, hn::Div(lanes.load(d, sum + i), divisor), output + i);
     });

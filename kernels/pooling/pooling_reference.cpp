@@ -20,13 +20,17 @@ void mean_pooling_forward_reference(const Context&, const MeanPoolingForwardArgu
   for (std::int64_t s = 0; s < a.sequences; ++s) {
     const std::int64_t begin = a.cumulative_lengths[s];
     const std::int64_t end = a.cumulative_lengths[s + 1];
-    const std::int64_t count = count_of(a.skip_special, begin, end);
     for (std::int64_t c = 0; c < a.width; ++c) {
       double sum = 0;
+      double weights = 0;
+      std::int64_t place = 0;
       for (std::int64_t t = begin; t < end; ++t) {
-        if (counts(a.skip_special, t, begin, end)) sum += load_element(a.input, a.type, t * a.width + c);
+        if (!counts(a.skip_special, t, begin, end)) continue;
+        const double weight = a.by_position ? static_cast<double>(++place) : 1;
+        sum += weight * load_element(a.input, a.type, t * a.width + c);
+        weights += weight;
       }
-      store_element(a.output, a.type, s * a.width + c, count == 0 ? 0 : sum / static_cast<double>(count));
+      store_element(a.output, a.type, s * a.width + c, weights == 0 ? 0 : sum / weights);
     }
   }
 }

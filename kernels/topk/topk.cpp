@@ -13,6 +13,13 @@ void top_k_cpu(const Context&, const TopKArguments&, void* workspace);
 bool top_k_portable_supports(const TopKArguments&);
 std::size_t top_k_portable_workspace(const TopKArguments&);
 void top_k_portable(const Context&, const TopKArguments&, void* workspace);
+// The same of two ways.
+void top_k_two_way_reference(const Context&, const TwoWayTopKArguments&, void* workspace);
+std::size_t top_k_two_way_cpu_workspace(const TwoWayTopKArguments&);
+void top_k_two_way_cpu(const Context&, const TwoWayTopKArguments&, void* workspace);
+bool top_k_two_way_portable_supports(const TwoWayTopKArguments&);
+std::size_t top_k_two_way_portable_workspace(const TwoWayTopKArguments&);
+void top_k_two_way_portable(const Context&, const TwoWayTopKArguments&, void* workspace);
 
 namespace {
 
@@ -40,6 +47,18 @@ double bytes(const Arguments& arguments) {
          8.0 * static_cast<double>(arguments.queries_count * arguments.k);
 }
 
+void validate_two_way(const TwoWayTopKArguments& arguments) {
+  check(arguments.queries_count >= 1, "top_k_two_way without queries");
+  validate(arguments.forth());
+  validate(arguments.back());
+}
+
+double two_way_flops(const TwoWayTopKArguments& arguments) { return flops(arguments.forth()); }
+
+double two_way_bytes(const TwoWayTopKArguments& arguments) {
+  return bytes(arguments.forth()) + 8.0 * static_cast<double>(arguments.candidates_count * arguments.back_k);
+}
+
 }  // namespace
 
 template <>
@@ -52,6 +71,20 @@ const Operation<Arguments>& operation<Arguments>() {
       {{"portable", Device::kCuda, kFrom80, top_k_portable_supports, top_k_portable_workspace, top_k_portable},
        {"cpu", Device::kCpu, kAnyArchitecture, nullptr, top_k_cpu_workspace, top_k_cpu},
        {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, top_k_reference}}};
+  return table;
+}
+
+template <>
+const Operation<TwoWayTopKArguments>& operation<TwoWayTopKArguments>() {
+  static const Operation<TwoWayTopKArguments> table{
+      "top_k_two_way",
+      validate_two_way,
+      two_way_flops,
+      two_way_bytes,
+      {{"portable", Device::kCuda, kFrom80, top_k_two_way_portable_supports, top_k_two_way_portable_workspace,
+        top_k_two_way_portable},
+       {"cpu", Device::kCpu, kAnyArchitecture, nullptr, top_k_two_way_cpu_workspace, top_k_two_way_cpu},
+       {kReference, Device::kCpu, kAnyArchitecture, nullptr, nullptr, top_k_two_way_reference}}};
   return table;
 }
 

@@ -292,4 +292,16 @@ void top_k_portable(const Context& context, const TopKArguments& a, void* worksp
          top_k_merge_kernel, params);
 }
 
+bool top_k_two_way_portable_supports(const TwoWayTopKArguments& a) { return a.k <= kMostK && a.back_k <= kMostK; }
+
+std::size_t top_k_two_way_portable_workspace(const TwoWayTopKArguments& a) {
+  return std::max(top_k_portable_workspace(a.forth()), top_k_portable_workspace(a.back()));
+}
+
+/// Two searches: a block keeps the lists of its queries alone, so that the candidates' want the product again.
+void top_k_two_way_portable(const Context& context, const TwoWayTopKArguments& a, void* workspace) {
+  top_k_portable(context, a.forth(), workspace);
+  top_k_portable(context, a.back(), workspace);
+}
+
 }  // namespace koine

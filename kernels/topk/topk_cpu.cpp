@@ -1,6 +1,9 @@
 // Exact search on the CPU: gemm() forms the scores of kQueryBlock x kCandidateBlock pairs in the workspace, then each query
 // of the block keeps its k best in a heap with the worst at the root, so that most scores cost one comparison with it.
 // Queries are independent and block borders fixed: deterministic whatever the number of threads.
+//
+// Both ways at once: each candidate keeps a heap of queries besides, and the worst of each stands in a row of bounds that a
+// row of scores is compared with. Blocks come in order of queries, so that a heap meets them in order of their indices.
 
 #include "kernels/topk/topk.h"
 
@@ -30,6 +33,19 @@ std::int64_t find_above(const float* scores, std::int64_t begin, std::int64_t co
   return c;
 }
 
+// The first place from `begin` on whose score is above its own bound, or `count`.
+std::int64_t find_above_own(const float* scores, std::int64_t begin, std::int64_t count, const float* bounds) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t c = begin;
+  for (; c + lanes <= count; c += lanes) {
+    const std::intptr_t lane = hn::FindFirstTrue(d, hn::Gt(hn::LoadU(d, scores + c), hn::LoadU(d, bounds + c)));
+    if (lane >= 0) return c + lane;
+  }
+  while (c < count && !(scores[c] > bounds[c])) ++c;
+  return c;
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace koine
@@ -46,6 +62,7 @@ namespace koine {
 namespace {
 
 HWY_EXPORT(find_above);
+HWY_EXPORT(find_above_own);
 
 // 4 MiB of scores: large enough for the product to run at its speed, small enough to stay in the last-level cache.
 constexpr std::int64_t kQueryBlock = 512;
@@ -111,31 +128,84 @@ std::size_t product_bytes(const TopKArguments& arguments) {
   return most == 0 ? 0 : align(most) + StackMemory::kAlignment;
 }
 
+// Puts a score into a heap that holds the scores of all indices below `index`, fewer than it has room for.
+void fill(Found* heap, float score, std::int64_t index) {
+  heap[index] = {std::isnan(score) ? -INFINITY : score, static_cast<std::int32_t>(index)};
+  std::push_heap(heap, heap + index + 1, better);
+}
+
+// A better score in place of the worst.
+void replace_worst(Found* heap, std::int64_t k, float score, std::int64_t index) {
+  std::pop_heap(heap, heap + k, better);
+  heap[k - 1] = {score, static_cast<std::int32_t>(index)};
+  std::push_heap(heap, heap + k, better);
+}
+
 // Merges the scores of candidates first .. first + count - 1 into a query's heap.
 void select(const float* scores, std::int64_t first, std::int64_t count, std::int64_t k, Found* heap) {
   std::int64_t c = 0;
-  for (; c < count && first + c < k; ++c) {  // the first k fill the heap
-    heap[first + c] = {std::isnan(scores[c]) ? -INFINITY : scores[c], static_cast<std::int32_t>(first + c)};
-    std::push_heap(heap, heap + first + c + 1, better);
-  }
+  for (; c < count && first + c < k; ++c) fill(heap, scores[c], first + c);
   // A later candidate has a higher index: it enters only by a better score, and never ousts an equal one.
   while ((c = HWY_DYNAMIC_DISPATCH(find_above)(scores, c, count, heap[0].score)) < count) {
-    std::pop_heap(heap, heap + k, better);
-    heap[k - 1] = {scores[c], static_cast<std::int32_t>(first + c)};
-    std::push_heap(heap, heap + k, better);
+    replace_worst(heap, k, scores[c], first + c);
     ++c;
   }
 }
 
-}  // namespace
+// Merges a query's scores with candidates begin .. end - 1 into their heaps, whose worst scores are the bounds.
+void select_back(const float* scores, std::int64_t query, std::int64_t begin, std::int64_t end, std::int64_t k, Found* heaps,
+                 float* bounds) {
+  std::int64_t c = begin;
+  if (query < k) {
+    for (; c < end; ++c) {
+      fill(heaps + c * k, scores[c], query);
+      bounds[c] = heaps[c * k].score;
+    }
+    return;
+  }
+  while ((c = HWY_DYNAMIC_DISPATCH(find_above_own)(scores, c, end, bounds)) < end) {
+    replace_worst(heaps + c * k, k, scores[c], query);
+    bounds[c] = heaps[c * k].score;
+    ++c;
+  }
+}
 
-std::size_t top_k_cpu_workspace(const TopKArguments& arguments) {
-  if (arguments.queries_count == 0) return 0;
+// The k best in order.
+void write_sorted(Found* heap, std::int64_t k, std::int32_t* indices, float* scores) {
+  std::sort_heap(heap, heap + k, better);
+  for (std::int64_t rank = 0; rank < k; ++rank) {
+    indices[rank] = heap[rank].index;
+    scores[rank] = heap[rank].score;
+  }
+}
+
+// Candidates whose heaps one task looks after: a row of scores is read in pieces of a kilobyte.
+constexpr std::int64_t kBackStripe = 256;
+
+// What a search keeps of the candidates, where it goes both ways; null heaps: it does not.
+struct BackHeaps {
+  std::int64_t k = 0;
+  Found* heaps = nullptr;   // [candidates, k]
+  float* bounds = nullptr;  // [candidates]
+
+  // The block of scores of queries query .. query + queries - 1 with the product's candidates from `candidate` on.
+  void take(const GemmArguments& block, const float* scores, std::int64_t query, std::int64_t queries,
+            std::int64_t candidate) const {
+    if (heaps == nullptr) return;
+    parallel_for((block.n + kBackStripe - 1) / kBackStripe, [&](std::int64_t stripe) {
+      const std::int64_t begin = stripe * kBackStripe;
+      const std::int64_t end = std::min(begin + kBackStripe, block.n);
+      for (std::int64_t q = 0; q < queries; ++q)
+        select_back(scores + q * block.ldc, query + q, begin, end, k, heaps + candidate * k, bounds + candidate);
+    });
+  }
+};
+
+std::size_t search_bytes(const TopKArguments& arguments) {
   return scores_bytes(arguments) + found_bytes(arguments) + product_bytes(arguments);
 }
 
-void top_k_cpu(const Context& context, const TopKArguments& arguments, void* workspace) {
-  if (arguments.queries_count == 0) return;
+void search(const Context& context, const TopKArguments& arguments, void* workspace, const BackHeaps& back) {
   auto* scores = static_cast<float*>(workspace);
   auto* found = reinterpret_cast<Found*>(static_cast<std::byte*>(workspace) + scores_bytes(arguments));
   StackMemory product_scratch("top_k product", reinterpret_cast<std::byte*>(found) + found_bytes(arguments),
@@ -151,16 +221,47 @@ void top_k_cpu(const Context& context, const TopKArguments& arguments, void* wor
       parallel_for(queries, [&](std::int64_t q) {
         select(scores + q * block.ldc, candidate, block.n, arguments.k, found + q * arguments.k);
       });
+      back.take(block, scores, query, queries, candidate);
     }
     parallel_for(queries, [&](std::int64_t q) {
-      Found* best = found + q * arguments.k;
-      std::sort_heap(best, best + arguments.k, better);
-      for (std::int64_t rank = 0; rank < arguments.k; ++rank) {
-        arguments.indices[(query + q) * arguments.k + rank] = best[rank].index;
-        arguments.scores[(query + q) * arguments.k + rank] = best[rank].score;
-      }
+      const std::int64_t at = (query + q) * arguments.k;
+      write_sorted(found + q * arguments.k, arguments.k, arguments.indices + at, arguments.scores + at);
     });
   }
+}
+
+std::size_t back_heaps_bytes(const TwoWayTopKArguments& arguments) {
+  return align(static_cast<std::size_t>(arguments.candidates_count * arguments.back_k) * sizeof(Found));
+}
+std::size_t back_bounds_bytes(const TwoWayTopKArguments& arguments) {
+  return align(static_cast<std::size_t>(arguments.candidates_count) * sizeof(float));
+}
+
+}  // namespace
+
+std::size_t top_k_cpu_workspace(const TopKArguments& arguments) {
+  return arguments.queries_count == 0 ? 0 : search_bytes(arguments);
+}
+
+void top_k_cpu(const Context& context, const TopKArguments& arguments, void* workspace) {
+  if (arguments.queries_count > 0) search(context, arguments, workspace, {});
+}
+
+std::size_t top_k_two_way_cpu_workspace(const TwoWayTopKArguments& arguments) {
+  return back_heaps_bytes(arguments) + back_bounds_bytes(arguments) + search_bytes(arguments.forth());
+}
+
+void top_k_two_way_cpu(const Context& context, const TwoWayTopKArguments& arguments, void* workspace) {
+  auto* place = static_cast<std::byte*>(workspace);
+  BackHeaps back;
+  back.k = arguments.back_k;
+  back.heaps = reinterpret_cast<Found*>(place);
+  back.bounds = reinterpret_cast<float*>(place + back_heaps_bytes(arguments));
+  search(context, arguments.forth(), place + back_heaps_bytes(arguments) + back_bounds_bytes(arguments), back);
+  parallel_for(arguments.candidates_count, [&](std::int64_t c) {
+    const std::int64_t at = c * back.k;
+    write_sorted(back.heaps + at, back.k, arguments.back_indices + at, arguments.back_scores + at);
+  });
 }
 
 }  // namespace koine

@@ -29,4 +29,9 @@ void top_k_reference(const Context&, const TopKArguments& arguments, void*) {
   }
 }
 
+void top_k_two_way_reference(const Context& context, const TwoWayTopKArguments& arguments, void*) {
+  top_k_reference(context, arguments.forth(), nullptr);
+  top_k_reference(context, arguments.back(), nullptr);
+}
+
 }  // namespace koine

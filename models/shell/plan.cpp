@@ -51,7 +51,7 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
       const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
       const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.source.sequences), 0);
       plan([&](const Context& context, StackMemory& stack) {
-        runner.encode(context, host_view(unlabelled, zeros), config.num_hidden_layers, Pooling::kMean, stack);
+        runner.encode_layers(context, host_view(unlabelled, zeros), {config.num_hidden_layers}, Pooling::kMean, stack);
       });
       plan([&](const Context& context, StackMemory& stack) {
         runner.hidden_states(context, host_view(unlabelled, zeros), config.num_hidden_layers, stack);

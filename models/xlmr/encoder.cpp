@@ -125,7 +125,7 @@ void Encoder::backward(const Context& context, const SequencesView& sequences, c
 }
 
 const void* Encoder::forward_prediction(const Context& context, const SequencesView& sequences, std::int64_t layer,
-                                        StackMemory& stack) const {
+                                        StackMemory& stack, const HiddenStateUse& use) const {
   check(layer >= 0 && layer <= std::ssize(parameters_.blocks), "hidden state ", layer, " of a model with ",
         parameters_.blocks.size(), " blocks");
   EncoderActivations activations;
@@ -136,16 +136,21 @@ const void* Encoder::forward_prediction(const Context& context, const SequencesV
       allocate_block_activations(stack, "block.", shape_, sequences.tokens, /*keep_pre_activation=*/false);
   void* input = activations.embeddings.output;
   for (std::int64_t index = 0; index < layer; ++index) {
+    if (use) use(index, input);
     block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(index)], BlockDropout{}, sequences, input,
                   block);
     std::swap(input, block.output);
   }
-  if (shape_.norm == NormPlacement::kPost || layer < std::ssize(parameters_.blocks)) return input;
-  activations.final_output = block.attention;
-  activations.final_mean = block.middle_mean;
-  activations.final_rstd = block.middle_rstd;
-  final_norm(context, sequences, input, activations);
-  return activations.final_output;
+  const void* last = input;
+  if (shape_.norm == NormPlacement::kPre && layer == std::ssize(parameters_.blocks)) {
+    activations.final_output = block.attention;
+    activations.final_mean = block.middle_mean;
+    activations.final_rstd = block.middle_rstd;
+    final_norm(context, sequences, input, activations);
+    last = activations.final_output;
+  }
+  if (use) use(layer, last);
+  return last;
 }
 
 }  // namespace koine

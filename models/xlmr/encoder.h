@@ -52,9 +52,11 @@ class Encoder {
   void backward(const Context& context, const SequencesView& sequences, const Dropout& step,
                 const EncoderActivations& activations, void* d_last, StackMemory& stack,
                 const std::function<void(std::int64_t layer)>& block_done) const;
-  /// Hidden state `layer` without dropout, in memory for one block and two hidden states; later blocks are not run.
+  /// Hidden state `layer` without dropout, in memory for one block and two hidden states; later blocks are not run. `use`,
+  /// where given, is shown each hidden state on the way, from 0 to `layer`, and must leave the stack as it found it.
+  using HiddenStateUse = std::function<void(std::int64_t layer, const void* hidden)>;
   const void* forward_prediction(const Context& context, const SequencesView& sequences, std::int64_t layer,
-                                 StackMemory& stack) const;
+                                 StackMemory& stack, const HiddenStateUse& use = {}) const;
 
  private:
   void final_norm(const Context& context, const SequencesView& sequences, const void* input,

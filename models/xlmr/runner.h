@@ -21,8 +21,8 @@ class EncoderRunner : public ModelRunner {
              StackMemory& stack, double* loss, const BackwardProgress& progress) override;
   void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) override;
   std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack) override;
-  std::vector<float> encode(const Context& context, const BatchView& batch, std::int64_t layer, Pooling pooling,
-                            StackMemory& stack) override;
+  std::vector<float> encode_layers(const Context& context, const BatchView& batch, const std::vector<std::int64_t>& layers,
+                                   Pooling pooling, StackMemory& stack) override;
   std::vector<float> hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,
                                    StackMemory& stack) override;
 
@@ -30,6 +30,9 @@ class EncoderRunner : public ModelRunner {
   EncoderRunner(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads, const EncoderTable& table,
                 const ParameterAddresses& addresses);
   HeadInput head_input(const Context& context, const BatchView& view, const void* hidden, StackMemory& stack) const;
+  /// The sequences' vectors from a hidden state, on the host.
+  std::vector<float> pool(const Context& context, const BatchView& batch, const void* hidden, Pooling pooling,
+                          StackMemory& stack) const;
   const HeadParameters& head_of(const BatchView& batch) const;
 
   ModelConfig config_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "tasks/common/layers.h"
+
 namespace koine {
 namespace {
 
@@ -71,20 +73,23 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
   return result;
 }
 
-Encodings encode_all(Model& model, const Dataset& dataset, std::int64_t layer, const EvaluationOptions& options) {
-  require(layer >= 0 && layer <= model.layers(), "layer ", layer,
-          " does not exist: the model's hidden states are 0 (embeddings) to ", model.layers());
+Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
+  require_layers(options.layers, model.layers(), "");
   check(dataset.group == 1, "only single sequences are encoded");
   Encodings result;
   result.width = model.hidden_size();
-  result.vectors.resize(dataset.examples.size() * static_cast<std::size_t>(result.width));
+  const std::size_t numbers = dataset.examples.size() * static_cast<std::size_t>(result.width);
+  result.vectors.assign(options.layers.size(), std::vector<float>(numbers));
   result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
-    const std::vector<float> vectors = model.encode(batch, layer, options.pooling);
-    check(static_cast<std::int64_t>(vectors.size()) == batch.source.sequences * result.width, "model gave ", vectors.size(),
-          " numbers for ", batch.source.sequences, " sequences");
-    for (std::size_t row = 0; row < groups.size(); ++row) {
-      std::copy_n(vectors.begin() + static_cast<std::ptrdiff_t>(row) * result.width, result.width,
-                  result.vectors.begin() + groups[row] * result.width);
+    const std::vector<float> vectors = model.encode_layers(batch, options.layers, options.pooling);
+    check(std::ssize(vectors) == std::ssize(options.layers) * batch.source.sequences * result.width, "model gave ",
+          vectors.size(), " numbers for ", options.layers.size(), " layers of ", batch.source.sequences, " sequences");
+    auto row = vectors.begin();
+    for (std::vector<float>& layer : result.vectors) {
+      for (const std::int64_t group : groups) {
+        std::copy_n(row, result.width, layer.begin() + group * result.width);
+        row += result.width;
+      }
     }
   });
   return result;

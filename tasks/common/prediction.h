@@ -40,13 +40,14 @@ struct Predictions {
 };
 Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options);
 
-/// The vector of every sequence, [examples * hidden], in data set order.
+/// The vector of every sequence from each of options.layers, in their order: [examples * hidden] each, in data set order. One
+/// pass. Memory: 4 bytes * layers * examples * hidden. UserError for a layer the model does not have.
 struct Encodings {
-  std::vector<float> vectors;
+  std::vector<std::vector<float>> vectors;
   std::int64_t width = 0;
   PassCounts counts;
 };
-Encodings encode_all(Model& model, const Dataset& dataset, std::int64_t layer, const EvaluationOptions& options);
+Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptions& options);
 
 /// Index of the largest value; the first of equal ones.
 std::int32_t index_of_largest(const float* values, std::int32_t count);

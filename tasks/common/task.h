@@ -39,6 +39,9 @@ struct Evaluation {
   /// What the best weights are chosen by while a model trains; nothing: `value`. The authors' "major" metric (jiant,
   /// jiant/tasks/evaluate/core.py): of question answering (exact match + F1) / 2, of SQuAD 2.0 both at their best thresholds.
   std::optional<double> selection;
+  /// Tasks of sentence vectors: the hidden state these figures are of, and where several were asked for the figures of each.
+  std::optional<std::int64_t> layer = {};
+  std::map<std::int64_t, std::map<std::string, double>> layers = {};
   std::int64_t examples = 0;
   std::int64_t unpredicted = 0;  ///< of them, those that a predictions file lacks: they score 0
   std::int64_t tokens = 0;
@@ -49,8 +52,8 @@ struct Evaluation {
 
 struct EvaluationOptions {
   std::int64_t max_tokens_per_batch = 4096;
-  /// Retrieval: which hidden state; default: default_retrieval_layer (families/retrieval.h).
-  std::optional<std::int64_t> layer;
+  /// Tasks of sentence vectors: which hidden states, all scored from one pass; empty: the task's own (layers.h).
+  std::vector<std::int64_t> layers = {};
   Pooling pooling = Pooling::kMean;
   int head = 0;
   bool want_predictions = true;
@@ -122,6 +125,8 @@ class Task {
   virtual HeadKind head() const = 0;
   /// The headline figure: what Evaluation::metric says.
   virtual std::string metric() const = 0;
+  /// Tasks of sentence vectors: how they are made where nothing else is asked for.
+  virtual Pooling pooling() const { return Pooling::kMean; }
   /// Reads and converts. UserErrors name file and line. The tokenizer must outlive what is returned.
   virtual std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split,
                                          const std::string& language, const Tokenizer& tokenizer,

@@ -1,5 +1,6 @@
 #include "tasks/experiment/evaluate.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "engine/execution/energy_meter.h"
@@ -16,13 +17,17 @@ using nlohmann::json;
 namespace {
 
 json to_json(const Evaluation& evaluation) {
-  return {{"metric", evaluation.metric},     {"value", evaluation.value},   {"metrics", evaluation.metrics},
-          {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
+  json record = {{"metric", evaluation.metric},     {"value", evaluation.value},   {"metrics", evaluation.metrics},
+                 {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
+  if (evaluation.layer.has_value()) record["layer"] = *evaluation.layer;
+  for (const auto& [layer, metrics] : evaluation.layers)
+    record["layers"].push_back({{"layer", layer}, {"metrics", metrics}});
+  return record;
 }
 
 /// FLOPs of one pass over a data set: with the model's first head, or without one up to the hidden state that is compared
 /// (all layers take the same).
-double forward_flops(const Model& model, const Dataset& dataset, const std::optional<std::int64_t>& layer) {
+double forward_flops(const Model& model, const Dataset& dataset, const std::vector<std::int64_t>& layers) {
   std::vector<std::int64_t> lengths;
   std::int64_t tokens = 0;
   for (const Example& example : dataset.examples) {
@@ -30,8 +35,9 @@ double forward_flops(const Model& model, const Dataset& dataset, const std::opti
     tokens += lengths.back();
   }
   if (model.heads().empty()) {
-    const auto run = static_cast<double>(layer.value_or(default_retrieval_layer(model.layers())));
-    return run / static_cast<double>(model.layers()) * model.forward_flops(lengths, -1, 0);
+    const std::int64_t last =
+        layers.empty() ? default_retrieval_layer(model.layers()) : *std::max_element(layers.begin(), layers.end());
+    return static_cast<double>(last) / static_cast<double>(model.layers()) * model.forward_flops(lengths, -1, 0);
   }
   return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
 }
@@ -68,7 +74,7 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         options.message(concatenate("  ", evaluation.task->name(), " ", evaluation.split, " ", language, ": ",
                                     left_out.count, " of ", left_out.total, " ", left_out.what));
       }
-      records[language]["flops"] = forward_flops(model, examples->dataset(), evaluation.options.layer);
+      records[language]["flops"] = forward_flops(model, examples->dataset(), evaluation.options.layers);
       if (joules.has_value()) records[language]["joules"] = *joules;
       write_file_atomically(file, records.dump(2) + "\n");
       options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value));

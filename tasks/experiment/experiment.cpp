@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kMany = 1'000'000'000;
-const std::vector<std::string> kPoolings = {"mean", "mean_without_special", "cls"};
+const std::vector<std::string> kPoolings = {"mean", "mean_without_special", "cls", "position_weighted"};
 
 /// A path as written, made absolute: below the experiment's folder where it is there, else below the data folder.
 fs::path resolve(const fs::path& written, const fs::path& base, const fs::path& data) {
@@ -202,6 +202,17 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment, con
   return arm;
 }
 
+/// layer = 14, "all", or "7,12".
+LayerChoice read_layers(TomlSection& section) {
+  if (!section.has("layer")) return {};
+  if (section.is_text("layer")) return parse_layers(section.text("layer", ""), section.where("layer"));
+  return {false, {section.integer("layer", 0, 0, 1024)}};
+}
+
+std::string layers_toml(const LayerChoice& choice) {
+  return choice.layers.size() == 1 ? std::to_string(choice.layers.front()) : toml_text(text_of(choice));
+}
+
 TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   TargetSpec target;
   target.task = section.text("task", "");
@@ -215,8 +226,8 @@ TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   target.languages = section.texts("languages", {});
   target.split = section.choice("split", target.split, {"test", "dev"});
   target.max_eval_examples = section.integer("max_eval_examples", 0, 0, kMany);
-  if (section.has("layer")) target.layer = section.integer("layer", 0, 0, 1024);
-  target.pooling = pooling_of(section.choice("pooling", name_of(target.pooling), kPoolings));
+  target.layers = read_layers(section);
+  target.pooling = pooling_of(section.choice("pooling", name_of(find_task(target.task).pooling()), kPoolings));
   read_training(section, numbers);
   section.finish();
   return target;
@@ -288,7 +299,7 @@ std::string target_toml(const TargetSpec& target) {
       concatenate("\n[[target]]\ntask = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
                   "\nlanguages = ", toml_list(target.languages), "\nsplit = ", toml_text(target.split),
                   "\nmax_eval_examples = ", target.max_eval_examples, "\n");
-  if (target.layer.has_value()) text += concatenate("layer = ", *target.layer, "\n");
+  if (target.layers != LayerChoice{}) text += "layer = " + layers_toml(target.layers) + "\n";
   return text + concatenate("pooling = \"", name_of(target.pooling), "\"\n") + feature_toml(target.features) +
          settings_toml(target.settings);
 }
@@ -328,7 +339,8 @@ const char* name_of(Pooling pooling) { return kPoolings[static_cast<std::size_t>
 
 Pooling pooling_of(const std::string& name) {
   const auto found = std::find(kPoolings.begin(), kPoolings.end(), name);
-  require(found != kPoolings.end(), "unknown pooling \"", name, "\"; known are mean, mean_without_special and cls");
+  require(found != kPoolings.end(), "unknown pooling \"", name,
+          "\"; known are mean, mean_without_special, cls and position_weighted");
   return static_cast<Pooling>(found - kPoolings.begin());
 }
 

@@ -16,6 +16,7 @@
 #include "engine/settings/settings.h"
 #include "engine/training/model.h"
 #include "models/config.h"
+#include "tasks/common/layers.h"
 #include "tasks/common/task.h"
 #include "tasks/demo/demo.h"
 #include "tasks/experiment/recipes.h"
@@ -73,7 +74,7 @@ struct TargetSpec {
   std::vector<std::string> languages;  ///< empty: all there are
   std::string split = "test";
   std::int64_t max_eval_examples = 0;
-  std::optional<std::int64_t> layer;
+  LayerChoice layers;
   Pooling pooling = Pooling::kMean;
   FeatureOptions features;  ///< max_examples: of training
   TrainingSettings settings;

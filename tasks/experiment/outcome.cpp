@@ -1,6 +1,8 @@
 #include "tasks/experiment/outcome.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/files/text_file.h"
 
@@ -10,27 +12,48 @@ using nlohmann::json;
 
 namespace {
 
+struct LayerFigures {
+  std::optional<std::int64_t> layer;
+  std::map<std::string, double> metrics;
+};
+
+/// The figures of one language: the headline's, behind them those of the other layers.
+std::vector<LayerFigures> figures_of(const json& record) {
+  std::vector<LayerFigures> figures(1);
+  figures[0].metrics = record.at("metrics").get<std::map<std::string, double>>();
+  if (record.contains("layer")) figures[0].layer = record.at("layer").get<std::int64_t>();
+  for (const json& layer : record.value("layers", json::array())) {
+    const auto number = layer.at("layer").get<std::int64_t>();
+    if (figures[0].layer == number) continue;
+    figures.push_back({number, layer.at("metrics").get<std::map<std::string, double>>()});
+  }
+  return figures;
+}
+
 void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
   const json training_left_out = end_mark.at("training").value("left_out", json::object());
   for (const std::string& language : end_mark.at("order").get<std::vector<std::string>>()) {
     const json& record = end_mark.at("languages").at(language);
-    for (const auto& [metric, value] : record.at("metrics").items()) {
-      ResultRow row;
-      row.model = outcome.plan.experiment.model.name;
-      row.intermediate = outcome.plan.experiment.intermediate[phase.arm].name;
-      row.target = outcome.plan.experiment.targets[phase.target].task;
-      row.language = language;
-      row.metric = metric;
-      row.value = value.get<double>();
-      row.seed = phase.seed;
-      row.examples = record.at("examples");
-      row.tokens = record.at("tokens");
-      row.seconds = record.at("seconds");
-      if (record.contains("flops")) row.flops = record.at("flops").get<double>();
-      if (record.contains("joules")) row.joules = record.at("joules").get<double>();
-      row.left_out = record.value("left_out", std::int64_t{0});
-      for (const json& left_out : training_left_out) row.left_out += left_out.at("count").get<std::int64_t>();
-      outcome.rows.push_back(row);
+    for (const auto& [layer, metrics] : figures_of(record)) {
+      for (const auto& [metric, value] : metrics) {
+        ResultRow row;
+        row.model = outcome.plan.experiment.model.name;
+        row.intermediate = outcome.plan.experiment.intermediate[phase.arm].name;
+        row.target = outcome.plan.experiment.targets[phase.target].task;
+        row.language = language;
+        row.metric = metric;
+        row.value = value;
+        row.layer = layer;
+        row.seed = phase.seed;
+        row.examples = record.at("examples");
+        row.tokens = record.at("tokens");
+        row.seconds = record.at("seconds");
+        if (record.contains("flops")) row.flops = record.at("flops").get<double>();
+        if (record.contains("joules")) row.joules = record.at("joules").get<double>();
+        row.left_out = record.value("left_out", std::int64_t{0});
+        for (const json& left_out : training_left_out) row.left_out += left_out.at("count").get<std::int64_t>();
+        outcome.rows.push_back(row);
+      }
     }
   }
 }

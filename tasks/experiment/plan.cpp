@@ -211,7 +211,8 @@ class Planner {
       evaluation.features = features;
       evaluation.features.max_examples = target.max_eval_examples;
       evaluation.options.max_tokens_per_batch = target.settings.max_tokens_per_batch;
-      evaluation.options.layer = target.layer;
+      evaluation.options.layers =
+          resolve_layers(target.layers, plan_.config.num_hidden_layers, concatenate("target ", target.task));
       evaluation.options.pooling = target.pooling;
       const std::string key = target.task + ".languages";
       evaluation.languages = languages(task, target.languages, target.split, key);

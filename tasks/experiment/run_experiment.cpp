@@ -121,6 +121,12 @@ std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpe
   return config;
 }
 
+/// -1: the task's own.
+std::string layers_text(const std::vector<std::int64_t>& layers) {
+  if (layers.empty()) return "-1";
+  return layers.size() == 1 ? std::to_string(layers.front()) : toml_text(text_of({false, layers}));
+}
+
 std::string target_config(const PlannedPhase& phase, const TargetSpec& target, const std::string& source_language) {
   const PlannedEvaluation& evaluation = *phase.evaluation;
   std::string config = concatenate(
@@ -129,7 +135,7 @@ std::string target_config(const PlannedPhase& phase, const TargetSpec& target, c
       "\nsource_language = ", toml_text(source_language), "\nmax_eval_examples = ", evaluation.features.max_examples,
       "\nmax_train_examples = ", target.features.max_examples, "\nmax_seq_length = ", evaluation.features.max_seq_length,
       "\ndoc_stride = ", evaluation.features.doc_stride, "\nmax_query_length = ", evaluation.features.max_query_length,
-      "\nlayer = ", evaluation.options.layer.value_or(-1), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n");
+      "\nlayer = ", layers_text(evaluation.options.layers), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n");
   if (!phase.tasks.empty()) config += concatenate("seed = ", phase.seed, "\n", settings_toml(phase.settings));
   return config;
 }

@@ -37,6 +37,11 @@ const toml::node* TomlSection::find(const std::string& key) {
 
 bool TomlSection::has(const std::string& key) { return find(key) != nullptr; }
 
+bool TomlSection::is_text(const std::string& key) {
+  const toml::node* node = find(key);
+  return node != nullptr && node->is_string();
+}
+
 std::int64_t TomlSection::line(const std::string& key) const {
   const toml::node* node = table_->get(key);
   return node != nullptr ? node->source().begin.line : table_->source().begin.line;

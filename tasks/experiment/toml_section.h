@@ -20,6 +20,8 @@ class TomlSection {
   static TomlSection parse(std::string_view text, const std::string& file);
 
   bool has(const std::string& key);
+  /// Whether the key is there and holds a text.
+  bool is_text(const std::string& key);
   /// Line of a key, or of the table where the key is absent.
   std::int64_t line(const std::string& key) const;
   /// "file:line" of a key.

@@ -1,10 +1,12 @@
 #include "tasks/families/mining.h"
 
 #include <optional>
+#include <unordered_map>
 
 #include "tasks/families/family.h"
-#include "tasks/families/retrieval.h"
+#include "tasks/families/vectors.h"
 #include "tasks/formats/bucc.h"
+#include "tasks/scorers/mteb_bitext.h"
 
 namespace koine {
 namespace {
@@ -46,39 +48,76 @@ class MiningData : public FamilyData {
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
-    const std::int64_t layer = options.layer.value_or(default_retrieval_layer(model.layers()));
-    Encodings encodings = encode_all(model, dataset(), layer, options);
-    normalise_rows(encodings.vectors, encodings.width);
-    const std::vector<ScoredPair> pairs = mine(scored_, encodings, 0);
-    const double threshold = tuned_ ? best_threshold(mine(*tuned_, encodings, scored_.sentences()), tuned_->file.gold)
-                                    : best_threshold(pairs, scored_.file.gold);
+    ScoredLayers scored = score_layers(
+        model, dataset(), options, [&](std::vector<float>& vectors, std::int64_t width) { return score(vectors, width); });
+    return finish(std::move(scored.headline.evaluation), scored.counts, options,
+                  [&] { return scored.headline.predictions; });
+  }
+
+ private:
+  VectorScore score(std::vector<float>& vectors, std::int64_t width) const {
+    normalise_rows(vectors, width);
+    const MutualNeighbours neighbours = neighbours_of(scored_, vectors, width, 0);
+    const std::vector<ScoredPair> pairs = mine(scored_, neighbours);
+    const double threshold =
+        tuned_
+            ? best_threshold(mine(*tuned_, neighbours_of(*tuned_, vectors, width, scored_.sentences())), tuned_->file.gold)
+            : best_threshold(pairs, scored_.file.gold);
     IdPairs found;
     for (const ScoredPair& pair : pairs) {
       if (static_cast<double>(pair.score) >= threshold) found.emplace(pair.source, pair.target);
     }
     Evaluation result = mining_evaluation(scored_.file.gold, found);
     result.metrics["threshold"] = threshold;
-    return finish(std::move(result), encodings.counts, options, [&] {
-      std::string lines;
-      for (const auto& [source, target] : found) lines += concatenate(source, "\t", target, "\n");
-      return lines;
-    });
+    const MtebBitextScore mteb = mteb_score(neighbours.forward);
+    result.metrics["mteb_f1"] = mteb.f1;
+    result.metrics["mteb_accuracy"] = mteb.accuracy;
+    std::string lines;
+    for (const auto& [source, target] : found) lines += concatenate(source, "\t", target, "\n");
+    return {std::move(result), std::move(lines)};
   }
 
- private:
-  /// Pairs of sentences that stand once in their side, by their ids. `first`: row of the corpora's first vector.
-  std::vector<ScoredPair> mine(const Corpora& corpora, const Encodings& encodings, std::int64_t first) const {
-    const std::span<const float> all(encodings.vectors);
+  /// `first`: row of the corpora's first vector.
+  static MutualNeighbours neighbours_of(const Corpora& corpora, std::span<const float> vectors, std::int64_t width,
+                                        std::int64_t first) {
     const auto rows = [&](std::int64_t from, std::size_t count) {
-      return all.subspan(static_cast<std::size_t>(from * encodings.width),
-                         count * static_cast<std::size_t>(encodings.width));
+      return vectors.subspan(static_cast<std::size_t>(from * width), count * static_cast<std::size_t>(width));
     };
-    const auto sources = static_cast<std::int64_t>(corpora.source.lines.size());
+    const std::size_t sources = corpora.source.lines.size();
+    return mutual_neighbours(rows(first, sources),
+                             rows(first + static_cast<std::int64_t>(sources), corpora.target.lines.size()), width,
+                             MiningOptions{}.neighbours);
+  }
+
+  /// The gold pairs' sources, answered with their nearest targets.
+  MtebBitextScore mteb_score(const Neighbours& forward) const {
+    const auto sources = numbers_of(scored_.file.source, scored_.source);
+    const auto targets = numbers_of(scored_.file.target, scored_.target);
+    std::vector<std::int32_t> gold, answers;
+    for (const auto& [source, target] : scored_.file.gold) {
+      gold.push_back(targets.at(target));
+      answers.push_back(forward.indices[static_cast<std::size_t>(sources.at(source) * forward.k)]);
+    }
+    return mteb_bitext_score(gold, answers);
+  }
+
+  /// Of each id the number of its sentence among the unique ones.
+  static std::unordered_map<std::string, std::int32_t> numbers_of(const BuccSide& side, const BuccSentences& unique) {
+    std::unordered_map<std::string_view, std::int32_t> by_text;
+    for (std::size_t i = 0; i < unique.lines.size(); ++i)
+      by_text.emplace(side.sentences[unique.lines[i]], static_cast<std::int32_t>(i));
+    std::unordered_map<std::string, std::int32_t> by_id;
+    for (std::size_t line = 0; line < side.ids.size(); ++line)
+      by_id.emplace(side.ids[line], by_text.at(side.sentences[line]));
+    return by_id;
+  }
+
+  /// Pairs of sentences that stand once in their side, by their ids.
+  std::vector<ScoredPair> mine(const Corpora& corpora, const MutualNeighbours& neighbours) const {
     MiningOptions options;
     options.margin = margin_;
     std::vector<ScoredPair> pairs;
-    for (const MinedPair& pair : mine_bitext(rows(first, corpora.source.lines.size()),
-                                             rows(first + sources, corpora.target.lines.size()), encodings.width, options)) {
+    for (const MinedPair& pair : mine_bitext(neighbours, options)) {
       const auto source = static_cast<std::size_t>(pair.source);
       const auto target = static_cast<std::size_t>(pair.target);
       if (corpora.source.repeated[source] || corpora.target.repeated[target]) continue;

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tasks/families/family.h"
-#include "tasks/families/retrieval.h"
+#include "tasks/families/vectors.h"
 #include "tasks/formats/lareqa.h"
 #include "tasks/scorers/bitext_mining.h"
 #include "tasks/scorers/ranking.h"
@@ -41,12 +41,18 @@ class RankingData : public FamilyData {
   RankingData(Facts facts, AnswerPool pool) : FamilyData(std::move(facts)), pool_(std::move(pool)) {}
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
-    const std::int64_t layer = options.layer.value_or(default_retrieval_layer(model.layers()));
-    Encodings encodings = encode_all(model, dataset(), layer, options);
-    normalise_rows(encodings.vectors, encodings.width);
-    const std::span<const float> all(encodings.vectors);
-    const std::size_t questions = pool_.questions.size() * static_cast<std::size_t>(encodings.width);
-    const Neighbours nearest = nearest_neighbours(all.first(questions), all.subspan(questions), encodings.width, kNearest);
+    ScoredLayers scored = score_layers(
+        model, dataset(), options, [&](std::vector<float>& vectors, std::int64_t width) { return score(vectors, width); });
+    return finish(std::move(scored.headline.evaluation), scored.counts, options,
+                  [&] { return scored.headline.predictions; });
+  }
+
+ private:
+  VectorScore score(std::vector<float>& vectors, std::int64_t width) const {
+    normalise_rows(vectors, width);
+    const std::span<const float> all(vectors);
+    const std::size_t questions = pool_.questions.size() * static_cast<std::size_t>(width);
+    const Neighbours nearest = nearest_neighbours(all.first(questions), all.subspan(questions), width, kNearest);
     std::vector<std::vector<std::string>> ranked(pool_.questions.size());
     nlohmann::ordered_json json = nlohmann::ordered_json::object();
     for (std::size_t i = 0; i < ranked.size(); ++i) {
@@ -56,10 +62,9 @@ class RankingData : public FamilyData {
       }
       json[key_of(pool_.questions[i])] = ranked[i];
     }
-    return finish(ranking_evaluation(pool_, ranked), encodings.counts, options, [&] { return json.dump(1) + "\n"; });
+    return {ranking_evaluation(pool_, ranked), json.dump(1) + "\n"};
   }
 
- private:
   AnswerPool pool_;
 };
 

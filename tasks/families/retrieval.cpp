@@ -1,14 +1,28 @@
 #include "tasks/families/retrieval.h"
 
-#include <cmath>
+#include <algorithm>
+#include <numeric>
 
 #include "tasks/families/family.h"
+#include "tasks/families/vectors.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/scorers/accuracy.h"
 #include "tasks/scorers/bitext_mining.h"
+#include "tasks/scorers/mexa.h"
+#include "tasks/scorers/mteb_bitext.h"
 
 namespace koine {
 namespace {
+
+struct Rule {
+  bool mexa = false;
+  Pooling pooling = Pooling::kMean;
+  std::int64_t pairs = 0;  ///< the first so many, where no other number is asked for; 0: all
+};
+const Scorer<Rule> kScorers[] = {
+    {"accuracy", "accuracy", {}},
+    {"mexa", "mexa_mean", {true, Pooling::kPositionWeightedMean, 100}},
+};
 
 Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std::vector<std::int32_t>& predictions) {
   Evaluation result;
@@ -19,27 +33,91 @@ Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std
   return result;
 }
 
+/// The foreign sentences' vectors, and those of the English ones behind them.
+struct Sides {
+  std::vector<float> foreign;
+  std::vector<float> english;
+};
+Sides sides_of(std::vector<float>& vectors, const ParallelText& text, std::int64_t width) {
+  const auto foreign = static_cast<std::ptrdiff_t>(text.foreign.size()) * width;
+  Sides sides{{}, {vectors.begin() + foreign, vectors.end()}};
+  vectors.resize(static_cast<std::size_t>(foreign));
+  sides.foreign = std::move(vectors);
+  return sides;
+}
+
+VectorScore score_retrieval(const ParallelText& text, std::vector<float>& vectors, std::int64_t width) {
+  Sides sides = sides_of(vectors, text, width);
+  const std::vector<std::int32_t> answers = nearest_by_cosine(sides.english, sides.foreign, width);
+  VectorScore score{retrieval_evaluation(text.translations, answers), ""};
+  for (const std::int32_t answer : answers) score.predictions += concatenate(answer, "\n");
+  // MTEB asks from the foreign side; both are of length 1 by now.
+  std::vector<std::int32_t> gold(text.translations.size());
+  for (std::size_t line = 0; line < gold.size(); ++line)
+    gold[static_cast<std::size_t>(text.translations[line])] = static_cast<std::int32_t>(line);
+  const MtebBitextScore mteb = mteb_bitext_score(gold, nearest_neighbours(sides.foreign, sides.english, width, 1).indices);
+  score.evaluation.metrics["mteb_f1"] = mteb.f1;
+  score.evaluation.metrics["mteb_accuracy"] = mteb.accuracy;
+  return score;
+}
+
+VectorScore score_mexa(const ParallelText& text, std::vector<float>& vectors, std::int64_t width) {
+  const Sides sides = sides_of(vectors, text, width);
+  std::vector<float> foreign;  // in the order of the English
+  for (const std::int32_t line : text.translations) {
+    const auto row = sides.foreign.begin() + line * width;
+    foreign.insert(foreign.end(), row, row + width);
+  }
+  VectorScore score;
+  score.evaluation.metrics["mexa"] = mexa_percent(sides.english, foreign, width);
+  score.evaluation.examples = static_cast<std::int64_t>(text.translations.size());
+  return score;
+}
+
+/// The figures of all layers together.
+Evaluation mexa_evaluation(Evaluation one) {
+  std::map<std::int64_t, std::map<std::string, double>> layers = std::move(one.layers);
+  if (layers.empty()) layers[one.layer.value()] = one.metrics;
+  double sum = 0;
+  double most = 0;
+  for (const auto& [layer, metrics] : layers) {
+    sum += metrics.at("mexa");
+    most = std::max(most, metrics.at("mexa"));
+  }
+  Evaluation result;
+  result.metric = "mexa_mean";
+  result.value = sum / static_cast<double>(layers.size());
+  result.metrics = {{"mexa_mean", result.value}, {"mexa_max", most}};
+  result.examples = one.examples;
+  result.layers = std::move(layers);
+  return result;
+}
+
 class RetrievalData : public FamilyData {
  public:
   /// The data set: the foreign sentences, behind them the English ones.
-  RetrievalData(Facts facts, ParallelText text) : FamilyData(std::move(facts)), text_(std::move(text)) {}
+  RetrievalData(Facts facts, Rule rule, ParallelText text)
+      : FamilyData(std::move(facts)), rule_(rule), text_(std::move(text)) {}
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
-    const std::int64_t layer = options.layer.value_or(default_retrieval_layer(model.layers()));
-    Encodings encodings = encode_all(model, dataset(), layer, options);
-    const auto foreign_numbers = static_cast<std::ptrdiff_t>(text_.foreign.size()) * encodings.width;
-    std::vector<float> english(encodings.vectors.begin() + foreign_numbers, encodings.vectors.end());
-    encodings.vectors.resize(static_cast<std::size_t>(foreign_numbers));
-    const std::vector<std::int32_t> answers = nearest_by_cosine(english, encodings.vectors, encodings.width);
-    return finish(retrieval_evaluation(text_.translations, answers), encodings.counts, options, [&] {
-      std::string lines;
-      for (const std::int32_t answer : answers) lines += concatenate(answer, "\n");
-      return lines;
+    EvaluationOptions wanted = options;
+    if (rule_.mexa) {
+      wanted.want_predictions = false;
+      if (wanted.layers.empty()) {
+        wanted.layers.resize(static_cast<std::size_t>(model.layers()) + 1);
+        std::iota(wanted.layers.begin(), wanted.layers.end(), 0);
+      }
+    }
+    ScoredLayers scored = score_layers(model, dataset(), wanted, [&](std::vector<float>& vectors, std::int64_t width) {
+      return rule_.mexa ? score_mexa(text_, vectors, width) : score_retrieval(text_, vectors, width);
     });
+    if (rule_.mexa) scored.headline.evaluation = mexa_evaluation(std::move(scored.headline.evaluation));
+    return finish(std::move(scored.headline.evaluation), scored.counts, wanted, [&] { return scored.headline.predictions; });
   }
 
  private:
+  Rule rule_;
   ParallelText text_;
 };
 
@@ -48,11 +126,14 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   using FamilyTask::FamilyTask;
 
   HeadKind head() const override { return HeadKind::kSequence; }
-  std::string metric() const override { return "accuracy"; }
+  std::string metric() const override { return std::string(scorer().metric); }
+  Pooling pooling() const override { return rule().pooling; }
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
-    ParallelText text = read_split(data, split, language, options.max_examples);
+    ParallelText text = read_split(data, split, language, options.max_examples > 0 ? options.max_examples : rule().pairs);
+    require(!rule().mexa || text.foreign.size() > 1, text.foreign_path.string(),
+            ": one sentence; an alignment needs at least two");
     Dataset dataset = empty_dataset(split, language);
     for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
       for (const std::string& sentence : *side) {
@@ -63,11 +144,12 @@ class RetrievalTask : public FamilyTask<ParallelText> {
     }
     FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
                             text.labelled ? "" : without_gold(text.path, language)};
-    return std::make_unique<RetrievalData>(std::move(facts), std::move(text));
+    return std::make_unique<RetrievalData>(std::move(facts), rule(), std::move(text));
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
                    const std::string& language) const override {
+    require(!rule().mexa, "task ", name(), " has no predictions to score: its figures are the model's vectors'");
     const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
     const std::vector<std::int32_t> labels = gold_indices(gold, language);
     const std::vector<std::int32_t> answers = read_indices(file);
@@ -85,6 +167,9 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   }
 
  private:
+  const Scorer<Rule>& scorer() const { return scorer_of<Rule>(kScorers, row()); }
+  const Rule& rule() const { return scorer().score; }
+
   /// From a file of line numbers (XTREME's label layout) or from the official pairs below a folder.
   std::vector<std::int32_t> gold_indices(const std::filesystem::path& gold, const std::string& language) const {
     if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_indices(*file);
@@ -97,10 +182,6 @@ class RetrievalTask : public FamilyTask<ParallelText> {
 }  // namespace
 
 std::unique_ptr<Task> make_retrieval_task(TaskRow row) { return std::make_unique<RetrievalTask>(std::move(row)); }
-
-std::int64_t default_retrieval_layer(std::int64_t layers) {
-  return static_cast<std::int64_t>(std::llround(14.0 / 24.0 * static_cast<double>(layers)));
-}
 
 std::vector<std::int32_t> nearest_by_cosine(std::vector<float>& queries, std::vector<float>& candidates,
                                             std::int64_t width) {

@@ -1,10 +1,15 @@
 #pragma once
 
-// Sentence retrieval without training: for each English sentence the nearest sentence of the other language by cosine;
-// accuracy. Predictions: the number of the sentence, from 0, a line (XTREME's submission layout).
+// Sentence retrieval without training. Scorers, by the rows' names for them:
 //
-// Vectors: hidden state 14 of 24 (task authors' choice for XLM-R Large; scaled to the model's depth), mean over all tokens,
-// <s> and </s> included; both can be changed in EvaluationOptions.
+//   "accuracy"  XTREME's: for each English sentence the nearest sentence of the other language by cosine. Metrics: accuracy;
+//               beside it MTEB's score of the other direction, mteb_f1 and mteb_accuracy (scorers/mteb_bitext.h).
+//               Predictions: the number of the sentence, from 0, a line (XTREME's submission layout). Vectors: hidden state
+//               14 of 24 (vectors.h), mean over all tokens, <s> and </s> included.
+//   "mexa"      MEXA (scorers/mexa.h): of each hidden state "mexa", over them "mexa_mean" and "mexa_max", of the first 100
+//               pairs. Vectors: all hidden states, mean over all tokens weighted by position. No predictions.
+//
+// Hidden states, pooling and number of pairs can be changed in EvaluationOptions and FeatureOptions.
 
 #include <cstdint>
 #include <memory>
@@ -15,9 +20,6 @@
 namespace koine {
 
 std::unique_ptr<Task> make_retrieval_task(TaskRow row);
-
-/// The hidden state used where none is asked for: 14 / 24 of the model's layers, rounded.
-std::int64_t default_retrieval_layer(std::int64_t layers);
 
 /// For each of `queries` [n, width] the number of the nearest of `candidates` [m, width] by cosine. Both are normalised to
 /// length 1 in place.

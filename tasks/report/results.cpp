@@ -14,8 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kKeys = {"model",    "intermediate", "target",  "language", "metric", "value",   "seed",
-                                        "examples", "tokens",       "seconds", "flops",    "joules", "left_out"};
+const std::vector<std::string> kKeys = {"model",    "intermediate", "target",  "language", "metric", "value",    "seed",
+                                        "examples", "tokens",       "seconds", "flops",    "joules", "left_out", "layer"};
 
 /// One row of the file, with its place for messages.
 class RowReader {
@@ -86,6 +86,7 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
     if (all[i].contains("flops")) row.flops = reader.amount("flops");
     if (all[i].contains("joules")) row.joules = reader.amount("joules");
     if (all[i].contains("left_out")) row.left_out = reader.count("left_out", kAny);
+    if (all[i].contains("layer")) row.layer = reader.count("layer", kAny);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -107,6 +108,7 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
     if (row.flops.has_value()) object["flops"] = *row.flops;
     if (row.joules.has_value()) object["joules"] = *row.joules;
     if (row.left_out > 0) object["left_out"] = row.left_out;
+    if (row.layer.has_value()) object["layer"] = *row.layer;
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }
   write_file_atomically(path, text + "\n]\n");

@@ -9,7 +9,8 @@
 // "intermediate" is the name of the arm ("none" for the baseline by custom), "language" the code of the test set, "value" in
 // the metric's own unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that
 // gave the figure. "flops" and "joules" (of the processor's packages, engine/execution/energy_meter.h) may be absent:
-// unknown. "left_out" is there where examples of the training or the test files
+// unknown. "layer" is there where the figure is of one hidden state's sentence vectors
+// (0: behind the embeddings), and says which. "left_out" is there where examples of the training or the test files
 // were left out, and counts them. Unknown keys are an error, so that a misspelt one is seen.
 
 #include <cstdint>
@@ -34,6 +35,7 @@ struct ResultRow {
   std::optional<double> flops = std::nullopt;
   std::optional<double> joules = std::nullopt;
   std::int64_t left_out = 0;
+  std::optional<std::int64_t> layer = std::nullopt;
   bool operator==(const ResultRow&) const = default;
 };
 

@@ -25,12 +25,13 @@ std::string field(const std::optional<double>& value) { return value.has_value()
 
 std::string results_csv(const std::vector<ResultRow>& rows) {
   std::string text =
-      "model,intermediate,target,language,metric,value,seed,examples,tokens,flops,seconds,joules,left_out\r\n";
+      "model,intermediate,target,language,metric,value,seed,examples,tokens,flops,seconds,joules,layer,left_out\r\n";
   for (const ResultRow& row : rows) {
     for (const std::string& part :
          {field(row.model), field(row.intermediate), field(row.target), field(row.language), field(row.metric),
           field(row.value), std::to_string(row.seed), std::to_string(row.examples), std::to_string(row.tokens),
-          field(row.flops), field(row.seconds), field(row.joules)}) {
+          field(row.flops), field(row.seconds), field(row.joules),
+          row.layer.has_value() ? std::to_string(*row.layer) : ""}) {
       text += part + ",";
     }
     text += std::to_string(row.left_out) + "\r\n";

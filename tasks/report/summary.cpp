@@ -80,16 +80,23 @@ class Arranger {
     }
   }
 
+  /// Figures of other hidden states than the target's first row say which they are of.
+  std::string metric_of(const ResultRow& row) {
+    const auto first = layers_.try_emplace(row.target, row.layer).first->second;
+    return row.layer == first || !row.layer.has_value() ? row.metric : concatenate(row.metric, ", layer ", *row.layer);
+  }
+
   void add_value(const ResultRow& row) {
+    const std::string metric = metric_of(row);
     add_new(target_order_, row.target);
-    add_new(metrics_[row.target], row.metric);
+    add_new(metrics_[row.target], metric);
     auto found = std::find_if(summary_.targets.begin(), summary_.targets.end(), [&](const TargetSummary& target) {
-      return target.target == row.target && target.metric == row.metric;
+      return target.target == row.target && target.metric == metric;
     });
     if (found == summary_.targets.end()) {
       found = summary_.targets.emplace(found);
       found->target = row.target;
-      found->metric = row.metric;
+      found->metric = metric;
       found->source_language = source_;
     }
     add_new(found->languages, row.language);
@@ -97,7 +104,7 @@ class Arranger {
       found->outside.insert(row.language);
     const auto [place, fresh] = found->values[label(row)][row.language].emplace(row.seed, row.value);
     require(fresh || place->second == row.value, "two results for model ", row.model, ", intermediate ", row.intermediate,
-            ", target ", row.target, ", language ", row.language, ", metric ", row.metric, ", seed ", row.seed, ": ",
+            ", target ", row.target, ", language ", row.language, ", metric ", metric, ", seed ", row.seed, ": ",
             place->second, " and ", row.value, "; report one run at a time, or give the models different names");
   }
 
@@ -152,6 +159,7 @@ class Arranger {
   std::vector<std::string> models_;
   std::vector<std::string> target_order_;
   std::map<std::string, std::vector<std::string>> metrics_;
+  std::map<std::string, std::optional<std::int64_t>> layers_;  ///< by target, of its first row
 };
 
 }  // namespace

@@ -52,6 +52,34 @@ void normalise_rows(std::span<float> vectors, std::int64_t width) {
   }
 }
 
+namespace {
+
+Neighbours room_for(std::int64_t rows, std::int64_t k) {
+  Neighbours result;
+  result.k = k;
+  result.indices.resize(static_cast<std::size_t>(rows * k));
+  result.cosines.resize(result.indices.size());
+  return result;
+}
+
+void add_means(Neighbours& neighbours) {
+  for (auto row = neighbours.cosines.begin(); row != neighbours.cosines.end(); row += neighbours.k) {
+    float sum = 0;
+    for (std::int64_t i = 0; i < neighbours.k; ++i) sum += row[i];
+    neighbours.means.push_back(sum / static_cast<float>(neighbours.k));
+  }
+}
+
+/// Runs `calls` on the CPU: the vectors are the host's, whatever device made them.
+template <class Calls>
+void run_on_host(const Calls& calls) {
+  const Context context;
+  const OwnScratch scratch(context, "retrieval", calls);
+  calls(scratch.in(context));
+}
+
+}  // namespace
+
 Neighbours nearest_neighbours(std::span<const float> queries, std::span<const float> candidates, std::int64_t width,
                               std::int64_t k) {
   TopKArguments arguments;
@@ -61,28 +89,44 @@ Neighbours nearest_neighbours(std::span<const float> queries, std::span<const fl
   arguments.k = std::min(k, arguments.candidates_count);
   arguments.queries = queries.data();
   arguments.candidates = candidates.data();
-  Neighbours result;
-  result.k = arguments.k;
-  result.indices.resize(static_cast<std::size_t>(arguments.queries_count * arguments.k));
-  result.cosines.resize(result.indices.size());
+  Neighbours result = room_for(arguments.queries_count, arguments.k);
   arguments.indices = result.indices.data();
   arguments.scores = result.cosines.data();
-  const Context context;  // the vectors are the host's, whatever device made them
-  const OwnScratch scratch(context, "retrieval", [&](const Context& dry) { top_k(dry, arguments); });
-  top_k(scratch.in(context), arguments);
-  for (auto row = result.cosines.begin(); row != result.cosines.end(); row += result.k) {
-    float sum = 0;
-    for (std::int64_t i = 0; i < result.k; ++i) sum += row[i];
-    result.means.push_back(sum / static_cast<float>(result.k));
-  }
+  run_on_host([&](const Context& context) { top_k(context, arguments); });
+  add_means(result);
+  return result;
+}
+
+MutualNeighbours mutual_neighbours(std::span<const float> source, std::span<const float> target, std::int64_t width,
+                                   std::int64_t k) {
+  TwoWayTopKArguments arguments;
+  arguments.queries_count = std::ssize(source) / width;
+  arguments.candidates_count = std::ssize(target) / width;
+  arguments.width = width;
+  arguments.k = std::min(k, arguments.candidates_count);
+  arguments.back_k = std::min(k, arguments.queries_count);
+  arguments.queries = source.data();
+  arguments.candidates = target.data();
+  MutualNeighbours result{room_for(arguments.queries_count, arguments.k),
+                          room_for(arguments.candidates_count, arguments.back_k)};
+  arguments.indices = result.forward.indices.data();
+  arguments.scores = result.forward.cosines.data();
+  arguments.back_indices = result.backward.indices.data();
+  arguments.back_scores = result.backward.cosines.data();
+  run_on_host([&](const Context& context) { top_k_two_way(context, arguments); });
+  add_means(result.forward);
+  add_means(result.backward);
   return result;
 }
 
 std::vector<MinedPair> mine_bitext(std::span<const float> source, std::span<const float> target, std::int64_t width,
                                    const MiningOptions& options) {
   check(!source.empty() && !target.empty(), "mining among no sentences");
-  const Neighbours forward = nearest_neighbours(source, target, width, options.neighbours);
-  const Neighbours backward = nearest_neighbours(target, source, width, options.neighbours);
+  return mine_bitext(mutual_neighbours(source, target, width, options.neighbours), options);
+}
+
+std::vector<MinedPair> mine_bitext(const MutualNeighbours& neighbours, const MiningOptions& options) {
+  const auto& [forward, backward] = neighbours;
   std::vector<MinedPair> proposals;
   for (std::size_t i = 0; i < forward.means.size(); ++i) {
     const Proposal best = best_of(forward, i, backward.means, options.margin);

@@ -10,8 +10,9 @@
 //               kRatio     cos(x, y) / ((m(x) + m(y)) / 2)
 //
 // Every sentence of either side proposes, of its k nearest, the one of highest score. Proposals are visited by falling score
-// and taken where neither sentence is taken yet. The search is exact and streamed (kernels/topk): memory holds the vectors
-// and k neighbours a sentence, never the matrix of products. 4 * source * target * width FLOPs.
+// and taken where neither sentence is taken yet. The search is exact and streamed (kernels/topk): memory holds the vectors,
+// k neighbours a sentence and a block of scores, never the matrix of products (TwoWayTopKArguments has the figures).
+// 2 * source * target * width FLOPs.
 
 #include <cstdint>
 #include <set>
@@ -49,9 +50,20 @@ struct Neighbours {
 Neighbours nearest_neighbours(std::span<const float> queries, std::span<const float> candidates, std::int64_t width,
                               std::int64_t k);
 
-/// The pairs by falling score. `source` and `target`: rows of `width` numbers, of length 1, at least one each.
+/// nearest_neighbours() of both sides, with the same bits, from one product of theirs instead of two.
+struct MutualNeighbours {
+  Neighbours forward;   ///< of each source, among the targets
+  Neighbours backward;  ///< of each target, among the sources
+};
+MutualNeighbours mutual_neighbours(std::span<const float> source, std::span<const float> target, std::int64_t width,
+                                   std::int64_t k);
+
+/// The pairs by falling score; of equal ones a source's proposal first, then the lower number. `source` and `target`: rows
+/// of `width` numbers, of length 1, at least one each.
 std::vector<MinedPair> mine_bitext(std::span<const float> source, std::span<const float> target, std::int64_t width,
                                    const MiningOptions& options);
+/// From neighbours that are known already; options.neighbours is theirs.
+std::vector<MinedPair> mine_bitext(const MutualNeighbours& neighbours, const MiningOptions& options);
 
 /// A pair of sentence ids, and how it scored.
 struct ScoredPair {

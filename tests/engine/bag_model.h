@@ -68,7 +68,7 @@ class BagModel : public Model {
   double* loss_sum() override { return &loss_sum_; }
   double evaluate_loss(const PackedBatch& batch) override { return forward(batch, {}, 0, 1, false); }
   std::vector<float> predict(const PackedBatch&) override { return {}; }
-  std::vector<float> encode(const PackedBatch&, std::int64_t, Pooling) override { return {}; }
+  std::vector<float> encode_layers(const PackedBatch&, const std::vector<std::int64_t>&, Pooling) override { return {}; }
   double forward_flops(const std::vector<std::int64_t>& lengths, int, std::int64_t) const override {
     double tokens = 0;
     for (const std::int64_t length : lengths) tokens += static_cast<double>(length);

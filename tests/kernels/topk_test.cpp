@@ -152,6 +152,82 @@ TEST(TopK, AScoreDoesNotDependOnWhatIsBesideIt) {
   });
 }
 
+Case<TwoWayTopKArguments> two_way_case(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k,
+                                       std::int64_t back_k) {
+  return top_k_two_way_case(queries, candidates, width, k, back_k, small_integers(queries * width, 1),
+                            small_integers(candidates * width, 2));
+}
+
+// k up to all; equal scores are common.
+TEST(TopKTwoWay, SmallSearches) {
+  for (Case<TwoWayTopKArguments> test_case :
+       {two_way_case(1, 1, 1, 1, 1), two_way_case(7, 20, 5, 1, 7), two_way_case(3, 20, 5, 20, 1)}) {
+    for (const char* result : {"indices", "scores", "back indices", "back scores"}) test_case.operand(result).exact = true;
+    check_variants(test_case);
+  }
+}
+
+const Variant<TwoWayTopKArguments>& two_way_cpu() {
+  for (const Variant<TwoWayTopKArguments>& variant : operation<TwoWayTopKArguments>().variants) {
+    if (variant.name == "cpu") return variant;
+  }
+  throw Error("there is no variant for the CPU");
+}
+
+// Borders of the CPU variant's blocks (512 queries, 2048 candidates) and stripes (256 candidates).
+TEST(TopKTwoWay, SeveralBlocks) {
+  for (const auto& test_case : {two_way_case(33, 300, 7, 10, 4), two_way_case(1030, 5, 3, 4, 3),
+                                two_way_case(515, 2050, 4, 3, 5), two_way_case(520, 2, 4, 1, 515)}) {
+    const Outcome expected = launch(test_case, reference_variant<TwoWayTopKArguments>(), DType::kFloat32, DType::kFloat32);
+    const Outcome found = launch(test_case, two_way_cpu(), DType::kFloat32, DType::kFloat32);
+    for (const std::size_t operand : {2u, 3u, 4u, 5u}) EXPECT_EQ(found.values(operand), expected.values(operand)) << operand;
+  }
+}
+
+TEST(TopKTwoWay, ScoresThatAreNoNumbersComeLast) {
+  const auto test_case = top_k_two_way_case(3, 3, 1, 3, 3, std::vector<double>{NAN, 1, 2}, std::vector<double>{3, NAN, 5});
+  const Outcome expected = launch(test_case, reference_variant<TwoWayTopKArguments>(), DType::kFloat32, DType::kFloat32);
+  const Outcome found = launch(test_case, two_way_cpu(), DType::kFloat32, DType::kFloat32);
+  for (const std::size_t operand : {2u, 3u, 4u, 5u}) EXPECT_EQ(found.values(operand), expected.values(operand)) << operand;
+}
+
+// From one product or from two, a pair's score is the same bits.
+TEST(TopKTwoWay, GivesTheBitsOfTwoSearches) {
+  const std::int64_t queries = 600, candidates = 2100, width = 96, k = 4;
+  const std::vector<double> left = random_values(queries * width, 1), right = random_values(candidates * width, 2);
+  const Case<TwoWayTopKArguments> both = top_k_two_way_case(queries, candidates, width, k, k, left, right);
+  const Variant<Arguments>& one_way = operation<Arguments>().variants[1];
+  const Outcome found = launch(both, two_way_cpu(), DType::kFloat32, DType::kFloat32);
+  const Outcome forth =
+      launch(make_case(queries, candidates, width, k, left, right), one_way, DType::kFloat32, DType::kFloat32);
+  const Outcome back =
+      launch(make_case(candidates, queries, width, k, right, left), one_way, DType::kFloat32, DType::kFloat32);
+  for (const std::size_t operand : {2u, 3u}) {
+    EXPECT_EQ(found.values(operand), forth.values(operand));
+    EXPECT_EQ(found.values(operand + 2), back.values(operand));
+  }
+}
+
+// The header's bound, at the size of BUCC's largest pair: the product itself would be 149 GiB.
+TEST(TopKTwoWay, MemoryIsOneBlockOfScoresAndTheNeighbours) {
+  TwoWayTopKArguments arguments;
+  arguments.queries_count = arguments.candidates_count = 200'000;
+  arguments.width = 1024, arguments.k = arguments.back_k = 4;
+  const std::size_t neighbours = 200'000 * (8 * 4 + 4);
+  const std::size_t product = 16u << 20;  // both operands of a block, packed: 512 and 2048 rows of 4 KiB, and some
+  EXPECT_LE(two_way_cpu().workspace_bytes(arguments), (4u << 20) + neighbours + product);
+}
+
+TEST(TopKTwoWay, SaysWhichShapeIsWrong) {
+  const auto test_case = top_k_two_way_case(1, 3, 1, 3, 2, std::vector<double>{1}, std::vector<double>{1, 2, 3});
+  try {
+    launch(test_case, reference_variant<TwoWayTopKArguments>(), DType::kFloat32, DType::kFloat32);
+    ADD_FAILURE() << "back_k beyond the queries was accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("k is 2 of 1 candidates"), std::string::npos) << error.what();
+  }
+}
+
 TEST(TopK, SaysWhichShapeIsWrong) {
   const Case<Arguments> test_case = make_case(1, 3, 1, 4, {1}, {1, 2, 3});
   try {

@@ -191,7 +191,8 @@ TEST_P(DeviceModel, PredictsAsTheCpuDoes) {
     EXPECT_NEAR(device->evaluate_loss(batch), cpu->evaluate_loss(batch), 1e-5 * cpu->evaluate_loss(batch));
     for (const std::int64_t layer : {0, 1, 2}) {
       close(device->hidden_states(batch, layer), cpu->hidden_states(batch, layer), "hidden states");
-      for (const Pooling pooling : {Pooling::kMean, Pooling::kMeanWithoutSpecial, Pooling::kFirstToken}) {
+      for (const Pooling pooling :
+           {Pooling::kMean, Pooling::kMeanWithoutSpecial, Pooling::kFirstToken, Pooling::kPositionWeightedMean}) {
         close(device->encode(batch, layer, pooling), cpu->encode(batch, layer, pooling), "vectors");
       }
     }

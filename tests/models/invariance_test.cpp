@@ -83,6 +83,55 @@ TEST_P(InvarianceTest, PackedIsPaddedIsAlone) {
   EXPECT_EQ(together, alone);
 }
 
+TEST_P(InvarianceTest, LayersOfOnePassAreThoseOfTheirOwn) {
+  const auto [norm, precision] = GetParam();
+  const std::unique_ptr<Model> model = tiny::model(tiny::config(norm), HeadKind::kSequence, precision);
+  const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {5, 1, 30, 2}, 3), HeadKind::kSequence);
+  for (const Pooling pooling :
+       {Pooling::kMean, Pooling::kMeanWithoutSpecial, Pooling::kFirstToken, Pooling::kPositionWeightedMean}) {
+    std::vector<float> alone;
+    for (const std::int64_t layer : {2, 0, 1}) {
+      const std::vector<float> vectors = model->encode(batch, layer, pooling);
+      alone.insert(alone.end(), vectors.begin(), vectors.end());
+    }
+    EXPECT_EQ(model->encode_layers(batch, {2, 0, 1}, pooling), alone);
+  }
+}
+
+// Weights 1 to 4 over a sequence's tokens: a tenth of the sum.
+TEST_P(InvarianceTest, WeightsOfAMeanFollowPositions) {
+  const auto [norm, precision] = GetParam();
+  const std::unique_ptr<Model> model = tiny::model(tiny::config(norm), HeadKind::kSequence, precision);
+  const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {3, 4}, 3), HeadKind::kSequence);
+  const std::vector<float> tokens = model->hidden_states(batch, 1);
+  const std::vector<float> vectors = model->encode(batch, 1, Pooling::kPositionWeightedMean);
+  const auto width = static_cast<std::size_t>(model->hidden_size());
+  for (std::size_t column = 0; column < width; ++column) {
+    float sum = 0;
+    for (std::size_t token = 0; token < 4; ++token)
+      sum += static_cast<float>(token + 1) * tokens[(3 + token) * width + column];
+    // A few roundings of fp32; where vectors are bf16, one to its 8 bits.
+    EXPECT_NEAR(vectors[width + column], sum / 10, (precision == DType::kBFloat16 ? 1.0 / 256 : 1e-6) * (1 + std::abs(sum)));
+  }
+}
+
+TEST(Model, RunsNoBlockAboveTheLastLayerAskedFor) {
+  const std::unique_ptr<Model> model = tiny::model(tiny::config(NormPlacement::kPost), HeadKind::kSequence, DType::kFloat32);
+  const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {5}, 3), HeadKind::kSequence);
+  struct Asked {
+    std::vector<std::int64_t> layers;
+    std::int64_t blocks;
+  };
+  for (const auto& [layers, blocks] : {Asked{{1, 0}, 1}, Asked{{0}, 0}, Asked{{0, 1, 2}, 2}}) {
+    Profile profile;
+    profile.clock = [] { return 0.0; };
+    model->context().profile = &profile;
+    model->encode_layers(batch, layers, Pooling::kMean);
+    model->context().profile = nullptr;
+    EXPECT_EQ(profile.operations["attention_forward"].calls, blocks);
+  }
+}
+
 TEST_P(InvarianceTest, DropoutDoesNotDependOnTheBatch) {
   const auto [norm, precision] = GetParam();
   ModelConfig config = tiny::config(norm);

@@ -415,9 +415,24 @@ TEST(ExperimentToml, ReadsBackToTheSame) {
   EXPECT_EQ(second.targets[0].features.doc_stride, 20);
   EXPECT_EQ(second.targets[0].features.max_examples, 50);
   EXPECT_EQ(second.targets[0].settings.adam_epsilon, 3e-9);
-  EXPECT_EQ(second.targets[1].layer, 1);
+  EXPECT_EQ(second.targets[1].layers.layers, std::vector<std::int64_t>{1});
   EXPECT_EQ(second.targets[1].pooling, Pooling::kFirstToken);
   EXPECT_EQ(second.targets[1].train_task, "");
+}
+
+TEST(ExperimentToml, LayersAreOneSomeOrAll) {
+  const auto layers = [](const std::string& value) {
+    const Experiment read = parse(std::string(kEverything) + "[[target]]\ntask = \"mexa\"\nlayer = " + value + "\n");
+    EXPECT_EQ(parse(experiment_toml(read)).targets.back().layers, read.targets.back().layers) << value;
+    EXPECT_EQ(read.targets.back().pooling, Pooling::kPositionWeightedMean) << "the task's own";
+    return read.targets.back().layers;
+  };
+  EXPECT_EQ(layers("3"), (LayerChoice{false, {3}}));
+  EXPECT_EQ(layers("\"7,12\""), (LayerChoice{false, {7, 12}}));
+  EXPECT_EQ(layers("\"all\""), (LayerChoice{true, {}}));
+  const std::string target = std::string(kModel) + "[[target]]\ntask = \"tatoeba\"\nlayer = ";
+  expect_refused(target + "\"most\"\n", {"file.toml:5: target[1].layer", "\"most\"", "\"all\""});
+  expect_refused(target + "-1\n", {"file.toml:5: target[1].layer"});
 }
 
 /// docs/experiments.md is where the keys are explained: every key of a written experiment, training settings apart.

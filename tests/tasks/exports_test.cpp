@@ -49,10 +49,11 @@ TEST(ResultsCsv, IsWrittenAsRfc4180Says) {
   rows[0].left_out = 2;
   rows.push_back(row("none", "xnli", "fi", "accuracy", 1, 1.0 / 3));
   rows[1].joules = 12.5;
+  rows[1].layer = 7;
   EXPECT_EQ(results_csv(rows),
-            "model,intermediate,target,language,metric,value,seed,examples,tokens,flops,seconds,joules,left_out\r\n"
-            "m,\"a, \"\"b\"\"\r\nc\",xnli,fi,accuracy,-0.1,4294967295,10,100,3.5e+13,0.5,,2\r\n"
-            "m,none,xnli,fi,accuracy,0.3333333333333333,1,10,100,,0.5,12.5,0\r\n");
+            "model,intermediate,target,language,metric,value,seed,examples,tokens,flops,seconds,joules,layer,left_out\r\n"
+            "m,\"a, \"\"b\"\"\r\nc\",xnli,fi,accuracy,-0.1,4294967295,10,100,3.5e+13,0.5,,,2\r\n"
+            "m,none,xnli,fi,accuracy,0.3333333333333333,1,10,100,,0.5,12.5,7,0\r\n");
 }
 
 // By hand. XNLI: none (80+72)/2 = 76 and (80+74)/2 = 77, mean 76.5, deviation 0.7; mn_li (84+72)/2 = 78 and (86+74)/2 = 80:

@@ -290,6 +290,8 @@ TEST_F(MoreFormats, BuccTakesItsThresholdFromTheDevSplit) {
   };
   const Evaluation result = data->evaluate(model, {});
   EXPECT_DOUBLE_EQ(result.metrics.at("recall"), 100);
+  EXPECT_DOUBLE_EQ(result.metrics.at("mteb_f1"), 100);  // each of the two gold sources is nearest to its own target
+  EXPECT_EQ(result.layer, 7);
   EXPECT_EQ(result.examples, 2);
   write_text(folder_ / "p/bucc2018/test-de.tsv", result.prediction_content);
   const Evaluation scored = find_task("bucc2018").score(folder_ / "p", folder_.path(), "de");

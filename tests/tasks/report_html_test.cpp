@@ -80,6 +80,7 @@ TEST_F(Results, WhatIsWrittenIsRead) {
   std::vector<ResultRow> rows = {row("none", "fi", 1, 61.25), row("a \"b\" \\ <ü>", "hu", 4294967295u, -0.1)};
   rows[1].flops = 3.5e13;
   rows[1].left_out = 9;
+  rows[1].layer = 7;
   write_results(path_ / "results.json", rows);
   EXPECT_EQ(read_results(path_ / "results.json"), rows);
   write_results(path_ / "none.json", {});
@@ -217,6 +218,25 @@ TEST(ReportStatistics, TheTasksOwnMetricLeads) {
   EXPECT_EQ(headline("xquad", {"average", "exact_match", "f1"}), "f1");
   EXPECT_EQ(headline("mlm", {"loss", "negative_loss", "pseudo_perplexity"}), "negative_loss");
   EXPECT_EQ(headline("no task of ours", {"precision", "f1", "accuracy"}), "accuracy");
+}
+
+// The headline's layer keeps the metric's name, the others' figures stand beside it.
+TEST(ReportStatistics, LayersAreTablesOfTheirOwn) {
+  std::vector<ResultRow> rows;
+  for (const std::int64_t layer : {7, 2, 12}) {
+    for (const char* arm : {"none", "mnli"}) {
+      rows.push_back(row(arm, "fi", 1, 40 + static_cast<double>(layer), "tatoeba"));
+      rows.back().layer = layer;
+    }
+  }
+  const Summary summary = summarise(rows, "", "en");
+  ASSERT_EQ(summary.targets.size(), 3u);
+  EXPECT_EQ(summary.targets[0].metric, "accuracy");
+  EXPECT_TRUE(summary.targets[0].headline);
+  EXPECT_EQ(summary.targets[1].metric, "accuracy, layer 2");
+  EXPECT_EQ(summary.targets[2].metric, "accuracy, layer 12");
+  EXPECT_EQ(summary.targets[0].values.at("mnli").at("fi").at(1), 47);
+  EXPECT_EQ(summary.targets[2].values.at("mnli").at("fi").at(1), 52);
 }
 
 TEST(ReportStatistics, EachModelHasItsOwnBaseline) {

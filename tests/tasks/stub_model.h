@@ -24,6 +24,7 @@ struct StubSequence {
   std::uint32_t number = 0;
   std::span<const std::int32_t> ids;
   std::span<const std::int32_t> labels;  ///< of this sequence, where the batch has them
+  std::int64_t layer = 0;                ///< that a vector is asked of
 };
 
 class StubModel : public Model {
@@ -34,7 +35,8 @@ class StubModel : public Model {
   std::function<void(const StubSequence&, float* vector)> vector;
   std::int32_t classes = 0;
   std::int64_t hidden = 0;
-  std::int64_t asked_layer = -1;
+  std::vector<std::int64_t> asked_layers;
+  Pooling asked_pooling = Pooling::kMean;
   std::int64_t longest = 512;
   std::int64_t calls = 0;
 
@@ -64,10 +66,20 @@ class StubModel : public Model {
     return out;
   }
 
-  std::vector<float> encode(const PackedBatch& batch, std::int64_t layer, Pooling) override {
-    asked_layer = layer;
-    std::vector<float> out(static_cast<std::size_t>(batch.source.sequences * hidden));
-    for (std::int64_t i = 0; i < batch.source.sequences; ++i) vector(sequence(batch, i), out.data() + i * hidden);
+  std::vector<float> encode_layers(const PackedBatch& batch, const std::vector<std::int64_t>& layers,
+                                   Pooling pooling) override {
+    ++calls;
+    asked_layers = layers;
+    asked_pooling = pooling;
+    std::vector<float> out(layers.size() * static_cast<std::size_t>(batch.source.sequences * hidden));
+    float* place = out.data();
+    for (const std::int64_t layer : layers) {
+      for (std::int64_t i = 0; i < batch.source.sequences; ++i, place += hidden) {
+        StubSequence one = sequence(batch, i);
+        one.layer = layer;
+        vector(one, place);
+      }
+    }
     return out;
   }
 

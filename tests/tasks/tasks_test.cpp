@@ -9,10 +9,11 @@
 #include "engine/files/text_file.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "stub_model.h"
+#include "tasks/common/layers.h"
 #include "tasks/common/prediction.h"
 #include "tasks/common/task.h"
-#include "tasks/families/retrieval.h"
 #include "tasks/families/tagging_features.h"
+#include "tasks/families/vectors.h"
 #include "tasks/formats/choices.h"
 #include "tasks/formats/labelled_texts.h"
 #include "tasks/formats/parallel_text.h"
@@ -238,16 +239,92 @@ TEST_F(Tasks, TatoebaFindsTheNearest) {
   const Evaluation result = data->evaluate(model, {});
   EXPECT_EQ(result.value, 100);
   EXPECT_EQ(result.prediction_content, "2\n1\n0\n");
-  EXPECT_EQ(model.asked_layer, 7);  // 14 of 24, for 12 layers
+  EXPECT_EQ(model.asked_layers, std::vector<std::int64_t>{7});  // 14 of 24, for 12 layers
+  EXPECT_EQ(result.layer, 7);
   EvaluationOptions options;
-  options.layer = 3;
-  data->evaluate(model, options);
-  EXPECT_EQ(model.asked_layer, 3);
-  options.layer = 13;
+  options.layers = {3};
+  EXPECT_EQ(data->evaluate(model, options).layer, 3);
+  EXPECT_EQ(model.asked_layers, options.layers);
+  options.layers = {13};
   expect_user_error([&] { data->evaluate(model, options); }, {"layer 13"});
   write("predictions/tatoeba/test-fi.tsv", "2\n2\n0\n");
   EXPECT_NEAR(find_task("tatoeba").score(folder_ / "predictions", folder_.path(), "fi").value, 200.0 / 3,
               1e-9);  // one of three wrong
+}
+
+// One pass scores all layers asked for; the headline is the task's own where it is among them.
+TEST_F(Tasks, TatoebaScoresLayersFromOnePass) {
+  write("tatoeba/v1/tatoeba.fin-eng.fin", "aa\nbb\ncc\n");
+  write("tatoeba/v1/tatoeba.fin-eng.eng", "x\ny\nz\n");
+  const auto data = load("tatoeba", "test", "fi");
+  StubModel model;
+  model.hidden = 3;
+  // From layer 7 on every sentence has its direction; in layer 2 English 1 and 2 go to foreign 1, and in layer 0 all to 0.
+  model.vector = [](const StubSequence& sequence, float* vector) {
+    const std::uint32_t meaning = sequence.number % 3;
+    const bool english = sequence.number >= 3;
+    const std::uint32_t known = sequence.layer >= 7 || !english ? meaning : sequence.layer == 2 ? std::min(meaning, 1u) : 0;
+    vector[known] = 1;
+  };
+  EvaluationOptions options;
+  options.layers = {12, 2, 0, 7};
+  const Evaluation result = data->evaluate(model, options);
+  EXPECT_EQ(model.calls, 1);
+  EXPECT_EQ(result.layer, 7);
+  EXPECT_EQ(result.value, 100);
+  EXPECT_EQ(result.prediction_content, "0\n1\n2\n");
+  EXPECT_EQ(result.layers.size(), 4u);
+  EXPECT_DOUBLE_EQ(result.layers.at(2).at("accuracy"), 200.0 / 3);
+  EXPECT_DOUBLE_EQ(result.layers.at(0).at("accuracy"), 100.0 / 3);
+  // MTEB's direction: foreign 0 and 1 find their own; foreign 2 is near none, and takes the first, which is 0's.
+  EXPECT_DOUBLE_EQ(result.layers.at(2).at("mteb_accuracy"), 200.0 / 3);
+  EXPECT_DOUBLE_EQ(result.layers.at(2).at("mteb_f1"), (2.0 / 3 + 1) / 3 * 100);
+  EXPECT_EQ(result.layers.at(7), result.metrics);
+  options.layers = {2, 0};
+  EXPECT_EQ(data->evaluate(model, options).layer, 2);
+}
+
+TEST_F(Tasks, MexaAlignsEveryLayerFromOnePass) {
+  write("tatoeba/v1/tatoeba.fin-eng.fin", "aa\nbb\ncc\n");
+  write("tatoeba/v1/tatoeba.fin-eng.eng", "z\ny\nx\n");
+  const auto data = load("mexa", "test", "fi");
+  StubModel model;
+  model.hidden = 2;
+  // In layer 4 sorted English 0 1 2 go with foreign 2 1 0; elsewhere all sentences are one.
+  model.vector = [](const StubSequence& sequence, float* vector) {
+    const std::uint32_t meaning = sequence.number < 3 ? sequence.number : 5 - sequence.number;
+    vector[0] = sequence.layer == 4 ? std::cos(static_cast<float>(meaning)) : 1;
+    vector[1] = sequence.layer == 4 ? std::sin(static_cast<float>(meaning)) : 0;
+  };
+  const Evaluation result = data->evaluate(model, {});
+  EXPECT_EQ(model.calls, 1);
+  EXPECT_EQ(model.asked_layers.size(), 13u);
+  EXPECT_EQ(result.metric, "mexa_mean");
+  EXPECT_DOUBLE_EQ(result.value, 100.0 / 13);
+  EXPECT_EQ(result.metrics.at("mexa_max"), 100);
+  EXPECT_EQ(result.layers.at(4).at("mexa"), 100);
+  EXPECT_EQ(result.layers.at(5).at("mexa"), 0);
+  EXPECT_EQ(result.examples, 3);
+  EXPECT_TRUE(result.prediction_file.empty());
+  EvaluationOptions options;
+  options.layers = {4};
+  EXPECT_EQ(data->evaluate(model, options).value, 100);
+  EXPECT_EQ(find_task("mexa").pooling(), Pooling::kPositionWeightedMean);
+  expect_user_error([&] { find_task("mexa").score(folder_.path(), folder_.path(), "fi"); }, {"mexa", "no predictions"});
+  write("tatoeba/v1/tatoeba.fin-eng.fin", "aa\n");
+  write("tatoeba/v1/tatoeba.fin-eng.eng", "z\n");
+  expect_user_error([&] { load("mexa", "test", "fi"); }, {"tatoeba.fin-eng.fin", "at least two"});
+}
+
+TEST(Layers, AreReadAndResolved) {
+  EXPECT_EQ(parse_layers("", "--layer"), LayerChoice{});
+  EXPECT_EQ(parse_layers("7,12,0", "--layer").layers, (std::vector<std::int64_t>{7, 12, 0}));
+  EXPECT_EQ(resolve_layers(parse_layers("all", ""), 2, ""), (std::vector<std::int64_t>{0, 1, 2}));
+  for (const char* text : {"all", "", "7", "7,12"}) EXPECT_EQ(text_of(parse_layers(text, "")), text);
+  for (const char* text : {"x", "7,", ",7", "-1", "7 12", "7;12", "All", "99999999999999999999"})
+    expect_user_error([&] { parse_layers(text, "--layer"); }, {"--layer", text, "\"all\""});
+  expect_user_error([&] { parse_layers("7,7", "--layer"); }, {"layer 7", "twice"});
+  expect_user_error([&] { resolve_layers(parse_layers("0,3", ""), 2, "--layer 0,3"); }, {"--layer 0,3", "layer 3", "to 2"});
 }
 
 TEST(Retrieval, DefaultLayerScalesWithDepth) {

@@ -163,6 +163,25 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
   return text;
 }
 
+/// A column a language for each metric of the layers, where several were asked for.
+void print_layers(const std::vector<std::string>& languages, const nlohmann::json& evaluations) {
+  const nlohmann::json& first = evaluations.at(languages.front());
+  if (!first.contains("layers")) return;
+  for (const auto& [metric, unused] : first.at("layers").front().at("metrics").items()) {
+    std::vector<std::vector<std::string>> rows(1, {metric + ", layer"});
+    rows[0].insert(rows[0].end(), languages.begin(), languages.end());
+    for (std::size_t i = 0; i < first.at("layers").size(); ++i) {
+      std::vector<std::string> row = {std::to_string(first.at("layers")[i].at("layer").get<std::int64_t>())};
+      for (const std::string& language : languages) {
+        const nlohmann::json& layer = evaluations.at(language).at("layers").at(i);
+        row.push_back(format_number(layer.at("metrics").at(metric).get<double>(), 2));
+      }
+      rows.push_back(row);
+    }
+    print("\n" + format_table(rows));
+  }
+}
+
 int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   const std::vector<std::string> names = split_commas(arguments.task);
   const bool several = names.size() > 1;
@@ -235,8 +254,8 @@ struct EvaluateArguments {
   std::string output;
   std::string languages;
   std::string split = "test";
-  std::string pooling = "mean";
-  std::optional<std::int64_t> layer;
+  std::string pooling;
+  std::string layer;
   FeatureOptions features;
   std::int64_t max_tokens_per_batch = 4096;
 };
@@ -252,11 +271,10 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   plan.features = arguments.features;
   plan.features.max_seq_length =
       resolve_length(plan.features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
-  plan.options.layer = arguments.layer;
-  plan.options.pooling = pooling_of(arguments.pooling);
+  plan.options.layers =
+      resolve_layers(parse_layers(arguments.layer, "--layer"), config.num_hidden_layers, "--layer " + arguments.layer);
+  plan.options.pooling = arguments.pooling.empty() ? task.pooling() : pooling_of(arguments.pooling);
   plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
-  require(!arguments.layer.has_value() || *arguments.layer <= config.num_hidden_layers, "--layer is ",
-          arguments.layer.value_or(0), ", but the model has layers 0 (embeddings) to ", config.num_hidden_layers);
   require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
           " already holds an evaluation; choose another --output");
   const RunOptions options = run_options(common, resolve_execution(common));
@@ -278,6 +296,7 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   if (!evaluate_languages(*model, plan, arguments.data, tokenizer, arguments.output, options, evaluations))
     return kExitInterrupted;
   print_evaluations(task, plan.languages, evaluations);
+  print_layers(plan.languages, evaluations);
   return 0;
 }
 
@@ -349,9 +368,10 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--split", evaluate->split, "test or dev")
       ->check(CLI::IsMember({"test", "dev"}))
       ->capture_default_str();
-  evaluate_app->add_option("--layer", evaluate->layer, "retrieval: hidden state to use")->check(CLI::NonNegativeNumber);
-  evaluate_app->add_option("--pooling", evaluate->pooling, "retrieval: mean, mean_without_special or cls")
-      ->capture_default_str();
+  evaluate_app->add_option("--layer", evaluate->layer,
+                           "retrieval: hidden states to use, from one pass: 14, or 7,12, or all; default: the task's own");
+  evaluate_app->add_option("--pooling", evaluate->pooling,
+                           "retrieval: mean, mean_without_special, cls or position_weighted; default: the task's own");
   evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")
       ->check(CLI::NonNegativeNumber);
   evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")
