@@ -57,6 +57,16 @@ std::vector<std::string> Task::available_languages(const std::filesystem::path& 
   return in_official_order(languages, row_.languages);
 }
 
+std::string Task::without_files(const std::filesystem::path& data, const std::string& split) const {
+  const std::vector<FileCandidate> candidates = candidates_of(files(), split);
+  if (!candidates.empty() && !candidates.front().where.empty()) {
+    return concatenate(candidates.front().where, ": no file fits \"", candidates.front().pattern, "\" below ",
+                       data.string());
+  }
+  return concatenate("no ", split, " files of task ", name(), " below ", data.string(),
+                     "; `koine data check` shows what is there");
+}
+
 std::vector<Task::FileStatus> Task::check_files(const std::filesystem::path& data) const {
   std::vector<FileStatus> lines;
   for (const std::string& split : splits()) {
@@ -78,7 +88,7 @@ Task::FileStatus Task::check_language(const std::filesystem::path& data, const s
   status.language = language;
   status.present = !found.empty();
   if (!status.present) {
-    status.path = fill_pattern(candidates_of(files(), split).front().pattern, split, language);
+    status.path = fill_pattern(candidates_of(files(), split).front(), split, language);
     status.problem = "missing";
     return status;
   }
