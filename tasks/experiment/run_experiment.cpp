@@ -97,6 +97,12 @@ std::string pretraining_config(const PlannedPhase& phase) {
                      settings_toml(phase.settings));
 }
 
+/// What a task file says of the task; nothing of others.
+std::string definition_line(const Task& task) {
+  const std::string& definition = task.row().definition;
+  return definition.empty() ? "" : "definition = " + toml_text(definition) + "\n";
+}
+
 std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpec& arm) {
   std::string config =
       concatenate("seed = ", phase.seed, "\nsampler = ", toml_text(arm.sampler),
@@ -108,7 +114,7 @@ std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpe
     config += concatenate("\n[task.", task.task->name(), "]\nlanguages = ", toml_list(task.languages),
                           "\nmax_seq_length = ", task.features.max_seq_length, "\ndoc_stride = ", task.features.doc_stride,
                           "\nmax_query_length = ", task.features.max_query_length,
-                          "\nmax_train_examples = ", task.features.max_examples, "\n");
+                          "\nmax_train_examples = ", task.features.max_examples, "\n", definition_line(*task.task));
   }
   return config;
 }
@@ -121,7 +127,12 @@ std::string target_config(const PlannedPhase& phase, const TargetSpec& target, c
       "\nsource_language = ", toml_text(source_language), "\nmax_eval_examples = ", evaluation.features.max_examples,
       "\nmax_train_examples = ", target.features.max_examples, "\nmax_seq_length = ", evaluation.features.max_seq_length,
       "\ndoc_stride = ", evaluation.features.doc_stride, "\nmax_query_length = ", evaluation.features.max_query_length,
-      "\nlayer = ", evaluation.options.layer.value_or(-1), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n");
+      "\nlayer = ", evaluation.options.layer.value_or(-1), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n",
+      definition_line(*evaluation.task));
+  for (const TrainedTask& task : phase.tasks) {
+    const std::string line = task.task == evaluation.task ? "" : definition_line(*task.task);
+    config += line.empty() ? "" : "train_" + line;
+  }
   if (!phase.tasks.empty()) config += concatenate("seed = ", phase.seed, "\n", settings_toml(phase.settings));
   return config;
 }

@@ -93,7 +93,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
       "\"\nlanguage = ", toml_text(arguments.language), "\nmax_seq_length = ", features.max_seq_length,
       "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
       "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
-      "\nseed = ", settings.seed, "\n", settings_toml(settings));
+      "\nseed = ", settings.seed, "\n", settings_toml(settings),
+      task.row().definition.empty() ? "" : "definition = " + toml_text(task.row().definition) + "\n");
 
   const auto train = task.load(arguments.data, "train", arguments.language, tokenizer, features);
   std::unique_ptr<TaskData> dev;
@@ -211,6 +212,7 @@ void add_train_commands(CommandLine& line) {
     return train_task(*train, line.common);
   });
   app->add_option("--task", train->task, "task to train (mnli, squad, udpos, mlm ...)")->required();
+  line.take_task_files(*app);
   app->add_option("--model", train->model, "transformers directory to start from")->required();
   app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
   app->add_option("--data", train->data, "folder of the data sets")->required();
@@ -242,6 +244,7 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
   evaluate_app->add_option("--tokenizer", evaluate->tokenizer,
                            "SentencePiece model, where it is not in the model directory");
+  line.take_task_files(*evaluate_app);
   evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
   evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
   evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
