@@ -41,7 +41,7 @@ namespace {
 using Names = std::vector<std::string>;
 
 constexpr FileLayout kJson = FileLayout::kJsonLines;
-constexpr FileLayout kTable = FileLayout::kHeaderTsv;
+constexpr FileLayout kTable = FileLayout::kTsv;
 constexpr FileLayout kXtreme = FileLayout::kXtreme;
 
 const FileReader kLabelledTexts(read_labelled_texts, languages_of_labelled_texts);
@@ -382,6 +382,28 @@ std::vector<TaskRow> task_rows() {
   };
 }
 
+/// The tasks there are. It grows, and nothing leaves it: who found a task may keep the pointer.
+class TaskTable {
+ public:
+  TaskTable() {
+    for (TaskRow& row : task_rows()) add(make_task(std::move(row)));
+  }
+  void add(std::unique_ptr<Task> task) {
+    all_.push_back(task.get());
+    owned_.push_back(std::move(task));
+  }
+  const std::vector<const Task*>& all() const { return all_; }
+
+ private:
+  std::vector<std::unique_ptr<Task>> owned_;
+  std::vector<const Task*> all_;
+};
+
+TaskTable& tasks() {
+  static TaskTable table;
+  return table;
+}
+
 std::vector<std::string> names_of_tasks() {
   std::vector<std::string> names;
   for (const Task* task : all_tasks()) names.push_back(task->name());
@@ -407,18 +429,17 @@ std::unique_ptr<Task> make_task(TaskRow row) {
   return std::visit(MakeTask{std::move(row)}, reader);
 }
 
-const std::vector<const Task*>& all_tasks() {
-  static const std::vector<std::unique_ptr<Task>> made = [] {
-    std::vector<std::unique_ptr<Task>> all;
-    for (TaskRow& row : task_rows()) all.push_back(make_task(std::move(row)));
-    return all;
-  }();
-  static const std::vector<const Task*> tasks = [] {
-    std::vector<const Task*> all;
-    for (const std::unique_ptr<Task>& task : made) all.push_back(task.get());
-    return all;
-  }();
-  return tasks;
+const std::vector<const Task*>& all_tasks() { return tasks().all(); }
+
+void add_task(TaskRow row, const std::string& where) {
+  for (const Task* task : all_tasks()) {
+    if (task->name() != row.name) continue;
+    const std::string& definition = task->row().definition;
+    require(!definition.empty(), where, ": \"", row.name, "\" is the name of a built-in task; choose another");
+    require(definition == row.definition, where, ": another task is called \"", row.name, "\"; choose another name");
+    return;
+  }
+  tasks().add(make_task(std::move(row)));
 }
 
 const Task& find_task(const std::string& name, const std::string& where) {

@@ -85,6 +85,16 @@ std::string Task::missing_gold(const std::filesystem::path& data, const std::str
 
 LeftOut Task::count_left_out(const std::filesystem::path&, const std::string&, const std::string&) const { return {}; }
 
+std::string Task::without_files(const std::filesystem::path& data, const std::string& split) const {
+  const std::vector<FileCandidate> candidates = candidates_of(files(), split);
+  if (!candidates.empty() && !candidates.front().where.empty()) {
+    return concatenate(candidates.front().where, ": no file fits \"", candidates.front().pattern, "\" below ",
+                       data.string());
+  }
+  return concatenate("no ", split, " files of task ", name(), " below ", data.string(),
+                     "; `koine data check` shows what is there");
+}
+
 std::vector<Task::FileStatus> Task::check_files(const std::filesystem::path& data) const {
   std::vector<FileStatus> lines;
   for (const std::string& split : splits()) {
@@ -106,7 +116,7 @@ Task::FileStatus Task::check_language(const std::filesystem::path& data, const s
   status.language = language;
   status.present = !found.empty();
   if (!status.present) {
-    status.path = fill_pattern(candidates_of(files(), split).front().pattern, split, language);
+    status.path = fill_pattern(candidates_of(files(), split).front(), split, language);
     status.problem = "missing";
     return status;
   }

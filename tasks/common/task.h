@@ -121,6 +121,8 @@ class Task {
   /// Why a split's files of a language cannot be scored: they have no gold. Empty where they have. UserErrors for files that
   /// are wrong.
   std::string missing_gold(const std::filesystem::path& data, const std::string& split, const std::string& language) const;
+  /// What is told of a split none of whose files is there: the line of the task file that gives their pattern, where one does.
+  std::string without_files(const std::filesystem::path& data, const std::string& split) const;
 
   virtual HeadKind head() const = 0;
   /// The headline figure: what Evaluation::metric says.
@@ -166,8 +168,11 @@ class Task {
 /// The task of a row: its family is the one whose files the row's reader reads.
 std::unique_ptr<Task> make_task(TaskRow row);
 
-/// All tasks, in the order reports show them.
+/// All tasks, in the order reports show them: those of the table, behind them those added.
 const std::vector<const Task*>& all_tasks();
+/// Adds a task of a task file (experiment/task_file.h) for as long as the program runs. UserError, beginning with `where`,
+/// where its name is taken; the same definition again changes nothing.
+void add_task(TaskRow row, const std::string& where);
 /// By name; UserError, beginning with `where`, with the nearest known name.
 const Task& find_task(const std::string& name, const std::string& where = "");
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// A task as data: what it is called, where its files lie and how they are written, what it is trained on and how. All tasks
-// stand in one table, tasks/tasks.cpp. The family, which turns examples into model inputs and scores predictions
+// A task as data: what it is called, where its files lie and how they are written, what it is trained on and how. Rows stand
+// in one table, tasks/tasks.cpp; a user's own are read from task files (experiment/task_file.h). The family, which turns examples into model inputs and scores predictions
 // (tasks/families/), follows from what the row's reader reads.
 
 #include <cstdint>
@@ -53,8 +53,13 @@ struct TaskRow {
   std::vector<FileCandidate> files = {};        ///< the data set's own names first, then XTREME's
   std::vector<std::string> parts = {};          ///< in place of files: tasks whose sets are taken together (classification)
   TextFields fields = {};
+  std::vector<std::string> columns = {};  ///< the names of a table's columns; empty: its first line says them
+  ChoiceFields choice_fields = {};
+  TagColumns tag_columns = {};
+  std::string english_file = {};  ///< retrieval: pattern of the file beside with the English sentences
   std::vector<std::pair<std::string, std::string>> label_aliases = {};
   std::string skipped_label = {};
+  std::string definition = {};  ///< the TOML of a task file that says all this; empty: a row of the table
 };
 
 }  // namespace koine

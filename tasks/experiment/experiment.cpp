@@ -8,6 +8,7 @@
 #include "kernels/common/check.h"
 #include "tasks/experiment/recipe_file.h"
 #include "tasks/experiment/recipes.h"
+#include "tasks/experiment/task_file.h"
 #include "tasks/experiment/toml_section.h"
 #include "tasks/experiment/toml_settings.h"
 
@@ -26,17 +27,6 @@ fs::path resolve(const fs::path& written, const fs::path& base, const fs::path& 
   std::error_code ignored;
   if (fs::exists(base / written, ignored) || data.empty()) return base / written;
   return data / written;
-}
-
-bool valid_name(const std::string& name) {
-  return !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
-  });
-}
-
-void require_name(TomlSection& section, const std::string& key, const std::string& name) {
-  require(valid_name(name), section.where(key), " is \"", name,
-          "\"; it names a folder, so only letters, digits and - _ . + may stand in it");
 }
 
 void read_training(TomlSection& section, TrainingNumbers numbers) {
@@ -81,7 +71,7 @@ ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& 
   ModelSpec model;
   model.directory = resolve(section.text("directory", ""), base, data);
   model.name = section.text("name", model.directory.empty() ? "fresh" : model.directory.filename().string());
-  require_name(section, "name", model.name);
+  section.require_folder_name("name", model.name);
   ModelConfig& config = model.config;
   for (const char* key :
        {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
@@ -152,7 +142,7 @@ void check_heads(TomlSection& section, const IntermediateSpec& arm) {
     const Task& task = find_task(name);
     const auto named = arm.heads.find(name);
     const std::string& head = named == arm.heads.end() ? name : named->second;
-    require_name(section, "heads", head);
+    section.require_folder_name("heads", head);
     const Task& other = *first.try_emplace(head, &task).first->second;
     require(other.head() == task.head() && other.labels() == task.labels(), section.where("heads"), ": ", other.name(),
             " and ", name, " cannot share the head \"", head, "\": they have other labels");
@@ -182,7 +172,7 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment, con
   std::string joined;
   for (const std::string& task : arm.tasks) joined += (joined.empty() ? "" : "+") + task;
   arm.name = section.text("name", arm.tasks.empty() ? "none" : joined);
-  require_name(section, "name", arm.name);
+  section.require_folder_name("name", arm.name);
   const TrainingNumbers numbers{arm.settings, arm.features, arm.origins};
   arm.settings = intermediate_recipe(arm.tasks);
   if (recipe != nullptr) recipe->apply_intermediate(arm.tasks, numbers);
@@ -304,6 +294,26 @@ std::string target_toml(const TargetSpec& target) {
          settings_toml(target.settings);
 }
 
+/// The [[task]] of every task an experiment names that a task file describes.
+std::string tasks_toml(const Experiment& experiment) {
+  std::vector<std::string> definitions;
+  const auto add = [&](const std::string& name) {
+    if (name.empty()) return;
+    const std::string& definition = find_task(name).row().definition;
+    if (std::find(definitions.begin(), definitions.end(), definition) == definitions.end())
+      definitions.push_back(definition);
+  };
+  for (const IntermediateSpec& arm : experiment.intermediate) std::for_each(arm.tasks.begin(), arm.tasks.end(), add);
+  for (const TargetSpec& target : experiment.targets) {
+    add(target.train_task);
+    add(target.task);
+    add(find_task(target.task).row().train_task);  // which the definition names, whatever the target is trained on
+  }
+  std::string text;
+  for (const std::string& definition : definitions) text += definition.empty() ? "" : "\n" + definition;
+  return text;
+}
+
 }  // namespace
 
 std::vector<NumberOrigin> number_origins(const Experiment& experiment) {
@@ -373,6 +383,8 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
   experiment.save_models = root.flag("save_models", false);
   experiment.model = read_model(root.table("model"), base, experiment.data);
   experiment.tokenizer = read_tokenizer(root.table("tokenizer"), experiment.model.directory.empty(), base, experiment.data);
+  for (const std::string& task_file : root.texts("task_files", {})) add_task_file(resolve(task_file, base, experiment.data));
+  add_tasks(root);
   if (root.has("pretraining")) experiment.pretraining = read_pretraining(root.table("pretraining"), experiment);
   for (TomlSection& section : root.tables("intermediate"))
     experiment.intermediate.push_back(read_arm(section, experiment, numbers));
@@ -422,7 +434,7 @@ std::string experiment_toml(const Experiment& experiment) {
   }
   for (const IntermediateSpec& arm : experiment.intermediate) text += arm_toml(arm);
   for (const TargetSpec& target : experiment.targets) text += target_toml(target);
-  return text;
+  return text + tasks_toml(experiment);
 }
 
 }  // namespace koine

@@ -18,8 +18,7 @@ namespace {
 std::vector<std::string> choose_languages(const Task& task, const std::vector<std::string>& wanted,
                                           const std::vector<std::string>& there, const fs::path& data,
                                           const std::string& split, const std::string& where) {
-  require(!there.empty(), where, ": no ", split, " files of task ", task.name(), " below ", data.string(),
-          "; `koine data check` shows what is there");
+  require(!there.empty(), where, ": ", task.without_files(data, split));
   if (wanted.empty()) return there;
   for (const std::string& language : wanted) {
     require(std::find(there.begin(), there.end(), language) != there.end(), where, ": task ", task.name(), " has no ", split,

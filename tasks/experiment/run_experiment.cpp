@@ -98,6 +98,12 @@ std::string pretraining_config(const PlannedPhase& phase) {
                      text.features.pack_lines ? "mlm_packed = true\n" : "", settings_toml(phase.settings));
 }
 
+/// What a task file says of the task; nothing of others.
+std::string definition_line(const Task& task) {
+  const std::string& definition = task.row().definition;
+  return definition.empty() ? "" : "definition = " + toml_text(definition) + "\n";
+}
+
 std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpec& arm) {
   std::string config = concatenate("seed = ", phase.seed, "\nsampler = ", toml_text(arm.sampler.kind),
                                    "\ntemperature = ", toml_number(arm.sampler.temperature),
@@ -114,7 +120,7 @@ std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpe
     config += concatenate("\n[task.", task.task->name(), "]\nlanguages = ", toml_list(task.languages),
                           "\nmax_seq_length = ", task.features.max_seq_length, "\ndoc_stride = ", task.features.doc_stride,
                           "\nmax_query_length = ", task.features.max_query_length,
-                          "\nmax_train_examples = ", task.features.max_examples, "\n");
+                          "\nmax_train_examples = ", task.features.max_examples, "\n", definition_line(*task.task));
     if (task.head.name != task.task->name()) config += "head = " + toml_text(task.head.name) + "\n";
     if (!task.equal_tokens_to.empty()) config += "equal_tokens_to = " + toml_text(task.equal_tokens_to) + "\n";
   }
@@ -135,7 +141,12 @@ std::string target_config(const PlannedPhase& phase, const TargetSpec& target, c
       "\nsource_language = ", toml_text(source_language), "\nmax_eval_examples = ", evaluation.features.max_examples,
       "\nmax_train_examples = ", target.features.max_examples, "\nmax_seq_length = ", evaluation.features.max_seq_length,
       "\ndoc_stride = ", evaluation.features.doc_stride, "\nmax_query_length = ", evaluation.features.max_query_length,
-      "\nlayer = ", layers_text(evaluation.options.layers), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n");
+      "\nlayer = ", layers_text(evaluation.options.layers), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n",
+      definition_line(*evaluation.task));
+  for (const TrainedTask& task : phase.tasks) {
+    const std::string line = task.task == evaluation.task ? "" : definition_line(*task.task);
+    config += line.empty() ? "" : "train_" + line;
+  }
   if (!phase.tasks.empty()) config += concatenate("seed = ", phase.seed, "\n", settings_toml(phase.settings));
   return config;
 }

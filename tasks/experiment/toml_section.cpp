@@ -1,6 +1,7 @@
 #include "tasks/experiment/toml_section.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
@@ -107,6 +108,25 @@ std::vector<std::string> TomlSection::texts(const std::string& key, const std::v
   return result;
 }
 
+std::vector<std::string> TomlSection::one_or_more(const std::string& key, const std::vector<std::string>& otherwise) {
+  const toml::node* node = find(key);
+  if (node != nullptr && node->is_string()) return {node->as_string()->get()};
+  if (node != nullptr && !node->is_array()) wrong_type(key, "a text or a list of texts");
+  return texts(key, otherwise);
+}
+
+std::vector<std::pair<std::string, std::string>> TomlSection::pairs(const std::string& key) {
+  std::vector<std::pair<std::string, std::string>> result;
+  const toml::node* node = find(key);
+  if (node == nullptr) return result;
+  if (!node->is_table()) wrong_type(key, "a table of texts: { a = \"x\", b = \"y\" }");
+  for (const auto& [name, value] : *node->as_table()) {
+    if (!value.is_string()) wrong_type(key, "a table of texts: { a = \"x\", b = \"y\" }");
+    result.emplace_back(std::string_view{name}, value.as_string()->get());
+  }
+  return result;
+}
+
 std::vector<double> TomlSection::numbers(const std::string& key, const std::vector<double>& otherwise, double minimum,
                                          double maximum) {
   const toml::node* node = find(key);
@@ -148,6 +168,13 @@ std::string TomlSection::choice(const std::string& key, const std::string& other
   fail_user(where(key), " is \"", value, "\"; it must be one of ", list);
 }
 
+void TomlSection::require_folder_name(const std::string& key, const std::string& name) const {
+  const bool valid = !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.' || c == '+';
+  });
+  require(valid, where(key), " is \"", name, "\"; it names a folder, so only letters, digits and - _ . + may stand in it");
+}
+
 TomlSection TomlSection::table(const std::string& key) {
   static const toml::table empty;
   const toml::node* node = find(key);
@@ -166,6 +193,12 @@ std::vector<TomlSection> TomlSection::tables(const std::string& key) {
     result.push_back(TomlSection(root_, element.as_table(), file_, concatenate(key, "[", result.size() + 1, "]")));
   }
   return result;
+}
+
+std::string TomlSection::as_element_of(const std::string& key) const {
+  std::ostringstream text;
+  text << toml::table{{key, toml::array{*table_}}} << "\n";
+  return text.str();
 }
 
 void TomlSection::finish() const {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace koine {
@@ -35,16 +36,26 @@ class TomlSection {
   std::int64_t integer(const std::string& key, std::int64_t otherwise, std::int64_t minimum, std::int64_t maximum);
   bool flag(const std::string& key, bool otherwise);
   std::vector<std::string> texts(const std::string& key, const std::vector<std::string>& otherwise);
+  /// A list of texts, or a single one.
+  std::vector<std::string> one_or_more(const std::string& key, const std::vector<std::string>& otherwise);
+  /// The members of a table of texts: { a = "x", b = "y" }.
+  std::vector<std::pair<std::string, std::string>> pairs(const std::string& key);
   std::vector<double> numbers(const std::string& key, const std::vector<double>& otherwise, double minimum, double maximum);
   std::vector<std::int64_t> integers(const std::string& key, const std::vector<std::int64_t>& otherwise,
                                      std::int64_t minimum, std::int64_t maximum);
   /// One of `choices`.
   std::string choice(const std::string& key, const std::string& otherwise, const std::vector<std::string>& choices);
 
+  /// UserError where the value of a key cannot name a folder.
+  void require_folder_name(const std::string& key, const std::string& name) const;
+
   /// A table below this one, empty where it is absent.
   TomlSection table(const std::string& key);
   /// The elements of [[key]].
   std::vector<TomlSection> tables(const std::string& key);
+
+  /// This table as TOML, an element of [[key]]: keys in order, comments dropped.
+  std::string as_element_of(const std::string& key) const;
 
   /// UserError naming the first key nobody asked for, its line and the nearest known one.
   void finish() const;

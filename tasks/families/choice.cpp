@@ -151,9 +151,8 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
     if (!data_file) {
       if (const auto file = find_submission_file(gold, name(), language, "tsv")) return read_choices(*file);
     }
-    const FileLayout layout = candidates_of(row().files, split).front().layout;
     const std::vector<FoundFile> files =
-        data_file ? std::vector<FoundFile>{{gold, layout}} : require_files(gold, split, language);
+        data_file ? std::vector<FoundFile>{gold_file(gold, split)} : require_files(gold, split, language);
     const ChoiceFile file = checked(read(files, split, language), language);
     require_gold(file, language);
     return right_choices(file);

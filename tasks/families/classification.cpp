@@ -21,6 +21,10 @@ const ClassificationScorer kScorers[] = {
        const double f1 = binary_f1_percent(gold, predictions);
        return {{"accuracy", accuracy}, {"f1", f1}, {"average", (accuracy + f1) / 2}};
      }},
+    {"macro_f1", "macro_f1",
+     [](const Labels& gold, const Labels& predictions) -> std::map<std::string, double> {
+       return {{"macro_f1", macro_f1_percent(gold, predictions)}, {"accuracy", accuracy_percent(gold, predictions)}};
+     }},
 };
 
 const ClassificationScorer& scorer(const TaskRow& row) {
@@ -119,6 +123,11 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
   }
 
  private:
+  FoundFile data_file(const std::filesystem::path& path, const std::string& split) const {
+    if (of_task_file()) return gold_file(path, split);
+    return {path, layout_of_labelled_texts(path, row().fields)};
+  }
+
   /// From a file of labels (XTREME's layout, where it has one column), or from the task's own data.
   Labels gold_labels(const std::filesystem::path& gold, const std::string& split, const std::string& language) const {
     if (const auto file = find_submission_file(gold, name(), language, "tsv")) {
@@ -126,9 +135,8 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
       if (!lines.empty() && lines.front().find_first_of("\t{") == std::string::npos)
         return read_label_lines(*file, request("", language));
     }
-    const LabelledTexts texts = std::filesystem::is_regular_file(gold)
-                                    ? read({{gold, layout_of_labelled_texts(gold, row().fields)}}, split, language)
-                                    : read_split(gold, split, language);
+    const LabelledTexts texts = std::filesystem::is_regular_file(gold) ? read({data_file(gold, split)}, split, language)
+                                                                       : read_split(gold, split, language);
     require_gold(texts, language);
     return labels_of(texts);
   }

@@ -52,7 +52,9 @@ const Scorer<Function>& scorer_of(std::span<const Scorer<Function>> scorers, con
   for (const Scorer<Function>& scorer : scorers) {
     if (scorer.name == row.scorer) return scorer;
   }
-  fail_user("task ", row.name, ": its family has no scorer \"", row.scorer, "\"");
+  std::string known;
+  for (const Scorer<Function>& scorer : scorers) known += concatenate(known.empty() ? "" : ", ", scorer.name);
+  fail_user("task ", row.name, ": its family has no scorer \"", row.scorer, "\"; it has ", known);
 }
 
 /// A task whose examples are read from `File`s, which have a `path`, are `labelled` or not, and may append() another one's
@@ -64,7 +66,17 @@ class FamilyTask : public Task {
 
  protected:
   ReadRequest request(const std::string& split, const std::string& language, std::int64_t max_examples = 0) const {
-    return {language, row().labels, row().fields, row().label_aliases, row().skipped_label, max_examples, split};
+    return {.language = language,
+            .labels = row().labels,
+            .fields = row().fields,
+            .label_aliases = row().label_aliases,
+            .skipped_label = row().skipped_label,
+            .max_examples = max_examples,
+            .split = split,
+            .columns = row().columns,
+            .choice = row().choice_fields,
+            .tags = row().tag_columns,
+            .english_file = row().english_file};
   }
 
   /// Files one behind the other.
@@ -120,13 +132,22 @@ class FamilyTask : public Task {
     return named == splits.end() ? splits.back() : *named;
   }
 
+  /// One file of gold data of a task file's task, read as the row's files of its ending are.
+  FoundFile gold_file(const std::filesystem::path& path, const std::string& split) const {
+    const std::vector<FileCandidate> candidates = candidates_of(row().files, split);
+    const auto same = std::find_if(candidates.begin(), candidates.end(), [&](const FileCandidate& candidate) {
+      return std::filesystem::path(candidate.pattern).extension() == path.extension();
+    });
+    return {path, same == candidates.end() ? candidates.front().layout : same->layout};
+  }
+  bool of_task_file() const { return !row().definition.empty(); }
+
   /// What a file is told that has no gold. (Benchmarks blank that of the test files they hand out.)
   std::string without_gold(const std::filesystem::path& path, const std::string& language) const {
     const std::string split = splits().back();
-    return concatenate(path.string(),
-                       ": has no gold labels, as benchmarks hand out their test files, so it cannot be scored; ",
-                       "give the data set's own files (",
-                       fill_pattern(candidates_of(this->files(), split).front().pattern, split, language), ")");
+    return concatenate(
+        path.string(), ": has no gold labels, as benchmarks hand out their test files, so it cannot be scored; ",
+        "give the data set's own files (", fill_pattern(candidates_of(this->files(), split).front(), split, language), ")");
   }
   void require_gold(const File& file, const std::string& language) const {
     if (!file.labelled) throw MissingGold(without_gold(file.path, language));

@@ -140,6 +140,7 @@ class TaggingTask : public FamilyTask<TaggedFile> {
   std::vector<FoundFile> gold_files(const std::filesystem::path& gold, const std::string& split,
                                     const std::string& language) const {
     if (!std::filesystem::is_regular_file(gold)) return require_files(gold, split, language);
+    if (of_task_file()) return {gold_file(gold, split)};
     return {{gold, gold.extension() == ".tsv" ? FileLayout::kXtreme : FileLayout::kOfficial}};
   }
 

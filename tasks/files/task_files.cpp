@@ -27,6 +27,22 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
+/// A language as the names of the candidate's files call it.
+std::string code_of(const FileCandidate& candidate, std::string_view language) {
+  for (const auto& [own, code] : candidate.codes) {
+    if (own == language) return code;
+  }
+  return std::string(language);
+}
+
+/// What code_of calls so.
+std::string language_of(const FileCandidate& candidate, const std::string& code) {
+  for (const auto& [own, known] : candidate.codes) {
+    if (known == code) return own;
+  }
+  return code;
+}
+
 bool is_code_character(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return byte < 0x80 && (std::isalnum(byte) != 0 || c == '_');
@@ -109,6 +125,10 @@ std::string fill_pattern(std::string_view pattern, std::string_view split, std::
   return replace_all(replace_all(path, kLanguage, language), kLanguage3, three_letter_code(language));
 }
 
+std::string fill_pattern(const FileCandidate& candidate, std::string_view split, std::string_view language) {
+  return fill_pattern(candidate.pattern, split, code_of(candidate, language));
+}
+
 bool names_language(std::string_view pattern) {
   for (const std::string_view placeholder : {kLanguage, kLanguage3, kContext, kQuestion}) {
     if (pattern.find(placeholder) != std::string_view::npos) return true;
@@ -137,7 +157,7 @@ std::vector<FoundFile> find_task_files(const fs::path& data, std::span<const Fil
                                        std::string_view split, std::string_view language) {
   for (const FileCandidate& candidate : candidates_of(candidates, split)) {
     std::vector<Match> matches;
-    find_matches(data, fill_pattern(candidate.pattern, split, language), std::string(language), matches);
+    find_matches(data, fill_pattern(candidate, split, language), code_of(candidate, language), matches);
     if (matches.empty()) continue;
     std::sort(matches.begin(), matches.end(), [](const Match& a, const Match& b) {
       return std::pair(a.path.filename(), a.path) < std::pair(b.path.filename(), b.path);
@@ -152,7 +172,7 @@ std::vector<FoundFile> find_task_files(const fs::path& data, std::span<const Fil
 std::string looked_for(std::span<const FileCandidate> candidates, std::string_view split, std::string_view language) {
   std::string paths;
   for (const FileCandidate& candidate : candidates_of(candidates, split)) {
-    paths += concatenate(paths.empty() ? "" : ", ", fill_pattern(candidate.pattern, split, language));
+    paths += concatenate(paths.empty() ? "" : ", ", fill_pattern(candidate, split, language));
   }
   return paths;
 }
@@ -164,7 +184,12 @@ std::vector<FoundFile> require_task_files(const std::string& task, const fs::pat
   if (!found.empty()) return found;
   const std::string looked = looked_for(candidates, split, language);
   require(!looked.empty(), task, " has no split \"", split, "\"", " in language ", language);
-  fail_user("no file for ", task, " ", split, " in language ", language, " below ", data.string(), "; looked for ", looked);
+  std::string where;
+  for (const FileCandidate& candidate : candidates_of(candidates, split)) {
+    if (where.empty() && !candidate.where.empty()) where = candidate.where + ": ";
+  }
+  fail_user(where, "no file for ", task, " ", split, " in language ", language, " below ", data.string(), "; looked for ",
+            looked);
 }
 
 std::set<std::string> languages_with_files(const fs::path& data, std::span<const FileCandidate> candidates,
@@ -174,7 +199,7 @@ std::set<std::string> languages_with_files(const fs::path& data, std::span<const
     if (!names_language(candidate.pattern)) continue;
     std::vector<Match> matches;
     find_matches(data, replace_all(candidate.pattern, kSplit, split), "", matches);
-    for (const Match& match : matches) languages.insert(match.language);
+    for (const Match& match : matches) languages.insert(language_of(candidate, match.language));
   }
   return languages;
 }

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace koine {
@@ -22,7 +23,10 @@ namespace koine {
 enum class FileLayout {
   kOfficial,   ///< the data set's own, where it has but one
   kJsonLines,  ///< one JSON object a line
-  kHeaderTsv,  ///< columns between tabs, named by the first line
+  kTsv,        ///< columns between tabs
+  kCsv,        ///< columns between commas, with quoting
+  kQuotedTsv,  ///< columns between tabs, with the same quoting
+  kBlanks,     ///< columns between blanks or tabs
   kXtreme,     ///< what XTREME's download scripts write
 };
 
@@ -30,6 +34,9 @@ struct FileCandidate {
   std::string splits;  ///< that the pattern is for, between blanks: "dev test"
   std::string pattern;
   FileLayout layout = FileLayout::kOfficial;
+  /// Languages that the names of its files call otherwise: {"en", "eng_Latn"}.
+  std::vector<std::pair<std::string, std::string>> codes = {};
+  std::string where = {};  ///< the line of a task file that gives it: "my.toml:7: task[1].test"; empty: the table of tasks
 };
 
 struct FoundFile {
@@ -39,6 +46,8 @@ struct FoundFile {
 
 /// `pattern` with everything in braces replaced.
 std::string fill_pattern(std::string_view pattern, std::string_view split, std::string_view language);
+/// The same of the candidate's pattern, a language called as its files are.
+std::string fill_pattern(const FileCandidate& candidate, std::string_view split, std::string_view language);
 
 /// Whether the pattern names a language, so that each has files of its own.
 bool names_language(std::string_view pattern);

@@ -13,7 +13,8 @@ constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 /// Takes fields off the front of a text.
 class CsvReader {
  public:
-  CsvReader(std::string_view text, const std::string& name) : text_(text), name_(name) {}
+  CsvReader(std::string_view text, const std::string& name, char separator)
+      : text_(text), name_(name), separator_(separator) {}
 
   bool at_end() const { return at_ == text_.size(); }
   std::int64_t line() const { return line_; }
@@ -23,10 +24,11 @@ class CsvReader {
     std::vector<std::string> fields;
     do {
       fields.push_back(next() == '"' ? quoted() : plain());
-    } while (take(','));
+    } while (take(separator_));
     if (at_end()) return fields;
     take('\r');
-    require(at_end() || take('\n'), place(), ": a closing quotation mark must be followed by a comma or the line's end");
+    require(at_end() || take('\n'), place(), ": a closing quotation mark must be followed by a ",
+            separator_ == ',' ? "comma" : "tab", " or the line's end");
     ++line_;
     return fields;
   }
@@ -48,7 +50,7 @@ class CsvReader {
 
   std::string plain() {
     const std::size_t begin = at_;
-    while (!at_end() && text_[at_] != ',' && !at_line_end()) {
+    while (!at_end() && text_[at_] != separator_ && !at_line_end()) {
       require(text_[at_] != '"', place(), ": a quotation mark inside a field that does not begin with one");
       ++at_;
     }
@@ -72,6 +74,7 @@ class CsvReader {
 
   std::string_view text_;
   const std::string& name_;
+  char separator_;
   std::size_t at_ = 0;
   std::int64_t line_ = 1;
 };
@@ -79,13 +82,14 @@ class CsvReader {
 }  // namespace
 
 void for_each_csv_record(std::string_view text, const std::string& name,
-                         const std::function<void(const std::vector<std::string>& fields, std::int64_t line)>& use) {
+                         const std::function<void(const std::vector<std::string>& fields, std::int64_t line)>& use,
+                         char separator) {
   if (const std::size_t bad = invalid_utf8(text); bad != std::string_view::npos) {
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
     fail_user(name, ":", line, ": not valid UTF-8; convert the file to UTF-8");
   }
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
-  CsvReader reader(text, name);
+  CsvReader reader(text, name, separator);
   while (!reader.at_end()) {
     const std::int64_t line = reader.line();
     const std::vector<std::string> fields = reader.record();

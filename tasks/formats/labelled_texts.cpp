@@ -3,17 +3,15 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/formats/labels.h"
+#include "tasks/formats/records.h"
 
 namespace koine {
 namespace {
-
-using Names = std::vector<std::string>;
 
 /// A row, whatever the layout.
 struct Row {
@@ -27,84 +25,21 @@ using UseRow = std::function<void(Row&& row)>;
 
 std::string place(const std::filesystem::path& path, std::int64_t line) { return concatenate(path.string(), ":", line); }
 
-std::optional<std::size_t> find_column(const std::vector<std::string_view>& header, const Names& names) {
-  for (const std::string& name : names) {
-    const auto found = std::find(header.begin(), header.end(), name);
-    if (found != header.end()) return static_cast<std::size_t>(found - header.begin());
-  }
-  return std::nullopt;
-}
-
-/// Where the columns of a table with a header stand.
-struct Columns {
-  std::size_t count = 0;
-  std::size_t first = 0;
-  std::optional<std::size_t> second;
-  std::size_t label = 0;
-  std::optional<std::size_t> language;
-};
-
-/// "sentence1 (or premise)"
-std::string spell(const Names& names) {
-  return names.size() == 1 ? names.front()
-                           : concatenate(names.front(), " (or ", join_names({names.begin() + 1, names.end()}), ")");
-}
-
-Columns read_header(const std::filesystem::path& path, std::string_view line, const TextFields& fields) {
-  const std::vector<std::string_view> header = split_tabs(line);
-  const auto first = find_column(header, fields.first);
-  const auto second = find_column(header, fields.second);
-  const auto label = find_column(header, fields.label);
-  const bool pairs = !fields.second.empty();
-  require(first && (second || !pairs) && label, place(path, 1), ": the first line must name the columns ",
-          spell(fields.first), pairs ? ", " + spell(fields.second) : "", " and ", spell(fields.label), " between tabs");
-  return {header.size(), *first, second, *label, find_column(header, fields.language)};
-}
-
-void each_header_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use,
+void each_record_row(const FoundFile& file, const ReadRequest& request, const UseRow& use,
                      const std::function<void()>& skip) {
-  std::optional<Columns> columns;
-  for_each_line(path, [&](std::string_view text, std::int64_t line) {
-    if (!columns) {
-      columns = read_header(path, text, fields);
-      return;
-    }
-    if (text.empty()) return;
-    const std::vector<std::string_view> values = split_tabs(text);
-    if (fields.short_rows && values.size() < columns->count) {
-      skip();
-      return;
-    }
-    // GLUE's SNLI has as many annotators' labels as a pair got, under a header for one; the gold label stays the last.
-    const bool longer = values.size() > columns->count && columns->label + 1 == columns->count;
-    require(values.size() == columns->count || longer, place(path, line), ": ", values.size(), " columns, the header has ",
-            columns->count, "; mend or remove the row");
-    const auto value = [&](const std::optional<std::size_t>& column) {
-      return column ? std::string(values[*column]) : std::string();
-    };
-    use({value(columns->first), value(columns->second), longer ? std::string(values.back()) : value(columns->label),
-         value(columns->language), line});
-  });
-}
-
-/// The text of one of `names`; empty where none is there and `required` is not set.
-std::string text_of(const nlohmann::json& row, const Names& names, bool required, const std::string& where) {
-  for (const std::string& name : names) {
-    const auto found = row.find(name);
-    if (found == row.end()) continue;
-    require(found->is_string(), where, ": \"", name, "\" must be a text");
-    return found->get<std::string>();
-  }
-  require(!required, where, ": \"", names.empty() ? "" : names.front(), "\" is missing");
-  return "";
-}
-
-void each_json_row(const std::filesystem::path& path, const TextFields& fields, const UseRow& use) {
-  for_each_json_line(path, [&](const nlohmann::json& row, std::int64_t line) {
-    const std::string where = place(path, line);
-    use({text_of(row, fields.first, true, where), text_of(row, fields.second, !fields.second.empty(), where),
-         text_of(row, fields.label, true, where), text_of(row, fields.language, false, where), line});
-  });
+  const TextFields& fields = request.fields;
+  const RecordShape shape{{{.names = fields.first},
+                           {.names = fields.second, .required = !fields.second.empty()},
+                           {.names = fields.label, .number = true, .last = true},
+                           {.names = fields.language, .required = false}},
+                          request.columns,
+                          fields.short_rows};
+  for_each_record(
+      file, shape,
+      [&](std::vector<std::string>&& parts, std::int64_t line) {
+        use({std::move(parts[0]), std::move(parts[1]), std::move(parts[2]), std::move(parts[3]), line});
+      },
+      skip);
 }
 
 /// A field of Python's csv writer: in quotation marks, its own doubled, or as it is.
@@ -140,18 +75,9 @@ void each_xtreme_row(const std::filesystem::path& path, const TextFields& fields
 }
 
 /// `skip` is called for a row that is left out.
-void each_row(const FoundFile& file, const TextFields& fields, const UseRow& use, const std::function<void()>& skip) {
-  switch (file.layout) {
-    case FileLayout::kJsonLines:
-      return each_json_row(file.path, fields, use);
-    case FileLayout::kHeaderTsv:
-      return each_header_row(file.path, fields, use, skip);
-    case FileLayout::kXtreme:
-      return each_xtreme_row(file.path, fields, use);
-    case FileLayout::kOfficial:
-      break;
-  }
-  check(false, "no file of labelled texts has this layout");
+void each_row(const FoundFile& file, const ReadRequest& request, const UseRow& use, const std::function<void()>& skip) {
+  if (file.layout == FileLayout::kXtreme) return each_xtreme_row(file.path, request.fields, use);
+  each_record_row(file, request, use, skip);
 }
 
 std::int32_t number_of_label(std::string_view label, const ReadRequest& request, const std::string& where) {
@@ -188,7 +114,7 @@ LabelledTexts read_labelled_texts(const FoundFile& file, const ReadRequest& requ
     }
     result.examples.push_back(std::move(example));
   };
-  each_row(file, request.fields, use, [&] { ++result.skipped; });
+  each_row(file, request, use, [&] { ++result.skipped; });
   require(!result.examples.empty(), file.path.string(), ": no examples in language ", request.language,
           "; is this the right file, and complete?");
   return result;
@@ -200,15 +126,18 @@ std::set<std::string> languages_of_labelled_texts(const FoundFile& file, const R
   const auto use = [&](Row&& row) {
     if (!row.language.empty()) languages.insert(std::move(row.language));
   };
-  each_row(file, request.fields, use, [] {});
+  each_row(file, request, use, [] {});
   return languages;
 }
 
 FileLayout layout_of_labelled_texts(const std::filesystem::path& path, const TextFields& fields) {
   if (path.extension() == ".jsonl") return FileLayout::kJsonLines;
   const std::vector<std::string> lines = read_lines(path);
-  const bool header = !lines.empty() && find_column(split_tabs(lines.front()), fields.label).has_value();
-  return header ? FileLayout::kHeaderTsv : FileLayout::kXtreme;
+  const std::vector<std::string_view> columns = lines.empty() ? std::vector<std::string_view>() : split_tabs(lines.front());
+  const bool header = std::any_of(fields.label.begin(), fields.label.end(), [&](const std::string& name) {
+    return std::find(columns.begin(), columns.end(), name) != columns.end();
+  });
+  return header ? FileLayout::kTsv : FileLayout::kXtreme;
 }
 
 std::vector<std::int32_t> read_label_lines(const std::filesystem::path& path, const ReadRequest& request) {

@@ -2,8 +2,7 @@
 
 // Texts, or pairs of texts, with a label: MultiNLI, XNLI and PAWS-X as distributed, GLUE's tables, XTREME's.
 //
-//   kJsonLines   one object a line, its members found by the names the request gives
-//   kHeaderTsv   columns found by the names the request gives in the first line, no quoting
+//   kJsonLines, kTsv, kCsv, kQuotedTsv   records (records.h), their parts found by the names the request gives
 //   kXtreme      {train,dev,test}-<lg>.tsv: first, second, label (test: no label) without a header. XTREME writes them with
 //                Python's csv module, so a field with quotation marks stands in quotation marks, its own doubled; that is
 //                undone here. Its translated training sets (en-<lg>-translated.tsv) may have the original texts before the

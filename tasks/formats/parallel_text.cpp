@@ -25,7 +25,9 @@ std::vector<std::string> sentences_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::filesystem::path english_side(const FoundFile& foreign) {
+std::filesystem::path english_side(const FoundFile& foreign, const ReadRequest& request) {
+  if (!request.english_file.empty())
+    return foreign.path.parent_path() / fill_pattern(request.english_file, request.split, request.language);
   std::filesystem::path path = foreign.path;
   return path.replace_extension(foreign.layout == FileLayout::kXtreme ? ".en" : ".eng");
 }
@@ -33,7 +35,7 @@ std::filesystem::path english_side(const FoundFile& foreign) {
 ParallelText read_parallel_text(const FoundFile& foreign, const ReadRequest& request) {
   ParallelText text;
   text.foreign_path = foreign.path;
-  text.path = english_side(foreign);
+  text.path = english_side(foreign, request);
   text.foreign = sentences_of(text.foreign_path);
   text.english = sentences_of(text.path);
   require(text.foreign.size() == text.english.size(), text.foreign_path.string(), ": ", text.foreign.size(), " lines, but ",

@@ -27,8 +27,9 @@ struct ParallelText {
   bool labelled = true;                    ///< whether it is known
 };
 
-/// The English file beside a foreign one: the same name with the other ending.
-std::filesystem::path english_side(const FoundFile& foreign);
+/// The English file beside a foreign one: the request's english_file in the same folder, or where that is empty the same
+/// name with the other ending.
+std::filesystem::path english_side(const FoundFile& foreign, const ReadRequest& request);
 
 /// The first request.max_examples pairs (0: all). UserError: a missing side, sides of different length, an empty line (file
 /// and line), no lines.

@@ -22,6 +22,20 @@ struct TextFields {
   bool short_rows = false;  ///< rows of a table with too few columns are left out (QQP has some), not refused
 };
 
+/// The same of multiple choice.
+struct ChoiceFields {
+  std::vector<std::string> prompt;   ///< the prompt's parts, with a blank between them
+  std::vector<std::string> choices;  ///< of each choice
+  std::string label;
+  std::vector<std::string> answers;  ///< what the label says of each choice: "A", "B" ...
+};
+
+/// Where the columns of words stand, from 1.
+struct TagColumns {
+  std::int64_t word = 1;
+  std::int64_t tag = 0;  ///< 0: the last one
+};
+
 struct ReadRequest {
   std::string language;             ///< wanted, where a file holds several
   std::vector<std::string> labels;  ///< in the order of the head's classes
@@ -29,7 +43,11 @@ struct ReadRequest {
   std::vector<std::pair<std::string, std::string>> label_aliases;  ///< as files spell it -> the label it stands for
   std::string skipped_label;                                       ///< rows with it are left out; empty: none are
   std::int64_t max_examples = 0;                                   ///< a reader may stop behind so many; 0: all
-  std::string split = {};  ///< "train", "dev" or "test": what training needs may be missing elsewhere
+  std::string split = {};                 ///< "train", "dev" or "test": what training needs may be missing elsewhere
+  std::vector<std::string> columns = {};  ///< the names of a table's columns; empty: its first line says them
+  ChoiceFields choice = {};
+  TagColumns tags = {};
+  std::string english_file = {};  ///< pattern of the file beside that holds the English sentences; empty: english_side()
 };
 
 /// How a task's files become examples. `File` is what the task's family works on (LabelledTexts, TaggedFile ...).

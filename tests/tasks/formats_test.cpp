@@ -63,8 +63,8 @@ TEST_F(Formats, NliOfEveryLayout) {
   const std::string translated = "premise\thypo\tlabel\nA b.\tC \"d\".\tneutral\nx\ty\tcontradictory\n";
   const std::string xtreme = "A b.\t\"C \"\"d\"\".\"\tneutral\r\n\"x\" y \"z\"\t\"\"\tentailment\r\n";
   const FoundFile files[] = {{write("a.jsonl", json), FileLayout::kJsonLines},
-                             {write("b.tsv", table), FileLayout::kHeaderTsv},
-                             {write("c.tsv", translated), FileLayout::kHeaderTsv},
+                             {write("b.tsv", table), FileLayout::kTsv},
+                             {write("c.tsv", translated), FileLayout::kTsv},
                              {write("d.tsv", xtreme), FileLayout::kXtreme}};
   for (const FoundFile& file : files) {
     const LabelledTexts content = read_labelled_texts(file, nli("en"));
@@ -88,13 +88,13 @@ TEST_F(Formats, BrokenNliNamesFileAndLine) {
     return [this, text, layout] { read_labelled_texts({write("broken", text), layout}, nli("en")); };
   };
   const std::string header = "gold_label\tsentence1\tsentence2\n";
-  expect_user_error(read(header + "neutral\ta\tb\nmaybe\tc\td\n", FileLayout::kHeaderTsv),
+  expect_user_error(read(header + "neutral\ta\tb\nmaybe\tc\td\n", FileLayout::kTsv),
                     {"broken:3", "\"maybe\"", "contradiction, entailment, neutral"});
-  expect_user_error(read(header + "neutral\ta\n", FileLayout::kHeaderTsv), {"broken:2", "2 columns", "3"});
-  expect_user_error(read("neutral\ta\tb\n", FileLayout::kHeaderTsv), {"broken:1", "gold_label"});
-  expect_user_error(read(header, FileLayout::kHeaderTsv), {"broken", "no examples"});
+  expect_user_error(read(header + "neutral\ta\n", FileLayout::kTsv), {"broken:2", "2 columns", "3"});
+  expect_user_error(read("neutral\ta\tb\n", FileLayout::kTsv), {"broken:1", "gold_label"});
+  expect_user_error(read(header, FileLayout::kTsv), {"broken", "no examples"});
   expect_user_error(read("", FileLayout::kXtreme), {"broken", "no examples"});
-  expect_user_error(read(header + "neutral\ta\xFF\tb\n", FileLayout::kHeaderTsv), {"broken:2", "UTF-8"});
+  expect_user_error(read(header + "neutral\ta\xFF\tb\n", FileLayout::kTsv), {"broken:2", "UTF-8"});
   expect_user_error(read("{\"gold_label\": \"neutral\",\n", FileLayout::kJsonLines), {"broken:1", "JSON"});
   expect_user_error(read("{\"gold_label\": \"neutral\", \"sentence1\": 1, \"sentence2\": \"\"}", FileLayout::kJsonLines),
                     {"broken:1", "sentence1"});
@@ -102,7 +102,7 @@ TEST_F(Formats, BrokenNliNamesFileAndLine) {
   const std::string row = R"({"gold_label": "neutral", "sentence1": "a", "sentence2": "b"})";
   expect_user_error(read(row + "\n" + replaced(row, "neutral", ""), FileLayout::kJsonLines), {"broken:2", "label is empty"});
   expect_user_error(read(replaced(row, "neutral", ""), FileLayout::kJsonLines), {"broken:1", "label is empty"});
-  expect_user_error(read(header + "neutral\ta\tb\n\ta\tb\n", FileLayout::kHeaderTsv), {"broken:3", "label is empty"});
+  expect_user_error(read(header + "neutral\ta\tb\n\ta\tb\n", FileLayout::kTsv), {"broken:3", "label is empty"});
   expect_user_error(read("a\tb\tneutral\na\tb\t\n", FileLayout::kXtreme), {"broken:2", "label is empty"});
   expect_user_error(read(row + "\n" + row + std::string("\0", 1) + row, FileLayout::kJsonLines), {"broken:2:62", "NUL"});
   expect_user_error(read(replaced(row, "\"sentence2\"", "\"sentence1\""), FileLayout::kJsonLines), {"broken:1:", "twice"});

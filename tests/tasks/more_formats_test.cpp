@@ -196,7 +196,7 @@ TEST_F(MoreFormats, QqpLeavesShortRowsOut) {
   request.labels = {"0", "1"};
   request.fields = {.first = {"question1"}, .second = {"question2"}, .label = {"is_duplicate"}, .short_rows = true};
   const std::string header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n";
-  const FoundFile file{write("q.tsv", header + "1\t2\t3\ta\tb\t1\n4\t5\t6\tc\n7\t8\t9\te\tf\t0\n"), FileLayout::kHeaderTsv};
+  const FoundFile file{write("q.tsv", header + "1\t2\t3\ta\tb\t1\n4\t5\t6\tc\n7\t8\t9\te\tf\t0\n"), FileLayout::kTsv};
   const LabelledTexts texts = read_labelled_texts(file, request);
   EXPECT_EQ(texts.examples.size(), 2u);
   EXPECT_EQ(texts.skipped, 1);
@@ -211,7 +211,7 @@ TEST_F(MoreFormats, GlueSnliHasRowsLongerThanItsHeader) {
   const LabelledTexts texts = read_labelled_texts({write("s.tsv",
                                                          "sentence1\tsentence2\tlabel1\tgold_label\na\tb\tneutral\tneutral\n"
                                                          "c\td\tneutral\tneutral\tentailment\tentailment\tentailment\n"),
-                                                   FileLayout::kHeaderTsv},
+                                                   FileLayout::kTsv},
                                                   request);
   EXPECT_EQ(texts.examples[0].label, 2);
   EXPECT_EQ(texts.examples[1].label, 1);

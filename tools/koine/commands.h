@@ -29,6 +29,7 @@ struct CommonOptions {
   std::optional<std::uint32_t> seed;
   bool quiet = false;
   ForcedVariants forced;  ///< KOINE_FORCE
+  std::vector<std::string> task_files;
 };
 
 struct CommandLine {
@@ -38,6 +39,8 @@ struct CommandLine {
 
   /// A subcommand with the common options; `run` returns the exit code.
   CLI::App* add(const std::string& name, const std::string& description, std::function<int()> run);
+  /// Gives a subcommand --task-file, whose tasks are known before it runs.
+  void take_task_files(CLI::App& command);
 };
 
 void add_run_commands(CommandLine& line);      // demo, run

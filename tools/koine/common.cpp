@@ -30,6 +30,12 @@ CLI::App* CommandLine::add(const std::string& name, const std::string& descripti
   return sub;
 }
 
+void CommandLine::take_task_files(CLI::App& command) {
+  command
+      .add_option("--task-file", common.task_files, "file with [[task]] of your own (docs/task-files.md); may be repeated")
+      ->allow_extra_args(false);
+}
+
 RunOptions run_options(const CommonOptions& common, Execution execution) {
   RunOptions options;
   options.execution = std::move(execution);

@@ -164,6 +164,7 @@ void add_estimate_command(CommandLine& line) {
     return arguments->experiment.empty() ? estimate_model(*arguments, line.common) : estimate_run(*arguments, line.common);
   });
   app->add_option("experiment", arguments->experiment, "experiment file");
+  line.take_task_files(*app);
   app->add_option("--data", arguments->data, "folder of the data sets");
   app->add_option("--model", arguments->model, "transformers directory (its config.json)");
   app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl");

@@ -11,6 +11,7 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/experiment/task_file.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -143,6 +144,7 @@ int parse_and_run(int count, char** values) {
   }
   refuse_extras(line.app, "koine");
   line.common.forced = forced_variants();
+  for (const std::string& file : line.common.task_files) add_task_file(file);
   for (const auto& [sub, run] : line.commands) {
     if (sub->parsed() && sub->get_subcommands().empty()) return run();
   }

@@ -147,7 +147,9 @@ int check_data(const std::string& directory) {
         }
         rows.push_back(status_row(*task, split, status));
         left_out.insert(left_out.end(), status.left_out.begin(), status.left_out.end());
-        if (status.there.empty()) {
+        if (status.there.empty() && !task->row().definition.empty()) {
+          problems.push_back(task->without_files(directory, split));
+        } else if (status.there.empty()) {
           absent.push_back({task->name(), split, "all"});
         } else if (!status.absent.empty()) {
           absent.push_back({task->name(), split, short_list(status.absent)});
@@ -181,6 +183,7 @@ void add_result_commands(CommandLine& line) {
     return score(scored->task, scored->predictions, scored->gold, scored->languages);
   });
   app->add_option("--task", scored->task, "task of the predictions")->required();
+  line.take_task_files(*app);
   app->add_option("--predictions", scored->predictions, "folder with test-<language> files, or with <task>/ in it")
       ->required();
   app->add_option("--gold", scored->gold, "folder of the data sets, or of XTREME's label files")->required();
@@ -192,6 +195,7 @@ void add_result_commands(CommandLine& line) {
         apply(line.common);
         return report(*reported);
       });
+  line.take_task_files(*report_app);
   report_app->add_option("runs", reported->runs, "folders of runs")->required();
   report_app->add_option("--output", reported->output, "HTML file")->capture_default_str();
   report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180)");
@@ -203,6 +207,7 @@ void add_result_commands(CommandLine& line) {
   data->require_subcommand(0, 1);
   CLI::App* check_app = data->add_subcommand("check", "Which data sets are there, complete, in the right layout");
   check_app->allow_extras();
+  line.take_task_files(*check_app);
   check_app->add_option("directory", *directory, "folder of the data sets")->required();
   line.commands.emplace_back(check_app, [directory] { return check_data(*directory); });
 }

@@ -98,9 +98,11 @@ void add_run_commands(CommandLine& line) {
         std::string again = "koine run " + run->file;
         if (!run->data.empty()) again += " --data " + run->data;
         if (!run->output.empty()) again += " --output " + run->output;
+        for (const std::string& task_file : line.common.task_files) again += " --task-file " + task_file;
         return run_and_report(std::move(experiment), line.common, output, run->redo, again);
       });
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
+  line.take_task_files(*run_app);
   run_app->add_option("--data", run->data, "folder of the data sets");
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");
   run_app->add_flag("--redo", run->redo, "make phases again whose settings changed");

@@ -152,6 +152,11 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
     for (const double weight : sampler.weights) text += toml_number(weight) + ", ";
     text += "]\nweight_functions = " + toml_list(sampler.weight_functions) + "\n";
   }
+  std::vector<std::string> definitions;
+  for (const TrainedTask& trained : tasks) {
+    if (!trained.task->row().definition.empty()) definitions.push_back(trained.task->row().definition);
+  }
+  if (!definitions.empty()) text += "definitions = " + toml_list(definitions) + "\n";
   for (const TrainedTask& trained : tasks) {
     const bool plain = !several && trained.equal_tokens_to.empty();
     if (plain && trained.languages == std::vector<std::string>{arguments.language}) continue;
@@ -312,6 +317,7 @@ void add_train_commands(CommandLine& line) {
   app->add_option("--task", train->task,
                   "task to train (mnli, squad, udpos, mlm ...); several between commas, each step one of them")
       ->required();
+  line.take_task_files(*app);
   app->add_option("--model", train->model, "transformers directory to start from")->required();
   app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
   app->add_option("--data", train->data, "folder of the data sets")->required();
@@ -362,6 +368,7 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
   evaluate_app->add_option("--tokenizer", evaluate->tokenizer,
                            "SentencePiece model, where it is not in the model directory");
+  line.take_task_files(*evaluate_app);
   evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
   evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
   evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
