@@ -13,7 +13,7 @@ namespace koine {
 
 /// Evaluates a loaded model: predictions in XTREME's layout below `folder`/predictions, and `folder`/evaluations.json,
 /// rewritten after each language. Languages that stand there already are not evaluated again. `evaluations`: by language,
-/// {metric, value, metrics, examples, tokens, seconds, flops}. False where `options.stop` was set in between.
+/// {metric, value, metrics, examples, tokens, seconds, flops}, and where there is any {left_out, truncated, collapsed}. False where `options.stop` was set in between.
 bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const std::filesystem::path& data,
                         const Tokenizer& tokenizer, const std::filesystem::path& folder, const RunOptions& options,
                         nlohmann::json& evaluations);

@@ -17,6 +17,12 @@ std::string key_of(const Task& task, const std::string& split, const std::string
                      features.max_query_length, " ", features.max_examples);
 }
 
+/// The same of a training set of several languages and files.
+std::string merged_key(const TrainedTask& trained) {
+  return concatenate(key_of(*trained.task, "train", join_names(trained.languages), trained.features), " + ",
+                     join_names(trained.files));
+}
+
 void append(Dataset& all, const Dataset& more) {
   if (all.examples.empty()) {
     const std::string name = all.name;
@@ -41,19 +47,18 @@ const Dataset& PhaseData::training_set(const TrainedTask& trained) {
   if (trained.files.empty() && trained.languages.size() == 1) {
     return load(task, "train", trained.languages.front(), trained.features).dataset();
   }
-  const std::string names = join_names(trained.languages);
-  std::unique_ptr<Dataset>& entry =
-      merged_[concatenate(key_of(task, "train", names, trained.features), " + ", join_names(trained.files))];
+  const std::string key = merged_key(trained);
+  std::unique_ptr<Dataset>& entry = merged_[key];
   if (entry != nullptr) return *entry;
   auto all = std::make_unique<Dataset>();
-  all->name = trained.languages.empty() ? "text" : concatenate(task.name(), " train ", names);
+  all->name = trained.languages.empty() ? "text" : concatenate(task.name(), " train ", join_names(trained.languages));
   for (const std::string& language : trained.languages) {
     append(*all, load(task, "train", language, trained.features).dataset());
   }
   if (!trained.files.empty()) {
     std::vector<fs::path> paths;
     for (const std::string& file : trained.files) paths.push_back(data_ / file);
-    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length));
+    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length, cut_files_[key]));
   }
   for (std::size_t i = 0; i < all->examples.size(); ++i) all->examples[i].number = static_cast<std::uint32_t>(i);
   entry = std::move(all);
@@ -66,6 +71,14 @@ LeftOut PhaseData::left_out(const TrainedTask& trained) {
     const LeftOut part = load(*trained.task, "train", language, trained.features).left_out();
     all = {all.count + part.count, all.total + part.total, part.what};
   }
+  return all;
+}
+
+Truncation PhaseData::truncation(const TrainedTask& trained) {
+  training_set(trained);  // files are read there
+  Truncation all = cut_files_[merged_key(trained)];
+  for (const std::string& language : trained.languages)
+    all.append(load(*trained.task, "train", language, trained.features).truncation());
   return all;
 }
 

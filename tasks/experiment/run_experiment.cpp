@@ -20,18 +20,6 @@ using nlohmann::json;
 
 namespace {
 
-json to_json(const TrainingResult& result) {
-  return {{"steps", result.steps},
-          {"total_steps", result.total_steps},
-          {"final_loss", result.final_loss},
-          {"tokens", result.tokens},
-          {"seconds", result.seconds},
-          {"flops", result.flops},
-          {"best_step", result.best_step},
-          {"stopped_early", result.stopped_early},
-          {"best_metrics", result.best_metrics}};
-}
-
 /// What a pretrained directory holds, by names and sizes: enough to notice another model under the same name.
 std::string directory_fingerprint(const fs::path& directory) {
   std::vector<std::string> entries;
@@ -163,6 +151,7 @@ std::vector<PhaseTask> Runner::tasks_of(const PlannedPhase& phase) {
     task.head = trained.head;
     task.train = &data_.training_set(trained);
     task.left_out = data_.left_out(trained);
+    task.truncation = data_.truncation(trained);
     task.dev = data_.dev_set(trained, experiment().source_language, phase.settings.eval_examples);
     task.mlm_probability = trained.mlm_probability;
     examples.push_back(task.train->groups());
@@ -188,10 +177,11 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   phase.settings = planned.settings;
   phase.tasks = tasks_of(planned);
   if (planned.kind == PhaseKind::kTarget) phase.labels = planned.tasks.front().task->labels();
-  const TrainingResult result = run_training_phase(phase, tokenizer_, options_);
-  if (result.interrupted) return false;
-  training = to_json(result);
+  const PhaseTraining trained = run_training_phase(phase, tokenizer_, options_);
+  if (trained.result.interrupted) return false;
+  training = training_record(trained);
   training["left_out"] = left_out_record(phase.tasks);
+  training["truncated"] = truncation_record(phase.tasks);
   write_file_atomically(mark, training.dump(2) + "\n");
   remove_checkpoints(folder);
   return true;

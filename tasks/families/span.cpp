@@ -168,7 +168,8 @@ class SpanTask : public FamilyTask<SquadFile> {
                             submission_name(name(), split, language, "json"),
                             file.labelled ? "" : without_gold(file.path, language),
                             {features.left_out, static_cast<std::int64_t>(file.questions.size()),
-                             "questions left out: their answer is not in the words of their context"}};
+                             "questions left out: their answer is not in the words of their context"},
+                            features.truncation};
     return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
   }
 

@@ -13,9 +13,11 @@ constexpr std::uint32_t kEvaluationSeed = 1;
 
 class TextData : public TaskData {
  public:
-  TextData(Dataset dataset, MaskingSettings masking) : dataset_(std::move(dataset)), masking_(std::move(masking)) {}
+  TextData(Dataset dataset, const Truncation& truncation, MaskingSettings masking)
+      : dataset_(std::move(dataset)), truncation_(truncation), masking_(std::move(masking)) {}
 
   const Dataset& dataset() const override { return dataset_; }
+  Truncation truncation() const override { return truncation_; }
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     double loss = 0;
@@ -41,6 +43,7 @@ class TextData : public TaskData {
 
  private:
   Dataset dataset_;
+  Truncation truncation_;
   MaskingSettings masking_;
 };
 
@@ -57,17 +60,17 @@ class TextTask : public FamilyTask<TextFile> {
     keep_first(file.lines, options.max_examples);
     Dataset dataset = empty_dataset(split, language);
     dataset.classes = classes(tokenizer.vocabulary_size());
+    CountingFramer framer(tokenizer, length_of(options));
     for (const std::string& line : file.lines) {
-      dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(line), length_of(options)),
-                                  {},
-                                  static_cast<std::uint32_t>(dataset.examples.size())});
+      dataset.examples.push_back(
+          {framer.single(tokenizer.encode(line)), {}, static_cast<std::uint32_t>(dataset.examples.size())});
     }
     MaskingSettings masking;
     masking.mask_id = tokenizer.special().mask;
     masking.vocabulary = tokenizer.vocabulary_size();
     masking.special_ids = tokenizer.special().all();
     masking.seed = kEvaluationSeed;
-    return std::make_unique<TextData>(std::move(dataset), std::move(masking));
+    return std::make_unique<TextData>(std::move(dataset), framer.truncation(), std::move(masking));
   }
 
   /// Only what is there: nobody says which languages a text collection must have.

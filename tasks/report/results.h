@@ -9,13 +9,18 @@
 // "intermediate" is the name of the arm ("none" for the baseline by custom), "language" the code of the test set, "value" in
 // the metric's own unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that
 // gave the figure. "flops" may be absent: unknown. "left_out" is there where examples of the training or the test files
-// were left out, and counts them. Unknown keys are an error, so that a misspelt one is seen.
+// were left out, and counts them. "collapsed" is there where the answers were all one class (tasks/common/guards.h), and
+// says which: {"label": "neutral", "predicted": 500, "gold": 167, "total": 500}. "truncated" is there where examples of the
+// evaluation were cut, "training_truncated" where such of the training: {"maximum_length": 128, "total": 5010, "examples":
+// 12, "pieces": 345}. Unknown keys are an error, so that a misspelt one is seen.
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "tasks/common/guards.h"
 
 namespace koine {
 
@@ -32,6 +37,9 @@ struct ResultRow {
   double seconds = 0;
   std::optional<double> flops = std::nullopt;
   std::int64_t left_out = 0;
+  std::optional<Collapse> collapsed = std::nullopt;
+  Truncation truncated = {};           ///< of the evaluation; of no examples: nothing was cut, here and below
+  Truncation training_truncated = {};  ///< of the training
   bool operator==(const ResultRow&) const = default;
 };
 

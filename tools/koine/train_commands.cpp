@@ -67,7 +67,15 @@ void print_evaluations(const Task& task, const std::vector<std::string>& languag
   std::vector<std::string> mean = {"mean"};
   for (const auto& [metric, sum] : sums) mean.push_back(format_number(sum / static_cast<double>(languages.size()), 2));
   rows.push_back(mean);
-  print(format_table(rows));
+  std::string notes;
+  for (const std::string& language : languages) {
+    const nlohmann::json& evaluation = evaluations.at(language);
+    if (evaluation.contains("truncated"))
+      notes += concatenate(language, ": ", describe(evaluation.at("truncated").get<Truncation>()), "\n");
+    if (evaluation.contains("collapsed"))
+      notes += concatenate(language, ": ", describe(evaluation.at("collapsed").get<Collapse>()), "\n");
+  }
+  print(format_table(rows) + notes);
 }
 
 int train_task(const TrainArguments& arguments, const CommonOptions& common) {
@@ -115,24 +123,22 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
                            dev.get(),
                            1,
                            arguments.mlm_probability,
-                           train->left_out()});
+                           train->left_out(),
+                           train->truncation()});
     phase.labels = task.labels();
     phase.settings = settings;
-    const TrainingResult result = run_training_phase(phase, tokenizer, options);
+    const PhaseTraining trained = run_training_phase(phase, tokenizer, options);
+    const TrainingResult& result = trained.result;
     if (result.interrupted) {
       std::cerr << "koine: interrupted at step " << result.steps << " of " << result.total_steps
                 << "; the same command with --resume continues there" << std::endl;
       return kExitInterrupted;
     }
-    folder.finish({{"program", options.program},
-                   {"steps", result.steps},
-                   {"tokens", result.tokens},
-                   {"seconds", result.seconds},
-                   {"flops", result.flops},
-                   {"final_loss", result.final_loss},
-                   {"best_step", result.best_step},
-                   {"best_metrics", result.best_metrics},
-                   {"left_out", left_out_record(phase.tasks)}});
+    nlohmann::json end_mark = training_record(trained);
+    end_mark["program"] = options.program;
+    end_mark["left_out"] = left_out_record(phase.tasks);
+    end_mark["truncated"] = truncation_record(phase.tasks);
+    folder.finish(std::move(end_mark));
     remove_checkpoints(output);
   }
   std::vector<std::vector<std::string>> rows;
@@ -144,6 +150,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   std::string text = format_table(rows);
   for (const std::string& line : left_out_lines(folder.result().value("left_out", nlohmann::json::object())))
     text += line + "\n";
+  for (const std::string& line : guard_lines(folder.result())) text += line + "\n";
   print(text + "model: " + (output / "model").string() + "\n");
   return 0;
 }
