@@ -185,12 +185,13 @@ std::string keep_pieces(std::string_view bytes, const std::vector<bool>& keep, c
   for (Field field; reader.next(field);) {
     const std::size_t end = bytes.size() - reader.rest();
     const bool is_piece = field.number == 1 && field.wire_type == 2;
-    check(!is_piece || piece < keep.size(), where, " has more pieces than the ", keep.size(), " asked about");
+    check(!is_piece || piece < keep.size(), "keep_pieces: ", where, " has more pieces than the ", keep.size(),
+          " asked about");
     if (!is_piece || keep[piece]) kept += bytes.substr(begin, end - begin);
     piece += is_piece ? 1 : 0;
     begin = end;
   }
-  check(piece == keep.size(), where, " has ", piece, " pieces, not ", keep.size());
+  check(piece == keep.size(), "keep_pieces: ", where, " has ", piece, " pieces, not ", keep.size());
   return kept;
 }
 

@@ -222,14 +222,17 @@ nlohmann::json truncation_record(const std::vector<PhaseTask>& tasks) {
 
 std::vector<std::string> guard_lines(const nlohmann::json& training) {
   std::vector<std::string> lines;
-  for (const auto& [task, cut] : training.value("truncated", nlohmann::json::object()).items())
+  const nlohmann::json truncated = training.value("truncated", nlohmann::json::object());
+  const nlohmann::json attempts = training.value("collapsed_attempts", nlohmann::json::array());
+  const nlohmann::json collapsed = training.value("collapsed", nlohmann::json::object());
+  for (const auto& [task, cut] : truncated.items())
     lines.push_back(concatenate(task, " train: ", describe(cut.get<Truncation>())));
-  for (const nlohmann::json& attempt : training.value("collapsed_attempts", nlohmann::json::array())) {
+  for (const nlohmann::json& attempt : attempts) {
     for (const auto& [task, collapse] : attempt.at("collapsed").items())
       lines.push_back(concatenate(task, " validation, seed ", attempt.at("seed").get<std::uint32_t>(), ": ",
                                   describe(collapse.get<Collapse>()), "; begun again with another seed"));
   }
-  for (const auto& [task, collapse] : training.value("collapsed", nlohmann::json::object()).items())
+  for (const auto& [task, collapse] : collapsed.items())
     lines.push_back(concatenate(task, " validation: ", describe(collapse.get<Collapse>())));
   return lines;
 }
