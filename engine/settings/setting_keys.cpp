@@ -53,6 +53,8 @@ const std::vector<SettingKey>& setting_keys() {
       {"save_steps", &S::save_steps, kReports, 0, kMany, "checkpoint every so many steps; 0: only when interrupted"},
       {"save_total_limit", &S::save_total_limit, kReports, 1, 1e6, "checkpoints kept"},
       {"logging_steps", &S::logging_steps, kReports, 1, kMany, "log every so many steps"},
+      {"restarts", &S::restarts, kReports, 0, 100,
+       "train again with another seed, at most so often, where all answers on dev are one class"},
   };
   return keys;
 }

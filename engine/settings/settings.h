@@ -32,6 +32,7 @@ struct TrainingSettings {
   std::int64_t save_steps = 0;        ///< checkpoint every so many optimizer steps; 0: only when interrupted
   std::int64_t save_total_limit = 1;  ///< older checkpoints beyond this many are deleted
   std::int64_t logging_steps = 10;
+  std::int64_t restarts = 0;  ///< with another seed, where the trained model gives but one class on its validation data
   std::uint32_t seed = 1;
 };
 

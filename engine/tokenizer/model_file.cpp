@@ -23,6 +23,8 @@ class MessageReader {
  public:
   MessageReader(std::string_view message, const std::string& where) : rest_(message), where_(where) {}
 
+  std::size_t rest() const { return rest_.size(); }
+
   bool next(Field& field) {
     if (rest_.empty()) return false;
     const std::uint64_t tag = varint();
@@ -173,6 +175,24 @@ TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& 
     require(texts.insert(piece.text).second, where, ": damaged: two of its pieces have the same text");
   }
   return model;
+}
+
+std::string keep_pieces(std::string_view bytes, const std::vector<bool>& keep, const std::string& where) {
+  std::string kept;
+  std::size_t piece = 0;
+  MessageReader reader(bytes, where);
+  std::size_t begin = 0;
+  for (Field field; reader.next(field);) {
+    const std::size_t end = bytes.size() - reader.rest();
+    const bool is_piece = field.number == 1 && field.wire_type == 2;
+    check(!is_piece || piece < keep.size(), "keep_pieces: ", where, " has more pieces than the ", keep.size(),
+          " asked about");
+    if (!is_piece || keep[piece]) kept += bytes.substr(begin, end - begin);
+    piece += is_piece ? 1 : 0;
+    begin = end;
+  }
+  check(piece == keep.size(), "keep_pieces: ", where, " has ", piece, " pieces, not ", keep.size());
+  return kept;
 }
 
 }  // namespace koine

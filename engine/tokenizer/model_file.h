@@ -42,4 +42,7 @@ struct TokenizerModel {
 /// SentencePiece model, without <unk> <s> </s> as its first pieces, or with a damaged character map.
 TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where);
 
+/// The model file with those of its pieces that `keep` [pieces] says, everything else byte for byte.
+std::string keep_pieces(std::string_view bytes, const std::vector<bool>& keep, const std::string& where);
+
 }  // namespace koine

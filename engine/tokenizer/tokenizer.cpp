@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
 #include <optional>
 
 #include "engine/files/text_file.h"
@@ -67,11 +68,25 @@ struct Tokenizer::Implementation {
   std::int32_t pieces = 0;
   std::int32_t shift = 0;
   SpecialTokens special;
-  sentencepiece::SentencePieceProcessor processor;
   std::optional<Normalizer> normalizer;
   std::optional<UnigramSegmenter> segmenter;  ///< absent: a kind of model that is left to the library
 
   std::int32_t from_sentencepiece(int id) const { return id == 0 ? special.unknown : id + shift; }
+
+  /// SentencePiece's own reading of the model, made when first wanted: it takes as long as all the rest.
+  const sentencepiece::SentencePieceProcessor& library() const {
+    std::call_once(library_is_made_, [this] {
+      const auto status = library_.LoadFromSerializedProto(bytes);
+      require(status.ok(), file.string(), ": not a usable SentencePiece model: ", status.message());
+      check(library_.GetPieceSize() == pieces, "SentencePiece read ", library_.GetPieceSize(), " of ", pieces, " pieces of ",
+            file.string());
+    });
+    return library_;
+  }
+
+ private:
+  mutable std::once_flag library_is_made_;
+  mutable sentencepiece::SentencePieceProcessor library_;
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbering& numbering)
@@ -81,15 +96,15 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbe
   own.bytes = read_file(own.file);
   own.fingerprint = xxh3_hex(own.bytes);
   const TokenizerModel model = parse_tokenizer_model(own.bytes, own.file.string());
-  const auto status = own.processor.LoadFromSerializedProto(own.bytes);
-  require(status.ok(), own.file.string(), ": not a usable SentencePiece model: ", status.message());
-  own.pieces = own.processor.GetPieceSize();
+  own.pieces = static_cast<std::int32_t>(model.pieces.size());
   own.shift = numbering.shift;
   own.special = numbering.special;
   if (numbering.mask_behind) own.special.mask = own.pieces + own.shift;
-  check(own.pieces == static_cast<std::int32_t>(model.pieces.size()), "SentencePiece read ", own.pieces, " of ",
-        model.pieces.size(), " pieces of ", own.file.string());
-  if (UnigramSegmenter::supports(model)) own.segmenter.emplace(model.pieces);
+  if (UnigramSegmenter::supports(model)) {
+    own.segmenter.emplace(model.pieces);
+  } else {
+    own.library();
+  }
   own.normalizer.emplace(model.character_map);
 }
 
@@ -106,7 +121,7 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
     for (const auto& segment : segments) ids.push_back(implementation_->from_sentencepiece(segment.id));
     return ids;
   }
-  const auto status = implementation_->processor.Encode(text, &ids);
+  const auto status = implementation_->library().Encode(text, &ids);
   check(status.ok(), "SentencePiece: ", status.message());
   for (std::int32_t& id : ids) id = implementation_->from_sentencepiece(id);
   return ids;
@@ -130,7 +145,7 @@ std::vector<Piece> Tokenizer::encode_with_spans(std::string_view text) const {
 
 std::vector<Piece> Tokenizer::encode_by_library(std::string_view text) const {
   check_text(text);
-  const auto encoded = implementation_->processor.EncodeAsImmutableProto(text);
+  const auto encoded = implementation_->library().EncodeAsImmutableProto(text);
   std::vector<Piece> pieces;
   for (const auto& piece : encoded.pieces()) {
     pieces.push_back({implementation_->from_sentencepiece(static_cast<int>(piece.id())),
@@ -147,7 +162,7 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& ids) const {
     if (!special().is_special(id)) plain.push_back(id - implementation_->shift);
   }
   std::string text;
-  const auto status = implementation_->processor.Decode(plain, &text);
+  const auto status = implementation_->library().Decode(plain, &text);
   check(status.ok(), "SentencePiece: ", status.message());
   return text;
 }
@@ -159,7 +174,7 @@ std::string Tokenizer::piece(std::int32_t id) const {
   if (id == special().end) return "</s>";
   if (id == special().unknown) return "<unk>";
   if (id == special().mask) return "<mask>";
-  return implementation_->processor.IdToPiece(id - implementation_->shift);
+  return implementation_->library().IdToPiece(id - implementation_->shift);
 }
 
 const SpecialTokens& Tokenizer::special() const { return implementation_->special; }

@@ -17,6 +17,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
 #include "kernels/common/check.h"
+#include "tasks/common/guards.h"
 #include "tasks/common/task_row.h"
 
 namespace koine {
@@ -43,7 +44,8 @@ struct Evaluation {
   std::optional<std::int64_t> layer = {};
   std::map<std::int64_t, std::map<std::string, double>> layers = {};
   std::int64_t examples = 0;
-  std::int64_t unpredicted = 0;  ///< of them, those that a predictions file lacks: they score 0
+  std::int64_t unpredicted = 0;           ///< of them, those that a predictions file lacks: they score 0
+  std::optional<Collapse> collapse = {};  ///< classification, choice, tagging: where the answers are all one class
   std::int64_t tokens = 0;
   double seconds = 0;
   std::string prediction_file;     ///< path below a predictions folder in XTREME's layout: "xnli/test-sw.tsv"
@@ -79,6 +81,8 @@ class TaskData {
   virtual ~TaskData() = default;
   virtual const Dataset& dataset() const = 0;
   virtual LeftOut left_out() const { return {}; }
+  /// What framing cut off its examples.
+  virtual Truncation truncation() const { return {}; }
   /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming
   /// the file; Interrupted (prediction.h) when options.stop was set.
   virtual Evaluation evaluate(Model& model, const EvaluationOptions& options) const = 0;

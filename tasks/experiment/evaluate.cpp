@@ -74,6 +74,15 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         options.message(concatenate("  ", evaluation.task->name(), " ", evaluation.split, " ", language, ": ",
                                     left_out.count, " of ", left_out.total, " ", left_out.what));
       }
+      const std::string what = concatenate("  ", evaluation.task->name(), " ", evaluation.split, " ", language, ": ");
+      if (const Truncation truncation = examples->truncation(); truncation.examples > 0) {
+        records[language]["truncated"] = truncation;
+        options.message(what + describe(truncation));
+      }
+      if (result.collapse.has_value()) {
+        records[language]["collapsed"] = *result.collapse;
+        options.message(what + describe(*result.collapse));
+      }
       records[language]["flops"] = forward_flops(model, examples->dataset(), evaluation.options.layers);
       if (joules.has_value()) records[language]["joules"] = *joules;
       write_file_atomically(file, records.dump(2) + "\n");

@@ -32,6 +32,7 @@ std::vector<LayerFigures> figures_of(const json& record) {
 
 void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
   const json training_left_out = end_mark.at("training").value("left_out", json::object());
+  const json training_truncated = end_mark.at("training").value("truncated", json::object());
   for (const std::string& language : end_mark.at("order").get<std::vector<std::string>>()) {
     const json& record = end_mark.at("languages").at(language);
     for (const auto& [layer, metrics] : figures_of(record)) {
@@ -52,6 +53,9 @@ void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_ma
         if (record.contains("joules")) row.joules = record.at("joules").get<double>();
         row.left_out = record.value("left_out", std::int64_t{0});
         for (const json& left_out : training_left_out) row.left_out += left_out.at("count").get<std::int64_t>();
+        if (record.contains("collapsed")) row.collapsed = record.at("collapsed").get<Collapse>();
+        if (record.contains("truncated")) row.truncated = record.at("truncated").get<Truncation>();
+        for (const json& cut : training_truncated) row.training_truncated.append(cut.get<Truncation>());
         outcome.rows.push_back(row);
       }
     }
@@ -74,7 +78,13 @@ void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_
     cost.tasks = task_lines(training.at("tasks"));
     cost.task_record = training.at("tasks").dump();
   }
+  for (const json& attempt : training.value("collapsed_attempts", json::array())) {
+    cost.tokens += attempt.at("tokens").get<std::int64_t>();
+    cost.seconds += attempt.at("seconds").get<double>();
+    cost.flops += attempt.at("flops").get<double>();
+  }
   cost.left_out = left_out_lines(training.value("left_out", json::object()));
+  cost.guards = guard_lines(training);
   outcome.costs.push_back(cost);
 }
 
@@ -121,7 +131,8 @@ void write_outcome(const RunOptions& options, const RunOutcome& outcome) {
                      {"seconds", cost.seconds},
                      {"flops", cost.flops},
                      {"tasks", cost.task_record.empty() ? json::object() : json::parse(cost.task_record)},
-                     {"left_out", cost.left_out}});
+                     {"left_out", cost.left_out},
+                     {"guards", cost.guards}});
   }
   write_file_atomically(options.output / "costs.json", costs.dump(1) + "\n");
   if (outcome.rows.empty()) return;

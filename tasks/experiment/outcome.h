@@ -19,10 +19,11 @@ struct PhaseCost {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
-  double flops = 0;
+  double flops = 0;                        ///< these three with those of attempts that collapsed
   std::vector<std::string> tasks = {};     ///< a line for each of several tasks: what it had of it (task_lines)
   std::string task_record = {};            ///< the same as JSON; empty: not known
   std::vector<std::string> left_out = {};  ///< a line for each task whose files held more than its training set
+  std::vector<std::string> guards = {};    ///< what guard_lines says (training_phase.h)
 };
 
 struct RunOutcome {

@@ -17,6 +17,12 @@ std::string key_of(const Task& task, const std::string& split, const std::string
                      features.max_query_length, " ", features.max_examples, features.pack_lines ? " packed" : "");
 }
 
+/// The same of a training set of several languages and files.
+std::string merged_key(const TrainedTask& trained) {
+  return concatenate(key_of(*trained.task, "train", join_names(trained.languages), trained.features), " + ",
+                     join_names(trained.files), " = ", trained.equal_tokens_to);
+}
+
 void append(Dataset& all, const Dataset& more) {
   if (all.examples.empty()) {
     const std::string name = all.name;
@@ -45,6 +51,7 @@ std::vector<PhaseTask> PhaseData::tasks(const std::vector<TrainedTask>& trained,
     task.head = one.head;
     task.train = &training_set(one);
     task.left_out = left_out(one);
+    task.truncation = truncation(one);
     task.dev = dev_set(one, source_language, dev_examples);
     task.mlm_probability = one.mlm_probability;
     if (!one.equal_tokens_to.empty())
@@ -61,8 +68,8 @@ const Dataset& PhaseData::training_set(const TrainedTask& trained) {
     return load(task, "train", trained.languages.front(), trained.features).dataset();
   }
   const std::string names = join_names(trained.languages);
-  std::unique_ptr<Dataset>& entry = merged_[concatenate(key_of(task, "train", names, trained.features), " + ",
-                                                        join_names(trained.files), " = ", equal_to)];
+  const std::string key = merged_key(trained);
+  std::unique_ptr<Dataset>& entry = merged_[key];
   if (entry != nullptr) return *entry;
   if (!equal_to.empty()) {
     std::vector<const Dataset*> sets;
@@ -74,14 +81,15 @@ const Dataset& PhaseData::training_set(const TrainedTask& trained) {
     return *entry;
   }
   auto all = std::make_unique<Dataset>();
-  all->name = trained.languages.empty() ? "text" : concatenate(task.name(), " train ", names);
+  all->name = trained.languages.empty() ? "text" : concatenate(task.name(), " train ", join_names(trained.languages));
   for (const std::string& language : trained.languages) {
     append(*all, load(task, "train", language, trained.features).dataset());
   }
   if (!trained.files.empty()) {
     std::vector<fs::path> paths;
     for (const std::string& file : trained.files) paths.push_back(data_ / file);
-    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length, trained.features.pack_lines));
+    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length, cut_files_[key],
+                                 trained.features.pack_lines));
   }
   for (std::size_t i = 0; i < all->examples.size(); ++i) all->examples[i].number = static_cast<std::uint32_t>(i);
   entry = std::move(all);
@@ -94,6 +102,14 @@ LeftOut PhaseData::left_out(const TrainedTask& trained) {
     const LeftOut part = load(*trained.task, "train", language, trained.features).left_out();
     all = {all.count + part.count, all.total + part.total, part.what};
   }
+  return all;
+}
+
+Truncation PhaseData::truncation(const TrainedTask& trained) {
+  training_set(trained);  // files are read there
+  Truncation all = cut_files_[merged_key(trained)];
+  for (const std::string& language : trained.languages)
+    all.append(load(*trained.task, "train", language, trained.features).truncation());
   return all;
 }
 

@@ -31,6 +31,8 @@ class PhaseData {
   const Dataset& training_set(const TrainedTask& task);
   /// What its files hold beyond it.
   LeftOut left_out(const TrainedTask& task);
+  /// What framing cut off it.
+  Truncation truncation(const TrainedTask& task);
   /// The first `examples` (0: all) of its dev set in a language; null where it has none.
   const TaskData* dev_set(const TrainedTask& task, const std::string& language, std::int64_t examples);
 
@@ -39,6 +41,7 @@ class PhaseData {
   const Tokenizer& tokenizer_;
   std::map<std::string, std::unique_ptr<TaskData>> loaded_;
   std::map<std::string, std::unique_ptr<Dataset>> merged_;
+  std::map<std::string, Truncation> cut_files_;  ///< of plain text, as merged_
 };
 
 }  // namespace koine

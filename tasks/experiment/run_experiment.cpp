@@ -21,18 +21,6 @@ using nlohmann::json;
 
 namespace {
 
-json to_json(const TrainingResult& result) {
-  return {{"steps", result.steps},
-          {"total_steps", result.total_steps},
-          {"final_loss", result.final_loss},
-          {"tokens", result.tokens},
-          {"seconds", result.seconds},
-          {"flops", result.flops},
-          {"best_step", result.best_step},
-          {"stopped_early", result.stopped_early},
-          {"best_metrics", result.best_metrics}};
-}
-
 /// What a pretrained directory holds, by names and sizes: enough to notice another model under the same name.
 std::string directory_fingerprint(const fs::path& directory) {
   std::vector<std::string> entries;
@@ -198,11 +186,12 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   phase.settings = planned.settings;
   phase.tasks = tasks_of(planned);
   if (planned.kind == PhaseKind::kTarget) phase.labels = planned.tasks.front().task->labels();
-  const TrainingResult result = run_training_phase(phase, tokenizer_, options_);
-  if (result.interrupted) return false;
-  training = to_json(result);
+  const PhaseTraining trained = run_training_phase(phase, tokenizer_, options_);
+  if (trained.result.interrupted) return false;
+  training = training_record(trained);
   training["left_out"] = left_out_record(phase.tasks);
-  training["tasks"] = task_record(phase, result);
+  training["tasks"] = task_record(phase, trained.result);
+  training["truncated"] = truncation_record(phase.tasks);
   write_file_atomically(mark, training.dump(2) + "\n");
   remove_checkpoints(folder);
   return true;

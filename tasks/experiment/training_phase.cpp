@@ -33,6 +33,14 @@ MaskingSettings masking_of(const PhaseTask& task, const Tokenizer& tokenizer, st
   return masking;
 }
 
+EvaluationOptions dev_options(int head, std::int64_t max_tokens_per_batch) {
+  EvaluationOptions options;
+  options.max_tokens_per_batch = max_tokens_per_batch;
+  options.head = head;
+  options.want_predictions = false;
+  return options;
+}
+
 EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const TrainingSettings& settings) {
   if (std::none_of(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return task.dev != nullptr; })) return {};
   return [&tasks, tokens = settings.max_tokens_per_batch](Model& model) {
@@ -41,11 +49,7 @@ EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const Train
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       const int head = add_head(heads, tasks[i].head);
       if (tasks[i].dev == nullptr) continue;
-      EvaluationOptions options;
-      options.max_tokens_per_batch = tokens;
-      options.head = head;
-      options.want_predictions = false;
-      const Evaluation evaluation = tasks[i].dev->evaluate(model, options);
+      const Evaluation evaluation = tasks[i].dev->evaluate(model, dev_options(head, tokens));
       scores[tasks[i].name] = evaluation.selection.value_or(evaluation.value);
     }
     return scores;
@@ -65,6 +69,26 @@ void record_data(const TrainingPhase& phase) {
     record[task.name]["dev"] = {{"name", dev.name}, {"examples", dev.groups()}, {"xxh3", fingerprint_of(dev)}};
   }
   write_file_atomically(phase.directory / "data.json", record.dump(2) + "\n");
+}
+
+fs::path attempt_folder(const fs::path& directory, std::int64_t attempt) {
+  return attempt == 0 ? directory : directory / concatenate("attempt-", attempt + 1);
+}
+
+/// Whether a head's answers are classes, so that they can all be one.
+bool answers_classes(HeadKind kind) { return kind != HeadKind::kSpan && kind != HeadKind::kMaskedLm; }
+
+/// What a trained model's answers on the validation data collapsed to, by task.
+std::map<std::string, Collapse> collapses_of(Model& model, const TrainingPhase& phase) {
+  std::map<std::string, Collapse> collapses;
+  std::vector<HeadSpec> heads;
+  for (const PhaseTask& task : phase.tasks) {
+    const int head = add_head(heads, task.head);
+    if (task.dev == nullptr || !answers_classes(task.head.kind)) continue;
+    const Evaluation evaluation = task.dev->evaluate(model, dev_options(head, phase.settings.max_tokens_per_batch));
+    if (evaluation.collapse.has_value()) collapses[task.name] = *evaluation.collapse;
+  }
+  return collapses;
 }
 
 ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options) {
@@ -127,8 +151,16 @@ int add_head(std::vector<HeadSpec>& heads, const HeadSpec& head) {
   return number;
 }
 
-TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options) {
-  record_data(phase);
+std::uint32_t seed_of_attempt(std::uint32_t seed, std::int64_t attempt) {
+  return seed + 1'000'000u * static_cast<std::uint32_t>(attempt);
+}
+
+namespace {
+
+/// One training from the phase's start in a folder of its own, and its model, where it was not interrupted.
+std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path& folder, const Tokenizer& tokenizer,
+                                     const RunOptions& options, TrainingResult& result) {
+  make_directory(folder);
   std::unique_ptr<Model> model = make_model(phase.start, model_options(phase, options), phase.fresh_heads);
 
   std::vector<MaskingSettings> masking;
@@ -144,23 +176,96 @@ TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& t
   run.settings = phase.settings;
   if (run.tasks.size() > 1) options.message("tasks: " + probabilities_text(run.tasks, total_steps(run)));
   run.evaluate = dev_evaluation(phase.tasks, phase.settings);
-  MetricsFile metrics(phase.directory / "metrics.jsonl", phase.settings.logging_steps);
-  TensorBoardObserver events(phase.directory, phase.settings.logging_steps);
+  MetricsFile metrics(folder / "metrics.jsonl", phase.settings.logging_steps);
+  TensorBoardObserver events(folder, phase.settings.logging_steps);
   const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
   run.observers = {&metrics, &events};
   if (progress != nullptr) run.observers.push_back(progress.get());
   run.communicator = options.execution.communicator;
-  run.directory = phase.directory;
+  run.directory = folder;
   run.resume = true;
   run.stop = options.stop;
+  result = train(run);
+  return model;
+}
 
-  const TrainingResult result = train(run);
-  if (result.interrupted) return result;
-  const fs::path target = phase.directory / "model";
-  make_directory(target);
-  model->save(target.string());
-  write_file_atomically(target / "sentencepiece.bpe.model", read_file(tokenizer.file()));
-  return result;
+}  // namespace
+
+PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options) {
+  record_data(phase);
+  const fs::path record = phase.directory / "attempts.json";
+  nlohmann::json earlier = fs::exists(record) ? read_json(record) : nlohmann::json::array();
+  while (true) {
+    const std::int64_t attempt = std::ssize(earlier);
+    TrainingPhase again = phase;
+    again.settings.seed = seed_of_attempt(phase.settings.seed, attempt);
+    PhaseTraining trained;
+    trained.seed = again.settings.seed;
+    const fs::path folder = attempt_folder(phase.directory, attempt);
+    const std::unique_ptr<Model> model = train_attempt(again, folder, tokenizer, options, trained.result);
+    if (trained.result.interrupted) return trained;
+    trained.collapsed = collapses_of(*model, again);
+    for (const auto& [task, collapse] : trained.collapsed)
+      options.message(concatenate("  ", task, " validation: ", describe(collapse)));
+    if (trained.collapsed.empty() || attempt >= phase.settings.restarts) {
+      trained.earlier_attempts = earlier.dump();
+      const fs::path target = phase.directory / "model";
+      make_directory(target);
+      model->save(target.string());
+      write_file_atomically(target / "sentencepiece.bpe.model", read_file(tokenizer.file()));
+      return trained;
+    }
+    earlier.push_back(training_record(trained));
+    write_file_atomically(record, earlier.dump(2) + "\n");
+    fs::remove_all(folder / "checkpoints");
+    options.message(concatenate("  begun again with seed ", seed_of_attempt(phase.settings.seed, attempt + 1), ", restart ",
+                                attempt + 1, " of ", phase.settings.restarts));
+  }
+}
+
+nlohmann::json training_record(const PhaseTraining& trained) {
+  const TrainingResult& result = trained.result;
+  nlohmann::json record = {{"steps", result.steps},
+                           {"total_steps", result.total_steps},
+                           {"final_loss", result.final_loss},
+                           {"tokens", result.tokens},
+                           {"seconds", result.seconds},
+                           {"flops", result.flops},
+                           {"best_step", result.best_step},
+                           {"stopped_early", result.stopped_early},
+                           {"best_metrics", result.best_metrics},
+                           {"seed", trained.seed}};
+  if (!trained.collapsed.empty()) record["collapsed"] = trained.collapsed;
+  if (!trained.earlier_attempts.empty()) {
+    nlohmann::json earlier = nlohmann::json::parse(trained.earlier_attempts);
+    if (!earlier.empty()) record["collapsed_attempts"] = std::move(earlier);
+  }
+  return record;
+}
+
+nlohmann::json truncation_record(const std::vector<PhaseTask>& tasks) {
+  nlohmann::json record = nlohmann::json::object();
+  for (const PhaseTask& task : tasks) {
+    if (task.truncation.examples > 0) record[task.name] = task.truncation;
+  }
+  return record;
+}
+
+std::vector<std::string> guard_lines(const nlohmann::json& training) {
+  std::vector<std::string> lines;
+  const nlohmann::json truncated = training.value("truncated", nlohmann::json::object());
+  const nlohmann::json attempts = training.value("collapsed_attempts", nlohmann::json::array());
+  const nlohmann::json collapsed = training.value("collapsed", nlohmann::json::object());
+  for (const auto& [task, cut] : truncated.items())
+    lines.push_back(concatenate(task, " train: ", describe(cut.get<Truncation>())));
+  for (const nlohmann::json& attempt : attempts) {
+    for (const auto& [task, collapse] : attempt.at("collapsed").items())
+      lines.push_back(concatenate(task, " validation, seed ", attempt.at("seed").get<std::uint32_t>(), ": ",
+                                  describe(collapse.get<Collapse>()), "; begun again with another seed"));
+  }
+  for (const auto& [task, collapse] : collapsed.items())
+    lines.push_back(concatenate(task, " validation: ", describe(collapse.get<Collapse>())));
+  return lines;
 }
 
 nlohmann::json task_record(const TrainingPhase& phase, const TrainingResult& result) {
@@ -221,7 +326,11 @@ std::vector<std::string> left_out_lines(const nlohmann::json& record) {
   return lines;
 }
 
-void remove_checkpoints(const fs::path& directory) { fs::remove_all(directory / "checkpoints"); }
+void remove_checkpoints(const fs::path& directory) {
+  fs::remove_all(directory / "checkpoints");
+  for (std::int64_t attempt = 1; fs::exists(attempt_folder(directory, attempt)); ++attempt)
+    fs::remove_all(attempt_folder(directory, attempt) / "checkpoints");
+}
 
 void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, const fs::path& model) {
   const std::int64_t spare = config.vocab_size - tokenizer.vocabulary_size();
@@ -251,17 +360,22 @@ std::string fingerprint_of(const Dataset& dataset) {
 }
 
 Dataset read_plain_text(const std::vector<fs::path>& files, const Tokenizer& tokenizer, std::int64_t max_seq_length,
-                        bool packed) {
+                        Truncation& truncation, bool packed) {
   Dataset dataset;
   dataset.name = "text";
   dataset.head = HeadKind::kMaskedLm;
   dataset.classes = tokenizer.vocabulary_size();
+  truncation.maximum_length = max_seq_length;
   for (const fs::path& file : files) {
     std::vector<std::vector<std::int32_t>> sequences;
     for_each_line(file, [&](std::string_view text, std::int64_t) {
       std::vector<std::int32_t> ids = tokenizer.encode(text);
       if (ids.empty()) return;
-      sequences.push_back(packed ? std::move(ids) : tokenizer.special().frame_single(std::move(ids), max_seq_length));
+      if (packed) return sequences.push_back(std::move(ids));
+      const std::int64_t whole = std::ssize(ids) + tokenizer.special().around_single();
+      ids = tokenizer.special().frame_single(std::move(ids), max_seq_length);
+      truncation.add(whole - std::ssize(ids));
+      sequences.push_back(std::move(ids));
     });
     require(!sequences.empty(), file.string(), " holds no text");
     if (packed) sequences = pack_lines(sequences, tokenizer.special(), max_seq_length);

@@ -50,6 +50,7 @@ struct PhaseTask {
   double weight = 1;
   double mlm_probability = 0;                  ///< of kMaskedLm heads
   LeftOut left_out = {};                       ///< of the training files
+  Truncation truncation = {};                  ///< of the training set
   std::optional<TimeFunction> weight_at = {};  ///< this and the next as TrainingTask has them
   std::int64_t examples_cap = 0;
   std::int64_t tokens_of_source =
@@ -78,10 +79,36 @@ void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, dou
 /// A model from its start point.
 std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads);
 
+/// What a training phase gave.
+struct PhaseTraining {
+  TrainingResult result;                      ///< of the attempt that made the model
+  std::uint32_t seed = 1;                     ///< of it
+  std::map<std::string, Collapse> collapsed;  ///< by task: its answers on the validation data, where they are one class
+  std::string earlier_attempts;               ///< JSON: training_record of each attempt that collapsed before
+};
+
+/// Seed of an attempt (from 0; 0 has the phase's own): far from the seeds of a grid, which are small numbers.
+std::uint32_t seed_of_attempt(std::uint32_t seed, std::int64_t attempt);
+
 /// Trains, resuming from `directory`/checkpoints where there is one, and writes `directory`/model with the tokenizer beside
 /// it. Where it was interrupted the result says so and there is no model. Whoever called it puts an end mark and then calls
 /// remove_checkpoints.
-TrainingResult run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
+///
+/// A trained model whose answers on the validation data of a task are all one class (tasks/common/guards.h) is told. With
+/// settings.restarts it is left, and the training done again with another seed, in `directory`/attempt-2 and so on, at most
+/// so often; the last attempt's model stays whatever it answers. `directory`/attempts.json holds the record of each attempt
+/// that was left, and is written before the next begins, so that a phase continued goes on with the same attempt.
+PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
+
+/// {"steps", "total_steps", "final_loss", "tokens", "seconds", "flops", "best_step", "stopped_early", "best_metrics", "seed"},
+/// and where there are any "collapsed": {task: ...} and "collapsed_attempts": [...].
+nlohmann::json training_record(const PhaseTraining& trained);
+
+/// {task: ...} of the tasks of which examples were cut.
+nlohmann::json truncation_record(const std::vector<PhaseTask>& tasks);
+
+/// A training's record as lines for people: what was cut, what collapsed, how often it was begun again.
+std::vector<std::string> guard_lines(const nlohmann::json& training);
 
 void remove_checkpoints(const std::filesystem::path& directory);
 
@@ -107,9 +134,9 @@ void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, con
 /// XXH3 of what a data set teaches: ids, labels, order.
 std::string fingerprint_of(const Dataset& dataset);
 
-/// Plain text as masked-language examples, one line each, cut to `max_seq_length`, or packed, each file by itself
-/// (families/text.h); blank lines are left out. UserError naming the file where it holds none.
+/// Plain text as masked-language examples, one line each, cut to `max_seq_length` (what is cut is counted in `truncation`),
+/// or packed, each file by itself (families/text.h); blank lines are left out. UserError naming the file where it holds none.
 Dataset read_plain_text(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
-                        std::int64_t max_seq_length, bool packed = false);
+                        std::int64_t max_seq_length, Truncation& truncation, bool packed = false);
 
 }  // namespace koine

@@ -20,12 +20,19 @@ const ChoiceScorer kScorers[] = {
 
 const ChoiceScorer& scorer(const TaskRow& row) { return scorer_of<decltype(ChoiceScorer::score)>(kScorers, row); }
 
+ClassCounts counts_of(const Numbers& choices) {
+  ClassCounts counts;
+  for (const std::int32_t choice : choices) ++counts[concatenate("choice ", choice)];
+  return counts;
+}
+
 Evaluation score_choices(const TaskRow& row, const Numbers& gold, const Numbers& predictions) {
   Evaluation result;
   result.metric = scorer(row).metric;
   result.metrics = scorer(row).score(gold, predictions);
   result.value = result.metrics.at(result.metric);
   result.examples = static_cast<std::int64_t>(gold.size());
+  result.collapse = find_collapse(counts_of(gold), counts_of(predictions));
   return result;
 }
 
@@ -88,20 +95,25 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
     require_learnable(file, split);
     Dataset dataset = empty_dataset(split, language);
     dataset.group = row().choices;
+    Truncation truncation{.maximum_length = length_of(options)};
     for (const ChoiceExample& example : file.examples) {
       const std::vector<std::int32_t> prompt = tokenizer.encode(example.prompt);
+      std::int64_t lost = 0;
       for (std::size_t choice = 0; choice < example.choices.size(); ++choice) {
         Example sequence;
-        sequence.ids =
-            frame_choice(tokenizer.special(), prompt, tokenizer.encode(example.choices[choice]), length_of(options));
+        std::vector<std::int32_t> text = tokenizer.encode(example.choices[choice]);
+        const std::int64_t whole = std::ssize(prompt) + std::ssize(text) + tokenizer.special().around_pair();
+        sequence.ids = frame_choice(tokenizer.special(), prompt, std::move(text), truncation.maximum_length);
+        lost += pieces_lost(whole, sequence.ids);
         if (choice == 0 && example.label >= 0) sequence.labels = {example.label};
         sequence.number = static_cast<std::uint32_t>(dataset.examples.size());
         dataset.examples.push_back(std::move(sequence));
       }
+      truncation.add(lost);
     }
     return std::make_unique<ChoiceData>(
         FamilyData::Facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
-                          file.labelled ? "" : without_gold(file.path, language)},
+                          file.labelled ? "" : without_gold(file.path, language), LeftOut{}, truncation},
         row(), right_choices(file));
   }
 

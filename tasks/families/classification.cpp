@@ -31,12 +31,19 @@ const ClassificationScorer& scorer(const TaskRow& row) {
   return scorer_of<decltype(ClassificationScorer::score)>(kScorers, row);
 }
 
+ClassCounts counts_of(const TaskRow& row, const Labels& labels) {
+  ClassCounts counts;
+  for (const std::int32_t label : labels) ++counts[row.labels[static_cast<std::size_t>(label)]];
+  return counts;
+}
+
 Evaluation score_labels(const TaskRow& row, const Labels& gold, const Labels& predictions) {
   Evaluation result;
   result.metric = scorer(row).metric;
   result.metrics = scorer(row).score(gold, predictions);
   result.value = result.metrics.at(result.metric);
   result.examples = static_cast<std::int64_t>(gold.size());
+  result.collapse = find_collapse(counts_of(row, gold), counts_of(row, predictions));
   return result;
 }
 
@@ -83,12 +90,11 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
     require_learnable(texts, split);
     Dataset dataset = empty_dataset(split, language);
     const bool pairs = !row().fields.second.empty();
-    const std::int64_t length = length_of(options);
+    CountingFramer framer(tokenizer, length_of(options));
     for (const LabelledText& text : texts.examples) {
       Example example;
-      example.ids = pairs
-                        ? tokenizer.special().frame_pair(tokenizer.encode(text.first), tokenizer.encode(text.second), length)
-                        : tokenizer.special().frame_single(tokenizer.encode(text.first), length);
+      example.ids = pairs ? framer.pair(tokenizer.encode(text.first), tokenizer.encode(text.second))
+                          : framer.single(tokenizer.encode(text.first));
       if (text.label >= 0) example.labels = {text.label};
       example.number = static_cast<std::uint32_t>(dataset.examples.size());
       dataset.examples.push_back(std::move(example));
@@ -98,9 +104,10 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
                           submission_name(name(), split, language, "tsv"),
                           texts.labelled ? "" : without_gold(texts.path, language),
                           {texts.skipped, texts.skipped + static_cast<std::int64_t>(texts.examples.size()),
-                           row().fields.short_rows ? "rows left out: they have fewer columns than the header"
-                                                   : concatenate("pairs left out: their label is \"", row().skipped_label,
-                                                                 "\" (no agreement)")}},
+                           row().fields.short_rows
+                               ? "rows left out: they have fewer columns than the header"
+                               : concatenate("pairs left out: their label is \"", row().skipped_label, "\" (no agreement)")},
+                          framer.truncation()},
         row(), labels_of(texts));
   }
 

@@ -182,6 +182,36 @@ class FamilyTask : public Task {
   }
 };
 
+/// Pieces that framing cut off a sequence that would have had `whole` ids.
+inline std::int64_t pieces_lost(std::int64_t whole, const std::vector<std::int32_t>& framed) {
+  return whole - static_cast<std::int64_t>(framed.size());
+}
+
+/// frame_single() and frame_pair(), counting what they cut.
+class CountingFramer {
+ public:
+  CountingFramer(const Tokenizer& tokenizer, std::int64_t max_seq_length)
+      : special_(tokenizer.special()), truncation_{.maximum_length = max_seq_length} {}
+
+  std::vector<std::int32_t> single(std::vector<std::int32_t> a) {
+    const std::int64_t whole = std::ssize(a) + special_.around_single();
+    std::vector<std::int32_t> framed = special_.frame_single(std::move(a), truncation_.maximum_length);
+    truncation_.add(pieces_lost(whole, framed));
+    return framed;
+  }
+  std::vector<std::int32_t> pair(std::vector<std::int32_t> a, std::vector<std::int32_t> b) {
+    const std::int64_t whole = std::ssize(a) + std::ssize(b) + special_.around_pair();
+    std::vector<std::int32_t> framed = special_.frame_pair(std::move(a), std::move(b), truncation_.maximum_length);
+    truncation_.add(pieces_lost(whole, framed));
+    return framed;
+  }
+  const Truncation& truncation() const { return truncation_; }
+
+ private:
+  const SpecialTokens& special_;
+  Truncation truncation_;
+};
+
 /// A data set with what its evaluation says and where it writes.
 class FamilyData : public TaskData {
  public:
@@ -190,11 +220,13 @@ class FamilyData : public TaskData {
     std::string prediction_file;
     std::string without_gold;  ///< empty: it has gold
     LeftOut left_out = {};
+    Truncation truncation = {};
   };
   explicit FamilyData(Facts facts) : facts_(std::move(facts)) {}
 
   const Dataset& dataset() const override { return facts_.dataset; }
   LeftOut left_out() const override { return facts_.left_out; }
+  Truncation truncation() const override { return facts_.truncation; }
 
  protected:
   void require_gold() const { require(facts_.without_gold.empty(), facts_.without_gold); }

@@ -148,10 +148,12 @@ class MiningTask : public FamilyTask<BuccFile> {
       FamilyTask::require_gold(tuned->file, language);
     }
     Dataset dataset = empty_dataset(split, language);
-    add_sentences(scored, tokenizer, options, dataset);
-    if (tuned) add_sentences(*tuned, tokenizer, options, dataset);
+    CountingFramer framer(tokenizer, length_of(options));
+    add_sentences(scored, tokenizer, framer, dataset);
+    if (tuned) add_sentences(*tuned, tokenizer, framer, dataset);
     FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
-                            scored.file.labelled ? "" : without_gold(scored.file.path, language)};
+                            scored.file.labelled ? "" : without_gold(scored.file.path, language), LeftOut{},
+                            framer.truncation()};
     return std::make_unique<MiningData>(std::move(facts), scorer_of<Margin>(kScorers, row()).score, std::move(scored),
                                         std::move(tuned));
   }
@@ -181,15 +183,13 @@ class MiningTask : public FamilyTask<BuccFile> {
     return Corpora(read_split(data, split, language, options.max_examples));
   }
 
-  void add_sentences(const Corpora& corpora, const Tokenizer& tokenizer, const FeatureOptions& options,
-                     Dataset& dataset) const {
+  static void add_sentences(const Corpora& corpora, const Tokenizer& tokenizer, CountingFramer& framer, Dataset& dataset) {
     for (const auto& [side, unique] :
          {std::pair(&corpora.file.source, &corpora.source), std::pair(&corpora.file.target, &corpora.target)}) {
       for (const std::size_t line : unique->lines) {
-        dataset.examples.push_back(
-            {tokenizer.special().frame_single(tokenizer.encode(side->sentences[line]), length_of(options)),
-             {},
-             static_cast<std::uint32_t>(dataset.examples.size())});
+        dataset.examples.push_back({framer.single(tokenizer.encode(side->sentences[line])),
+                                    {},
+                                    static_cast<std::uint32_t>(dataset.examples.size())});
       }
     }
   }

@@ -84,18 +84,22 @@ class RankingTask : public FamilyTask<AnswerPool> {
       dataset.examples.push_back({std::move(ids), {}, static_cast<std::uint32_t>(dataset.examples.size())});
     };
     const std::int64_t length = length_of(options);
-    for (const PoolQuestion& question : pool.questions)
-      add(tokenizer.special().frame_single(tokenizer.encode(question.text), std::min(kQuestionLength, length)));
+    CountingFramer questions(tokenizer, std::min(kQuestionLength, length));
+    CountingFramer answers(tokenizer, length);
+    for (const PoolQuestion& question : pool.questions) add(questions.single(tokenizer.encode(question.text)));
     for (const AnswerSentence& sentence : pool.sentences) {
       std::string context = pool.contexts[sentence.context];
       std::erase(context, '\n');
-      add(tokenizer.special().frame_pair(tokenizer.encode(sentence.text), tokenizer.encode(context), length));
+      add(answers.pair(tokenizer.encode(sentence.text), tokenizer.encode(context)));
     }
+    Truncation truncation = answers.truncation();
+    truncation.append(questions.truncation());
     FamilyData::Facts facts{std::move(dataset),
                             submission_name(name(), split, language, "json"),
                             "",
                             {pool.left_out, pool.left_out + static_cast<std::int64_t>(pool.questions.size()),
-                             "questions left out: their answer begins in no sentence of the context"}};
+                             "questions left out: their answer begins in no sentence of the context"},
+                            truncation};
     return std::make_unique<RankingData>(std::move(facts), std::move(pool));
   }
 

@@ -135,15 +135,15 @@ class RetrievalTask : public FamilyTask<ParallelText> {
     require(!rule().mexa || text.foreign.size() > 1, text.foreign_path.string(),
             ": one sentence; an alignment needs at least two");
     Dataset dataset = empty_dataset(split, language);
+    CountingFramer framer(tokenizer, length_of(options));
     for (const std::vector<std::string>* side : {&text.foreign, &text.english}) {
       for (const std::string& sentence : *side) {
-        dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(sentence), length_of(options)),
-                                    {},
-                                    static_cast<std::uint32_t>(dataset.examples.size())});
+        dataset.examples.push_back(
+            {framer.single(tokenizer.encode(sentence)), {}, static_cast<std::uint32_t>(dataset.examples.size())});
       }
     }
     FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
-                            text.labelled ? "" : without_gold(text.path, language)};
+                            text.labelled ? "" : without_gold(text.path, language), LeftOut{}, framer.truncation()};
     return std::make_unique<RetrievalData>(std::move(facts), rule(), std::move(text));
   }
 

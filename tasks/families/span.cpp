@@ -170,7 +170,8 @@ class SpanTask : public FamilyTask<SquadFile> {
     FamilyData::Facts facts{std::move(dataset),
                             submission_name(name(), split, language, "json"),
                             file.labelled ? "" : without_gold(file.path, language),
-                            {features.left_out, static_cast<std::int64_t>(file.questions.size()), kLeftOut}};
+                            {features.left_out, static_cast<std::int64_t>(file.questions.size()), kLeftOut},
+                            features.truncation};
     return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
   }
 

@@ -165,6 +165,7 @@ std::size_t maximum_context_window(const std::vector<SpanWindow>& windows, std::
 SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenizer, const FeatureOptions& options,
                                 bool training) {
   SpanFeatures features;
+  features.truncation.maximum_length = options.max_query_length;
   for (const std::string& context : file.contexts) features.contexts.push_back(tokenize_context(context, tokenizer));
   for (std::size_t number = 0; number < file.questions.size(); ++number) {
     const SquadQuestion& question = file.questions[number];
@@ -179,7 +180,9 @@ SpanFeatures make_span_features(const SquadFile& file, const Tokenizer& tokenize
       continue;
     }
     std::vector<std::int32_t> query = tokenizer.encode(question.question);
-    query.resize(std::min(query.size(), static_cast<std::size_t>(std::max<std::int64_t>(0, options.max_query_length))));
+    const std::int64_t kept = std::min(std::ssize(query), std::max<std::int64_t>(0, options.max_query_length));
+    features.truncation.add(std::ssize(query) - kept);
+    query.resize(static_cast<std::size_t>(kept));
     for (SpanWindow window :
          make_windows(tokenizer.special(), static_cast<std::int64_t>(tokens.pieces.size()),
                       static_cast<std::int64_t>(query.size()), options.max_seq_length, options.doc_stride)) {

@@ -25,6 +25,7 @@
 
 #include "engine/batch/packed_batch.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "tasks/common/guards.h"
 #include "tasks/common/task.h"
 #include "tasks/formats/squad.h"
 
@@ -78,6 +79,7 @@ struct SpanFeatures {
   std::vector<SpanWindow> windows;         ///< those of one question one behind the other
   std::vector<Example> examples;           ///< [windows]
   std::int64_t left_out = 0;               ///< training questions whose answer was not found
+  Truncation truncation;                   ///< of questions, to max_query_length; contexts go on in the next window
 };
 
 /// `training`: only questions whose answer is found, with start and end positions as labels. Else every question, for

@@ -24,12 +24,21 @@ const TaggingScorer kScorers[] = {
 
 const TaggingScorer& scorer(const TaskRow& row) { return scorer_of<decltype(TaggingScorer::score)>(kScorers, row); }
 
+ClassCounts counts_of(const TagSequences& sentences) {
+  ClassCounts counts;
+  for (const std::vector<std::string>& sentence : sentences) {
+    for (const std::string& tag : sentence) ++counts[tag];
+  }
+  return counts;
+}
+
 Evaluation score_tags(const TaskRow& row, const TagSequences& gold, const TagSequences& predictions) {
   Evaluation result;
   result.metric = scorer(row).metric;
   result.metrics = scorer(row).score(gold, predictions);
   result.value = result.metrics.at(result.metric);
   result.examples = static_cast<std::int64_t>(gold.size());
+  result.collapse = find_collapse(counts_of(gold), counts_of(predictions));
   return result;
 }
 
@@ -100,7 +109,8 @@ class TaggingTask : public FamilyTask<TaggedFile> {
                             submission_name(name(), split, language, "tsv"),
                             file.labelled ? "" : without_gold(file.path, language),
                             {file.masked, file.masked + static_cast<std::int64_t>(file.sentences.size()),
-                             "sentences left out: their forms are \"_\" (masked in the treebank)"}};
+                             "sentences left out: their forms are \"_\" (masked in the treebank)"},
+                            features.truncation};
     return std::make_unique<TaggingData>(std::move(facts), row(), std::move(file), std::move(features.rows));
   }
 

@@ -60,15 +60,19 @@ TaggingFeatures make_tagging_features(const std::vector<TaggedSentence>& sentenc
   const std::int64_t room = max_seq_length - kReservedPositions;
   require(room > 0, "max_seq_length ", max_seq_length, " leaves no room for a word; give at least ", kReservedPositions + 1);
   TaggingFeatures features;
+  features.truncation.maximum_length = max_seq_length;
   RowBuilder builder(tokenizer.special(), room, features);
   for (std::size_t i = 0; i < sentences.size(); ++i) {
     builder.begin_sentence(i);
+    std::int64_t lost = 0;
     for (std::size_t word = 0; word < sentences[i].size(); ++word) {
       std::vector<std::int32_t> pieces = tokenizer.encode(sentences[i][word].form);
-      if (pieces.empty() || static_cast<std::int64_t>(pieces.size()) > room) pieces = {tokenizer.special().unknown};
+      if (std::ssize(pieces) > room) lost += std::ssize(pieces);
+      if (pieces.empty() || std::ssize(pieces) > room) pieces = {tokenizer.special().unknown};
       builder.add_word(word, pieces, sentences[i][word].tag);
     }
     builder.finish_row();
+    features.truncation.add(lost);
   }
   return features;
 }

@@ -13,6 +13,7 @@
 
 #include "engine/batch/packed_batch.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "tasks/common/guards.h"
 #include "tasks/formats/tagged.h"
 
 namespace koine {
@@ -29,6 +30,7 @@ struct TaggedRow {
 struct TaggingFeatures {
   std::vector<TaggedRow> rows;
   std::vector<Example> examples;  ///< [rows]
+  Truncation truncation;          ///< of sentences: words longer than a row, which became <unk>
 };
 
 /// UserError when max_seq_length leaves no room for a piece.

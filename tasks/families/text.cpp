@@ -14,9 +14,11 @@ constexpr std::uint32_t kEvaluationSeed = 1;
 
 class TextData : public TaskData {
  public:
-  TextData(Dataset dataset, MaskingSettings masking) : dataset_(std::move(dataset)), masking_(std::move(masking)) {}
+  TextData(Dataset dataset, const Truncation& truncation, MaskingSettings masking)
+      : dataset_(std::move(dataset)), truncation_(truncation), masking_(std::move(masking)) {}
 
   const Dataset& dataset() const override { return dataset_; }
+  Truncation truncation() const override { return truncation_; }
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     double loss = 0;
@@ -42,6 +44,7 @@ class TextData : public TaskData {
 
  private:
   Dataset dataset_;
+  Truncation truncation_;
   MaskingSettings masking_;
 };
 
@@ -58,13 +61,14 @@ class TextTask : public FamilyTask<TextFile> {
     keep_first(file.lines, options.max_examples);
     Dataset dataset = empty_dataset(split, language);
     dataset.classes = classes(tokenizer.vocabulary_size());
+    CountingFramer framer(tokenizer, length_of(options));
     std::vector<std::vector<std::int32_t>> sequences;
-    for (const std::string& line : file.lines) sequences.push_back(tokenizer.encode(line));
+    for (const std::string& line : file.lines) {
+      std::vector<std::int32_t> ids = tokenizer.encode(line);
+      sequences.push_back(options.pack_lines ? std::move(ids) : framer.single(std::move(ids)));
+    }
     if (options.pack_lines) {
       sequences = pack_lines(sequences, tokenizer.special(), length_of(options));
-    } else {
-      for (std::vector<std::int32_t>& ids : sequences)
-        ids = tokenizer.special().frame_single(std::move(ids), length_of(options));
     }
     for (std::vector<std::int32_t>& ids : sequences)
       dataset.examples.push_back({std::move(ids), {}, static_cast<std::uint32_t>(dataset.examples.size())});
@@ -73,7 +77,7 @@ class TextTask : public FamilyTask<TextFile> {
     masking.vocabulary = tokenizer.vocabulary_size();
     masking.special_ids = tokenizer.special().all();
     masking.seed = kEvaluationSeed;
-    return std::make_unique<TextData>(std::move(dataset), std::move(masking));
+    return std::make_unique<TextData>(std::move(dataset), framer.truncation(), std::move(masking));
   }
 
   /// Only what is there: nobody says which languages a text collection must have.

@@ -131,7 +131,8 @@ std::vector<const Arm*> arms_of(const Summary& summary, const TargetSummary& tar
 
 class Page {
  public:
-  Page(const Summary& summary, const ReportDetails& details) : summary_(summary), details_(details) {}
+  Page(const Summary& summary, const ReportDetails& details, std::vector<std::string> warnings)
+      : summary_(summary), details_(details), warnings_(std::move(warnings)) {}
 
   std::string html(const std::string& title) const {
     const std::string shown = escape_markup(title);
@@ -145,7 +146,7 @@ class Page {
         "seed by seed. "
         "Zero-shot means leave out the language of training, " +
         escape_markup(shown_language(details_.source_language)) + ".</p>\n";
-    html += overview();
+    html += warnings() + overview();
     for (const TargetSummary& target : summary_.targets) {
       if (target.headline) html += target_section(target);
     }
@@ -273,6 +274,13 @@ class Page {
     return table.finish() + "<p class=\"soft\">" + kOutsideNote + "</p>\n";
   }
 
+  std::string warnings() const {
+    if (warnings_.empty()) return "";
+    std::string html = "<h2>To be known</h2>\n<ul>\n";
+    for (const std::string& line : warnings_) html += "<li>" + escape_markup(line) + "</li>\n";
+    return html + "</ul>\n";
+  }
+
   std::string costs() const {
     const bool flops =
         std::any_of(summary_.costs.begin(), summary_.costs.end(), [](const CostSummary& c) { return c.flops.has_value(); });
@@ -299,6 +307,7 @@ class Page {
 
   const Summary& summary_;
   const ReportDetails& details_;
+  std::vector<std::string> warnings_;
 };
 
 std::size_t shown_width(const std::string& text) {
@@ -343,7 +352,7 @@ std::string figure(const Spread& spread) {
 void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ResultRow>& rows,
                   const ReportDetails& details) {
   const Summary summary = summarise(rows, details.baseline, details.source_language);
-  write_file_atomically(path, Page(summary, details).html(title));
+  write_file_atomically(path, Page(summary, details, warning_lines(rows)).html(title));
 }
 
 std::string results_table(const std::vector<ResultRow>& rows, const ReportDetails& details) {

@@ -40,4 +40,8 @@ void write_report(const std::filesystem::path& path, const std::string& title, c
 /// The headline metric of each target: arms x languages, for a terminal. With many languages only their means.
 std::string results_table(const std::vector<ResultRow>& rows, const ReportDetails& details = {});
 
+/// What must be told beside the figures, a line each: evaluations whose answers are all one class, examples that were cut, of
+/// each arm, target, split of the data, language and seed.
+std::vector<std::string> warning_lines(const std::vector<ResultRow>& rows);
+
 }  // namespace koine

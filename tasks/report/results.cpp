@@ -14,8 +14,9 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kKeys = {"model",    "intermediate", "target",  "language", "metric", "value",    "seed",
-                                        "examples", "tokens",       "seconds", "flops",    "joules", "left_out", "layer"};
+const std::vector<std::string> kKeys = {
+    "model",   "intermediate", "target", "language", "metric", "value",     "seed",      "examples",          "tokens",
+    "seconds", "flops",        "joules", "left_out", "layer",  "collapsed", "truncated", "training_truncated"};
 
 /// One row of the file, with its place for messages.
 class RowReader {
@@ -52,6 +53,15 @@ class RowReader {
     require(fits, where_, ": \"", key, "\" is not between 0 and ", maximum);
     return value.get<std::int64_t>();
   }
+  /// A guard's record (tasks/common/guards.h).
+  template <class Record>
+  Record record(const char* key) const {
+    try {
+      return at(key).get<Record>();
+    } catch (const json::exception&) {
+      fail_user(where_, ": \"", key, "\" is not what koine writes there");
+    }
+  }
 
  private:
   const json& at(const char* key) const {
@@ -87,6 +97,9 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
     if (all[i].contains("joules")) row.joules = reader.amount("joules");
     if (all[i].contains("left_out")) row.left_out = reader.count("left_out", kAny);
     if (all[i].contains("layer")) row.layer = reader.count("layer", kAny);
+    if (all[i].contains("collapsed")) row.collapsed = reader.record<Collapse>("collapsed");
+    if (all[i].contains("truncated")) row.truncated = reader.record<Truncation>("truncated");
+    if (all[i].contains("training_truncated")) row.training_truncated = reader.record<Truncation>("training_truncated");
     rows.push_back(std::move(row));
   }
   return rows;
@@ -109,6 +122,9 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
     if (row.joules.has_value()) object["joules"] = *row.joules;
     if (row.left_out > 0) object["left_out"] = row.left_out;
     if (row.layer.has_value()) object["layer"] = *row.layer;
+    if (row.collapsed.has_value()) object["collapsed"] = json(*row.collapsed);
+    if (row.truncated.examples > 0) object["truncated"] = json(row.truncated);
+    if (row.training_truncated.examples > 0) object["training_truncated"] = json(row.training_truncated);
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }
   write_file_atomically(path, text + "\n]\n");

@@ -11,13 +11,18 @@
 // gave the figure. "flops" and "joules" (of the processor's packages, engine/execution/energy_meter.h) may be absent:
 // unknown. "layer" is there where the figure is of one hidden state's sentence vectors
 // (0: behind the embeddings), and says which. "left_out" is there where examples of the training or the test files
-// were left out, and counts them. Unknown keys are an error, so that a misspelt one is seen.
+// were left out, and counts them. "collapsed" is there where the answers were all one class (tasks/common/guards.h), and
+// says which: {"label": "neutral", "predicted": 500, "gold": 167, "total": 500}. "truncated" is there where examples of the
+// evaluation were cut, "training_truncated" where such of the training: {"maximum_length": 128, "total": 5010, "examples":
+// 12, "pieces": 345}. Unknown keys are an error, so that a misspelt one is seen.
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "tasks/common/guards.h"
 
 namespace koine {
 
@@ -36,6 +41,9 @@ struct ResultRow {
   std::optional<double> joules = std::nullopt;
   std::int64_t left_out = 0;
   std::optional<std::int64_t> layer = std::nullopt;
+  std::optional<Collapse> collapsed = std::nullopt;
+  Truncation truncated = {};           ///< of the evaluation; of no examples: nothing was cut, here and below
+  Truncation training_truncated = {};  ///< of the training
   bool operator==(const ResultRow&) const = default;
 };
 

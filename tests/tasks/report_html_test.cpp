@@ -81,6 +81,9 @@ TEST_F(Results, WhatIsWrittenIsRead) {
   rows[1].flops = 3.5e13;
   rows[1].left_out = 9;
   rows[1].layer = 7;
+  rows[1].collapsed = Collapse{"neutral", 30, 10, 30};
+  rows[1].truncated = {128, 30, 2, 17};
+  rows[0].training_truncated = {256, 40, 1, 3};
   write_results(path_ / "results.json", rows);
   EXPECT_EQ(read_results(path_ / "results.json"), rows);
   write_results(path_ / "none.json", {});

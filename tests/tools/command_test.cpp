@@ -17,7 +17,7 @@ TEST(Help, EverySubcommandIsListedAndExplainsItself) {
   const Outcome help = run_koine({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* name : {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect",
-                           "estimate", "report", "data", "doctor", "verify"}) {
+                           "estimate", "report", "data", "doctor", "verify", "trim-vocabulary"}) {
     EXPECT_NE(help.output.find(name), std::string::npos) << name;
     const Outcome own = run_koine({name, "--help"});
     EXPECT_EQ(own.exit_code, 0) << name;
@@ -103,9 +103,74 @@ TEST_F(Command, DataCheckListsWhatIsThere) {
   const Outcome outcome = run_koine({"data", "check", at("data")});
   EXPECT_EQ(outcome.exit_code, 0) << "what is not there is no problem: " << outcome.errors;
   EXPECT_EQ(outcome.errors, "");
-  for (const char* part : {"2 of 15", "en de", "not there", "no problems"}) {
+  for (const char* part :
+       {"2 of 15", "en de", "not there", "incomplete: 18 of 10,020", "en 9 of 5,010, de 9 of 5,010", "no problems"}) {
     EXPECT_NE(outcome.output.find(part), std::string::npos) << part << "\n" << outcome.output;
   }
+}
+
+TEST_F(Command, DataCheckKnowsAWholeDataSet) {
+  std::string german;
+  std::string dev;
+  for (int i = 0; i < 1000; ++i) german += "river\n";
+  for (int i = 0; i < 1221; ++i) {
+    dev += R"({"id": "1", "question": {"stem": "q", "choices": [{"label": "A", "text": "a"}, {"label": "B", "text": "b"}, )"
+           R"({"label": "C", "text": "c"}, {"label": "D", "text": "d"}, {"label": "E", "text": "e"}]}, "answerKey": "A"})"
+           "\n";
+  }
+  write_text(at("whole/tatoeba/v1/tatoeba.deu-eng.deu"), german);
+  write_text(at("whole/tatoeba/v1/tatoeba.deu-eng.eng"), german);
+  write_text(at("whole/commonsenseqa/dev_rand_split.jsonl"), dev);
+  const Outcome outcome = run_koine({"data", "check", at("whole"), "--complete"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  for (const char* part : {"complete (1,000 of 1,000 official)", "complete (1,221 of 1,221 official)"})
+    EXPECT_NE(outcome.output.find(part), std::string::npos) << outcome.output;
+  write_text(at("whole/tatoeba/v1/tatoeba.deu-eng.deu"), "river\n");
+  write_text(at("whole/tatoeba/v1/tatoeba.deu-eng.eng"), "river\n");
+  const Outcome part = run_koine({"data", "check", at("whole")});
+  EXPECT_EQ(part.exit_code, 0) << "a sample is no problem: " << part.errors;
+  EXPECT_NE(part.output.find("incomplete: 1 of 1,000"), std::string::npos) << part.output;
+  expect_mistake(run_koine({"data", "check", at("whole"), "--complete"}), {"tatoeba test", "de 1 of 1,000"});
+}
+
+TEST_F(Command, DataCheckCountsWhatATokenizerWouldCut) {
+  std::string lines;
+  for (int i = 0; i < 200; ++i) lines += "river ";
+  write_text(at("long/COPA/train.jsonl"), R"({"premise": ")" + lines +
+                                              R"(", "choice1": "a", "choice2": "b", "question": "cause", "label": 0})"
+                                              "\n");
+  const Outcome outcome = run_koine({"data", "check", at("long"), "--tokenizer", at("model")});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  const std::size_t table = outcome.output.find("longest allowed");
+  ASSERT_NE(table, std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find("copa", table), std::string::npos) << outcome.output;
+  EXPECT_NE(outcome.output.find(" 128 ", table), std::string::npos) << outcome.output;
+}
+
+TEST_F(Command, TrimmedVocabulariesGiveTheSameVectors) {
+  const std::string text = at("data/tatoeba/v1/tatoeba.deu-eng.deu");
+  write_text(at("few.txt"), read_text(text).substr(0, 60));
+  const Outcome trimmed =
+      run_koine({"trim-vocabulary", "--model", at("model"), "--output", at("trimmed"), "--text", at("few.txt")});
+  ASSERT_EQ(trimmed.exit_code, 0) << trimmed.errors;
+  const auto vectors = [&](const std::string& model) {
+    const Outcome encoded = run_koine({"encode", "--model", at(model), "--input", at("few.txt"), "--output",
+                                       at(model + ".npy"), "--precision", "fp32", "--quiet"});
+    EXPECT_EQ(encoded.exit_code, 0) << encoded.errors;
+    return read_text(at(model + ".npy"));
+  };
+  EXPECT_EQ(vectors("trimmed"), vectors("model"));
+  EXPECT_LT(fs::file_size(at("trimmed/model.safetensors")), fs::file_size(at("model/model.safetensors")));
+  EXPECT_LT(fs::file_size(at("trimmed/sentencepiece.bpe.model")), fs::file_size(at("model/sentencepiece.bpe.model")));
+
+  // A task's data, by languages.
+  const Outcome task = run_koine({"trim-vocabulary", "--model", at("model"), "--output", at("trimmed-task"), "--data",
+                                  at("data"), "--tasks", "tatoeba,squad", "--languages", "de,en"});
+  EXPECT_EQ(task.exit_code, 0) << task.errors;
+  EXPECT_NE(task.output.find("for 25 texts"), std::string::npos) << task.output;
+  expect_mistake(run_koine({"trim-vocabulary", "--model", at("model"), "--output", at("x")}), {"--text"});
+  expect_mistake(run_koine({"trim-vocabulary", "--model", at("model"), "--output", at("trimmed"), "--text", at("few.txt")}),
+                 {"already holds a model"});
 }
 
 TEST_F(Command, DataCheckFailsForAFileThatIsBroken) {

@@ -48,6 +48,7 @@ void add_train_commands(CommandLine& line);    // train, evaluate
 void add_text_commands(CommandLine& line);     // tokenize, encode
 void add_result_commands(CommandLine& line);   // score, report, data check
 void add_model_commands(CommandLine& line);    // inspect, convert
+void add_trim_command(CommandLine& line);      // trim-vocabulary
 void add_estimate_command(CommandLine& line);  // estimate
 void add_verify_command(CommandLine& line);    // verify
 void add_doctor_command(CommandLine& line);    // doctor

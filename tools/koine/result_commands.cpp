@@ -5,7 +5,10 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/files/official_counts.h"
+#include "tasks/formats/labels.h"
 #include "tasks/report/exports.h"
+#include "tasks/report/report.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -49,6 +52,7 @@ int score(const std::string& task_name, const std::string& predictions, const st
       notes += concatenate(language, ": ", evaluation.unpredicted, " of ", evaluation.examples,
                            " examples have no prediction and score 0\n");
     }
+    if (evaluation.collapse.has_value()) notes += concatenate(language, ": ", describe(*evaluation.collapse), "\n");
   }
   print(language_table(task, figures) + notes);
   return 0;
@@ -69,6 +73,7 @@ int report(const ReportArguments& arguments) {
     for (ResultRow& row : read_results(file)) rows.push_back(std::move(row));
   }
   print(results_table(rows));
+  for (const std::string& line : warning_lines(rows)) print(line + "\n");
   const std::string title = arguments.runs.size() == 1 ? fs::path(arguments.runs.front()).filename().string() : "koine";
   write_report(arguments.output, title, rows);
   print("report: " + arguments.output + "\n");
@@ -102,39 +107,83 @@ struct SplitStatus {
   std::int64_t official = 0;  ///< of those there
   std::int64_t examples = 0;
   std::vector<std::string> left_out;
+  std::int64_t counted = 0;  ///< of languages whose official number is known
+  std::int64_t expected = 0;
+  std::vector<std::string> fewer;  ///< "en 60 of 5,010": languages with fewer examples than officially
 };
+
+/// Compares a file's examples with the official number.
+void compare_with_official(const Task& task, const Task::FileStatus& file, SplitStatus& status) {
+  const std::optional<std::int64_t> official = official_count(task.name(), file.split, file.language);
+  if (!official.has_value()) return;
+  status.counted += file.examples;
+  status.expected += *official;
+  if (file.examples < *official)
+    status.fewer.push_back(concatenate(file.language, " ", format_count(file.examples), " of ", format_count(*official)));
+}
+
+/// "complete (15,030 of 15,030 official)", "incomplete: 60 of 5,010"; empty where no number is known.
+std::string completeness(const SplitStatus& status) {
+  if (status.expected == 0) return "";
+  const std::string share = concatenate(format_count(status.counted), " of ", format_count(status.expected));
+  if (!status.fewer.empty()) return "incomplete: " + share;
+  return status.counted > status.expected ? "more than official: " + share : "complete (" + share + " official)";
+}
 
 /// Adds one line of a task's check. A language without a file, or of which the split's one file holds no example (it is not
 /// in `readable`), is not there, which is no problem; a file that is there and cannot be used is one.
-void add_status(const Task::FileStatus& file, const std::vector<std::string>& official,
-                const std::vector<std::string>& readable, SplitStatus& status, std::vector<std::string>& problems) {
+void add_status(const Task& task, const Task::FileStatus& file, const std::vector<std::string>& readable,
+                SplitStatus& status, std::vector<std::string>& problems) {
   if (!file.present || (!file.problem.empty() && !contains(readable, file.language))) {
     status.absent.push_back(file.language);
   } else if (!file.problem.empty()) {
     problems.push_back(file.problem);
   } else {
     status.there.push_back(file.language);
-    status.official += contains(official, file.language) ? 1 : 0;
+    status.official += contains(task.languages(), file.language) ? 1 : 0;
     status.examples += file.examples;
     if (file.left_out.count > 0)
       status.left_out.push_back(
           concatenate(file.path, ": ", file.left_out.count, " of ", file.left_out.total, " ", file.left_out.what, "\n"));
+    compare_with_official(task, file, status);
   }
 }
 
-/// The row of a task and split: "xnli  test  5 of 15  2,500  en de es sw ur".
+/// The row of a task and split: "xnli  test  5 of 15  25,050  complete (25,050 of 25,050 official)  en de es sw ur".
 std::vector<std::string> status_row(const Task& task, const std::string& split, const SplitStatus& status) {
   std::string count = concatenate(status.official, " of ", task.languages().size());
   const auto others = static_cast<std::int64_t>(status.there.size()) - status.official;
   if (others > 0) count += concatenate(" + ", others);
-  return {task.name(), split, count, format_count(status.examples), short_list(status.there)};
+  return {task.name(), split, count, format_count(status.examples), completeness(status), short_list(status.there)};
 }
 
-int check_data(const std::string& directory) {
+/// What framing to each task's own length would cut, as rows of a table; a data set that cannot be loaded is a problem.
+std::vector<std::vector<std::string>> truncation_rows(const std::string& directory, const std::string& tokenizer_file,
+                                                      std::vector<std::string>& problems) {
+  const Tokenizer tokenizer(tokenizer_file);
+  std::vector<std::vector<std::string>> rows;
+  for (const Task* task : all_tasks()) {
+    for (const std::string& split : task->splits()) {
+      for (const std::string& language : task->available_languages(directory, split)) {
+        try {
+          const Truncation cut = task->load(directory, split, language, tokenizer, {})->truncation();
+          rows.push_back({task->name(), split, language, std::to_string(cut.maximum_length), format_count(cut.examples),
+                          format_count(cut.total), format_count(cut.pieces)});
+        } catch (const UserError& error) {
+          if (!contains(problems, error.what())) problems.emplace_back(error.what());
+        }
+      }
+    }
+  }
+  return rows;
+}
+
+int check_data(const std::string& directory, const std::string& tokenizer, bool complete) {
   require(fs::is_directory(directory), "there is no folder ", directory);
-  std::vector<std::vector<std::string>> rows = {{"task", "split", "languages", "examples", "there"}};
+  std::vector<std::vector<std::string>> rows = {{"task", "split", "languages", "examples", "official", "there"}};
   std::vector<std::vector<std::string>> absent;
   std::vector<std::string> left_out;
+  std::vector<std::vector<std::string>> fewer;
   std::vector<std::string> problems;
   for (const Task* task : all_tasks()) {
     try {
@@ -143,10 +192,16 @@ int check_data(const std::string& directory) {
         const std::vector<std::string> readable = task->available_languages(directory, split);
         SplitStatus status;
         for (const Task::FileStatus& file : files) {
-          if (file.split == split) add_status(file, task->languages(), readable, status, problems);
+          if (file.split == split) add_status(*task, file, readable, status, problems);
         }
         rows.push_back(status_row(*task, split, status));
         left_out.insert(left_out.end(), status.left_out.begin(), status.left_out.end());
+        if (!status.fewer.empty()) {
+          const std::string languages = join_names(status.fewer);
+          fewer.push_back({task->name(), split, languages});
+          if (complete)
+            problems.push_back(concatenate(task->name(), " ", split, ": fewer examples than officially: ", languages));
+        }
         if (status.there.empty() && !task->row().definition.empty()) {
           problems.push_back(task->without_files(directory, split));
         } else if (status.there.empty()) {
@@ -163,6 +218,13 @@ int check_data(const std::string& directory) {
   if (!left_out.empty()) print("\n");
   for (const std::string& line : left_out) print(line);
   if (!absent.empty()) print("\nnot there, wanted only by experiments that use it:\n" + format_table(absent));
+  if (!fewer.empty()) print("\nincomplete, by the official numbers:\n" + format_table(fewer));
+  if (!tokenizer.empty()) {
+    std::vector<std::vector<std::string>> cut = {
+        {"task", "split", "language", "longest allowed", "cut", "of", "pieces lost"}};
+    for (std::vector<std::string>& row : truncation_rows(directory, tokenizer, problems)) cut.push_back(std::move(row));
+    print("\nexamples cut to each task's own length:\n" + format_table(cut));
+  }
   print(problems.empty() ? "\nno problems\n" : concatenate("\nproblems: ", problems.size(), "\n"));
   for (const std::string& problem : problems) std::cerr << "koine: " << problem << std::endl;
   return problems.empty() ? 0 : 2;
@@ -201,15 +263,24 @@ void add_result_commands(CommandLine& line) {
   report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180)");
   report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs");
 
-  auto directory = std::make_shared<std::string>();
+  struct DataCheck {
+    std::string directory;
+    std::string tokenizer;
+    bool complete = false;
+  };
+  auto checked = std::make_shared<DataCheck>();
   CLI::App* data = line.app.add_subcommand("data", "What is in a folder of data sets");
   data->allow_extras();
   data->require_subcommand(0, 1);
   CLI::App* check_app = data->add_subcommand("check", "Which data sets are there, complete, in the right layout");
   check_app->allow_extras();
   line.take_task_files(*check_app);
-  check_app->add_option("directory", *directory, "folder of the data sets")->required();
-  line.commands.emplace_back(check_app, [directory] { return check_data(*directory); });
+  check_app->add_option("directory", checked->directory, "folder of the data sets")->required();
+  check_app->add_option("--tokenizer", checked->tokenizer,
+                        "SentencePiece model, or a directory that holds one: also count the examples that would be cut");
+  check_app->add_flag("--complete", checked->complete, "fewer examples than officially are a problem (exit code 2)");
+  line.commands.emplace_back(check_app,
+                             [checked] { return check_data(checked->directory, checked->tokenizer, checked->complete); });
 }
 
 }  // namespace koine

@@ -32,7 +32,9 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
   for (const PhaseCost& cost : outcome.costs) {
     for (const std::string& line : cost.tasks) print(concatenate(cost.phase, ": ", line, "\n"));
     for (const std::string& line : cost.left_out) print(concatenate(cost.phase, ": ", line, "\n"));
+    for (const std::string& line : cost.guards) print(concatenate(cost.phase, ": ", line, "\n"));
   }
+  for (const std::string& line : warning_lines(outcome.rows)) print(line + "\n");
   print("figures: " + (output / "results.json").string() + "\nreport:  " + (output / "report.html").string() + "\n");
   return 0;
 }

@@ -82,12 +82,16 @@ struct EncodeArguments {
   std::int64_t max_tokens_per_batch = 4096;
 };
 
-Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, std::int64_t maximum) {
+Dataset read_sentences(const fs::path& input, const Tokenizer& tokenizer, Truncation& truncation) {
   Dataset dataset;
   dataset.name = input.string();
   for_each_line(input, [&](std::string_view text, std::int64_t) {
     const auto number = static_cast<std::uint32_t>(dataset.examples.size());
-    dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(text), maximum), {}, number});
+    std::vector<std::int32_t> ids = tokenizer.encode(text);
+    const std::int64_t whole = std::ssize(ids) + tokenizer.special().around_single();
+    ids = tokenizer.special().frame_single(std::move(ids), truncation.maximum_length);
+    truncation.add(whole - std::ssize(ids));
+    dataset.examples.push_back({std::move(ids), {}, number});
   });
   require(!dataset.examples.empty(), input.string(), " holds no lines");
   return dataset;
@@ -106,7 +110,9 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
           config.num_hidden_layers);
   const Pooling pooling = pooling_of(arguments.pooling);
   const std::int64_t maximum = arguments.max_seq_length > 0 ? arguments.max_seq_length : config.maximum_length();
-  const Dataset dataset = read_sentences(arguments.input, tokenizer, maximum);
+  Truncation truncation{.maximum_length = maximum};
+  const Dataset dataset = read_sentences(arguments.input, tokenizer, truncation);
+  if (truncation.examples > 0) std::cerr << "koine: " << arguments.input << ": " << describe(truncation) << std::endl;
 
   ModelOptions options;
   options.execution = resolve_execution(common);

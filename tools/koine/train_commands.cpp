@@ -64,7 +64,15 @@ void print_evaluations(const Task& task, const std::vector<std::string>& languag
     const nlohmann::json& evaluation = evaluations.at(language);
     figures.push_back({language, evaluation.at("metrics"), evaluation.at("examples")});
   }
-  print(language_table(task, figures));
+  std::string notes;
+  for (const std::string& language : languages) {
+    const nlohmann::json& evaluation = evaluations.at(language);
+    if (evaluation.contains("truncated"))
+      notes += concatenate(language, ": ", describe(evaluation.at("truncated").get<Truncation>()), "\n");
+    if (evaluation.contains("collapsed"))
+      notes += concatenate(language, ": ", describe(evaluation.at("collapsed").get<Collapse>()), "\n");
+  }
+  print(language_table(task, figures) + notes);
 }
 
 /// The head that --heads gives a task among several; its own name where it gives none.
@@ -219,22 +227,19 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings), arguments.redo);
   if (!folder.done()) {
     install_signal_handlers();
-    const TrainingResult result = run_training_phase(phase, tokenizer, options);
+    const PhaseTraining trained = run_training_phase(phase, tokenizer, options);
+    const TrainingResult& result = trained.result;
     if (result.interrupted) {
       std::cerr << "koine: interrupted at step " << result.steps << " of " << result.total_steps
                 << "; the same command with --resume continues there" << std::endl;
       return kExitInterrupted;
     }
-    folder.finish({{"program", options.program},
-                   {"steps", result.steps},
-                   {"tokens", result.tokens},
-                   {"seconds", result.seconds},
-                   {"flops", result.flops},
-                   {"final_loss", result.final_loss},
-                   {"best_step", result.best_step},
-                   {"best_metrics", result.best_metrics},
-                   {"tasks", task_record(phase, result)},
-                   {"left_out", left_out_record(phase.tasks)}});
+    nlohmann::json end_mark = training_record(trained);
+    end_mark["program"] = options.program;
+    end_mark["tasks"] = task_record(phase, result);
+    end_mark["left_out"] = left_out_record(phase.tasks);
+    end_mark["truncated"] = truncation_record(phase.tasks);
+    folder.finish(std::move(end_mark));
     remove_checkpoints(output);
   }
   std::vector<std::vector<std::string>> rows;
@@ -247,6 +252,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   for (const std::string& line : task_lines(folder.result().value("tasks", nlohmann::json::object()))) text += line + "\n";
   for (const std::string& line : left_out_lines(folder.result().value("left_out", nlohmann::json::object())))
     text += line + "\n";
+  for (const std::string& line : guard_lines(folder.result())) text += line + "\n";
   print(text + "model: " + (output / "model").string() + "\n");
   return 0;
 }
