@@ -7,7 +7,7 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/common/prediction.h"
-#include "tasks/families/retrieval.h"
+#include "tasks/families/vectors.h"
 
 namespace koine {
 
