@@ -196,11 +196,13 @@ void expect_plan_of_example(const std::string& file, const fs::path& data) {
   EXPECT_EQ(planned, trainings) << file << "\n" << spell(plan);
 }
 
-TEST_F(PlanOfData, OfTheExampleFiles) { expect_plan_of_example("demo.toml", data_->path()); }
+TEST_F(PlanOfData, OfTheExampleFiles) {
+  for (const char* file : {"demo.toml", "multi-task.toml"}) expect_plan_of_example(file, data_->path());
+}
 
 TEST_F(PlanOfData, OfTheExampleFilesOnRealData) {
   if (real_data().empty()) GTEST_SKIP() << "KOINE_DATA does not say where the real data are";
-  for (const char* file : {"real-sample.toml", "multi-task.toml"}) expect_plan_of_example(file, real_data());
+  expect_plan_of_example("real-sample.toml", real_data());
 }
 
 /// XTREME-R's XCOPA comes with an English test file whose labels are not there.

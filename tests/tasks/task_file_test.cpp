@@ -422,7 +422,7 @@ TEST_F(TaskFile, WhatIsWrongInItsDataIsNamed) {
   add("[[task]]\nname = \"data_wrong\"\nfamily = \"classification\"\ntest = \"w/{language}.tsv\"\nlabels = [\"a\", "
       "\"b\"]\n");
   const Task& task = find_task("data_wrong");
-  expect_message([&] { resolve_languages(task, {}, folder_.path(), "test"); },
+  expect_message([&] { resolve_languages(task, {}, folder_.path(), "test", "languages"); },
                  {"my.toml:4: task[1].test: no file fits \"w/{language}.tsv\" below " + folder_.path().string()});
   expect_message([&] { load("data_wrong", "test", "fi"); }, {"my.toml:4: task[1].test", "w/fi.tsv"});
   write("w/fi.tsv", "text\tlabel\nx\ta\ny\tc\n");
