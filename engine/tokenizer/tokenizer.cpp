@@ -74,19 +74,19 @@ struct Tokenizer::Implementation {
   std::int32_t from_sentencepiece(int id) const { return id == 0 ? special.unknown : id + shift; }
 
   /// SentencePiece's own reading of the model, made when first wanted: it takes as long as all the rest.
-  const sentencepiece::SentencePieceProcessor& library() const {
-    std::call_once(library_is_made_, [this] {
-      const auto status = library_.LoadFromSerializedProto(bytes);
+  const sentencepiece::SentencePieceProcessor& sentencepiece_processor() const {
+    std::call_once(processor_is_made_, [this] {
+      const auto status = processor_.LoadFromSerializedProto(bytes);
       require(status.ok(), file.string(), ": not a usable SentencePiece model: ", status.message());
-      check(library_.GetPieceSize() == pieces, "SentencePiece read ", library_.GetPieceSize(), " of ", pieces, " pieces of ",
-            file.string());
+      check(processor_.GetPieceSize() == pieces, "SentencePiece read ", processor_.GetPieceSize(), " of ", pieces,
+            " pieces of ", file.string());
     });
-    return library_;
+    return processor_;
   }
 
  private:
-  mutable std::once_flag library_is_made_;
-  mutable sentencepiece::SentencePieceProcessor library_;
+  mutable std::once_flag processor_is_made_;
+  mutable sentencepiece::SentencePieceProcessor processor_;
 };
 
 Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbering& numbering)
@@ -103,7 +103,7 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbe
   if (UnigramSegmenter::supports(model)) {
     own.segmenter.emplace(model.pieces);
   } else {
-    own.library();
+    own.sentencepiece_processor();
   }
   own.normalizer.emplace(model.character_map);
 }
@@ -121,7 +121,7 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
     for (const auto& segment : segments) ids.push_back(implementation_->from_sentencepiece(segment.id));
     return ids;
   }
-  const auto status = implementation_->library().Encode(text, &ids);
+  const auto status = implementation_->sentencepiece_processor().Encode(text, &ids);
   check(status.ok(), "SentencePiece: ", status.message());
   for (std::int32_t& id : ids) id = implementation_->from_sentencepiece(id);
   return ids;
@@ -145,7 +145,7 @@ std::vector<Piece> Tokenizer::encode_with_spans(std::string_view text) const {
 
 std::vector<Piece> Tokenizer::encode_by_library(std::string_view text) const {
   check_text(text);
-  const auto encoded = implementation_->library().EncodeAsImmutableProto(text);
+  const auto encoded = implementation_->sentencepiece_processor().EncodeAsImmutableProto(text);
   std::vector<Piece> pieces;
   for (const auto& piece : encoded.pieces()) {
     pieces.push_back({implementation_->from_sentencepiece(static_cast<int>(piece.id())),
@@ -162,7 +162,7 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& ids) const {
     if (!special().is_special(id)) plain.push_back(id - implementation_->shift);
   }
   std::string text;
-  const auto status = implementation_->library().Decode(plain, &text);
+  const auto status = implementation_->sentencepiece_processor().Decode(plain, &text);
   check(status.ok(), "SentencePiece: ", status.message());
   return text;
 }
@@ -174,7 +174,7 @@ std::string Tokenizer::piece(std::int32_t id) const {
   if (id == special().end) return "</s>";
   if (id == special().unknown) return "<unk>";
   if (id == special().mask) return "<mask>";
-  return implementation_->library().IdToPiece(id - implementation_->shift);
+  return implementation_->sentencepiece_processor().IdToPiece(id - implementation_->shift);
 }
 
 const SpecialTokens& Tokenizer::special() const { return implementation_->special; }
