@@ -6,48 +6,36 @@
 
 #include <algorithm>
 
+#include "tests/tasks/result_row.h"
+
 namespace koine {
 namespace {
-
-ResultRow row(const std::string& arm, const std::string& target, const std::string& language, const std::string& metric,
-              std::uint32_t seed, double value) {
-  return {.model = "m",
-          .intermediate = arm,
-          .target = target,
-          .language = language,
-          .metric = metric,
-          .value = value,
-          .seed = seed,
-          .examples = 10,
-          .tokens = 100,
-          .seconds = 0.5};
-}
 
 /// Two seeds of XNLI and XQuAD, one of the baseline's Tatoeba; Romanian is not XQuAD's.
 std::vector<ResultRow> results() {
   std::vector<ResultRow> rows;
   for (const std::uint32_t seed : {1u, 2u}) {
     const double more = seed;  // 1, 2: a deviation of sqrt(1/2) = 0.7
-    rows.push_back(row("none", "xnli", "en", "accuracy", seed, 80));
-    rows.push_back(row("none", "xnli", "de", "accuracy", seed, 70 + 2 * more));
-    rows.push_back(row("mn_li", "xnli", "en", "accuracy", seed, 82 + 2 * more));
-    rows.push_back(row("mn_li", "xnli", "de", "accuracy", seed, 70 + 2 * more));
+    rows.push_back(result_row("none", "xnli", "en", "accuracy", seed, 80));
+    rows.push_back(result_row("none", "xnli", "de", "accuracy", seed, 70 + 2 * more));
+    rows.push_back(result_row("mn_li", "xnli", "en", "accuracy", seed, 82 + 2 * more));
+    rows.push_back(result_row("mn_li", "xnli", "de", "accuracy", seed, 70 + 2 * more));
     for (const auto& [metric, value] : {std::pair("f1", 60.0), std::pair("exact_match", 40.0), std::pair("average", 50.0)}) {
-      rows.push_back(row("none", "xquad", "en", metric, seed, value));
-      rows.push_back(row("none", "xquad", "ro", metric, seed, 0));
-      rows.push_back(row("mn_li", "xquad", "en", metric, seed, value - 3));
+      rows.push_back(result_row("none", "xquad", "en", metric, seed, value));
+      rows.push_back(result_row("none", "xquad", "ro", metric, seed, 0));
+      rows.push_back(result_row("mn_li", "xquad", "en", metric, seed, value - 3));
     }
-    rows.push_back(row("mn_li", "tatoeba", "de", "accuracy", seed, 20));
+    rows.push_back(result_row("mn_li", "tatoeba", "de", "accuracy", seed, 20));
   }
-  rows.push_back(row("none", "tatoeba", "de", "accuracy", 1, 10));
+  rows.push_back(result_row("none", "tatoeba", "de", "accuracy", 1, 10));
   return rows;
 }
 
 TEST(ResultsCsv, IsWrittenAsRfc4180Says) {
-  std::vector<ResultRow> rows = {row("a, \"b\"\r\nc", "xnli", "fi", "accuracy", 4294967295u, -0.1)};
+  std::vector<ResultRow> rows = {result_row("a, \"b\"\r\nc", "xnli", "fi", "accuracy", 4294967295u, -0.1)};
   rows[0].flops = 3.5e13;
   rows[0].left_out = 2;
-  rows.push_back(row("none", "xnli", "fi", "accuracy", 1, 1.0 / 3));
+  rows.push_back(result_row("none", "xnli", "fi", "accuracy", 1, 1.0 / 3));
   rows[1].joules = 12.5;
   rows[1].layer = 7;
   EXPECT_EQ(results_csv(rows),
@@ -128,7 +116,7 @@ TEST(ResultsLatex, IsBalancedWhateverThingsAreCalled) {
     rows.push_back(each);
     rows.back().model = evil;
   }
-  rows.push_back(row(evil, evil, evil, evil, 1, 5));
+  rows.push_back(result_row(evil, evil, evil, evil, 1, 5));
   expect_balanced(results_latex(rows));
   EXPECT_EQ(escape_latex("[*] 50 % & $x_1^2$ {#}~\\\n<ü>"),
             "{[}{*}] 50 \\% \\& \\$x\\_1\\textasciicircum{}2\\$ \\{\\#\\}\\textasciitilde{}\\textbackslash{} "

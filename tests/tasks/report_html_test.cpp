@@ -12,6 +12,7 @@
 #include "kernels/common/check.h"
 #include "tasks/report/report.h"
 #include "tasks/report/summary.h"
+#include "tests/tasks/result_row.h"
 
 namespace koine {
 namespace {
@@ -34,16 +35,9 @@ using Report = Folder;
 
 ResultRow row(const std::string& arm, const std::string& language, std::uint32_t seed, double value,
               const std::string& target = "xnli", const std::string& metric = "accuracy") {
-  return {.model = "small",
-          .intermediate = arm,
-          .target = target,
-          .language = language,
-          .metric = metric,
-          .value = value,
-          .seed = seed,
-          .examples = 10,
-          .tokens = 100,
-          .seconds = 0.5};
+  ResultRow one = result_row(arm, target, language, metric, seed, value);
+  one.model = "small";
+  return one;
 }
 
 std::string message_of(const std::function<void()>& action) {
