@@ -31,6 +31,9 @@ struct ModelConfig {
   double hidden_dropout_prob = 0.1;
   double attention_probs_dropout_prob = 0.1;
   double classifier_dropout = -1;  ///< below 0: as hidden_dropout_prob
+  /// config.json's "classifier_pooler", a key of koine: XLM-R's classifier reads tanh(pooler(first token)), as jiant's does, not the
+  /// first token itself, as transformers' RobertaClassificationHead does.
+  bool classifier_pooler = false;
   double initializer_range = 0.02;
   std::int64_t pad_token_id = 1;
   bool tie_word_embeddings = true;  ///< false: a masked-language head has a decoder of its own, which koine does not run

@@ -28,7 +28,9 @@ std::span<const ModelFamily* const> model_families() {
 
 const ModelFamily& default_family() { return *model_families().front(); }
 
-const HeadParts& parts_of(const ModelFamily& family, HeadKind kind) {
+const HeadParts& parts_of(const ModelConfig& config, HeadKind kind) {
+  const ModelFamily& family = *config.family;
+  if (kind == HeadKind::kSequence && config.classifier_pooler) kind = HeadKind::kSequencePooled;
   const auto row =
       std::find_if(family.heads.begin(), family.heads.end(), [kind](const HeadParts& parts) { return parts.kind == kind; });
   require(row != family.heads.end(), "a model of the family ", family.name, " has no ", facts_of(kind).name, " head");

@@ -71,7 +71,7 @@ struct ModelFamily {
 /// All of them; the first is default_family().
 std::span<const ModelFamily* const> model_families();
 
-/// The parts of a head in a family. UserError where it has no such head.
-const HeadParts& parts_of(const ModelFamily& family, HeadKind kind);
+/// The parts of a head of a model. UserError where its family has no such head.
+const HeadParts& parts_of(const ModelConfig& config, HeadKind kind);
 
 }  // namespace koine

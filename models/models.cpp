@@ -173,7 +173,7 @@ class ModelShell : public Model {
 /// The masked-language head's decoder is the word embedding; a checkpoint whose is not would be read as another model.
 void require_tied(const ModelConfig& config, const std::vector<HeadSpec>& heads, const std::filesystem::path& directory) {
   for (const HeadSpec& head : heads) {
-    require(config.tie_word_embeddings || !parts_of(*config.family, head.kind).tied, (directory / "config.json").string(),
+    require(config.tie_word_embeddings || !parts_of(config, head.kind).tied, (directory / "config.json").string(),
             ": key \"tie_word_embeddings\" is false: the decoder of the masked-language head has weights of its own, which "
             "koine "
             "does not run");
@@ -240,7 +240,7 @@ void order_classes(Model& model, const ModelConfig& config, const std::vector<st
   require(missing.empty(), where, ": id2label has no class ", missing, "; it has ", there);
   check(model.heads().size() == 1, "the classes of one head are ordered");
   ParameterStore& store = model.parameters();
-  const std::string output(parts_of(*config.family, model.heads().front().kind).output);
+  const std::string output(parts_of(config, model.heads().front().kind).output);
   for (const char* part : {".weight", ".bias"}) {
     const int index = store.table().find(output + part);
     check(index >= 0, "a head without ", output, part);
@@ -281,8 +281,8 @@ double model_forward_flops(const ModelConfig& config, const HeadSpec* head, cons
   const double flops = config.family->forward_flops(config, lengths);
   if (head == nullptr) return flops;
   const std::int64_t tokens = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
-  return flops + head_forward_flops(*head, parts_of(*config.family, head->kind), config.hidden_size, tokens,
-                                    std::ssize(lengths), counted_labels);
+  return flops + head_forward_flops(*head, parts_of(config, head->kind), config.hidden_size, tokens, std::ssize(lengths),
+                                    counted_labels);
 }
 
 }  // namespace koine

@@ -40,7 +40,7 @@ EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec
   const std::string prefix(config.family->prefix);
   const std::int64_t hidden = config.hidden_size;
   std::vector<HeadParts> parts;
-  for (const HeadSpec& head : heads) parts.push_back(parts_of(*config.family, head.kind));
+  for (const HeadSpec& head : heads) parts.push_back(parts_of(config, head.kind));
   result.heads = add_heads(builder, heads, parts, prefix + "pooler.dense", hidden);
   result.complete_behind_head = result.table.size();
 

@@ -26,7 +26,7 @@ constexpr std::array<ModelFamily::Alias, 2> kAliases = {
 constexpr std::array<std::string_view, 4> kRedundant = {"position_ids", "token_type_ids", "lm_head.decoder.weight",
                                                         "lm_head.decoder.bias"};
 
-// transformers' RobertaClassificationHead reads the raw first token; jiant's the pooler's output.
+// transformers' RobertaClassificationHead reads the raw first token; jiant's the pooler's output (ModelConfig::classifier_pooler).
 constexpr std::array<HeadParts, 6> kHeads = {{
     {HeadKind::kMaskedLm, false, "lm_head.dense", "lm_head.layer_norm", "lm_head.bias", /*tied=*/true},
     {HeadKind::kSequence, false, "classifier.dense", "", "classifier.out_proj"},
@@ -43,6 +43,7 @@ void read(const ConfigReader& reader, ModelConfig& config) {
       reader.text_or("model_type", "") == "xlm-roberta-xl" || reader.first_architecture().starts_with("XLMRobertaXL");
   config.norm = xl ? NormPlacement::kPre : NormPlacement::kPost;
   read_encoder(reader, config, {.layer_norm_eps = xl ? 1e-5 : 1e-12, .pad_token_id = 1, .type_vocab_size = 1});
+  config.classifier_pooler = reader.flag_or("classifier_pooler", false);
   config.first_position = config.pad_token_id + 1;
   require(config.max_position_embeddings > config.first_position, reader.file(),
           ": key \"max_position_embeddings\" must be ", "above ", config.first_position, ", it is ",
@@ -63,6 +64,7 @@ void correct(const ModelWeights& weights, ModelConfig& config) {
 void write(const ModelConfig& config, nlohmann::json& json) {
   json["model_type"] = is_xl(config) ? "xlm-roberta-xl" : "xlm-roberta";
   write_encoder(config, json);
+  if (config.classifier_pooler) json["classifier_pooler"] = true;
   json["bos_token_id"] = 0;
   json["eos_token_id"] = 2;
 }

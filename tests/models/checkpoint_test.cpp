@@ -391,6 +391,35 @@ TEST_F(CheckpointTest, ClassesAreOrderedByTheirNames) {
   }
 }
 
+TEST_F(CheckpointTest, TheConfigMayPutTheClassifierOnThePooler) {
+  copy_of(fixture("xlm_roberta", "sequence_pooled"));
+  const std::vector<Example> examples = tiny::examples(HeadKind::kSequence, {7, 1, 12}, 6);
+  const PackedBatch batch = tiny::packed(examples, HeadKind::kSequence);
+  const std::vector<float> raw = load_model(folder_, options_for(HeadKind::kSequence, 3))->predict(batch);
+  const std::vector<float> pooled = load_model(folder_, options_for(HeadKind::kSequencePooled, 3))
+                                        ->predict(tiny::packed(examples, HeadKind::kSequencePooled));
+  EXPECT_NE(raw, pooled);
+
+  nlohmann::json config = read_json(folder_ / "config.json");
+  config["classifier_pooler"] = true;
+  write_file_atomically(folder_ / "config.json", config.dump());
+  LoadReport report;
+  const std::unique_ptr<Model> model = load_model(folder_, options_for(HeadKind::kSequence, 3), &report);
+  EXPECT_TRUE(report.fresh.empty() && report.unused.empty());
+  EXPECT_EQ(model->predict(batch), pooled);
+  model->save((folder_ / "again").string());
+  EXPECT_EQ(load_model(folder_ / "again", options_for(HeadKind::kSequence, 3))->predict(batch), pooled);
+
+  config["classifier_pooler"] = "yes";
+  write_file_atomically(folder_ / "config.json", config.dump());
+  try {
+    read_model_config(folder_);
+    FAIL() << "accepted";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("classifier_pooler"), std::string::npos) << error.what();
+  }
+}
+
 TEST(PublishedShapes, HaveThePublishedParameterCounts) {
   // Hugging Face checkpoints: encoder without pooler and with the masked-language head counted once.
   const std::vector<std::tuple<const char*, std::int64_t, std::int64_t>> expected = {{"base", 277453056, 278295186},
