@@ -26,6 +26,10 @@ std::string results_csv(const std::vector<ResultRow>& rows);
 /// UserErrors as write_report says.
 std::string results_latex(const std::vector<ResultRow>& rows, const ReportDetails& details = {});
 
+/// A table for each target and its headline metric as GitHub's Markdown has them: arms down, languages, mean and difference
+/// across. Means over seeds, the deviation over seeds behind them. UserErrors as write_report says.
+std::string results_markdown(const std::vector<ResultRow>& rows, const ReportDetails& details = {});
+
 /// A text with LaTeX's special characters escaped, control characters as blanks.
 std::string escape_latex(std::string_view text);
 

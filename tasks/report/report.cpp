@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
@@ -129,6 +130,14 @@ std::vector<const Arm*> arms_of(const Summary& summary, const TargetSummary& tar
   return arms;
 }
 
+/// Whether the means of all arms are over the same languages.
+bool same_languages(const Summary& summary, const TargetSummary& target) {
+  std::set<std::vector<std::string>> different;
+  for (const Arm* arm : arms_of(summary, target)) different.insert(target.mean_languages(arm->label, false));
+  different.erase(std::vector<std::string>());  // arms without a mean
+  return different.size() <= 1;
+}
+
 class Page {
  public:
   Page(const Summary& summary, const ReportDetails& details, std::vector<std::string> warnings)
@@ -176,8 +185,8 @@ class Page {
         if (arm->label == arm->baseline)
           table.number("baseline");
         else
-          table.spread(difference(means, target.mean_by_seed(arm->baseline, false)), true);
-        table.number(std::to_string(target.common_languages(false).size())).number(seeds_text(target, arm->label));
+          table.spread(target.difference_of_means(*arm, false), true);
+        table.number(std::to_string(target.mean_languages(arm->label, false).size())).number(seeds_text(target, arm->label));
       }
     }
     std::string html = "<h2>Overview</h2>\n" + table.finish();
@@ -210,14 +219,8 @@ class Page {
     return map;
   }
 
-  Spread language_difference(const TargetSummary& target, const Arm& arm, const std::string& language) const {
-    const SeedValues* values = target.find(arm.label, language);
-    const SeedValues* baseline = target.find(arm.baseline, language);
-    return values == nullptr || baseline == nullptr ? Spread{} : difference(*values, *baseline);
-  }
-
   std::optional<double> mean_difference(const TargetSummary& target, const Arm& arm, const std::string& language) const {
-    const Spread spread = language_difference(target, arm, language);
+    const Spread spread = target.difference_in(arm, language);
     return spread.count == 0 ? std::nullopt : std::optional<double>(spread.mean);
   }
 
@@ -263,12 +266,12 @@ class Page {
     for (const std::string& language : target.languages) {
       table.row().name(shown_language(language) + (target.outside.contains(language) ? kOutside : ""));
       for (const Arm* arm : arms) table.spread(target.spread(arm->label, language));
-      for (const Arm* arm : compared) table.spread(language_difference(target, *arm, language), true);
+      for (const Arm* arm : compared) table.spread(target.difference_in(*arm, language), true);
     }
-    table.row(true).name("zero-shot mean");
+    table.row(true).name(same_languages(summary_, target) ? "zero-shot mean" : "zero-shot mean, of the languages each has");
     for (const Arm* arm : arms) table.spread(spread_of(target.mean_by_seed(arm->label, false)));
     for (const Arm* arm : compared) {
-      table.spread(difference(target.mean_by_seed(arm->label, false), target.mean_by_seed(arm->baseline, false)), true);
+      table.spread(target.difference_of_means(*arm, false), true);
     }
     if (target.outside.empty()) return table.finish();
     return table.finish() + "<p class=\"soft\">" + kOutsideNote + "</p>\n";
@@ -366,13 +369,15 @@ std::string results_table(const std::vector<ResultRow>& rows, const ReportDetail
     std::vector<std::vector<std::string>> table = {{printable(target.target + ", " + target.metric)}};
     for (const std::string& language : marked_languages(target, languages)) table[0].push_back(printable(language));
     for (const std::string& language : languages) outside = outside || target.outside.contains(language);
-    table[0].insert(table[0].end(), {"zero-shot", "− baseline", "seeds"});
+    const bool same = same_languages(summary, target);
+    table[0].insert(table[0].end(), {same ? "zero-shot" : "zero-shot of languages", "− baseline", "seeds"});
     for (const Arm* arm : arms_of(summary, target)) {
       const SeedValues means = target.mean_by_seed(arm->label, false);
       std::vector<std::string>& row = table.emplace_back(1, printable(arm->label));
       for (const std::string& language : languages) row.push_back(figure(target.spread(arm->label, language)));
-      row.push_back(figure(spread_of(means)));
-      row.push_back(arm->label == arm->baseline ? "" : figure(difference(means, target.mean_by_seed(arm->baseline, false))));
+      row.push_back(figure(spread_of(means)) +
+                    (same ? "" : concatenate(" of ", target.mean_languages(arm->label, false).size())));
+      row.push_back(arm->label == arm->baseline ? "" : figure(target.difference_of_means(*arm, false)));
       row.push_back(seeds_text(target, arm->label));
     }
     text += (text.empty() ? "" : "\n") + aligned(table);

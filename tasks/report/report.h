@@ -8,7 +8,9 @@
 // baseline arm of the same model is taken seed by seed where both arms have the seed, and the spread is that of these
 // differences; where they share no seed it is the difference of the means, without spread. Means over languages are formed
 // for each seed first, over the benchmark's languages that all arms of the target have, so that arms stay comparable when
-// some figures are missing. Other languages are shown with a mark, outside the means.
+// some figures are missing; arms that share no language have means over their own, with their number beside, and differences
+// over what two of them share. Other languages are shown with a mark, outside the means. A task for which nothing is trained
+// has one figure for an arm that does not depend on the seed: it is compared with every seed of the other.
 
 #include <filesystem>
 #include <map>

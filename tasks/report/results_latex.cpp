@@ -90,8 +90,8 @@ class Tables {
 
   /// Mean over the benchmark's languages, or its difference to the baseline's.
   static Spread figure_of(const TargetSummary& target, const Arm& arm) {
-    const SeedValues means = target.mean_by_seed(arm.label, true);
-    return arm.label == arm.baseline ? spread_of(means) : difference(means, target.mean_by_seed(arm.baseline, true));
+    return arm.label == arm.baseline ? spread_of(target.mean_by_seed(arm.label, true))
+                                     : target.difference_of_means(arm, true);
   }
 
   std::string cell(const TargetSummary& target, const Arm& arm) const {
@@ -144,7 +144,7 @@ class Tables {
       heading.push_back(shown(target->target));
       const TargetSummary* second = second_metric(*target);
       metrics.push_back(shown(target->metric) + (second == nullptr ? "" : " / " + shown(second->metric)));
-      counts.push_back(std::to_string(target->common_languages(true).size()));
+      counts.push_back(std::to_string(target->mean_languages(target->values.begin()->first, true).size()));
     }
     heading.emplace_back("Avg.");
     metrics.emplace_back("");

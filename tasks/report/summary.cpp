@@ -98,6 +98,7 @@ class Arranger {
       found->target = row.target;
       found->metric = metric;
       found->source_language = source_;
+      if (const Task* task = known_task(row.target); task != nullptr) found->trained = !task->train_task().empty();
     }
     add_new(found->languages, row.language);
     if (const Task* task = known_task(row.target); task != nullptr && !task->is_official(row.language))
@@ -176,34 +177,61 @@ Spread TargetSummary::spread(const std::string& arm, const std::string& language
   return found == nullptr ? Spread{} : spread_of(*found);
 }
 
-std::vector<std::string> TargetSummary::common_languages(bool with_source) const {
+std::vector<std::string> TargetSummary::common_languages(const std::vector<std::string>& arms, bool with_source) const {
   std::vector<std::string> common;
   for (const std::string& language : languages) {
     if ((language == source_language && !with_source) || outside.contains(language)) continue;
     const bool everywhere =
-        std::all_of(values.begin(), values.end(), [&](const auto& arm) { return arm.second.contains(language); });
+        std::all_of(arms.begin(), arms.end(), [&](const std::string& arm) { return find(arm, language) != nullptr; });
     if (everywhere) common.push_back(language);
   }
   return common;
 }
 
-SeedValues TargetSummary::mean_by_seed(const std::string& arm, bool with_source) const {
-  const std::vector<std::string> common = common_languages(with_source);
-  if (common.empty() || !values.contains(arm)) return {};
+std::vector<std::string> TargetSummary::mean_languages(const std::string& arm, bool with_source) const {
+  const std::vector<std::string> own = common_languages({arm}, with_source);
+  std::vector<std::string> arms;  // that have any
+  for (const auto& [name, ignored] : values) {
+    if (!common_languages({name}, with_source).empty()) arms.push_back(name);
+  }
+  const std::vector<std::string> common = common_languages(arms, with_source);
+  return own.empty() || common.empty() ? own : common;
+}
+
+SeedValues TargetSummary::mean_over(const std::string& arm, const std::vector<std::string>& over) const {
+  if (over.empty() || !values.contains(arm)) return {};
   SeedValues means;
-  for (const auto& [seed, ignored] : *find(arm, common.front())) {
+  for (const auto& [seed, ignored] : *find(arm, over.front())) {
     double sum = 0;
     std::size_t present = 0;
-    for (const std::string& language : common) {
+    for (const std::string& language : over) {
       const SeedValues& by_seed = *find(arm, language);
       const auto value = by_seed.find(seed);
       if (value == by_seed.end()) continue;
       sum += value->second;
       ++present;
     }
-    if (present == common.size()) means[seed] = sum / static_cast<double>(present);
+    if (present == over.size()) means[seed] = sum / static_cast<double>(present);
   }
   return means;
+}
+
+SeedValues TargetSummary::mean_by_seed(const std::string& arm, bool with_source) const {
+  return mean_over(arm, mean_languages(arm, with_source));
+}
+
+Spread TargetSummary::difference_in(const Arm& arm, const std::string& language) const {
+  const SeedValues* figures = find(arm.label, language);
+  const SeedValues* baseline = find(arm.baseline, language);
+  return figures == nullptr || baseline == nullptr ? Spread{} : difference(*figures, *baseline, !trained);
+}
+
+Spread TargetSummary::difference_of_means(const Arm& arm, bool with_source) const {
+  std::vector<std::string> both;
+  for (const std::string& language : mean_languages(arm.label, with_source)) {
+    if (find(arm.baseline, language) != nullptr) both.push_back(language);
+  }
+  return difference(mean_over(arm.label, both), mean_over(arm.baseline, both), !trained);
 }
 
 Summary summarise(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source_language) {
@@ -216,8 +244,19 @@ Spread spread_of(const SeedValues& values) {
   return spread_of(list);
 }
 
-Spread difference(const SeedValues& values, const SeedValues& baseline) {
+Spread difference(const SeedValues& values, const SeedValues& baseline, bool single_for_all) {
   if (values.empty() || baseline.empty()) return {};
+  if (single_for_all && values.size() != baseline.size()) {
+    SeedValues repeated;
+    if (baseline.size() == 1) {
+      for (const auto& [seed, ignored] : values) repeated[seed] = baseline.begin()->second;
+      return difference(values, repeated);
+    }
+    if (values.size() == 1) {
+      for (const auto& [seed, ignored] : baseline) repeated[seed] = values.begin()->second;
+      return difference(repeated, baseline);
+    }
+  }
   std::vector<double> paired;
   for (const auto& [seed, value] : values) {
     const auto other = baseline.find(seed);

@@ -15,10 +15,16 @@ namespace koine {
 /// Figures of one arm in one language by seed.
 using SeedValues = std::map<std::uint32_t, double>;
 
+struct Arm {
+  std::string label;     ///< intermediate, or "model / intermediate" where there are several models
+  std::string baseline;  ///< label of its model's baseline arm; its own for the baseline
+};
+
 /// One metric of one target.
 struct TargetSummary {
   std::string target;
   std::string metric;
+  bool trained = true;    ///< false: nothing is trained for the task, and the one figure of an arm stands for every seed
   bool headline = false;  ///< what tables and plots lead with: the task's own metric; of a target that is no task accuracy,
                           ///< else f1, else the first
   std::vector<std::string> languages;  ///< the source first, then in order of appearance
@@ -27,16 +33,19 @@ struct TargetSummary {
 
   const SeedValues* find(const std::string& arm, const std::string& language) const;
   Spread spread(const std::string& arm, const std::string& language) const;
-  /// Mean over the benchmark's languages that all arms have (the source left out unless asked for) by seed: the seeds for
-  /// which all of them are there.
+  /// The languages an arm's mean is over: of the benchmark's (the source left out unless asked for) those that all arms have
+  /// that have any; where there are none (runs in different languages), all that the arm has.
+  std::vector<std::string> mean_languages(const std::string& arm, bool with_source) const;
+  /// Mean over mean_languages by seed: the seeds for which all of them are there.
   SeedValues mean_by_seed(const std::string& arm, bool with_source) const;
-  std::vector<std::string> common_languages(bool with_source) const;
+  /// An arm's figures less the baseline's: in one language, and of the means, which are over languages that both have.
+  Spread difference_in(const Arm& arm, const std::string& language) const;
+  Spread difference_of_means(const Arm& arm, bool with_source) const;
   std::string source_language;
-};
 
-struct Arm {
-  std::string label;     ///< intermediate, or "model / intermediate" where there are several models
-  std::string baseline;  ///< label of its model's baseline arm; its own for the baseline
+ private:
+  std::vector<std::string> common_languages(const std::vector<std::string>& arms, bool with_source) const;
+  SeedValues mean_over(const std::string& arm, const std::vector<std::string>& languages) const;
 };
 
 /// Cost of the evaluations of one arm and target, each counted once.
@@ -60,7 +69,8 @@ struct Summary {
 Summary summarise(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source_language);
 
 /// `values - baseline`, seed by seed where they share seeds; else of the means, without spread. Count 0 where one is empty.
-Spread difference(const SeedValues& values, const SeedValues& baseline);
+/// With `single_for_all` a single figure on one side is that of every seed of the other.
+Spread difference(const SeedValues& values, const SeedValues& baseline, bool single_for_all = false);
 
 Spread spread_of(const SeedValues& values);
 

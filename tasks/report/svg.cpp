@@ -234,6 +234,16 @@ std::string bar_chart_svg(const BarChart& chart) {
     }
   }
   if (chart.reference.has_value()) high = std::max(high, *chart.reference);
+  // Percentages: a deviation that reaches beyond 0 or 100 is cut there.
+  bool percent = true;
+  for (const PlotSeries& series : chart.series) {
+    for (const auto& value : series.values)
+      percent = percent && (!value.has_value() || (value->value >= 0 && value->value <= 100));
+  }
+  if (percent) {
+    low = 0;
+    high = std::min(high, 100.0);
+  }
   // Few categories get room to breathe; many stay readable, and the page scrolls.
   const double least = 14.0 * static_cast<double>(chart.series.size()) + 12;
   const double slot = std::max({44.0, least, std::min(2 * least, 560.0 / static_cast<double>(chart.categories.size()))});

@@ -31,6 +31,20 @@ std::vector<ResultRow> results() {
   return rows;
 }
 
+TEST(ResultsMarkdown, HasATableForEachTarget) {
+  const std::string text = results_markdown(results());
+  EXPECT_NE(text.find("| xnli, accuracy | en | de | zero-shot mean | languages | − baseline |\n"
+                      "|---|--:|--:|--:|--:|--:|\n"
+                      "| none | 80.0 ±0.0 | 73.0 ±1.4 | 73.0 ±1.4 | 1 |  |\n"
+                      "| mn\\_li | 85.0 ±1.4 | 73.0 ±1.4 | 73.0 ±1.4 | 1 | 0.0 ±0.0 |\n"),
+            std::string::npos)
+      << text;
+  // One figure of the baseline, two seeds of the arm.
+  EXPECT_NE(text.find("| mn\\_li | 20.0 ±0.0 | 20.0 ±0.0 | 1 | +10.0 ±0.0 |\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("ro† |"), std::string::npos) << text;
+  EXPECT_EQ(results_markdown({result_row("a|b\n*", "xnli", "de", "accuracy", 1, 1)}).find("a|b"), std::string::npos);
+}
+
 TEST(ResultsCsv, IsWrittenAsRfc4180Says) {
   std::vector<ResultRow> rows = {result_row("a, \"b\"\r\nc", "xnli", "fi", "accuracy", 4294967295u, -0.1)};
   rows[0].flops = 3.5e13;
@@ -61,7 +75,7 @@ TEST(ResultsLatex, ComparesArmsWithTheBaseline) {
     \midrule
     none & $76.5_{\pm 0.7}$ & $60.0_{\pm 0.0}$ / $40.0_{\pm 0.0}$ & 10.0 & $45.5_{\pm 0.2}$ \\
     \midrule
-    mn\_li & $+2.5_{\pm 0.7}$ & $-3.0_{\pm 0.0}$ / $-3.0_{\pm 0.0}$ & $+10.0$ & $+3.2_{\pm 0.2}$ \\
+    mn\_li & $+2.5_{\pm 0.7}$ & $-3.0_{\pm 0.0}$ / $-3.0_{\pm 0.0}$ & $+10.0_{\pm 0.0}$ & $+3.2_{\pm 0.2}$ \\
     \bottomrule
   \end{tabular}
 )";

@@ -141,12 +141,60 @@ TEST(ReportStatistics, MeansAreOverLanguagesAllArmsHave) {
                 "", "en");
   ASSERT_EQ(summary.targets.size(), 1u);
   const TargetSummary& target = summary.targets[0];
-  EXPECT_EQ(target.common_languages(false), (std::vector<std::string>{"de", "el"}));
+  EXPECT_EQ(target.mean_languages("none", false), (std::vector<std::string>{"de", "el"}));
   EXPECT_DOUBLE_EQ(target.mean_by_seed("none", false).at(1), 55);
   EXPECT_DOUBLE_EQ(target.mean_by_seed("mnli", false).at(1), 61);
   EXPECT_DOUBLE_EQ(target.mean_by_seed("mnli", true).at(1), (91 + 64 + 58) / 3.0);
   ASSERT_EQ(summary.arms.size(), 2u);
   EXPECT_EQ(summary.arms[1].baseline, "none");
+}
+
+TEST(BarChart, PercentagesStayBetween0And100) {
+  const auto chart = [](double value, double deviation) {
+    return bar_chart_svg({.title = "t",
+                          .y_label = "y",
+                          .categories = {"de"},
+                          .series = {{"arm", {PlotValue{value, deviation}}}},
+                          .reference_label = ""});
+  };
+  const std::string high = chart(97, 9);
+  EXPECT_TRUE(contains(high, ">100</text>"));
+  EXPECT_FALSE(contains(high, ">150</text>"));
+  EXPECT_FALSE(contains(chart(1, 9), ">-"));
+  EXPECT_TRUE(contains(chart(105, 9), ">150</text>")) << "no percentage";
+}
+
+/// Tatoeba of a model that is pretrained only has one figure, whatever the seeds of the arms: 14 and 16 less 10, not 14 alone.
+TEST(ReportStatistics, AFigureWithoutATrainingIsThatOfEverySeed) {
+  const auto figures = [](const std::string& target) {
+    return summarise({row("none", "de", 1, 10, target), row("mnli", "de", 1, 14, target), row("mnli", "de", 2, 16, target)},
+                     "", "en");
+  };
+  const Summary tatoeba = figures("tatoeba");
+  for (const Spread& spread : {tatoeba.targets[0].difference_of_means(tatoeba.arms[1], false),
+                               tatoeba.targets[0].difference_in(tatoeba.arms[1], "de")}) {
+    EXPECT_EQ(spread.count, 2);
+    EXPECT_DOUBLE_EQ(spread.mean, 5);
+    EXPECT_DOUBLE_EQ(spread.deviation.value(), std::sqrt(2.0));
+  }
+  const Summary xnli = figures("xnli");  // a head is trained: seed 2 of the baseline is missing
+  EXPECT_EQ(xnli.targets[0].difference_of_means(xnli.arms[1], false).count, 1);
+  EXPECT_DOUBLE_EQ(xnli.targets[0].difference_of_means(xnli.arms[1], false).mean, 4);
+  EXPECT_DOUBLE_EQ(difference(SeedValues{{1, 3}}, SeedValues{{1, 1}, {2, 2}}, true).mean, 1.5);
+}
+
+TEST(ReportStatistics, RunsInOtherLanguagesHaveMeansOfTheirOwn) {
+  const std::vector<ResultRow> rows = {row("none", "en", 1, 90), row("none", "de", 1, 60), row("none", "el", 1, 50),
+                                       row("mnli", "el", 1, 58), row("mnli", "sw", 1, 10), row("snli", "ur", 1, 7)};
+  const Summary summary = summarise(rows, "", "en");
+  const TargetSummary& target = summary.targets[0];
+  EXPECT_EQ(target.mean_languages("none", false), (std::vector<std::string>{"de", "el"}));
+  EXPECT_EQ(target.mean_languages("mnli", false), (std::vector<std::string>{"el", "sw"}));
+  EXPECT_DOUBLE_EQ(target.mean_by_seed("none", false).at(1), 55);
+  EXPECT_DOUBLE_EQ(target.mean_by_seed("mnli", false).at(1), 34);
+  EXPECT_DOUBLE_EQ(target.difference_of_means(summary.arms[1], false).mean, 8) << "over Greek, which both have";
+  EXPECT_EQ(target.difference_of_means(summary.arms[2], false).count, 0);
+  EXPECT_TRUE(contains(results_table(rows), "zero-shot of"));
 }
 
 /// XQuAD was given Romanian files later: XTREME's mean is not over them.

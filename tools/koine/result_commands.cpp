@@ -60,12 +60,47 @@ int score(const std::string& task_name, const std::string& predictions, const st
 
 struct ReportArguments {
   std::vector<std::string> runs;
-  std::string output = "report.html";
+  std::vector<std::string> outputs;
   std::string csv;
   std::string latex;
 };
 
+using Rows = std::vector<ResultRow>;
+
+void write_html(const std::string& file, const std::string& title, const Rows& rows) {
+  write_report(file, title, rows);
+  print("report: " + file + "\n");
+}
+void write_csv(const std::string& file, const std::string&, const Rows& rows) {
+  write_file_atomically(file, results_csv(rows));
+  print("rows:   " + file + "\n");
+}
+void write_latex(const std::string& file, const std::string&, const Rows& rows) {
+  write_file_atomically(file, results_latex(rows));
+  print("tables: " + file + "\n");
+}
+void write_markdown(const std::string& file, const std::string&, const Rows& rows) {
+  write_file_atomically(file, results_markdown(rows));
+  print("tables: " + file + "\n");
+}
+
+/// What the ending of an output file asks for.
+auto writer_of(const std::string& output) {
+  struct Writer {
+    const char* ending;
+    void (*write)(const std::string& file, const std::string& title, const Rows& rows);
+  };
+  static constexpr Writer kWriters[] = {
+      {".html", write_html}, {".htm", write_html}, {".csv", write_csv}, {".tex", write_latex}, {".md", write_markdown}};
+  for (const Writer& writer : kWriters) {
+    if (fs::path(output).extension() == writer.ending) return writer.write;
+  }
+  fail_user("--output ", output,
+            ": the ending says what is written: .html (the page), .csv (all rows), .tex or .md (tables)");
+}
+
 int report(const ReportArguments& arguments) {
+  for (const std::string& output : arguments.outputs) writer_of(output);
   std::vector<ResultRow> rows;
   for (const std::string& run : arguments.runs) {
     const fs::path file = fs::is_directory(run) ? fs::path(run) / "results.json" : fs::path(run);
@@ -75,16 +110,11 @@ int report(const ReportArguments& arguments) {
   print(results_table(rows));
   for (const std::string& line : warning_lines(rows)) print(line + "\n");
   const std::string title = arguments.runs.size() == 1 ? fs::path(arguments.runs.front()).filename().string() : "koine";
-  write_report(arguments.output, title, rows);
-  print("report: " + arguments.output + "\n");
-  if (!arguments.csv.empty()) {
-    write_file_atomically(arguments.csv, results_csv(rows));
-    print("rows:   " + arguments.csv + "\n");
-  }
-  if (!arguments.latex.empty()) {
-    write_file_atomically(arguments.latex, results_latex(rows));
-    print("tables: " + arguments.latex + "\n");
-  }
+  std::vector<std::string> outputs = arguments.outputs;
+  if (outputs.empty() && arguments.csv.empty() && arguments.latex.empty()) outputs.emplace_back("report.html");
+  for (const std::string& output : outputs) writer_of(output)(output, title, rows);
+  if (!arguments.csv.empty()) write_csv(arguments.csv, title, rows);
+  if (!arguments.latex.empty()) write_latex(arguments.latex, title, rows);
   return 0;
 }
 
@@ -253,13 +283,15 @@ void add_result_commands(CommandLine& line) {
 
   auto reported = std::make_shared<ReportArguments>();
   CLI::App* report_app =
-      line.add("report", "Tables and plots of one run or several, as HTML, CSV and LaTeX", [&line, reported] {
+      line.add("report", "Tables and plots of one run or several, as HTML, CSV, LaTeX and Markdown", [&line, reported] {
         apply(line.common);
         return report(*reported);
       });
   line.take_task_files(*report_app);
   report_app->add_option("runs", reported->runs, "folders of runs")->required();
-  report_app->add_option("--output", reported->output, "HTML file")->capture_default_str();
+  report_app->add_option(
+      "--output", reported->outputs,
+      "file to write, by its ending: .html, .csv (all rows), .tex or .md (tables); may be repeated; default: report.html");
   report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180)");
   report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs");
 
