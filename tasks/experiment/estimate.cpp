@@ -1,5 +1,7 @@
 #include "tasks/experiment/estimate.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -272,6 +274,13 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   if (question.from_file && on_cpu) add("model file while it is read", weights - (total - before));
   lines.push_back({"total", total});
   return lines;
+}
+
+double physical_memory() {
+  const double all = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  double limit = all;
+  std::ifstream("/sys/fs/cgroup/memory.max") >> limit;  // "max", no number: no limit
+  return limit > 0 ? std::min(all, limit) : all;
 }
 
 double resident_memory() {

@@ -66,4 +66,7 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question);
 /// Bytes of physical memory this process holds (VmRSS); 0 where the system does not say.
 double resident_memory();
 
+/// Bytes of physical memory this machine has, or of it what a limit of control groups leaves this process.
+double physical_memory();
+
 }  // namespace koine

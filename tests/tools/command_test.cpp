@@ -255,5 +255,26 @@ TEST_F(Command, EstimateKnowsThePublishedShapes) {
   EXPECT_NE(base.output.find("total"), std::string::npos);
 }
 
+TEST_F(Command, EstimateSaysWhatHoursOfADeviceBuy) {
+  const auto estimate = [](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"estimate", "--precision", "bf16", "--model-size"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_koine(words);
+  };
+  const Outcome there = estimate(
+      {"base", "--device-kind", "h200", "--price", "4", "--examples", "392702", "--epochs", "2", "--length", "45"});
+  EXPECT_EQ(there.exit_code, 0) << there.errors;
+  for (const char* words : {"\nfits: ", "most tokens in memory at a time", "activations of 12 blocks", "769 TFLOP/s in bf16",
+                            "392,702 examples, 2 times: 35,343,180 tokens", "device-hours", "kWh", "at 4 an hour"})
+    EXPECT_NE(there.output.find(words), std::string::npos) << words << "\n" << there.output;
+  EXPECT_EQ(there.output.find("query_key_value"), std::string::npos);
+  const Outcome small = estimate({"base", "--device-memory", "3GiB", "--details"});
+  EXPECT_EQ(small.exit_code, 0) << small.errors;
+  for (const char* words : {"does not fit: ", "no number of tokens fits", "query_key_value", "not measured"})
+    EXPECT_NE(small.output.find(words), std::string::npos) << words << "\n" << small.output;
+  EXPECT_EQ(estimate({"base", "--device-kind", "h300"}).exit_code, 2);
+  EXPECT_EQ(estimate({"base", "--device-kind", "h200", "--device-memory", "1GiB"}).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace koine

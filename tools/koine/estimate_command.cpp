@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
+#include "tasks/experiment/device_kinds.h"
 #include "tasks/experiment/estimate.h"
 #include "tools/koine/commands.h"
 
@@ -21,7 +23,15 @@ struct EstimateArguments {
   std::string head = "sequence";
   std::int64_t max_tokens = 4096;
   bool prediction = false;
+  bool details = false;
   double product_rate = 0;  ///< TFLOP/s; 0: measured
+  std::string device_kind;
+  std::string device_memory;
+  double watts = 0;  ///< 0: those of the kind
+  double price = 0;
+  std::int64_t examples = 0;
+  double epochs = 1;
+  std::int64_t length = 128;
 };
 
 /// Labels that a head of this kind is planned with: udpos has 17, MNLI 3.
@@ -42,10 +52,80 @@ std::vector<std::string> head_names() {
 
 double total_memory(const MemoryQuestion& question) { return estimate_memory(question).back().bytes; }
 
-std::string memory_table(const MemoryQuestion& question) {
+/// Activations in two rows, those of the blocks and the others; with `details` each by its name.
+std::string memory_table(const MemoryQuestion& question, bool details) {
   std::vector<std::vector<std::string>> rows = {{"memory", "size"}};
-  for (const MemoryLine& entry : estimate_memory(question)) rows.push_back({entry.name, format_bytes(entry.bytes)});
+  double blocks = 0;
+  double others = 0;
+  const auto flush = [&] {
+    if (blocks > 0)
+      rows.push_back({concatenate("activations of ", question.config.num_hidden_layers, " blocks"), format_bytes(blocks)});
+    if (others > 0) rows.push_back({"activations outside them", format_bytes(others)});
+    blocks = others = 0;
+  };
+  for (const MemoryLine& entry : estimate_memory(question)) {
+    if (!details && entry.name.starts_with("activations: ")) {
+      (entry.name.starts_with("activations: blocks: ") ? blocks : others) += entry.bytes;
+      continue;
+    }
+    flush();
+    rows.push_back({entry.name, format_bytes(entry.bytes)});
+  }
   return format_table(rows);
+}
+
+/// The memory a run may take: of the kind of device that is named, the device that is planned for, or this machine.
+struct Room {
+  std::string name;
+  double bytes = 0;
+};
+
+std::optional<Room> room_of(const EstimateArguments& arguments, const Execution& execution) {
+  if (!arguments.device_memory.empty())
+    return Room{"--device-memory", parse_bytes(arguments.device_memory, "--device-memory") - kDeviceReserve};
+  if (!arguments.device_kind.empty()) {
+    const DeviceKind& kind = device_kind(arguments.device_kind);
+    return Room{std::string(kind.name), kind.memory_mib * 1024 * 1024 - kDeviceReserve};
+  }
+  if (execution.device == Device::kCpu) return Room{"this machine", physical_memory()};
+  return std::nullopt;
+}
+
+/// Whether it fits, and what would.
+std::string fit_text(const MemoryQuestion& question, const Room& room) {
+  const double needed = total_memory(question);
+  std::string text = concatenate(needed <= room.bytes ? "fits" : "does not fit", ": ", format_bytes(needed), " of ",
+                                 format_bytes(room.bytes), " (", room.name,
+                                 room.name == "this machine" ? "" : ", less 1 GiB for its context", ")\n");
+  const std::int64_t most = largest_token_budget(question, room.bytes);
+  return text + (most == 0 ? "no number of tokens fits: weights and optimizer alone are too large\n"
+                           : concatenate("most tokens in memory at a time that fit: ", format_count(most), "\n"));
+}
+
+HourlyCost hourly_cost(const EstimateArguments& arguments) {
+  const double known = arguments.device_kind.empty() ? 0 : device_kind(arguments.device_kind).watts;
+  return {arguments.watts > 0 ? arguments.watts : known, arguments.price};
+}
+
+/// "12.3 device-hours, 13.4 kWh, 49.2 at 4 an hour", and what that assumes; empty where neither is asked for.
+std::string cost_text(const HourlyCost& cost, double seconds) {
+  if (std::isnan(seconds) || (cost.watts == 0 && cost.price == 0)) return "";
+  const double hours = seconds / 3600;
+  std::string text = concatenate("\n", format_number(hours, 2), " device-hours");
+  if (cost.watts > 0) text += concatenate(", ", format_number(kilowatt_hours(cost, hours), 2), " kWh");
+  if (cost.price > 0) text += concatenate(", ", format_number(cost.price * hours, 2), " at ", cost.price, " an hour");
+  if (cost.watts > 0)
+    text +=
+        concatenate("\n(energy: ", format_number(100 * kShareOfPowerLimit, 0), " % of ", cost.watts, " W and ", kHostWatts,
+                    " W of the host, times ", kPowerUsageEffectiveness, " for cooling; assumed, not measured)");
+  return text + "\n";
+}
+
+/// Planned for the kind of device that is named, here or not.
+CommonOptions planned_for(const EstimateArguments& arguments, CommonOptions common) {
+  if ((!arguments.device_kind.empty() || !arguments.device_memory.empty()) && common.device == "auto")
+    common.device = "cuda";
+  return common;
 }
 
 /// Share of the product rate that whole steps are assumed to reach in the times shown.
@@ -61,6 +141,10 @@ std::string model_summary(const ModelConfig& config, const std::vector<HeadSpec>
 double product_rate(const EstimateArguments& arguments, const Execution& execution, const ModelConfig& config,
                     std::int64_t tokens) {
   if (arguments.product_rate > 0) return arguments.product_rate * 1e12;
+  if (!arguments.device_kind.empty() && execution.precision == DType::kBFloat16) {
+    const double measured = device_kind(arguments.device_kind).tflops;
+    if (measured > 0) return measured * 1e12;
+  }
   if (execution.device == Device::kCpu) {
     return measure_product_rate(execution.precision, execution.forced_variants, std::min<std::int64_t>(tokens, 4096),
                                 config.intermediate_size, config.hidden_size);
@@ -73,7 +157,7 @@ double product_rate(const EstimateArguments& arguments, const Execution& executi
 
 std::string rate_text(double rate, DType precision) {
   if (std::isnan(rate)) return "not measured: the device is not here (give --product-rate)";
-  return concatenate(format_number(rate * 1e-9, 0), " GFLOP/s in ", name_of(precision));
+  return concatenate(format_number(rate * 1e-12, rate < 1e13 ? 3 : 0), " TFLOP/s in ", name_of(precision));
 }
 
 std::string time_text(double seconds) { return std::isnan(seconds) ? "?" : format_seconds(seconds); }
@@ -81,14 +165,15 @@ std::string time_text(double seconds) { return std::isnan(seconds) ? "?" : forma
 int estimate_model(const EstimateArguments& arguments, const CommonOptions& common) {
   const ModelConfig config =
       arguments.model_size.empty() ? read_model_config(arguments.model) : published_model_config(arguments.model_size);
-  const Execution execution = planned_execution(common);
+  const Execution execution = planned_execution(planned_for(arguments, common));
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
   print(model_summary(config, {head}));
-  constexpr std::int64_t kLength = 128;
-  const std::vector<std::int64_t> lengths(
-      static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / kLength, 1)),
-      std::min(kLength, arguments.max_tokens));
+  require(arguments.length <= config.maximum_length(), "--length ", arguments.length, ": the model reads at most ",
+          config.maximum_length(), " tokens");
+  const std::int64_t length = std::min(arguments.length, arguments.max_tokens);
+  const std::vector<std::int64_t> lengths(static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / length, 1)),
+                                          length);
   const auto tokens = static_cast<double>(lengths.front()) * static_cast<double>(lengths.size());
   const auto counted = static_cast<std::int64_t>(0.15 * tokens);  // of a masked batch
   const double flops = (training ? 3 : 1) * model_forward_flops(config, &head, lengths, counted);
@@ -97,21 +182,31 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   question.keeps_best = training;
   question.from_file = true;
   question.resident_bytes = resident_memory();
-  print(memory_table(question) + "(without tokenizer and data)\n\n");
+  print(memory_table(question, arguments.details) + "(without tokenizer and data)\n");
+  if (const std::optional<Room> room = room_of(arguments, execution)) print(fit_text(question, *room));
+  print("\n");
   print(format_table(
       {{""},
-       {training ? "training" : "prediction", concatenate("on sequences of ", kLength, " tokens")},
+       {training ? "training" : "prediction", concatenate("on sequences of ", length, " tokens")},
        {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
        {"product rate", rate_text(rate, execution.precision)},
        {"tokens per second", std::isnan(rate) ? "?"
                                               : format_number(kAssumedShare * rate / (flops / tokens), 1) + " at " +
                                                     format_number(100 * kAssumedShare, 0) + " % of it"}}));
+  if (arguments.examples > 0) {
+    const double all = static_cast<double>(arguments.examples) * arguments.epochs * static_cast<double>(length);
+    const double seconds = all * (flops / tokens) / (kAssumedShare * rate);
+    print(concatenate("\n", format_count(arguments.examples), " examples, ", arguments.epochs,
+                      " times: ", format_count(static_cast<std::int64_t>(all)), " tokens, ",
+                      format_number(all * (flops / tokens) * 1e-15, 3), " PFLOP, ", time_text(seconds),
+                      cost_text(hourly_cost(arguments), seconds), "\n"));
+  }
   return 0;
 }
 
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
   Experiment experiment = read_experiment(arguments.experiment, arguments.data);
-  const Execution execution = planned_execution(common, experiment.precision);
+  const Execution execution = planned_execution(planned_for(arguments, common), experiment.precision);
   const ExperimentEstimate estimate = estimate_experiment(std::move(experiment));
   const ModelConfig& config = estimate.plan.config;
   const std::vector<MemoryQuestion> questions = memory_questions(estimate.plan, execution, estimate.phases);
@@ -121,9 +216,12 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
   const double rate = kAssumedShare * product_rate(arguments, execution, config, largest.tokens);
   largest.resident_bytes = estimate.resident_bytes;
   print(model_summary(config, largest.heads));
-  print(memory_table(largest) + "\n");
+  print(memory_table(largest, arguments.details));
+  if (const std::optional<Room> room = room_of(arguments, execution)) print(fit_text(largest, *room));
+  print("\n");
 
-  std::vector<std::vector<std::string>> rows = {{"phase", "runs", "steps", "tokens", "TFLOPs", "time here"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"phase", "runs", "steps", "tokens", "TFLOPs", arguments.device_kind.empty() ? "time here" : "time there"}};
   double all_tokens = 0;
   double all_flops = 0;
   bool complete = true;
@@ -148,7 +246,8 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
   }
   print(concatenate("\nOne run each, without early stopping; the last line counts all runs. Times: ",
                     format_number(100 * kAssumedShare, 0), " % of the product rate (",
-                    rate_text(rate / kAssumedShare, execution.precision), ").\n"));
+                    rate_text(rate / kAssumedShare, execution.precision), ").\n",
+                    cost_text(hourly_cost(arguments), all_flops / rate)));
   return 0;
 }
 
@@ -161,6 +260,10 @@ void add_estimate_command(CommandLine& line) {
     const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) +
                       (arguments->model_size.empty() ? 0 : 1);
     require(given == 1, "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
+    require(arguments->device_kind.empty() || arguments->device_memory.empty(),
+            "--device-kind and --device-memory say the same in two ways; give one");
+    require(arguments->experiment.empty() || arguments->examples == 0,
+            "--examples belongs to --model or --model-size; an experiment's data say how many there are");
     return arguments->experiment.empty() ? estimate_model(*arguments, line.common) : estimate_run(*arguments, line.common);
   });
   app->add_option("experiment", arguments->experiment, "experiment file");
@@ -177,6 +280,21 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--product-rate", arguments->product_rate, "TFLOP/s of products to assume; default: measured")
       ->check(CLI::PositiveNumber);
   app->add_flag("--prediction", arguments->prediction, "memory of prediction instead of training");
+  app->add_flag("--details", arguments->details, "every kind of activation in a row of its own");
+  std::string kinds;
+  for (const DeviceKind& kind : device_kinds()) kinds += (kinds.empty() ? "" : ", ") + std::string(kind.name);
+  app->add_option("--device-kind", arguments->device_kind, "plan for a device of this kind, here or not: " + kinds);
+  app->add_option("--device-memory", arguments->device_memory, "plan for a GPU with so much memory: 139GiB, 80GB");
+  app->add_option("--price", arguments->price, "money for a device's hour")->check(CLI::PositiveNumber);
+  app->add_option("--watts", arguments->watts, "power limit of the device; default: the kind's")->check(CLI::PositiveNumber);
+  app->add_option("--examples", arguments->examples, "with a model: training examples, to know the time without the data")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--epochs", arguments->epochs, "with --examples: passes over them")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--length", arguments->length, "with a model: tokens of a sequence")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 }
 
 }  // namespace koine
