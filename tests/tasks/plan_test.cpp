@@ -205,6 +205,12 @@ TEST_F(PlanOfData, OfTheExampleFilesOnRealData) {
   expect_plan_of_example("real-sample.toml", real_data());
 }
 
+TEST_F(PlanOfData, OfThePapersMiniature) {
+  const char* study = std::getenv("KOINE_STUDY");
+  if (study == nullptr) GTEST_SKIP() << "KOINE_STUDY does not say where the larger cuts of real data are";
+  expect_plan_of_example("paper-miniature.toml", fs::path(study) / "data");
+}
+
 /// XTREME-R's XCOPA comes with an English test file whose labels are not there.
 TEST_F(PlanOfData, FilesWithoutGoldAreNotEvaluated) {
   const TemporaryFolder copy;

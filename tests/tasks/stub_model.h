@@ -136,7 +136,7 @@ inline std::filesystem::path real_data() {
 }
 /// XLM-R's tokenizer among the real data.
 inline const Tokenizer& real_tokenizer() {
-  static const Tokenizer tokenizer(real_data() / "xlmr/sentencepiece.bpe.rebuilt.model");
+  static const Tokenizer tokenizer(real_data() / "xlmr/sentencepiece.bpe.model");
   return tokenizer;
 }
 
