@@ -256,11 +256,12 @@ std::size_t top_k_portable_workspace(const TopKArguments& a) {
 
 void top_k_portable(const Context& context, const TopKArguments& a, void* workspace) {
   if (a.queries_count == 0) return;
-  const auto [ranges, range] = split(a);
+  const Split parts = split(a);
+  const std::int64_t ranges = parts.ranges;
   const Params params = {a.queries_count,
                          a.candidates_count,
                          a.width,
-                         range,
+                         parts.range,
                          static_cast<int>(ranges),
                          static_cast<int>(a.k),
                          a.queries,

@@ -1,11 +1,23 @@
 #pragma once
 
-// As targets.h, for the parsers of tasks' files that take text from memory.
+// As targets.h, for the parsers of tasks' files, of predictions and of experiments.
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "kernels/common/check.h"
+#include "tasks/experiment/experiment.h"
 #include "tasks/formats/ccg.h"
+#include "tasks/formats/conllu.h"
 #include "tasks/formats/cosmos_qa.h"
+#include "tasks/formats/labelled_texts.h"
 #include "tasks/formats/squad.h"
+#include "tasks/formats/tagged.h"
 #include "tasks/formats/wikiann.h"
 
 namespace koine::fuzz {
@@ -19,6 +31,76 @@ bool accepted(const Parse& parse) {
   } catch (const UserError&) {
     return false;
   }
+}
+
+/// The input as a file, for readers that take none from memory; overwritten by the next call.
+inline std::filesystem::path as_file(std::string_view bytes) {
+  static const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("koine_fuzz_" + std::to_string(getpid()) + ".tsv");
+  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  return path;
+}
+
+/// Every tag of what was accepted must be one of the known ones.
+inline bool conllu(std::string_view text) {
+  return accepted([&] {
+    for (const TaggedSentence& sentence : parse_conllu(text, "en", "fuzz")) {
+      check(!sentence.empty(), "an empty sentence");
+      for (const TaggedWord& word : sentence) {
+        check(word.tag >= 0 && static_cast<std::size_t>(word.tag) < universal_parts_of_speech().size(),
+              "a tag out of range");
+      }
+    }
+  });
+}
+
+/// An experiment that was accepted is accepted again as it is written out.
+inline bool experiment(std::string_view text) {
+  return accepted([&] {
+    const std::string written = experiment_toml(parse_experiment(std::string(text), "fuzz.toml", "data"));
+    check(experiment_toml(parse_experiment(written, "fuzz.toml", "data")) == written,
+          "an experiment is not what it was written as");
+  });
+}
+
+/// MultiNLI's and XTREME's tables and JSON lines; the first byte says which.
+inline bool labelled_texts(std::string_view bytes) {
+  static constexpr FileLayout kLayouts[] = {FileLayout::kTsv, FileLayout::kXtreme, FileLayout::kJsonLines,
+                                            FileLayout::kQuotedTsv, FileLayout::kCsv};
+  if (bytes.empty()) return false;
+  const FileLayout layout = kLayouts[static_cast<unsigned char>(bytes[0]) % std::size(kLayouts)];
+  return accepted([&] {
+    ReadRequest request;
+    request.language = "en";
+    request.labels = {"contradiction", "entailment", "neutral"};
+    request.skipped_label = "-";
+    request.split = "train";
+    const LabelledTexts file = read_labelled_texts({as_file(bytes.substr(1)), layout}, request);
+    check(!file.examples.empty(), "a file without examples is accepted");
+    for (const LabelledText& example : file.examples)
+      check(example.label >= (file.labelled ? 0 : -1) && example.label < 3, "a label out of range");
+  });
+}
+
+/// Predictions of classification.
+inline bool label_lines(std::string_view bytes) {
+  return accepted([&] {
+    ReadRequest request;
+    request.labels = {"contradiction", "entailment", "neutral"};
+    for (const std::int32_t label : read_label_lines(as_file(bytes), request))
+      check(label >= 0 && label < 3, "a label out of range");
+  });
+}
+
+/// Predictions of tagging.
+inline bool predicted_tags(std::string_view bytes) {
+  static const std::vector<std::string> tags = {"B-LOC", "I-LOC", "O"};
+  return accepted([&] {
+    for (const TaggedSentence& sentence : read_xtreme_tags(as_file(bytes), tags).sentences) {
+      check(!sentence.empty(), "an empty sentence");
+      for (const TaggedWord& word : sentence) check(word.tag < 3, "a tag out of range");
+    }
+  });
 }
 
 inline bool cosmos_qa(std::string_view text) {

@@ -9,7 +9,7 @@
 #include "tasks/formats/parallel_text.h"
 #include "tasks/formats/squad.h"
 #include "tasks/formats/tagged.h"
-#include "tests/fuzz/conllu_target.h"
+#include "tests/fuzz/task_formats_target.h"
 
 namespace koine {
 namespace {
