@@ -190,8 +190,8 @@ TEST_F(BadInput, AnswerThatDoesNotMatchItsOffset) {
   const std::size_t at = text.find("\"answer_start\": 4");
   ASSERT_NE(at, std::string::npos);
   write_text(file, text.replace(at, 17, "\"answer_start\": 5"));
-  const Outcome outcome =
-      run_koine({"train", "--task", "squad", "--model", model(), "--data", data(), "--output", output(), "--quiet"});
+  const Outcome outcome = run_koine({"train", "--task", "squad", "--model", model(), "--data", data(), "--output", output(),
+                                     "--precision", "fp32", "--quiet"});
   expect_mistake(outcome, {"train-v1.1.json", "q1"});
   expect_nothing_written();
 }
@@ -319,9 +319,9 @@ TEST_F(BadInput, AModelThatIsNotANumberStopsWithStepAndExamples) {
 }
 
 TEST_F(BadInput, EvaluationWithoutATrainedHead) {
-  expect_mistake(
-      run_koine({"evaluate", "--task", "xnli", "--model", model(), "--data", data(), "--output", output(), "--quiet"}),
-      {"no trained head", "classifier"});
+  expect_mistake(run_koine({"evaluate", "--task", "xnli", "--model", model(), "--data", data(), "--output", output(),
+                            "--precision", "fp32", "--quiet"}),
+                 {"no trained head", "classifier"});
 }
 
 TEST_F(BadInput, ForcedVariantOfNoOperation) {
