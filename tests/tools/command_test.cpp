@@ -261,8 +261,8 @@ TEST_F(Command, EstimateSaysWhatHoursOfADeviceBuy) {
     words.insert(words.end(), more.begin(), more.end());
     return run_koine(words);
   };
-  const Outcome there = estimate(
-      {"base", "--device-kind", "h200", "--price", "4", "--examples", "392702", "--epochs", "2", "--length", "45"});
+  const Outcome there =
+      estimate({"base", "--device-kind", "h200", "--price", "4", "--examples", "392702", "--epochs", "2", "--length", "45"});
   EXPECT_EQ(there.exit_code, 0) << there.errors;
   for (const char* words : {"\nfits: ", "most tokens in memory at a time", "activations of 12 blocks", "769 TFLOP/s in bf16",
                             "392,702 examples, 2 times: 35,343,180 tokens", "device-hours", "kWh", "at 4 an hour"})
