@@ -8,6 +8,7 @@
 #include "kernels/gather/gather.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/weight_gradients.h"
+#include "kernels/l2_normalise/l2_normalise.h"
 #include "kernels/layernorm/layernorm.h"
 #include "kernels/optimizer/adamw.h"
 #include "kernels/optimizer/gradient_norm.h"
@@ -32,9 +33,10 @@ std::vector<OperationSummary> all_operations() {
                    AdamWSegmentsArguments, AttentionBackwardArguments, AttentionForwardArguments, CastArguments,
                    ClipFactorArguments, ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments,
                    EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
-                   LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
-                   MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments,
-                   SumArguments, SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
+                   L2NormaliseBackwardArguments, L2NormaliseForwardArguments, LayerNormBackwardArguments,
+                   LayerNormForwardArguments, MeanPoolingBackwardArguments, MeanPoolingForwardArguments,
+                   ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments,
+                   SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
 }
 
 VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {

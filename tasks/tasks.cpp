@@ -14,6 +14,7 @@
 #include "tasks/families/choice.h"
 #include "tasks/families/classification.h"
 #include "tasks/families/mining.h"
+#include "tasks/families/pairs.h"
 #include "tasks/families/ranking.h"
 #include "tasks/families/retrieval.h"
 #include "tasks/families/span.h"
@@ -27,10 +28,12 @@
 #include "tasks/formats/hellaswag.h"
 #include "tasks/formats/labelled_texts.h"
 #include "tasks/formats/lareqa.h"
+#include "tasks/formats/mewslix.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/formats/plain_text.h"
 #include "tasks/formats/social_iqa.h"
 #include "tasks/formats/squad.h"
+#include "tasks/formats/squad_sentences.h"
 #include "tasks/formats/tagged.h"
 #include "tasks/formats/tydiqa.h"
 #include "tasks/formats/wikiann.h"
@@ -45,6 +48,7 @@ constexpr FileLayout kTable = FileLayout::kTsv;
 constexpr FileLayout kXtreme = FileLayout::kXtreme;
 
 const FileReader kLabelledTexts(read_labelled_texts, languages_of_labelled_texts);
+const FileReader kMewslix(read_mewslix, languages_of_mewslix);
 const FileReader kTydiqa(read_tydiqa, languages_of_tydiqa);
 
 const Names kNliLabels = {"contradiction", "entailment", "neutral"};  // jiant's order
@@ -232,6 +236,22 @@ std::vector<TaskRow> task_rows() {
           .files = {{"train dev", "squad/{split}-v2.0.json"}, {"train dev", "{split}-v2.0.json"}},
       },
       {
+          // What LAReQA's dual encoder learns from.
+          .name = "squad_sentences",
+          .reader = read_squad_sentences,
+          .intermediate = Recipe{4, 4, 3},
+          .files = {{"train dev", "squad/{split}-v1.1.json"}, {"train dev", "{split}-v1.1.json"}},
+      },
+      {
+          // What Mewsli-X's learns from.
+          .name = "wikipedia_pairs",
+          .reader = read_mewslix_pairs,
+          .max_seq_length = 64,
+          .intermediate = Recipe{8, 4, 2},
+          .files = {{"train dev", "mewslix/wikipedia_pairs-{split}.jsonl"},
+                    {"train dev", "mewsli_x/output/dataset/wikipedia_pairs-{split}.jsonl"}},
+      },
+      {
           .name = "xnli",
           .reader = kLabelledTexts,
           .labels = kNliLabels,
@@ -360,8 +380,22 @@ std::vector<TaskRow> task_rows() {
           // One pool of all languages' sentences: all its files are one set, of ISO 639's "mul".
           .name = "lareqa",
           .reader = read_lareqa,
+          .train_task = "squad_sentences",
           .languages = {"mul"},
+          .target = Recipe{4, 4, 3},
           .files = {{"test", "lareqa/xquad-r/*.json"}, {"test", "xquad-r/*.json"}},
+      },
+      {
+          .name = "mewslix",
+          .reader = kMewslix,
+          .scorer = "mewslix",
+          .train_task = "wikipedia_pairs",
+          .languages = {"en", "ar", "de", "es", "fa", "ja", "pl", "ro", "ta", "tr", "uk"},
+          .max_seq_length = 64,
+          .target = Recipe{8, 4, 2},
+          .files = {{"dev test", "mewslix/wikinews_mentions-{split}.jsonl"},
+                    {"dev test", "mewsli_x/output/dataset/wikinews_mentions-{split}.jsonl"},
+                    {"dev test", "mewslix/wikinews_mentions/{split}-{language}.jsonl", kXtreme}},
       },
       {
           .name = "tatoeba",
@@ -419,7 +453,8 @@ struct MakeTask {
   std::unique_ptr<Task> operator()(const FileReader<TaggedFile>&) { return make_tagging_task(std::move(row)); }
   std::unique_ptr<Task> operator()(const FileReader<ParallelText>&) { return make_retrieval_task(std::move(row)); }
   std::unique_ptr<Task> operator()(const FileReader<BuccFile>&) { return make_mining_task(std::move(row)); }
-  std::unique_ptr<Task> operator()(const FileReader<AnswerPool>&) { return make_ranking_task(std::move(row)); }
+  std::unique_ptr<Task> operator()(const FileReader<CandidatePool>&) { return make_ranking_task(std::move(row)); }
+  std::unique_ptr<Task> operator()(const FileReader<TextPairs>&) { return make_pairs_task(std::move(row)); }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "engine/batch/batcher.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -111,6 +112,29 @@ const std::vector<std::int64_t>& EpochSampler::epoch_order(std::int64_t epoch) {
 
 StepPlan plan_step(const Dataset& dataset, std::span<const std::int64_t> groups, std::int64_t maximum_tokens) {
   return plan(dataset, {groups.begin(), groups.end()}, maximum_tokens);
+}
+
+StepPlan plan_whole_batches(const Dataset& dataset, std::span<const std::int64_t> groups, std::int64_t groups_per_batch,
+                            std::int64_t maximum_tokens) {
+  check(groups_per_batch > 0, "a batch takes no examples");
+  StepPlan result;
+  for (std::size_t begin = 0; begin < groups.size(); begin += static_cast<std::size_t>(groups_per_batch)) {
+    const auto part = groups.subspan(begin, std::min(static_cast<std::size_t>(groups_per_batch), groups.size() - begin));
+    std::int64_t tokens = 0;
+    for (const std::int64_t group : part) tokens += group_tokens(dataset, group);
+    check(tokens <= maximum_tokens, "a batch of ", part.size(), " examples of ", dataset.name, " has ", tokens,
+          " tokens, more than a micro-batch may hold (", maximum_tokens, ")");
+    result.micro_batches.emplace_back(part.begin(), part.end());
+  }
+  return result;
+}
+
+std::int64_t longest_batch_tokens(const Dataset& dataset, std::int64_t groups_per_batch) {
+  std::vector<std::int64_t> tokens;
+  for (std::int64_t group = 0; group < dataset.groups(); ++group) tokens.push_back(group_tokens(dataset, group));
+  std::sort(tokens.begin(), tokens.end(), std::greater<>());
+  tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(groups_per_batch)));
+  return std::accumulate(tokens.begin(), tokens.end(), std::int64_t{0});
 }
 
 StepPlan plan_prediction(const Dataset& dataset, std::int64_t maximum_tokens) {

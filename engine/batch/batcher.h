@@ -37,6 +37,13 @@ class EpochSampler {
 
 StepPlan plan_step(const Dataset& dataset, std::span<const std::int64_t> groups, std::int64_t maximum_tokens);
 
+/// The same where the examples of a batch compete (HeadFacts::in_batch): micro-batches of `groups_per_batch` groups, the last
+/// one of what is left, in the order given. Error where one has more than `maximum_tokens` tokens.
+StepPlan plan_whole_batches(const Dataset& dataset, std::span<const std::int64_t> groups, std::int64_t groups_per_batch,
+                            std::int64_t maximum_tokens);
+/// The most tokens that such a micro-batch of a data set can have: those of its longest groups.
+std::int64_t longest_batch_tokens(const Dataset& dataset, std::int64_t groups_per_batch);
+
 /// Batches over a whole data set for prediction: all groups once, sorted by length, each batch at most `maximum_tokens`.
 StepPlan plan_prediction(const Dataset& dataset, std::int64_t maximum_tokens);
 

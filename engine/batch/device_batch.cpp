@@ -151,7 +151,8 @@ class Packer {
 }  // namespace
 
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length) {
-  if (facts_of(batch.head_kind).logits == LogitsPlace::kCountedToken) return;
+  const HeadFacts& head = facts_of(batch.head_kind);
+  if (head.logits == LogitsPlace::kCountedToken || head.in_batch) return;
   const std::vector<PackedSequences*> lists = lists_of(batch);
   for (const PackedSequences* list : lists) {
     if (list->tokens > maximum_tokens) return;

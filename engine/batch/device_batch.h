@@ -15,7 +15,7 @@ namespace koine {
 /// size that many others have too, so that work recorded for one can be run for another: tokens and sequences are rounded up
 /// by a sixteenth at most (in steps of 64 tokens and 4 sequences at least), each list never beyond `maximum_tokens`; a batch
 /// with no room for that stays as it is. Losses and gradients are those of the batch itself. Batches of kMaskedLm, whose
-/// counted tokens vary, stay as they are.
+/// counted tokens vary, and of kDualEncoder, whose examples compete, stay as they are.
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length);
 
 /// Copies batches to one place on the device, through two pinned buffers by turns: the host fills one while the copy of the

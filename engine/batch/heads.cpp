@@ -8,13 +8,14 @@
 namespace koine {
 namespace {
 
-constexpr std::array<HeadFacts, 6> kHeads = {{
+constexpr std::array<HeadFacts, 7> kHeads = {{
     {HeadKind::kMaskedLm, "masked-lm", LabelPlace::kToken, LogitsPlace::kCountedToken, ClassesFrom::kVocabulary, 0},
     {HeadKind::kSequence, "sequence", LabelPlace::kSequence, LogitsPlace::kSequence, ClassesFrom::kLabels, 0},
     {HeadKind::kSequencePooled, "sequence-pooled", LabelPlace::kSequence, LogitsPlace::kSequence, ClassesFrom::kLabels, 0},
     {HeadKind::kToken, "token", LabelPlace::kToken, LogitsPlace::kToken, ClassesFrom::kLabels, 0},
     {HeadKind::kSpan, "span", LabelPlace::kSpan, LogitsPlace::kToken, ClassesFrom::kHead, 2},
     {HeadKind::kChoice, "choice", LabelPlace::kGroup, LogitsPlace::kSequence, ClassesFrom::kHead, 1},
+    {HeadKind::kDualEncoder, "dual-encoder", LabelPlace::kOwnGroup, LogitsPlace::kSequence, ClassesFrom::kHead, 1, true},
 }};
 
 }  // namespace
@@ -42,6 +43,7 @@ std::int64_t HeadFacts::labels_of(std::int64_t tokens, bool first_of_group) cons
     case LabelPlace::kSpan:
       return 2;
     case LabelPlace::kGroup:
+    case LabelPlace::kOwnGroup:
       return first_of_group ? 1 : 0;
   }
   throw Error("unknown place of labels");
@@ -56,6 +58,7 @@ std::int64_t HeadFacts::labels_of_batch(std::int64_t tokens, std::int64_t sequen
     case LabelPlace::kSpan:
       return 2 * sequences;
     case LabelPlace::kGroup:
+    case LabelPlace::kOwnGroup:
       return sequences / group;
   }
   throw Error("unknown place of labels");

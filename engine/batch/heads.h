@@ -15,7 +15,12 @@ namespace koine {
 ///   kToken           classifier on every token; labels per token, kIgnoredLabel where not counted
 ///   kSpan            start and end logits per token; labels start and end token index within the sequence
 ///   kChoice          one score per sequence, softmax over the consecutive sequences of an example; labels one per example
-enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice };
+///   kDualEncoder     a vector per sequence; examples are pairs of sequences, a query and its candidate, and every query chooses
+///                    among the candidates of its batch; labels one per pair
+enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice, kDualEncoder };
+
+/// Sequences of an example of a dual encoder: the query, and behind it its candidate.
+inline constexpr std::int32_t kPair = 2;
 
 /// What has a label.
 enum class LabelPlace {
@@ -23,6 +28,7 @@ enum class LabelPlace {
   kToken,     ///< every token one, or kIgnoredLabel
   kSpan,      ///< every sequence two: the tokens where a span starts and ends
   kGroup,     ///< the consecutive sequences of an example together one, which the first of them carries
+  kOwnGroup,  ///< the same, but that every example's label is its own place among those of its batch, which packing counts
 };
 
 /// What has a row of logits.
@@ -38,6 +44,7 @@ struct HeadFacts {
   LogitsPlace logits = LogitsPlace::kSequence;
   ClassesFrom classes_from = ClassesFrom::kLabels;
   std::int32_t own_classes = 0;  ///< kHead
+  bool in_batch = false;         ///< examples of a batch compete, so that none may be added to a batch or taken from it
 
   std::int32_t classes(std::int64_t labels_of_task, std::int64_t vocabulary) const;
   /// Labels of a sequence of `tokens` tokens where it is labelled.

@@ -57,6 +57,8 @@ void add_labels(PackedBatch& batch, std::span<const Example* const> examples) {
     if (head.labels == LabelPlace::kSpan) {
       check_span(example);
       batch.labels.push_back(example.labels[0]);
+    } else if (head.labels == LabelPlace::kOwnGroup && expected > 0) {
+      batch.labels.push_back(static_cast<std::int32_t>(i) / batch.group);
     } else {
       batch.labels.insert(batch.labels.end(), example.labels.begin(), example.labels.end());
     }

@@ -16,7 +16,8 @@ namespace koine {
 struct Example {
   std::vector<std::int32_t> ids;
   /// kSequence(Pooled): {class}. kToken, kMaskedLm: one per token (kMaskedLm: empty, drawn anew each epoch). kSpan: {start,
-  /// end}. kChoice: {right choice} on the first sequence of the example, empty on the others. Empty: unlabelled.
+  /// end}. kChoice: {right choice} on the first sequence of the example, empty on the others. kDualEncoder: {0} on the
+  /// query, empty on its candidate. Empty: unlabelled.
   std::vector<std::int32_t> labels;
   /// Number of this sequence in its data set: names it to dropout and in messages.
   std::uint32_t number = 0;
@@ -29,7 +30,8 @@ struct Dataset {
   std::string name;  ///< "mnli train en": for messages
   HeadKind head = HeadKind::kSequence;
   std::int32_t classes = 0;
-  std::int32_t group = 1;  ///< consecutive sequences that form one example (kChoice: the number of choices), kept together
+  std::int32_t group = 1;  ///< consecutive sequences that form one example (kChoice: the number of choices; kDualEncoder:
+                           ///< kPair), kept together
   std::vector<Example> examples;
 
   std::int64_t groups() const { return static_cast<std::int64_t>(examples.size()) / group; }
@@ -68,7 +70,7 @@ struct PackedBatch {
   PackedSequences source;  ///< what the model reads
   PackedSequences target;  ///< what a decoder reads, as many sequences as the source; without any: there is no decoder
   /// kSequence(Pooled): [sequences]. kToken, kMaskedLm: [tokens]. kSpan: [2 * sequences], all starts, then all ends.
-  /// kChoice: [sequences / group]. Empty: unlabelled, for prediction. Of the list the head stands on.
+  /// kChoice, kDualEncoder: [sequences / group]. Empty: unlabelled, for prediction. Of the list the head stands on.
   std::vector<std::int32_t> labels;
   /// kMaskedLm: the tokens whose labels count, ascending, and those labels.
   std::vector<std::int32_t> counted_tokens;

@@ -82,6 +82,9 @@ void ParameterStore::initialise_one(int index, std::uint32_t seed, double standa
     case Initialisation::kOne:
       std::fill_n(values, spec.count(), 1.0f);
       break;
+    case Initialisation::kHundred:
+      std::fill_n(values, spec.count(), 100.0f);
+      break;
   }
   if (device_ == Device::kCuda) write(Values::kMaster, index, values);
 }

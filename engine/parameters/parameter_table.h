@@ -10,7 +10,8 @@
 
 namespace koine {
 
-enum class Initialisation { kNormal, kZero, kOne };
+/// kHundred: the scale a dual encoder's cosines begin with.
+enum class Initialisation { kNormal, kZero, kOne, kHundred };
 
 struct ParameterSpec {
   std::string name;                 ///< as a transformers checkpoint spells it

@@ -76,7 +76,7 @@ class Model {
   virtual double evaluate_loss(const PackedBatch& batch) = 0;
 
   /// Logits without dropout, fp32: kSequence(Pooled) [sequences, classes], kToken and kSpan [tokens, classes],
-  /// kChoice [sequences, 1], kMaskedLm [counted tokens, vocabulary].
+  /// kChoice [sequences, 1], kMaskedLm [counted tokens, vocabulary], kDualEncoder [sequences, hidden], vectors of length 1.
   virtual std::vector<float> predict(const PackedBatch& batch) = 0;
 
   /// One vector per sequence from each of the hidden states `layers` (0 = embeddings, layers() = last), in their order:

@@ -43,6 +43,16 @@ void check_lengths(const TrainingRun& run, const Dataset& data) {
   }
 }
 
+/// Where the examples of a batch compete they stay together, however long they are.
+void check_whole_batches(const TrainingRun& run, const Dataset& data) {
+  const std::int64_t batch = run.settings.per_device_train_batch_size;
+  const std::int64_t tokens = longest_batch_tokens(data, batch);
+  require(tokens <= run.settings.max_tokens_per_batch, data.name, ": ", batch, " examples (per_device_train_batch_size), ",
+          "which are each other's negatives and so stay in one batch, may have ", tokens,
+          " tokens, more than max_tokens_per_batch = ", run.settings.max_tokens_per_batch,
+          "; raise it, or take fewer examples, and more gradient_accumulation_steps");
+}
+
 void check_task(const TrainingRun& run, const TrainingTask& task) {
   check(task.train != nullptr, "task ", task.name, " has no training data");
   const std::vector<HeadSpec>& heads = run.model->heads();
@@ -54,6 +64,7 @@ void check_task(const TrainingRun& run, const TrainingTask& task) {
   check(kind != HeadKind::kMaskedLm || task.masking != nullptr, "task ", task.name, " has no masking settings");
   require(task.train->groups() > 0, "task ", task.name, ": ", task.train->name, " has no training examples");
   check_lengths(run, *task.train);
+  if (facts_of(kind).in_batch) check_whole_batches(run, *task.train);
 }
 
 void check_run(const TrainingRun& run) {
@@ -274,8 +285,11 @@ StepBatches Trainer::next_batches() {
   if (run_.tasks.size() > 1) step.probability = task_probabilities(state_.step, run_.tasks)[drawn];
   step.epoch = static_cast<double>((visit + 1) * groups_per_step(run_.settings)) / static_cast<double>(task.train->groups());
   const std::vector<std::int64_t> groups = samplers_[drawn].step_groups(visit);
-  for (const std::vector<std::int64_t>& part :
-       plan_step(*task.train, groups, run_.settings.max_tokens_per_batch).micro_batches) {
+  const std::int64_t most = run_.settings.max_tokens_per_batch;
+  const StepPlan plan = facts_of(task.train->head).in_batch
+                            ? plan_whole_batches(*task.train, groups, run_.settings.per_device_train_batch_size, most)
+                            : plan_step(*task.train, groups, most);
+  for (const std::vector<std::int64_t>& part : plan.micro_batches) {
     step.batches.push_back(pack_one(task, part, visit));
     step.counted_labels += step.batches.back().counted_labels;
     step.tokens += step.batches.back().source.tokens;
@@ -447,6 +461,7 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
     all["task " + task.name] =
         concatenate("weight ", task.weight_at ? task.weight_at->text() : text_of(task.weight), ", head ", task.head, ", ",
                     task.train->groups(), " examples (", fingerprint(*task.train), ")");
+    if (facts_of(task.train->head).in_batch) all["examples of a batch"] = std::to_string(s.per_device_train_batch_size);
     if (task.masking == nullptr) continue;
     const MaskingSettings& masking = *task.masking;
     all["masking of " + task.name] = concatenate("probability ", text_of(masking.probability), ", seed ", masking.seed);

@@ -97,7 +97,9 @@ struct TrainingRun {
 /// A step draws its task and its examples from (seed, steps before it), packs them into micro-batches of at most
 /// max_tokens_per_batch tokens, adds up their gradients scaled by 1 / (counted labels of the step), and updates. Dropout is
 /// named by the seed and the number of steps before this one. So the cut into micro-batches decides only where fp32 gradient
-/// sums are rounded: the same labels count, the same elements drop, and results agree but for that rounding. Counted labels,
+/// sums are rounded: the same labels count, the same elements drop, and results agree but for that rounding. (Where the
+/// examples of a batch compete, as a dual encoder's do, a micro-batch is per_device_train_batch_size examples as they were
+/// drawn, whatever their lengths.) Counted labels,
 /// losses and gradients of a step are summed over the ranks; gradients leave in buckets as the backward of the step's last
 /// micro-batch completes them (engine/ranks/gradient_buckets.h).
 ///

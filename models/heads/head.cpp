@@ -107,13 +107,14 @@ void sentence_vectors_backward(const HeadInput& input, const HeadParameters& hea
 }
 
 const HeadFunctions& functions_of(HeadKind kind) {
-  static constexpr std::array<HeadFunctions, 6> kHeads = {{
+  static constexpr std::array<HeadFunctions, 7> kHeads = {{
       {HeadKind::kMaskedLm, "ForMaskedLM", masked_lm_head_loss, masked_lm_head_logits},
       {HeadKind::kSequence, "ForSequenceClassification", sequence_head_loss, sequence_head_logits},
       {HeadKind::kSequencePooled, "ForSequenceClassification", sequence_head_loss, sequence_head_logits},
       {HeadKind::kToken, "ForTokenClassification", token_head_loss, token_head_logits},
       {HeadKind::kSpan, "ForQuestionAnswering", token_head_loss, token_head_logits},
       {HeadKind::kChoice, "ForMultipleChoice", choice_head_loss, choice_head_logits},
+      {HeadKind::kDualEncoder, "ForRetrieval", dual_encoder_loss, dual_encoder_vectors},
   }};
   const auto* const row =
       std::find_if(kHeads.begin(), kHeads.end(), [kind](const HeadFunctions& head) { return head.kind == kind; });

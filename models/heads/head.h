@@ -5,6 +5,7 @@
 //   sequence_head.cpp    kSequence, kSequencePooled: classifier on the first token (raw, or through the pooler)
 //   choice_head.cpp      kChoice: a score per sequence through the pooler, softmax over an example's sequences
 //   token_head.cpp       kToken, kSpan: a linear layer on every token
+//   dual_encoder_head.cpp  kDualEncoder: vectors through the pooler, every query against the candidates of its batch
 //   masked_lm_head.cpp   kMaskedLm: dense, GELU, layernorm, decoder tied to the word embeddings, at the counted tokens only
 //
 // Logits are fp32 (fp64 in gradient checks) but those over a vocabulary, which have the model's type.
@@ -25,11 +26,12 @@ namespace koine {
 /// part. The order of execution is pooler, dense, norm, output.
 struct HeadParts {
   HeadKind kind = HeadKind::kSequence;
-  bool pooler = false;      ///< reads tanh(pooler(first token)), the encoder's pooler
-  std::string_view dense;   ///< a hidden layer of the encoder's width
-  std::string_view norm;    ///< layer normalisation of its output
-  std::string_view output;  ///< the linear layer to the classes
-  bool tied = false;        ///< the output's weight is the word embedding, and `output` names its bias
+  bool pooler = false;          ///< reads tanh(pooler(first token)), the encoder's pooler
+  std::string_view dense;       ///< a hidden layer of the encoder's width
+  std::string_view norm;        ///< layer normalisation of its output
+  std::string_view output;      ///< the linear layer to the classes
+  bool tied = false;            ///< the output's weight is the word embedding, and `output` names its bias
+  std::string_view scale = {};  ///< one number, that scores are scaled with
 };
 
 struct HeadIndex {
@@ -37,6 +39,7 @@ struct HeadIndex {
   LinearIndex dense;
   NormIndex norm;
   LinearIndex output;
+  int scale = -1;
 };
 
 /// Adds the parameters of heads to a table that holds nothing yet, the pooler last: where a head reads it, or there is no
@@ -51,6 +54,8 @@ struct HeadParameters {
   Linear dense;
   Norm norm;
   Linear output;
+  const float* scale = nullptr;
+  float* d_scale = nullptr;
 };
 HeadParameters head_parameters(const HeadSpec& spec, const HeadIndex& index, const ParameterAddresses& addresses);
 
@@ -124,6 +129,8 @@ void choice_head_loss(const HeadInput&, const HeadParameters&, double* loss, voi
 std::vector<float> choice_head_logits(const HeadInput&, const HeadParameters&);
 void token_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> token_head_logits(const HeadInput&, const HeadParameters&);
+void dual_encoder_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
+std::vector<float> dual_encoder_vectors(const HeadInput&, const HeadParameters&);
 void masked_lm_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> masked_lm_head_logits(const HeadInput&, const HeadParameters&);
 

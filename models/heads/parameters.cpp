@@ -14,11 +14,13 @@ std::vector<HeadIndex> add_heads(ParameterTableBuilder& builder, const std::vect
     const HeadSpec& head = heads[i];
     const std::string prefix = head.name.empty() || parts[i].tied ? "" : "heads." + head.name + ".";
     HeadIndex index;
+    if (!parts[i].scale.empty())
+      index.scale = builder.vector(prefix + std::string(parts[i].scale), 1, Initialisation::kHundred, true);
     if (!parts[i].dense.empty()) index.dense = builder.linear(prefix + std::string(parts[i].dense), hidden, hidden, true);
     if (!parts[i].norm.empty()) index.norm = builder.norm(prefix + std::string(parts[i].norm), hidden, true);
     if (parts[i].tied) {
       index.output.bias = builder.vector(std::string(parts[i].output), head.classes, Initialisation::kZero, true);
-    } else {
+    } else if (!parts[i].output.empty()) {
       index.output = builder.linear(prefix + std::string(parts[i].output), head.classes, hidden, true);
     }
     result.push_back(index);
@@ -33,8 +35,13 @@ std::vector<HeadIndex> add_heads(ParameterTableBuilder& builder, const std::vect
 }
 
 HeadParameters head_parameters(const HeadSpec& spec, const HeadIndex& index, const ParameterAddresses& addresses) {
-  return {spec, addresses.linear(index.pooler), addresses.linear(index.dense), addresses.norm(index.norm),
-          addresses.linear(index.output)};
+  return {spec,
+          addresses.linear(index.pooler),
+          addresses.linear(index.dense),
+          addresses.norm(index.norm),
+          addresses.linear(index.output),
+          index.scale < 0 ? nullptr : addresses.master(index.scale),
+          index.scale < 0 ? nullptr : addresses.gradient(index.scale)};
 }
 
 double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int64_t hidden, std::int64_t tokens,
@@ -42,7 +49,10 @@ double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int
   const std::int64_t rows = facts_of(spec.kind).logits_rows(tokens, sequences, counted_labels);
   const auto width = static_cast<double>(hidden);
   const int square = (parts.pooler ? 1 : 0) + (parts.dense.empty() ? 0 : 1);
-  return 2 * static_cast<double>(rows) * (square * width * width + spec.classes * width);
+  const double outputs = parts.output.empty() ? 0 : spec.classes * width;
+  // In a batch whose examples compete, each against all.
+  const double scores = facts_of(spec.kind).in_batch ? static_cast<double>(counted_labels) * width : 0;
+  return 2 * (static_cast<double>(rows) * (square * width * width + outputs) + static_cast<double>(counted_labels) * scores);
 }
 
 }  // namespace koine

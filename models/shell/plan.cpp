@@ -7,20 +7,23 @@
 namespace koine {
 namespace {
 
+/// Of `tokens` tokens; where examples are pairs, one sequence more may be needed to make them whole.
 PackedBatch planned_batch(const HeadSpec* head, std::int64_t tokens, std::int64_t length) {
+  const std::size_t group = head != nullptr && facts_of(head->kind).in_batch ? kPair : 1;
   std::vector<Example> examples;
   for (std::int64_t used = 0; used < tokens; used += length) {
     Example example;
     example.ids.assign(static_cast<std::size_t>(std::min(length, tokens - used)), 0);
     if (head != nullptr) {
-      const std::int64_t labels = facts_of(head->kind).labels_of(std::ssize(example.ids), true);
+      const std::int64_t labels = facts_of(head->kind).labels_of(std::ssize(example.ids), examples.size() % group == 0);
       example.labels.assign(static_cast<std::size_t>(labels), 0);
     }
     examples.push_back(std::move(example));
   }
+  while (examples.size() % group != 0) examples.push_back({{0}, {}});
   std::vector<const Example*> pointers;
   for (const Example& example : examples) pointers.push_back(&example);
-  return pack(pointers, head == nullptr ? HeadKind::kSequence : head->kind);
+  return pack(pointers, head == nullptr ? HeadKind::kSequence : head->kind, static_cast<std::int32_t>(group));
 }
 
 }  // namespace
@@ -49,7 +52,7 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
   for (const std::int64_t tokens : sizes) {
     for (const std::int64_t length : {std::int64_t{1}, std::min(tokens, config.maximum_length())}) {
       const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
-      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.source.sequences), 0);
+      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.source.sequences) + 1, 0);
       plan([&](const Context& context, StackMemory& stack) {
         runner.encode_layers(context, host_view(unlabelled, zeros), {config.num_hidden_layers}, Pooling::kMean, stack);
       });

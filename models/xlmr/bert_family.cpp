@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 4> kRedundant = {"position_ids", "token_t
                                                         "cls.predictions.decoder.bias"};
 
 // transformers' BertForSequenceClassification reads the pooler's output, without a layer of its own before the last one.
-constexpr std::array<HeadParts, 6> kHeads = {{
+constexpr std::array<HeadParts, 7> kHeads = {{
     {HeadKind::kMaskedLm, false, "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
      "cls.predictions.bias", /*tied=*/true},
     {HeadKind::kSequence, true, "", "", "classifier"},
@@ -29,6 +29,7 @@ constexpr std::array<HeadParts, 6> kHeads = {{
     {HeadKind::kToken, false, "", "", "classifier"},
     {HeadKind::kSpan, false, "", "", "qa_outputs"},
     {HeadKind::kChoice, true, "", "", "classifier"},
+    {HeadKind::kDualEncoder, true, "", "", "", false, "logit_scale"},  // XTREME-R's {XLMRoberta,Bert}ForRetrieval
 }};
 
 void read(const ConfigReader& reader, ModelConfig& config) {

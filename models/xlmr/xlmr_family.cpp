@@ -27,13 +27,14 @@ constexpr std::array<std::string_view, 4> kRedundant = {"position_ids", "token_t
                                                         "lm_head.decoder.bias"};
 
 // transformers' RobertaClassificationHead reads the raw first token; jiant's the pooler's output (ModelConfig::classifier_pooler).
-constexpr std::array<HeadParts, 6> kHeads = {{
+constexpr std::array<HeadParts, 7> kHeads = {{
     {HeadKind::kMaskedLm, false, "lm_head.dense", "lm_head.layer_norm", "lm_head.bias", /*tied=*/true},
     {HeadKind::kSequence, false, "classifier.dense", "", "classifier.out_proj"},
     {HeadKind::kSequencePooled, true, "classifier.dense", "", "classifier.out_proj"},
     {HeadKind::kToken, false, "", "", "classifier"},
     {HeadKind::kSpan, false, "", "", "qa_outputs"},
     {HeadKind::kChoice, true, "", "", "classifier"},
+    {HeadKind::kDualEncoder, true, "", "", "", false, "logit_scale"},  // XTREME-R's {XLMRoberta,Bert}ForRetrieval
 }};
 
 bool is_xl(const ModelConfig& config) { return config.norm == NormPlacement::kPre; }

@@ -75,7 +75,6 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
 
 Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
   require_layers(options.layers, model.layers(), "");
-  check(dataset.group == 1, "only single sequences are encoded");
   Encodings result;
   result.width = model.hidden_size();
   const std::size_t numbers = dataset.examples.size() * static_cast<std::size_t>(result.width);
@@ -86,9 +85,10 @@ Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptio
           vectors.size(), " numbers for ", options.layers.size(), " layers of ", batch.source.sequences, " sequences");
     auto row = vectors.begin();
     for (std::vector<float>& layer : result.vectors) {
+      const std::int64_t numbers = dataset.group * result.width;
       for (const std::int64_t group : groups) {
-        std::copy_n(row, result.width, layer.begin() + group * result.width);
-        row += result.width;
+        std::copy_n(row, numbers, layer.begin() + group * numbers);
+        row += numbers;
       }
     }
   });

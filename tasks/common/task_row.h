@@ -23,13 +23,14 @@ struct SquadFile;
 struct TaggedFile;
 struct ParallelText;
 struct BuccFile;
-struct AnswerPool;
+struct CandidatePool;
+struct TextPairs;
 
 /// One of: text (masked-language modelling), classification (of one text or a pair), choice, span, tagging, retrieval,
-/// mining, ranking.
-using TaskReader =
-    std::variant<FileReader<TextFile>, FileReader<LabelledTexts>, FileReader<ChoiceFile>, FileReader<SquadFile>,
-                 FileReader<TaggedFile>, FileReader<ParallelText>, FileReader<BuccFile>, FileReader<AnswerPool>>;
+/// mining, ranking, pairs.
+using TaskReader = std::variant<FileReader<TextFile>, FileReader<LabelledTexts>, FileReader<ChoiceFile>,
+                                FileReader<SquadFile>, FileReader<TaggedFile>, FileReader<ParallelText>,
+                                FileReader<BuccFile>, FileReader<CandidatePool>, FileReader<TextPairs>>;
 
 /// The numbers of a published training: examples in memory at a time, how many of those make an optimizer step, passes.
 struct Recipe {

@@ -80,6 +80,7 @@ class Estimator {
     double counted = pass.groups;
     if (dataset.head == HeadKind::kToken) counted = pass.tokens;
     if (dataset.head == HeadKind::kMaskedLm) counted = pass.tokens * mlm_probability;
+    if (facts_of(dataset.head).in_batch) counted = 0;  // scores within a batch: nothing beside the encoder
     pass.flops = model_forward_flops(plan_.config, &head, lengths, static_cast<std::int64_t>(counted));
     return pass;
   }

@@ -1,13 +1,11 @@
 #include "tasks/experiment/evaluate.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "engine/execution/energy_meter.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/common/prediction.h"
-#include "tasks/families/vectors.h"
 
 namespace koine {
 
@@ -25,20 +23,20 @@ json to_json(const Evaluation& evaluation) {
   return record;
 }
 
-/// FLOPs of one pass over a data set: with the model's first head, or without one up to the hidden state that is compared
-/// (all layers take the same).
-double forward_flops(const Model& model, const Dataset& dataset, const std::vector<std::int64_t>& layers) {
+/// FLOPs of the pass over a data set that gave `result`: with the model's first head, or, where hidden states were compared,
+/// without one up to the last of them (all layers take the same).
+double forward_flops(const Model& model, const Dataset& dataset, const Evaluation& result) {
   std::vector<std::int64_t> lengths;
   std::int64_t tokens = 0;
   for (const Example& example : dataset.examples) {
     lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
     tokens += lengths.back();
   }
-  if (model.heads().empty()) {
-    const std::int64_t last =
-        layers.empty() ? default_retrieval_layer(model.layers()) : *std::max_element(layers.begin(), layers.end());
+  if (result.layer.has_value() || !result.layers.empty()) {
+    const std::int64_t last = result.layers.empty() ? *result.layer : result.layers.rbegin()->first;
     return static_cast<double>(last) / static_cast<double>(model.layers()) * model.forward_flops(lengths, -1, 0);
   }
+  if (facts_of(dataset.head).in_batch) return model.forward_flops(lengths, 0, 0);  // vectors alone
   return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
 }
 
@@ -83,7 +81,7 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         records[language]["collapsed"] = *result.collapse;
         options.message(what + describe(*result.collapse));
       }
-      records[language]["flops"] = forward_flops(model, examples->dataset(), evaluation.options.layers);
+      records[language]["flops"] = forward_flops(model, examples->dataset(), result);
       if (joules.has_value()) records[language]["joules"] = *joules;
       write_file_atomically(file, records.dump(2) + "\n");
       options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value));

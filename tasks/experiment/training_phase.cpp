@@ -20,7 +20,8 @@ bool starts_with(const std::string& text, std::string_view prefix) { return text
 
 /// Whether a parameter belongs to what a task puts on top of the published model.
 bool is_task_head(const std::string& name) {
-  return starts_with(name, "classifier") || starts_with(name, "qa_outputs") || starts_with(name, "heads.");
+  return starts_with(name, "classifier") || starts_with(name, "qa_outputs") || starts_with(name, "heads.") ||
+         starts_with(name, "logit_scale");
 }
 
 MaskingSettings masking_of(const PhaseTask& task, const Tokenizer& tokenizer, std::uint32_t seed) {
@@ -76,7 +77,9 @@ fs::path attempt_folder(const fs::path& directory, std::int64_t attempt) {
 }
 
 /// Whether a head's answers are classes, so that they can all be one.
-bool answers_classes(HeadKind kind) { return kind != HeadKind::kSpan && kind != HeadKind::kMaskedLm; }
+bool answers_classes(HeadKind kind) {
+  return kind != HeadKind::kSpan && kind != HeadKind::kMaskedLm && kind != HeadKind::kDualEncoder;
+}
 
 /// What a trained model's answers on the validation data collapsed to, by task.
 std::map<std::string, Collapse> collapses_of(Model& model, const TrainingPhase& phase) {

@@ -39,23 +39,15 @@ struct Corpora {
   std::int64_t sentences() const { return static_cast<std::int64_t>(source.lines.size() + target.lines.size()); }
 };
 
-class MiningData : public FamilyData {
+class MiningData : public VectorData {
  public:
   /// The data set: the unique sentences of `scored`, behind them those of `tuned`, on which the threshold is found; without
   /// it, it is found on `scored` itself.
   MiningData(Facts facts, Margin margin, Corpora scored, std::optional<Corpora> tuned)
-      : FamilyData(std::move(facts)), margin_(margin), scored_(std::move(scored)), tuned_(std::move(tuned)) {}
-
-  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
-    require_gold();
-    ScoredLayers scored = score_layers(
-        model, dataset(), options, [&](std::vector<float>& vectors, std::int64_t width) { return score(vectors, width); });
-    return finish(std::move(scored.headline.evaluation), scored.counts, options,
-                  [&] { return scored.headline.predictions; });
-  }
+      : VectorData(std::move(facts)), margin_(margin), scored_(std::move(scored)), tuned_(std::move(tuned)) {}
 
  private:
-  VectorScore score(std::vector<float>& vectors, std::int64_t width) const {
+  VectorScore score(std::vector<float>& vectors, std::int64_t width) const override {
     normalise_rows(vectors, width);
     const MutualNeighbours neighbours = neighbours_of(scored_, vectors, width, 0);
     const std::vector<ScoredPair> pairs = mine(scored_, neighbours);

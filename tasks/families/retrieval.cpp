@@ -90,33 +90,33 @@ Evaluation mexa_evaluation(Evaluation one) {
   result.metrics = {{"mexa_mean", result.value}, {"mexa_max", most}};
   result.examples = one.examples;
   result.layers = std::move(layers);
+  result.tokens = one.tokens;
+  result.seconds = one.seconds;
   return result;
 }
 
-class RetrievalData : public FamilyData {
+class RetrievalData : public VectorData {
  public:
   /// The data set: the foreign sentences, behind them the English ones.
   RetrievalData(Facts facts, Rule rule, ParallelText text)
-      : FamilyData(std::move(facts)), rule_(rule), text_(std::move(text)) {}
+      : VectorData(std::move(facts)), rule_(rule), text_(std::move(text)) {}
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
-    require_gold();
+    if (!rule_.mexa) return VectorData::evaluate(model, options);
     EvaluationOptions wanted = options;
-    if (rule_.mexa) {
-      wanted.want_predictions = false;
-      if (wanted.layers.empty()) {
-        wanted.layers.resize(static_cast<std::size_t>(model.layers()) + 1);
-        std::iota(wanted.layers.begin(), wanted.layers.end(), 0);
-      }
+    wanted.want_predictions = false;
+    if (wanted.layers.empty()) {
+      wanted.layers.resize(static_cast<std::size_t>(model.layers()) + 1);
+      std::iota(wanted.layers.begin(), wanted.layers.end(), 0);
     }
-    ScoredLayers scored = score_layers(model, dataset(), wanted, [&](std::vector<float>& vectors, std::int64_t width) {
-      return rule_.mexa ? score_mexa(text_, vectors, width) : score_retrieval(text_, vectors, width);
-    });
-    if (rule_.mexa) scored.headline.evaluation = mexa_evaluation(std::move(scored.headline.evaluation));
-    return finish(std::move(scored.headline.evaluation), scored.counts, wanted, [&] { return scored.headline.predictions; });
+    return mexa_evaluation(VectorData::evaluate(model, wanted));
   }
 
  private:
+  VectorScore score(std::vector<float>& vectors, std::int64_t width) const override {
+    return rule_.mexa ? score_mexa(text_, vectors, width) : score_retrieval(text_, vectors, width);
+  }
+
   Rule rule_;
   ParallelText text_;
 };

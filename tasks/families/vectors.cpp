@@ -9,8 +9,40 @@ std::int64_t default_retrieval_layer(std::int64_t layers) {
   return static_cast<std::int64_t>(std::llround(14.0 / 24.0 * static_cast<double>(layers)));
 }
 
+namespace {
+
+/// The vectors of a dual encoder's head.
+Encodings encode_by_head(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
+  Encodings result;
+  result.width = model.hidden_size();
+  result.vectors.assign(1, std::vector<float>(dataset.examples.size() * static_cast<std::size_t>(result.width)));
+  result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
+    const std::vector<float> vectors = model.predict(batch);
+    check(std::ssize(vectors) == batch.source.sequences * result.width, "model gave ", vectors.size(), " numbers for ",
+          batch.source.sequences, " vectors");
+    const std::int64_t numbers = dataset.group * result.width;
+    auto from = vectors.begin();
+    for (const std::int64_t group : groups) {
+      std::copy_n(from, numbers, result.vectors.front().begin() + group * numbers);
+      from += numbers;
+    }
+  });
+  return result;
+}
+
+bool has_vectors_of_its_own(const Model& model, const Dataset& dataset, const EvaluationOptions& options) {
+  return options.layers.empty() && dataset.head == HeadKind::kDualEncoder && options.head < std::ssize(model.heads()) &&
+         model.heads()[static_cast<std::size_t>(options.head)].kind == HeadKind::kDualEncoder;
+}
+
+}  // namespace
+
 ScoredLayers score_layers(Model& model, const Dataset& dataset, EvaluationOptions options,
                           const std::function<VectorScore(std::vector<float>& vectors, std::int64_t width)>& score) {
+  if (has_vectors_of_its_own(model, dataset, options)) {
+    Encodings encodings = encode_by_head(model, dataset, options);
+    return {score(encodings.vectors.front(), encodings.width), encodings.counts};
+  }
   const std::int64_t own = default_retrieval_layer(model.layers());
   if (options.layers.empty()) options.layers = {own};
   const auto found = std::find(options.layers.begin(), options.layers.end(), own);
@@ -27,6 +59,24 @@ ScoredLayers score_layers(Model& model, const Dataset& dataset, EvaluationOption
   result.headline.evaluation.layer = headline;
   if (metrics.size() > 1) result.headline.evaluation.layers = std::move(metrics);
   return result;
+}
+
+Evaluation VectorData::evaluate(Model& model, const EvaluationOptions& options) const {
+  require_gold();
+  ScoredLayers scored = score_layers(model, dataset(), options,
+                                     [&](std::vector<float>& vectors, std::int64_t width) { return score(vectors, width); });
+  return finish(std::move(scored.headline.evaluation), scored.counts, options, [&] { return scored.headline.predictions; });
+}
+
+PairFramer::PairFramer(const Tokenizer& tokenizer, std::int64_t max_seq_length)
+    : tokenizer_(tokenizer),
+      queries_(tokenizer, std::min<std::int64_t>(96, max_seq_length)),
+      candidates_(tokenizer, max_seq_length) {}
+
+Truncation PairFramer::truncation() const {
+  Truncation both = candidates_.truncation();
+  both.append(queries_.truncation());
+  return both;
 }
 
 }  // namespace koine

@@ -35,17 +35,17 @@ std::vector<std::pair<std::int64_t, std::int64_t>> breaks_of(const json& paragra
 
 /// Adds a paragraph that is number `number` of its file.
 void add_paragraph(const json& paragraph, std::int64_t number, const std::string& language, const std::string& where,
-                   AnswerPool& pool) {
+                   CandidatePool& pool) {
   const std::string& context = text_field(paragraph, "context", where);
   const std::vector<std::int32_t> offsets = code_point_offsets(context);
   const auto breaks = breaks_of(paragraph, static_cast<std::int64_t>(offsets.size()) - 1, where);
-  std::vector<AnswerSentence> sentences;
+  std::vector<std::string> sentences;
   for (std::size_t i = 0; i < breaks.size(); ++i) {
     const auto begin = static_cast<std::size_t>(offsets[static_cast<std::size_t>(breaks[i].first)]);
     const auto end = static_cast<std::size_t>(offsets[static_cast<std::size_t>(breaks[i].second)]);
-    sentences.push_back(
-        {concatenate(language, "_", number, "_", i), context.substr(begin, end - begin), pool.contexts.size()});
+    sentences.push_back(context.substr(begin, end - begin));
   }
+  const auto id_of = [&](std::size_t sentence) { return concatenate(language, "_", number, "_", sentence); };
   bool asked = false;
   for (const json& qa : array_field(paragraph, "qas", where)) {
     const std::string& id = text_field(qa, "id", where);
@@ -60,29 +60,35 @@ void add_paragraph(const json& paragraph, std::int64_t number, const std::string
       continue;
     }
     asked = true;
-    pool.questions.push_back({id, language, text_field(qa, "question", question)});
-    for (const AnswerSentence& sentence : sentences) {
-      if (sentence.text == sentences[holder].text) pool.targets[id].insert(sentence.id);
+    pool.queries.push_back({id, language, text_field(qa, "question", question)});
+    for (std::size_t i = 0; i < sentences.size(); ++i) {
+      if (sentences[i] == sentences[holder]) pool.targets[id].insert(id_of(i));
     }
   }
   if (!asked) return;
-  pool.contexts.push_back(context);
-  std::move(sentences.begin(), sentences.end(), std::back_inserter(pool.sentences));
+  for (std::size_t i = 0; i < sentences.size(); ++i)
+    pool.candidates.push_back({id_of(i), sentence_in_context(sentences[i], context)});
 }
 
 }  // namespace
 
-void AnswerPool::append(AnswerPool&& more) {
-  for (AnswerSentence& sentence : more.sentences) sentence.context += contexts.size();
-  std::move(more.contexts.begin(), more.contexts.end(), std::back_inserter(contexts));
-  std::move(more.sentences.begin(), more.sentences.end(), std::back_inserter(sentences));
-  std::move(more.questions.begin(), more.questions.end(), std::back_inserter(questions));
+void CandidatePool::append(CandidatePool&& more) {
+  std::move(more.candidates.begin(), more.candidates.end(), std::back_inserter(candidates));
+  std::move(more.queries.begin(), more.queries.end(), std::back_inserter(queries));
   for (auto& [id, ids] : more.targets) targets[id].merge(ids);
   left_out += more.left_out;
+  if (labelled && !more.labelled) path = more.path;
+  labelled = labelled && more.labelled;
 }
 
-AnswerPool read_lareqa(const FoundFile& file, const ReadRequest&) {
-  AnswerPool pool;
+std::string sentence_in_context(std::string_view sentence, std::string_view context) {
+  std::string text = concatenate(sentence, context);
+  std::erase(text, '\n');
+  return text;
+}
+
+CandidatePool read_lareqa(const FoundFile& file, const ReadRequest&) {
+  CandidatePool pool;
   pool.path = file.path;
   const std::string name = file.path.string();
   const json root = read_json(file.path);
@@ -94,7 +100,7 @@ AnswerPool read_lareqa(const FoundFile& file, const ReadRequest&) {
       add_paragraph(paragraph, number, language, concatenate(name, ": paragraph ", number), pool);
     }
   }
-  require(!pool.questions.empty(), name, ": no questions; is the file complete?");
+  require(!pool.queries.empty(), name, ": no questions; is the file complete?");
   return pool;
 }
 

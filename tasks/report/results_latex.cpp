@@ -34,9 +34,10 @@ std::string figure(const Spread& spread, bool sign = false) {
 /// As papers write the names of tasks and metrics.
 std::string shown(const std::string& name) {
   static const std::map<std::string, std::string> kNames = {
-      {"xnli", "XNLI"},     {"pawsx", "PAWS-X"},  {"udpos", "POS"},   {"panx", "NER"},       {"xquad", "XQuAD"},
-      {"mlqa", "MLQA"},     {"tydiqa", "TyDiQA"}, {"xcopa", "XCOPA"}, {"bucc2018", "BUCC"},  {"tatoeba", "Tatoeba"},
-      {"lareqa", "LAReQA"}, {"accuracy", "acc."}, {"f1", "F1"},       {"exact_match", "EM"}, {"map@20", "mAP@20"}};
+      {"xnli", "XNLI"},     {"pawsx", "PAWS-X"},    {"udpos", "POS"},      {"panx", "NER"},
+      {"xquad", "XQuAD"},   {"mlqa", "MLQA"},       {"tydiqa", "TyDiQA"},  {"xcopa", "XCOPA"},
+      {"bucc2018", "BUCC"}, {"tatoeba", "Tatoeba"}, {"lareqa", "LAReQA"},  {"mewslix", "Mewsli-X"},
+      {"accuracy", "acc."}, {"f1", "F1"},           {"exact_match", "EM"}, {"map@20", "mAP@20"}};
   const auto known = kNames.find(name);
   return known == kNames.end() ? escape_latex(name) : known->second;
 }

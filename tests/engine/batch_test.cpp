@@ -177,6 +177,22 @@ TEST(Plan, KeepsGroupsTogether) {
   EXPECT_EQ(batch.group, 2);
 }
 
+// Queries and candidates, which compete within their batch: as many as are asked for, in the order drawn.
+TEST(Plan, KeepsWholeBatchesWhereExamplesCompete) {
+  Dataset dataset = dataset_of_lengths({3, 4, 9, 9, 1, 1, 5, 5, 2, 2}, HeadKind::kDualEncoder, kPair);
+  for (std::size_t i = 0; i < dataset.examples.size(); i += kPair) dataset.examples[i].labels = {5};
+  const std::vector<std::int64_t> drawn = {3, 1, 4, 0, 2};
+  const StepPlan plan = plan_whole_batches(dataset, drawn, 2, 28);
+  EXPECT_EQ(plan.micro_batches, (std::vector<std::vector<std::int64_t>>{{3, 1}, {4, 0}, {2}}));
+  const PackedBatch batch = pack_groups(dataset, plan.micro_batches[0]);
+  EXPECT_EQ(batch.source.sequence_examples, (std::vector<std::uint32_t>{6, 7, 2, 3}));
+  EXPECT_EQ(batch.labels, (std::vector<std::int32_t>{0, 1})) << "each its own place, whatever the examples say";
+  EXPECT_EQ(batch.counted_labels, 2);
+  EXPECT_EQ(longest_batch_tokens(dataset, 2), 28);
+  EXPECT_EQ(longest_batch_tokens(dataset, 9), 41);
+  EXPECT_THROW(plan_whole_batches(dataset, drawn, 2, 27), Error);
+}
+
 TEST(EpochSampler, VisitsEveryGroupOnceAPass) {
   EpochSampler sampler(10, 4, 3);
   EXPECT_EQ(sampler.steps_per_epoch(), 3);

@@ -75,14 +75,14 @@ PackedBatch batch_with_targets(const std::vector<std::int64_t>& lengths, const s
 TEST(PadToCommonSize, AddsWhatNothingCounts) {
   for (const HeadFacts& facts : all_heads()) {
     const HeadKind head = facts.kind;
-    const std::int32_t group = head == HeadKind::kChoice ? 2 : 1;
+    const std::int32_t group = head == HeadKind::kChoice || head == HeadKind::kDualEncoder ? 2 : 1;
     for (const std::vector<std::int64_t>& lengths :
          {std::vector<std::int64_t>{1, 1}, {5, 9, 30, 2}, {63, 1}, {64, 64}, std::vector<std::int64_t>(40, 45), {512, 3}}) {
       const PackedBatch batch = batch_of(head, lengths, group);
       PackedBatch padded = batch;
       pad_to_common_size(padded, 1, 4096, 512);
       expect_consistent(padded);
-      if (head == HeadKind::kMaskedLm) {
+      if (head == HeadKind::kMaskedLm || head == HeadKind::kDualEncoder) {
         EXPECT_EQ(padded.source.tokens, batch.source.tokens);
         continue;
       }

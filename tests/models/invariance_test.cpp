@@ -153,6 +153,7 @@ TEST_P(InvarianceTest, DropoutDoesNotDependOnTheBatch) {
 TEST_P(InvarianceTest, AccumulatedIsOneBatchUpToRounding) {
   const auto [norm, precision] = GetParam();
   for (const HeadKind kind : tiny::head_kinds()) {
+    if (facts_of(kind).in_batch) continue;  // in two batches each query has fewer candidates
     const std::vector<Example> examples = tiny::examples(kind, {6, 3, 13, 4}, 3);
     const PackedBatch whole = tiny::packed(examples, kind);
     const double scale = 1.0 / static_cast<double>(whole.counted_labels);

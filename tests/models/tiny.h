@@ -63,6 +63,9 @@ inline std::vector<Example> examples(HeadKind kind, const std::vector<std::int64
       case LabelPlace::kGroup:
         if (i % 2 == 0) example.labels = {below(2)};
         break;
+      case LabelPlace::kOwnGroup:
+        if (i % kPair == 0) example.labels = {0};
+        break;
     }
     result.push_back(std::move(example));
   }
@@ -72,7 +75,8 @@ inline std::vector<Example> examples(HeadKind kind, const std::vector<std::int64
 inline PackedBatch packed(const std::vector<Example>& examples, HeadKind kind) {
   std::vector<const Example*> pointers;
   for (const Example& example : examples) pointers.push_back(&example);
-  return pack(pointers, kind, facts_of(kind).labels == LabelPlace::kGroup ? 2 : 1);
+  const LabelPlace labels = facts_of(kind).labels;
+  return pack(pointers, kind, labels == LabelPlace::kGroup || labels == LabelPlace::kOwnGroup ? 2 : 1);
 }
 
 inline std::unique_ptr<Model> model(const ModelConfig& config, HeadKind kind, DType precision, bool reference = false) {

@@ -203,6 +203,22 @@ TEST(RecipeFiles, XtremesTakeThePlaceOfTheDefaultsAndOwnKeysWin) {
   EXPECT_TRUE(line.starts_with("max_seq_length = 128")) << line;
 }
 
+// XTREME-R's dual encoders, and Tatoeba behind SQuAD.
+TEST(RecipeFiles, XtremeRsTrainsItsRetrievalTasks) {
+  const Experiment experiment = parse(std::string("recipe = \"xtreme-r-2021\"\n") + kModel +
+                                      "[[target]]\ntask = \"lareqa\"\n[[target]]\ntask = \"mewslix\"\n"
+                                      "[[target]]\ntask = \"tatoeba\"\ntrain_task = \"squad\"\n");
+  const TargetSpec& lareqa = experiment.targets[0];
+  EXPECT_EQ(lareqa.train_task, "squad_sentences");
+  EXPECT_EQ(lareqa.settings.learning_rate, 2e-5);
+  EXPECT_EQ(lareqa.settings.per_device_train_batch_size, 4);
+  EXPECT_EQ(lareqa.features.max_seq_length, 256);
+  EXPECT_EQ(experiment.targets[1].train_task, "wikipedia_pairs");
+  EXPECT_EQ(experiment.targets[1].settings.learning_rate, 1e-5);
+  EXPECT_EQ(experiment.targets[2].train_task, "squad");
+  EXPECT_EQ(experiment.targets[2].settings.per_device_train_batch_size, 2);
+}
+
 /// Every number of the recipes that come with the program has its source beside it.
 TEST(RecipeFiles, EveryNumberHasItsSource) {
   for (const std::string& name : recipe_names()) {
@@ -218,7 +234,7 @@ TEST(RecipeFiles, EveryNumberHasItsSource) {
     }
     EXPECT_GT(numbers, 40) << name;
   }
-  EXPECT_EQ(recipe_names(), (std::vector<std::string>{"stilts-2020", "xtreme-2020"}));
+  EXPECT_EQ(recipe_names(), (std::vector<std::string>{"stilts-2020", "xtreme-2020", "xtreme-r-2021"}));
 }
 
 TEST(RecipeFiles, MistakesAreRefusedByFileAndLine) {

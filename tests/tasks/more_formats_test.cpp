@@ -225,17 +225,17 @@ constexpr const char* kLareqa = R"({"data": [{"paragraphs": [
     {"context": "Unasked.", "sentence_breaks": [[0, 8]], "qas": []}]}]})";
 
 TEST_F(MoreFormats, LareqaFindsTheAnswersSentence) {
-  AnswerPool pool = read_lareqa({write("en.json", kLareqa)}, {});
-  ASSERT_EQ(pool.questions.size(), 2u);
+  CandidatePool pool = read_lareqa({write("en.json", kLareqa)}, {});
+  ASSERT_EQ(pool.queries.size(), 2u);
   EXPECT_EQ(pool.left_out, 1);
-  ASSERT_EQ(pool.sentences.size(), 3u);  // none of the paragraph nobody asks about
-  EXPECT_EQ(pool.sentences[0].text, "Né à Paris.");
+  ASSERT_EQ(pool.candidates.size(), 3u);  // none of the paragraph nobody asks about
+  EXPECT_EQ(pool.candidates[0].text, "Né à Paris.Né à Paris. He left. He left.");
   EXPECT_EQ(pool.targets["q1"], (std::set<std::string>{"en_1_0"}));
   EXPECT_EQ(pool.targets["q2"], (std::set<std::string>{"en_1_1", "en_1_2"}));  // the same text twice
   pool.append(read_lareqa({write("fi.json", kLareqa)}, {}));
   EXPECT_EQ(pool.targets["q1"], (std::set<std::string>{"en_1_0", "fi_1_0"}));
-  EXPECT_EQ(pool.contexts[pool.sentences[4].context], pool.contexts[1]);
-  EXPECT_EQ(pool.questions[2].language, "fi");
+  EXPECT_EQ(pool.candidates[4].text, pool.candidates[1].text);
+  EXPECT_EQ(pool.queries[2].language, "fi");
   const auto refuse = [&](const std::string& from, const std::string& to, const std::vector<std::string>& parts) {
     std::string text = kLareqa;
     text.replace(text.find(from), from.size(), to);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
@@ -329,6 +330,43 @@ TEST_F(PlanOfData, EvaluationIsContinuedWithoutTrainingData) {
   const RunOutcome continued = run_experiment(experiment, options("run"));
   ASSERT_EQ(continued.rows.size(), whole.rows.size());
   for (std::size_t i = 0; i < whole.rows.size(); ++i) EXPECT_EQ(continued.rows[i].value, whole.rows[i].value);
+}
+
+// XTREME-R's retrieval: Tatoeba behind SQuAD by hidden states, LAReQA by the dual encoder that was trained for it, and by hidden
+// states where its training is taken away.
+TEST_F(PlanOfData, EncodersAreTrainedForRetrieval) {
+  const TemporaryFolder copy;
+  fs::copy(data_->path(), copy.path(), fs::copy_options::recursive);
+  for (const char* language : {"en", "fi"}) {
+    write_text(copy / concatenate("lareqa/xquad-r/", language, ".json"),
+               R"({"data": [{"paragraphs": [{"context": "One. Two.", "sentence_breaks": [[0, 4], [5, 9]], "qas": [
+                   {"id": "q", "question": "Which?", "answers": [{"text": "Two", "answer_start": 5}]}]}]}]})");
+  }
+  const std::string model(kTiny, std::string_view(kTiny).find("[pretraining]"));
+  const std::string settings = "max_steps = 2\nper_device_train_batch_size = 2\ngradient_accumulation_steps = 2\n";
+  const auto experiment_of = [&](const std::string& targets) {
+    Experiment experiment = parse_experiment(model + targets, "tiny.toml", copy.path());
+    experiment.seeds = {1};
+    experiment.save_models = true;
+    return experiment;
+  };
+  const Experiment experiment = experiment_of("[[target]]\ntask = \"tatoeba\"\ntrain_task = \"squad\"\n" + settings +
+                                              "[[target]]\ntask = \"lareqa\"\n" + settings);
+  const Experiment untrained = experiment_of("[[target]]\ntask = \"lareqa\"\ntrain_task = \"\"\n");
+  const RunOutcome outcome = run_experiment(experiment, options("run"));
+  EXPECT_EQ(spell(outcome.plan),
+            "target/none/tatoeba/seed-1 from random, squad+dev of 2 to 64; tatoeba in 5\n"
+            "target/none/lareqa/seed-1 from random, squad_sentences+dev of 1 to 64; lareqa in 1\n");
+  ASSERT_EQ(outcome.costs.size(), 2u);
+  EXPECT_EQ(outcome.costs[1].steps, 2);
+  std::map<std::string, ResultRow> rows;
+  for (const ResultRow& row : outcome.rows) rows[row.target + " " + row.metric] = row;
+  EXPECT_TRUE(rows.at("tatoeba accuracy").layer.has_value()) << "hidden states, under a head for questions";
+  EXPECT_FALSE(rows.at("lareqa map@20").layer.has_value()) << "the head's own vectors";
+  EXPECT_EQ(rows.at("lareqa map@20").examples, 2);
+  EXPECT_TRUE(rows.contains("lareqa map@20_fi"));
+  EXPECT_TRUE(SafetensorsFile(output_ / "run/target/none/lareqa/seed-1/model/model.safetensors").contains("logit_scale"));
+  for (const ResultRow& row : run_experiment(untrained, options("untrained")).rows) EXPECT_TRUE(row.layer.has_value());
 }
 
 /// The keys of a run's arm: mnli in languages of which two are translations, beside packed text, both NLI tasks under one head.

@@ -92,11 +92,12 @@ INSTANTIATE_TEST_SUITE_P(
                       RealTask{"xquad", "", "test", "en,zh"}, RealTask{"mlqa", "", "dev", "de"},
                       RealTask{"mlqa_pairs", ".", "test", "en,en-ar,en-zh"}, RealTask{"tydiqa", "", "test", "en,fi,ko"},
                       RealTask{"xcopa", "", "test", "et,ta,zh"}, RealTask{"tatoeba", "", "test", "jv,te", false},
-                      RealTask{"bucc2018", "bucc_like", "test", "de,zh", false},
+                      RealTask{"bucc2018", "bucc_like", "test", "de,zh", false}, RealTask{"lareqa", "", "test", "mul"},
                       RealTask{"lareqa", "", "test", "mul", false}),
     [](const ::testing::TestParamInfo<RealTask>& info) {
       std::string name = info.param.name;
       if (name.back() == '+') name.replace(name.size() - 1, 1, "_plus");
+      if (!info.param.trained) name += "_untrained";
       return name;
     });
 

@@ -292,11 +292,21 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
   if (const std::string note = unlabelled_line(plan); !note.empty()) options.message(note);
   ModelOptions model_options;
   model_options.execution = options.execution;
-  if (!task.train_task().empty()) {
+  // A model without a dual encoder still has hidden states to compare.
+  const bool dual_encoder = task.head() == HeadKind::kDualEncoder;
+  const bool hidden_states = dual_encoder && !(arguments.layer.empty() && arguments.pooling.empty());
+  if (!task.train_task().empty() && !hidden_states) {
     model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
   }
   LoadReport report;
-  const std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);
+  std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);
+  if (dual_encoder && !model_options.heads.empty() && !report.fresh.empty()) {
+    options.message(concatenate(arguments.model, " has no trained dual encoder (no tensor \"", report.fresh.front(),
+                                "\"): its hidden states are compared; train one with `koine train --task ", task.name(),
+                                "`"));
+    model_options.heads.clear();
+    model = load_model(arguments.model, model_options, &report);
+  }
   require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
           task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
           "); train one with `koine train`");
