@@ -41,7 +41,7 @@ if [ "${1:-}" != --quick ]; then
   # the release build.
   say "tests under the sanitizers"
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    ctest --preset sanitize -j "$jobs" --exclude-regex 'EndToEnd|RealModel|RealTasks|Command\.(Forced|Doctor)|Parity\.Training' || sanitized=$?
+    ctest --preset sanitize -j "$jobs" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|Command\.(Forced|Doctor)|Parity\.Training' || sanitized=$?
 fi
 
 raced=0
