@@ -98,9 +98,9 @@ void remove_leftovers(const std::filesystem::path& folder, bool below) {
 
 void remove_at_once(const std::filesystem::path& path) {
   std::error_code error;
+  if (std::filesystem::symlink_status(path, error).type() == std::filesystem::file_type::not_found) return;
   const std::filesystem::path doomed = temporary_name(path);
   std::filesystem::rename(path, doomed, error);
-  if (error == std::errc::no_such_file_or_directory) return;
   if (!error) std::filesystem::remove_all(doomed, error);
   require(!error, path.string(), ": cannot be removed: ", error.message());
 }
