@@ -5,19 +5,14 @@
 #include "kernels/common/check.h"
 
 namespace koine {
-namespace {
 
-constexpr std::int64_t kLargestDimension = std::int64_t{1} << 24;
-
-}  // namespace
-
-std::int64_t ConfigReader::dimension(const char* key, std::int64_t smallest) const {
+std::int64_t ConfigReader::dimension(const char* key, std::int64_t smallest, std::int64_t largest) const {
   require(json_.contains(key), file_, ": key \"", key, "\" is missing");
   const nlohmann::json& value = json_[key];
   require(value.is_number_integer(), file_, ": key \"", key, "\" must be a whole number, it is ", value.dump());
   const std::int64_t number = value.get<std::int64_t>();
-  require(number >= smallest && number <= kLargestDimension, file_, ": key \"", key, "\" must be between ", smallest,
-          " and ", kLargestDimension, ", it is ", number);
+  require(number >= smallest && number <= largest, file_, ": key \"", key, "\" must be between ", smallest, " and ", largest,
+          ", it is ", number);
   return number;
 }
 

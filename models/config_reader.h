@@ -16,8 +16,10 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& json, std::string file) : json_(json), file_(std::move(file)) {}
 
   const std::string& file() const { return file_; }
-  /// A whole number from `smallest` to 2^24, so that products of two stay far from overflow.
-  std::int64_t dimension(const char* key, std::int64_t smallest = 1) const;
+  /// So large that no model has it, and so small that products of two stay far from overflow.
+  static constexpr std::int64_t kLargestDimension = std::int64_t{1} << 24;
+  /// A whole number from `smallest` to `largest`.
+  std::int64_t dimension(const char* key, std::int64_t smallest = 1, std::int64_t largest = kLargestDimension) const;
   std::int64_t dimension_or(const char* key, std::int64_t otherwise, std::int64_t smallest) const;
   double number_or(const char* key, double otherwise, double smallest, double below) const;
   std::string text_or(const char* key, const std::string& otherwise) const;

@@ -35,7 +35,7 @@ struct LoadReport {
 };
 
 /// A model from a transformers directory (config.json, model.safetensors or shards). Encoder tensors must be there with the
-/// right shapes (UserError naming tensor and file); heads that are missing, or of another size, are fresh. Accepts
+/// right shapes and finite values (UserError naming tensor and file); heads that are missing, or of another size, are fresh. Accepts
 /// checkpoints without the prefix of their family ("roberta."), with old gamma/beta names, and with position_ids buffers.
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options,
                                   LoadReport* report = nullptr);

@@ -1,12 +1,16 @@
 #include "engine/files/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "kernels/common/check.h"
 
@@ -14,6 +18,7 @@ namespace koine {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 16;
+constexpr std::string_view kTemporaryEnding = ".tmp";
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
@@ -22,8 +27,8 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
 /// A name no other writer of this or another process uses.
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
   static std::atomic<unsigned> counter{0};
-  return folder_of(path) /
-         concatenate(".", path.filename().string(), ".", static_cast<long>(getpid()), "-", counter.fetch_add(1), ".tmp");
+  return folder_of(path) / concatenate(".", path.filename().string(), ".", static_cast<long>(getpid()), "-",
+                                       counter.fetch_add(1), kTemporaryEnding);
 }
 
 /// Makes the rename itself survive a power failure. Some file systems cannot sync a folder; the file is in place all the
@@ -35,7 +40,70 @@ void sync_folder(const std::filesystem::path& folder) {
   close(descriptor);
 }
 
+/// A new file, locked; -1 with errno where it cannot be made. Whoever cleans up (remove_leftovers) may have been between the
+/// two: then the file has lost its name, and another is made.
+int create_locked(const std::filesystem::path& path, std::filesystem::path& temporary) {
+  while (true) {
+    temporary = temporary_name(path);
+    const int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor < 0 && errno == EEXIST) continue;
+    if (descriptor < 0) return -1;
+    flock(descriptor, LOCK_EX);  // file systems without locks have no use for it either
+    struct stat state;
+    if (fstat(descriptor, &state) != 0 || state.st_nlink > 0) return descriptor;
+    close(descriptor);
+  }
+}
+
+/// Removes a temporary file unless its writer lives.
+void remove_unlocked(const std::filesystem::path& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) unlink(path.c_str());
+  close(descriptor);
+}
+
+bool all_digits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
 }  // namespace
+
+bool is_temporary_name(std::string_view name) {
+  if (!name.starts_with('.') || !name.ends_with(kTemporaryEnding)) return false;
+  name.remove_suffix(kTemporaryEnding.size());
+  const std::size_t dash = name.rfind('-');
+  const std::size_t dot = name.rfind('.');
+  return dash != std::string_view::npos && dot > 0 && dot < dash && all_digits(name.substr(dash + 1)) &&
+         all_digits(name.substr(dot + 1, dash - dot - 1));
+}
+
+void remove_leftovers(const std::filesystem::path& folder, bool below) {
+  std::error_code ignored;
+  std::vector<std::filesystem::directory_entry> entries;
+  for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    entries.push_back(entry);
+  }
+  for (const std::filesystem::directory_entry& entry : entries) {
+    const bool is_folder = entry.symlink_status(ignored).type() == std::filesystem::file_type::directory;
+    if (!is_temporary_name(entry.path().filename().string())) {
+      if (is_folder && below) remove_leftovers(entry.path(), true);
+    } else if (is_folder) {
+      std::filesystem::remove_all(entry.path(), ignored);  // on its way out: nobody writes there
+    } else {
+      remove_unlocked(entry.path());
+    }
+  }
+}
+
+void remove_at_once(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::symlink_status(path, error).type() == std::filesystem::file_type::not_found) return;
+  const std::filesystem::path doomed = temporary_name(path);
+  std::filesystem::rename(path, doomed, error);
+  if (!error) std::filesystem::remove_all(doomed, error);
+  require(!error, path.string(), ": cannot be removed: ", error.message());
+}
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
   struct stat state;
@@ -45,10 +113,7 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     if (descriptor_ < 0) fail("be opened for writing");
     return;
   }
-  do {
-    temporary_ = temporary_name(path);
-    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  } while (descriptor_ < 0 && errno == EEXIST);
+  descriptor_ = create_locked(path, temporary_);
   if (descriptor_ < 0) {
     temporary_.clear();
     fail("be created");

@@ -13,7 +13,8 @@
 namespace koine {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Opening a pipe that nobody writes to would wait for ever.
+  const int descriptor = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   require(descriptor >= 0, path.string(), ": cannot be read: ", std::strerror(errno));
   struct stat state;
   const bool regular = fstat(descriptor, &state) == 0 && S_ISREG(state.st_mode);

@@ -1,5 +1,6 @@
 #include "engine/files/pickle.h"
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 
@@ -12,6 +13,8 @@ namespace {
 using Kind = PickleObject::Kind;
 
 constexpr std::size_t kMaximumRank = 64;  // PyTorch's own bound
+/// Values made, kept, marked or on the stack. A checkpoint of 10,000 tensors makes some 300,000.
+constexpr std::size_t kMaximumValues = 2'000'000;
 
 enum class GlobalKind { kOrderedDictionary, kRebuildTensor, kRebuildParameter, kStorageType };
 
@@ -63,6 +66,8 @@ class Pickle::Machine {
   /// One opcode; whether it was the last.
   bool step() {
     opcode_at_ = at_;
+    if (std::max({objects_.size(), stack_.size(), marks_.size(), memo_.size()}) > kMaximumValues)
+      fail("holds more than ", kMaximumValues, " values; the names and shapes of tensors need fewer by far");
     const auto opcode = static_cast<unsigned char>(take(1)[0]);
     switch (opcode) {
       case 0x80:

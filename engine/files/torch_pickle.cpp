@@ -296,6 +296,9 @@ std::int64_t convert_torch_checkpoint(const std::filesystem::path& input, const 
       if (tensor.name.ends_with("position_ids") || is_tied_decoder(tensor, tensors)) continue;
       const std::string name = modern_name(tensor.name);
       require(names.insert(name).second, file.string(), ": tensor ", name, " occurs twice");
+      require(name != "__metadata__", file.string(),
+              ": a tensor is called __metadata__, which a safetensors file keeps for "
+              "its notes; rename it");
       sources.push_back({name, tensor.dtype, tensor.shape, tensor.data});
     }
   }

@@ -134,10 +134,14 @@ std::map<std::string, std::string_view> read_zip_archive(std::string_view archiv
   const Directory directory = find_directory(reader);
   std::map<std::string, std::string_view> entries;
   std::uint64_t at = directory.begin;
+  std::uint64_t stored = 0;
   for (std::uint64_t i = 0; i < directory.entries; ++i) {
     const Entry entry = read_entry(reader, at);
     at += entry.bytes;
     const std::string_view data = entry_data(reader, entry);
+    // Entries that share bytes would make a small file as much work as a large one.
+    stored += kLocalHeaderBytes + data.size();
+    if (stored > archive.size()) reader.damaged("its entries hold more than the file has; do they overlap?");
     require(crc32(data) == entry.checksum, where, ": entry ", entry.name,
             " does not match its checksum; the file is damaged");
     require(entries.emplace(entry.name, data).second, where, ": two entries are called ", entry.name);

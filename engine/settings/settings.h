@@ -29,7 +29,8 @@ struct TrainingSettings {
   std::int64_t eval_examples = 500;           ///< first examples of dev used while training (jiant); 0: all
   std::int64_t early_stopping_patience = 30;  ///< evaluations without improvement; 0: never stop early
   bool load_best_model_at_end = true;
-  std::int64_t save_steps = 0;        ///< checkpoint every so many optimizer steps; 0: only when interrupted
+  std::int64_t save_steps = 0;        ///< checkpoint every so many optimizer steps; 0: not by steps
+  double save_minutes = 15;           ///< and when the last one is so long ago; 0: not by time
   std::int64_t save_total_limit = 1;  ///< older checkpoints beyond this many are deleted
   std::int64_t logging_steps = 10;
   std::int64_t restarts = 0;  ///< with another seed, where the trained model gives but one class on its validation data

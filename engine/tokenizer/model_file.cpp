@@ -8,7 +8,8 @@
 namespace koine {
 namespace {
 
-constexpr std::size_t kMaximumPieceBytes = 10'000;
+/// SentencePiece's trainer makes pieces of at most 512 characters (max_sentencepiece_length).
+constexpr std::size_t kMaximumPieceBytes = std::size_t{512} * 4;
 
 /// One field of a protocol buffer message: a number (varint, fixed 32 or 64) or bytes.
 struct Field {

@@ -39,6 +39,7 @@ class UnigramSegmenter::Builder {
   using Key = std::pair<std::string, std::int32_t>;
 
   Builder(const std::vector<Key>& keys, std::vector<Unit>& units) : keys_(keys), units_(units) {
+    require_room(nodes_of(keys));
     add_block();
     add_block();
     free_[0] = {};
@@ -51,11 +52,28 @@ class UnigramSegmenter::Builder {
  private:
   static constexpr std::size_t kOpenBlocks = 16;  // older blocks with few free units left are not searched again
 
+  /// A node for every prefix of the sorted keys.
+  static std::size_t nodes_of(const std::vector<Key>& keys) {
+    std::size_t nodes = 1;
+    std::string_view before;
+    for (const auto& [text, id] : keys) {
+      const auto [end, unused] = std::mismatch(text.begin(), text.end(), before.begin(), before.end());
+      nodes += static_cast<std::size_t>(text.end() - end);
+      before = text;
+    }
+    return nodes;
+  }
+
+  static void require_room(std::size_t units) {
+    require(units < (1u << (32 - kBaseShift)),
+            "the tokenizer's pieces are too many and too long: their trie has more than 8 million nodes");
+  }
+
   void add_block() {
     units_.resize(units_.size() + kBlock);
     base_taken_.resize(units_.size(), false);
     free_.push_back({~0ull, ~0ull, ~0ull, ~0ull});
-    check(units_.size() < (1u << (32 - kBaseShift)), "a vocabulary too large for the tokenizer's trie");
+    require_room(units_.size());
   }
   bool is_free(std::uint32_t unit) const { return (free_[unit / kBlock][unit % kBlock / 64] >> unit % 64 & 1) != 0; }
   void take(std::uint32_t unit) { free_[unit / kBlock][unit % kBlock / 64] &= ~(1ull << unit % 64); }

@@ -177,13 +177,17 @@ void verify(const fs::path& folder, bool contents) {
     refuse(folder, concatenate("has an end mark (", kEndMark, ") that lists no files"));
   }
   for (const auto& [name, file] : json["files"].items()) {
+    if (!file.is_object() || !file.value("bytes", nlohmann::json()).is_number_unsigned() ||
+        !file.value("xxh3", nlohmann::json()).is_string()) {
+      refuse(folder, concatenate("has an end mark (", kEndMark, ") without size and hash of ", name));
+    }
     const fs::path path = folder / name;
     std::error_code error;
     const std::uintmax_t bytes = fs::file_size(path, error);
     if (error) refuse(folder, concatenate("lacks its file ", name));
     if (bytes != file.value("bytes", std::uintmax_t{0})) {
-      refuse(folder,
-             concatenate("is damaged: ", name, " has ", bytes, " bytes, its end mark says ", file.value("bytes", 0)));
+      refuse(folder, concatenate("is damaged: ", name, " has ", bytes, " bytes, its end mark says ",
+                                 file["bytes"].get<std::uintmax_t>()));
     }
     if (contents && xxh3_file(path) != file.value("xxh3", std::string())) {
       refuse(folder, concatenate("is damaged: ", name, " is not the file that was written"));

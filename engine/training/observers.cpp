@@ -14,6 +14,8 @@
 namespace koine {
 namespace {
 
+constexpr double kSecondsBetweenBars = 0.1;  // as often as an eye can follow
+
 double rate_of(const TrainingObserver::Step& step) {
   return step.seconds > 0 ? static_cast<double>(step.tokens) / step.seconds : 0.0;
 }
@@ -137,8 +139,7 @@ void ProgressLine::on_start(std::int64_t, std::int64_t) {
 }
 
 void ProgressLine::on_step(const Step& step) {
-  constexpr double kMemory = 0.9;              // weight of the past in the rate shown
-  constexpr double kSecondsBetweenBars = 0.1;  // as often as an eye can follow
+  constexpr double kMemory = 0.9;  // weight of the past in the rate shown
   ++steps_;
   seconds_ += step.seconds;
   seconds_since_line_ += step.seconds;
@@ -150,10 +151,37 @@ void ProgressLine::on_step(const Step& step) {
     write_line(concatenate("step ", figures(step)));
     return;
   }
+  show_bar(step.step, step.total, figures(step));
+  step_bar_ = bar_;
+}
+
+void ProgressLine::show_bar(std::int64_t done, std::int64_t total, const std::string& text) {
   constexpr int kWidth = 30;
-  const auto filled = static_cast<std::size_t>(kWidth * step.step / std::max<std::int64_t>(1, step.total));
-  bar_ = concatenate('[', std::string(filled, '='), std::string(kWidth - filled, ' '), "] ", figures(step));
+  const auto filled = static_cast<std::size_t>(kWidth * done / std::max<std::int64_t>(1, total));
+  bar_ = concatenate('[', std::string(filled, '='), std::string(kWidth - filled, ' '), "] ", text);
   output_ << "\r\x1b[K" << bar_ << std::flush;
+}
+
+void ProgressLine::on_evaluating(const std::string& what, std::int64_t done, std::int64_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto seconds = [&](std::chrono::steady_clock::time_point since) {
+    return std::chrono::duration<double>(now - since).count();
+  };
+  if (done == 0) {
+    evaluation_began_ = now;
+    evaluation_shown_ = now;
+  }
+  if (seconds(evaluation_shown_) < (terminal_ ? kSecondsBetweenBars : seconds_between_lines_)) return;
+  evaluation_shown_ = now;
+  const double left =
+      seconds(evaluation_began_) * static_cast<double>(total - done) / static_cast<double>(std::max<std::int64_t>(1, done));
+  const std::string text = concatenate("evaluating ", what, "  ", 100 * done / std::max<std::int64_t>(1, total), " %  ",
+                                       format_duration(left), " left");
+  if (terminal_) {
+    show_bar(done, total, text);
+  } else {
+    write_line(text);
+  }
 }
 
 std::string ProgressLine::figures(const Step& step) const {
@@ -169,6 +197,7 @@ void ProgressLine::on_evaluation(std::int64_t step, const std::map<std::string, 
   text << "evaluation behind step " << step << ":" << std::fixed << std::setprecision(2);
   for (const auto& [name, value] : metrics) text << "  " << name << " " << value;
   if (best) text << "  (best so far)";
+  end_evaluation_bar();
   write_line(text.str());
 }
 
@@ -182,9 +211,18 @@ void ProgressLine::write_line(const std::string& text) {
   output_ << text << '\n' << bar_ << std::flush;
 }
 
+/// What stood there before it is there again, or nothing.
+void ProgressLine::end_evaluation_bar() {
+  if (bar_ == step_bar_) return;
+  output_ << "\r\x1b[K" << step_bar_ << std::flush;
+  bar_ = step_bar_;
+}
+
 void ProgressLine::end_bar() {
+  end_evaluation_bar();
   if (!bar_.empty()) output_ << '\n' << std::flush;
   bar_.clear();
+  step_bar_.clear();
 }
 
 }  // namespace koine

@@ -2,6 +2,7 @@
 
 // Where a training run reports to: metrics.jsonl, TensorBoard, the user's terminal.
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -62,7 +63,7 @@ class TensorBoardObserver : public TrainingObserver {
 
 /// What a person watches. On a terminal one line that is rewritten (bar, steps, loss, tokens/s, time left), with evaluations
 /// and messages as lines of their own above it; elsewhere a plain line whenever `seconds_between_lines` of steps have
-/// passed, and for the last step. Tokens per second are those of recent steps, the time left is that of the remaining steps
+/// passed, and for the last step; evaluations have such a bar of their own, or a line as often. Tokens per second are those of recent steps, the time left is that of the remaining steps
 /// at the mean of this call of train(), evaluations not included.
 class ProgressLine : public TrainingObserver {
  public:
@@ -76,11 +77,14 @@ class ProgressLine : public TrainingObserver {
   void on_step(const Step& step) override;
   void on_evaluation(std::int64_t step, const std::map<std::string, double>& metrics, bool best) override;
   void on_message(const std::string& text) override;
+  void on_evaluating(const std::string& what, std::int64_t done, std::int64_t total) override;
   void on_end() override;
 
  private:
+  void show_bar(std::int64_t done, std::int64_t total, const std::string& text);
   std::string figures(const Step& step) const;
   void write_line(const std::string& text);
+  void end_evaluation_bar();
   void end_bar();
 
   std::ostream& output_;
@@ -90,6 +94,9 @@ class ProgressLine : public TrainingObserver {
   double seconds_ = 0;            ///< of those steps
   double tokens_per_second_ = 0;  ///< of recent steps
   double seconds_since_line_ = 0;
+  std::string step_bar_;  ///< of the last step shown
+  std::chrono::steady_clock::time_point evaluation_began_;
+  std::chrono::steady_clock::time_point evaluation_shown_;
   std::string bar_;  ///< the line that stands unfinished on the terminal; empty: none
 };
 

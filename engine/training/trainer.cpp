@@ -194,6 +194,7 @@ class Trainer {
   Clock::time_point last_finish_;
   TrainingState state_;
   std::int64_t saved_step_ = -1;
+  Clock::time_point last_save_ = Clock::now();
   std::vector<float> best_;  ///< best weights so far, in the store's layout
 };
 
@@ -272,8 +273,10 @@ bool Trainer::evaluation_due() const {
 }
 
 bool Trainer::checkpoint_due() const {
-  return !run_.directory.empty() && run_.settings.save_steps > 0 && state_.step > 0 && saved_step_ != state_.step &&
-         state_.step % run_.settings.save_steps == 0;
+  if (run_.directory.empty() || state_.step == 0 || saved_step_ == state_.step) return false;
+  const TrainingSettings& settings = run_.settings;
+  if (settings.save_steps > 0 && state_.step % settings.save_steps == 0) return true;
+  return settings.save_minutes > 0 && Clock::now() - last_save_ >= std::chrono::duration<double>(60 * settings.save_minutes);
 }
 
 StepBatches Trainer::next_batches() {
@@ -403,6 +406,7 @@ void Trainer::save() {
   optimizer_.catch_up(model_.context());
   save_checkpoint(run_.directory, state_, store_, optimizer_.moments(), best_, run_.settings.save_total_limit);
   saved_step_ = state_.step;
+  last_save_ = Clock::now();
 }
 
 void Trainer::restore_best() {

@@ -61,6 +61,8 @@ class TrainingObserver {
   virtual void on_step(const Step& step) = 0;
   virtual void on_evaluation(std::int64_t step, const std::map<std::string, double>& metrics, bool best) = 0;
   virtual void on_message(const std::string& text) = 0;
+  /// While something is evaluated: `done` of `total` tokens of `what` ("mnli dev").
+  virtual void on_evaluating(const std::string& /*what*/, std::int64_t /*done*/, std::int64_t /*total*/) {}
   /// When train() returns; not when it throws.
   virtual void on_end() {}
 };

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "engine/files/text_file.h"
+#include "engine/parameters/finite.h"
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -111,6 +112,9 @@ LoadReport read_weights(const ModelWeights& weights, const std::filesystem::path
     }
     std::vector<float> values(static_cast<std::size_t>(spec.count()));
     weights.read_float(*found, values.data());
+    const std::int64_t broken = count_not_finite(values);
+    require(broken == 0, weights.file_of(*found).string(), ": tensor \"", *found, "\": ", broken, " of ", values.size(),
+            " values are infinite or not a number; this model is damaged, or its training diverged");
     store.write(ParameterStore::Values::kMaster, index, values.data());
     used.insert(*found);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/parameters/finite.h"
 #include "tasks/common/layers.h"
 
 namespace koine {
@@ -36,15 +37,27 @@ PassCounts for_each_batch(Model& model, const Dataset& dataset, const Evaluation
   const std::int64_t budget = token_budget(model, dataset, options);
   model.reserve(budget, /*training=*/false);
   PassCounts counts;
+  std::int64_t total = 0;
+  for (const Example& example : dataset.examples) total += std::ssize(example.ids);
+  if (options.progress) options.progress(0, total);
   for (const std::vector<std::int64_t>& groups : plan_prediction(dataset, budget).micro_batches) {
     if (options.stop != nullptr && options.stop->load()) throw Interrupted();
     PackedBatch batch = pack_groups(dataset, groups);
     batch.head = options.head;
     counts.tokens += batch.source.tokens;
     use(batch, groups);
+    if (options.progress) options.progress(counts.tokens, total);
   }
   counts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return counts;
+}
+
+void require_finite(const Dataset& dataset, const std::vector<std::size_t>& broken) {
+  if (broken.empty()) return;
+  fail_user(dataset.name, ": of ", broken.size(), " of ", dataset.examples.size(),
+            " sequences the model gives numbers that are infinite or not a number, first of example ",
+            dataset.examples[broken.front()].number,
+            ": they cannot be scored; its weights are damaged or too large for this precision (try --precision fp32)");
 }
 
 Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
@@ -70,6 +83,11 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
       }
     }
   });
+  std::vector<std::size_t> broken;
+  for (std::size_t i = 0; i < result.logits.size(); ++i) {
+    if (count_not_finite(result.logits[i]) > 0) broken.push_back(i);
+  }
+  require_finite(dataset, broken);
   return result;
 }
 
@@ -92,6 +110,15 @@ Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptio
       }
     }
   });
+  const auto width = static_cast<std::size_t>(result.width);
+  std::vector<std::size_t> broken;
+  for (std::size_t i = 0; i < dataset.examples.size(); ++i) {
+    const bool any = std::any_of(result.vectors.begin(), result.vectors.end(), [&](const std::vector<float>& layer) {
+      return count_not_finite({layer.data() + i * width, width}) > 0;
+    });
+    if (any) broken.push_back(i);
+  }
+  require_finite(dataset, broken);
   return result;
 }
 

@@ -21,6 +21,10 @@ class Interrupted : public Error {
   Interrupted() : Error("interrupted") {}
 };
 
+/// UserError where results of a model are infinite or not a number, saying how many of `sequences` of which data set have
+/// any and which is the first: such a result is no prediction. `broken`: places of those sequences in the data set.
+void require_finite(const Dataset& dataset, const std::vector<std::size_t>& broken);
+
 /// Work done by one pass.
 struct PassCounts {
   std::int64_t tokens = 0;
@@ -38,10 +42,12 @@ struct Predictions {
   std::vector<std::vector<float>> logits;
   PassCounts counts;
 };
+/// UserError where a logit is not finite.
 Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options);
 
 /// The vector of every sequence from each of options.layers, in their order: [examples * hidden] each, in data set order. One
-/// pass. Memory: 4 bytes * layers * examples * hidden. UserError for a layer the model does not have.
+/// pass. Memory: 4 bytes * layers * examples * hidden. UserError for a layer the model does not have, and where a vector is
+/// not finite.
 struct Encodings {
   std::vector<std::vector<float>> vectors;
   std::int64_t width = 0;

@@ -1,12 +1,47 @@
 #include "tasks/common/task.h"
 
 #include <algorithm>
+#include <cctype>
+#include <utility>
 
 #include "engine/batch/heads.h"
 #include "kernels/common/check.h"
 #include "tasks/files/languages.h"
 
 namespace koine {
+
+namespace {
+
+/// Where the readers look for more beside a file: the English side (parallel_text.h), gold (bucc.h), labels (social_iqa.cpp,
+/// ccg.h).
+std::vector<std::filesystem::path> files_beside(const TaskRow& row, const FoundFile& file, const std::string& split,
+                                                const std::string& language) {
+  const std::filesystem::path folder = file.path.parent_path();
+  std::vector<std::filesystem::path> paths = {folder / (file.path.stem().string() + "-labels.lst"),
+                                              folder / "tags_to_id.json"};
+  if (!row.english_file.empty()) {
+    paths.push_back(folder / fill_pattern(row.english_file, split, language));
+  } else if (std::holds_alternative<FileReader<ParallelText>>(row.reader) ||
+             std::holds_alternative<FileReader<BuccFile>>(row.reader)) {
+    for (const char* ending : {".eng", ".en", ".gold"})
+      paths.push_back(std::filesystem::path(file.path).replace_extension(ending));
+  }
+  return paths;
+}
+
+/// UserError where what a file calls its languages cannot be their codes ("sw", "zh-Hant"): a column taken for another.
+void require_codes(const std::set<std::string>& languages, const std::filesystem::path& file) {
+  constexpr std::size_t kLongestCode = 24;
+  for (const std::string& language : languages) {
+    const bool code = language.size() <= kLongestCode && std::all_of(language.begin(), language.end(), [](unsigned char c) {
+                        return std::isalnum(c) != 0 || c == '-' || c == '_';
+                      });
+    require(code, file.string(), ": \"", language.substr(0, 60),
+            "\" stands where the code of a language is due; are its columns in another order?");
+  }
+}
+
+}  // namespace
 
 const std::vector<FileCandidate>& Task::files() const {
   return row_.parts.empty() ? row_.files : find_task(row_.parts.front()).files();
@@ -64,13 +99,33 @@ std::vector<std::string> Task::available_languages(const std::filesystem::path& 
     // A task of one language need not say so in its files.
     std::set<std::string> inside;
     if (row_.languages.size() > 1) {
-      for (const FoundFile& file : files) inside.merge(languages_in(file));
+      for (const FoundFile& file : files) {
+        std::set<std::string> languages_of_file = languages_in(file);
+        require_codes(languages_of_file, file.path);
+        inside.merge(languages_of_file);
+      }
     }
     if (inside.empty()) inside.insert(row_.languages.front());
     languages.merge(inside);
     break;
   }
   return in_official_order(languages, row_.languages);
+}
+
+std::vector<std::filesystem::path> Task::data_files(const std::filesystem::path& data, const std::string& split,
+                                                    const std::string& language) const {
+  std::vector<std::filesystem::path> paths;
+  for (const std::string& part : row_.parts) {
+    for (std::filesystem::path& path : find_task(part).data_files(data, split, language)) paths.push_back(std::move(path));
+  }
+  if (!row_.parts.empty()) return paths;
+  for (const FoundFile& file : find_task_files(data, files_in(language), split, language)) {
+    paths.push_back(file.path);
+    for (const std::filesystem::path& beside : files_beside(row_, file, split, language)) {
+      if (std::filesystem::is_regular_file(beside)) paths.push_back(beside);
+    }
+  }
+  return paths;
 }
 
 std::string Task::missing_gold(const std::filesystem::path& data, const std::string& split,

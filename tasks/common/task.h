@@ -60,6 +60,8 @@ struct EvaluationOptions {
   int head = 0;
   bool want_predictions = true;
   const std::atomic<bool>* stop = nullptr;
+  /// Told at the beginning and after every batch how many of how many tokens are done; may be empty.
+  std::function<void(std::int64_t done, std::int64_t total)> progress = {};
 };
 
 /// Examples of a split's files that are not in its data set, as the official readers leave them out.
@@ -121,6 +123,11 @@ class Task {
   /// Languages whose `split` files are there below the data folder, in the order of languages() (others, alphabetical,
   /// behind).
   std::vector<std::string> available_languages(const std::filesystem::path& data, const std::string& split) const;
+
+  /// The files that load() reads for a split and a language, those beside them (the other side of a pair, labels, gold)
+  /// included; empty where there are none.
+  std::vector<std::filesystem::path> data_files(const std::filesystem::path& data, const std::string& split,
+                                                const std::string& language) const;
 
   /// Why a split's files of a language cannot be scored: they have no gold. Empty where they have. UserErrors for files that
   /// are wrong.

@@ -50,6 +50,12 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
     if (!records.contains(language)) {
       EvaluationOptions evaluation_options = evaluation.options;
       evaluation_options.stop = options.stop;
+      const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
+      if (progress != nullptr) {
+        evaluation_options.progress = [&](std::int64_t done, std::int64_t total) {
+          progress->on_evaluating(evaluation.task->name() + " " + language, done, total);
+        };
+      }
       const std::unique_ptr<TaskData> examples =
           evaluation.task->load(data, evaluation.split, language, tokenizer, evaluation.features);
       Evaluation result;
@@ -57,6 +63,7 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
       try {
         EnergyMeter meter;
         result = examples->evaluate(model, evaluation_options);
+        if (progress != nullptr) progress->on_end();
         if (options.execution.device == Device::kCpu) joules = meter.joules();
       } catch (const Interrupted&) {
         return false;

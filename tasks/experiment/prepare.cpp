@@ -33,7 +33,7 @@ void prepare_data(Experiment& experiment, const fs::path& folder, const RunOptio
           ": no data folder; give --data or the key data");
   if (!experiment.generated.has_value()) return;
   const GeneratedDataSpec& generated = *experiment.generated;
-  PhaseFolder phase(folder, generated_data_toml(generated), options.redo);
+  PhaseFolder phase(folder, generated_data_toml(generated), {}, options.redo);
   if (!phase.done()) {
     options.message("generating languages and data sets in " + folder.string());
     write_demo_data(folder, generated.seed, generated.sizes);
@@ -65,12 +65,16 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
   const std::string config =
       concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
                   "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
-  PhaseFolder phase(folder / "tokenizer", config, redo);
+  PhaseFolder phase(folder / "tokenizer", config, {}, redo);
   const fs::path model = phase.path() / "sentencepiece.bpe.model";
   if (!phase.done()) {
     Tokenizer::train(training, model);
-    phase.finish(json::object());
+    phase.finish({{"xxh3", xxh3_file(model)}});
   }
+  const json hash = phase.result().value("xxh3", json());  // earlier programs wrote none
+  require(!hash.is_string() || hash == xxh3_file(model), model.string(),
+          " is not the file that was written there (its bytes have changed since); restore it, or delete ",
+          phase.path().string(), " to make it again");
   return Tokenizer(model);
 }
 

@@ -1,15 +1,22 @@
 #include "tasks/experiment/run_experiment.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
+#include "engine/files/atomic_file.h"
+#include "engine/files/hash_cache.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/phase_data.h"
+#include "tasks/experiment/phase_files.h"
 #include "tasks/experiment/prepare.h"
 #include "tasks/experiment/toml_settings.h"
 #include "tasks/formats/labels.h"
@@ -21,7 +28,7 @@ using nlohmann::json;
 
 namespace {
 
-/// What a pretrained directory holds, by names and sizes: enough to notice another model under the same name.
+/// What a pretrained directory holds, by names and sizes. (What its files hold stands in [files] of config.toml.)
 std::string directory_fingerprint(const fs::path& directory) {
   std::vector<std::string> entries;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
@@ -31,11 +38,27 @@ std::string directory_fingerprint(const fs::path& directory) {
   return xxh3_hex(join_names(entries));
 }
 
+/// "40 s", "12 min", "3.4 h".
+std::string round_duration(double seconds) {
+  if (seconds < 90) return concatenate(std::llround(seconds), " s");
+  if (seconds < 5400) return concatenate(std::llround(seconds / 60), " min");
+  return concatenate(static_cast<double>(std::llround(seconds / 360)) / 10, " h");
+}
+
+/// What a phase took, by its end mark; nothing where it was done in several parts.
+std::optional<double> seconds_of(const json& mark) {
+  if (!mark.contains("seconds") || !mark["seconds"].is_number()) return std::nullopt;
+  return mark["seconds"].get<double>();
+}
+
 /// Carries out the phases of a plan.
 class Runner {
  public:
   Runner(Plan plan, const Tokenizer& tokenizer, const RunOptions& options)
-      : options_(options), tokenizer_(tokenizer), data_(plan.experiment.data, tokenizer) {
+      : options_(options),
+        tokenizer_(tokenizer),
+        data_(plan.experiment.data, tokenizer),
+        hashes_(options.output / "hashes.json") {
     outcome_.plan = std::move(plan);
   }
 
@@ -44,24 +67,38 @@ class Runner {
  private:
   const Experiment& experiment() const { return outcome_.plan.experiment; }
 
+  /// What a phase is described by in its config.toml, and what it leaves to those that build on it.
+  struct Prepared {
+    StartPoint start;
+    std::string config;
+    FileHashes files;
+    StartPoint model;
+    bool done = false;
+    std::optional<double> seconds = {};  ///< it took, where it is done and was not done in several parts
+  };
+  Prepared prepare(const PlannedPhase& phase);
+
   /// False where it was interrupted, here and below.
-  bool run_phase(const PlannedPhase& phase);
+  bool run_phase(std::size_t number);
   bool train(const PlannedPhase& phase, const StartPoint& start, const fs::path& folder, json& training);
   bool evaluate(const PlannedPhase& phase, const StartPoint& model, const fs::path& folder, json& evaluations);
 
   StartPoint start_of(const PlannedPhase& phase) const;
+  void require_same_start(const PlannedPhase& phase) const;
+  std::string time_left() const;
   std::vector<PhaseTask> tasks_of(const PlannedPhase& phase);
   std::string config_of(const PlannedPhase& phase, const StartPoint& start) const;
 
   const RunOptions& options_;
   const Tokenizer& tokenizer_;
   PhaseData data_;
-  std::vector<StartPoint> models_;  ///< [phases done] what each left
+  HashCache hashes_;
+  std::vector<Prepared> prepared_;
   RunOutcome outcome_;
 };
 
 StartPoint Runner::start_of(const PlannedPhase& phase) const {
-  if (phase.start.has_value()) return models_[*phase.start];
+  if (phase.start.has_value()) return prepared_[*phase.start].model;
   StartPoint start;
   if (!phase.starts_fresh) {
     start.directory = experiment().model.directory;
@@ -83,7 +120,7 @@ std::string pretraining_config(const PlannedPhase& phase) {
   return concatenate("languages = ", toml_list(text.languages), "\nfiles = ", toml_list(text.files),
                      "\nmlm_probability = ", toml_number(text.mlm_probability),
                      "\nmax_seq_length = ", text.features.max_seq_length, "\nseed = ", phase.seed, "\n",
-                     text.features.pack_lines ? "mlm_packed = true\n" : "", settings_toml(phase.settings));
+                     text.features.pack_lines ? "mlm_packed = true\n" : "", phase_settings_toml(phase.settings));
 }
 
 /// What a task file says of the task; nothing of others.
@@ -103,7 +140,7 @@ std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpe
   if (!arm.sampler.weight_functions.empty())
     config += "weight_functions = " + toml_list(arm.sampler.weight_functions) + "\n";
   if (arm.features.pack_lines) config += "mlm_packed = true\n";
-  config += settings_toml(phase.settings);
+  config += phase_settings_toml(phase.settings);
   for (const TrainedTask& task : phase.tasks) {
     config += concatenate("\n[task.", task.task->name(), "]\nlanguages = ", toml_list(task.languages),
                           "\nmax_seq_length = ", task.features.max_seq_length, "\ndoc_stride = ", task.features.doc_stride,
@@ -135,7 +172,7 @@ std::string target_config(const PlannedPhase& phase, const TargetSpec& target, c
     const std::string line = task.task == evaluation.task ? "" : definition_line(*task.task);
     config += line.empty() ? "" : "train_" + line;
   }
-  if (!phase.tasks.empty()) config += concatenate("seed = ", phase.seed, "\n", settings_toml(phase.settings));
+  if (!phase.tasks.empty()) config += concatenate("seed = ", phase.seed, "\n", phase_settings_toml(phase.settings));
   return config;
 }
 
@@ -155,16 +192,11 @@ std::string Runner::config_of(const PlannedPhase& phase, const StartPoint& start
   throw Error("unknown kind of phase");
 }
 
-std::string message_of(const PlannedPhase& phase) {
-  switch (phase.kind) {
-    case PhaseKind::kPretraining:
-      return "pretraining on " + phase.title;
-    case PhaseKind::kIntermediate:
-      return "intermediate training on " + phase.title;
-    case PhaseKind::kTarget:
-      return phase.title;
-  }
-  throw Error("unknown kind of phase");
+std::string heading_of(const PlannedPhase& phase, const Experiment& experiment) {
+  if (phase.kind == PhaseKind::kPretraining) return "pretraining on " + phase.title;
+  const std::string& arm = experiment.intermediate[phase.arm].name;
+  if (phase.kind == PhaseKind::kIntermediate) return concatenate("intermediate training ", arm, " / seed ", phase.seed);
+  return concatenate(arm, " / ", experiment.targets[phase.target].task, " / seed ", phase.seed);
 }
 
 std::vector<PhaseTask> Runner::tasks_of(const PlannedPhase& phase) {
@@ -177,6 +209,7 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   const fs::path mark = folder / "trained.json";
   if (fs::exists(mark)) {
     training = read_json(mark);
+    require_same_model(folder, training);
     return true;
   }
   TrainingPhase phase;
@@ -192,6 +225,7 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   training["left_out"] = left_out_record(phase.tasks);
   training["tasks"] = task_record(phase, trained.result);
   training["truncated"] = truncation_record(phase.tasks);
+  training["files"] = model_record(folder);
   write_file_atomically(mark, training.dump(2) + "\n");
   remove_checkpoints(folder);
   return true;
@@ -206,27 +240,84 @@ bool Runner::evaluate(const PlannedPhase& phase, const StartPoint& model_at, con
   return evaluate_languages(*model, *phase.evaluation, experiment().data, tokenizer_, folder, options_, evaluations);
 }
 
-bool Runner::run_phase(const PlannedPhase& phase) {
-  StartPoint model = start_of(phase);
-  PhaseFolder folder(options_.output / phase.folder, config_of(phase, model), options_.redo);
+Runner::Prepared Runner::prepare(const PlannedPhase& phase) {
+  Prepared prepared;
+  prepared.start = start_of(phase);
+  prepared.config = config_of(phase, prepared.start);
+  prepared.files = data_files(phase.tasks, phase.evaluation, experiment().data, experiment().source_language, hashes_);
+  if (!phase.start.has_value() && !prepared.start.directory.empty())
+    prepared.files.merge(model_files(prepared.start.directory, hashes_));
+  const fs::path folder = options_.output / phase.folder;
+  prepared.model = prepared.start;
+  prepared.model.directory = folder / "model";
+  prepared.model.fingerprint = phase_fingerprint(folder, prepared.config, prepared.files);
+  if (!options_.redo) require_same_phase(folder, prepared.config, prepared.files);
+  if (!fs::exists(folder / "done.json")) return prepared;
+  const json mark = read_json(folder / "done.json");
+  prepared.done = mark.is_object() && mark.contains("fingerprint") && mark["fingerprint"] == prepared.model.fingerprint;
+  if (prepared.done) prepared.seconds = seconds_of(mark);
+  return prepared;
+}
+
+/// The model a phase begins with is still the one that the earlier phase left.
+void Runner::require_same_start(const PlannedPhase& phase) const {
+  if (!phase.start.has_value()) return;
+  const fs::path folder = options_.output / outcome_.plan.phases[*phase.start].folder;
+  require_same_model(folder, read_json(folder / "done.json"));
+}
+
+/// "about 40 min left in all": phases take what those with the same label took that are done.
+std::string Runner::time_left() const {
+  const std::vector<PlannedPhase>& phases = outcome_.plan.phases;
+  std::map<std::string, std::pair<double, int>> known;
+  for (std::size_t i = 0; i < phases.size(); ++i) {
+    if (!prepared_[i].seconds.has_value()) continue;
+    known[phases[i].label].first += *prepared_[i].seconds;
+    ++known[phases[i].label].second;
+  }
+  double left = 0;
+  int unknown = 0;
+  for (std::size_t i = 0; i < phases.size(); ++i) {
+    if (prepared_[i].done) continue;
+    const auto found = known.find(phases[i].label);
+    unknown += found == known.end() ? 1 : 0;
+    if (found != known.end()) left += found->second.first / found->second.second;
+  }
+  if (unknown == 0) return "about " + round_duration(left) + " left in all";
+  const std::string more = concatenate(unknown, unknown == 1 ? " phase" : " phases", " of unknown length");
+  return left > 0 ? concatenate("about ", round_duration(left), " and ", more, " left in all") : more + " left in all";
+}
+
+bool Runner::run_phase(std::size_t number) {
+  const PlannedPhase& phase = outcome_.plan.phases[number];
+  Prepared& prepared = prepared_[number];
+  PhaseFolder folder(options_.output / phase.folder, prepared.config, prepared.files, options_.redo);
+  const bool keeps_model = phase.kind != PhaseKind::kTarget || experiment().save_models;
   if (!folder.done()) {
-    options_.message(message_of(phase));
-    json end_mark = {{"program", options_.program}, {"training", json::object()}};
+    const auto start = std::chrono::steady_clock::now();
+    options_.message(
+        concatenate("[", number + 1, "/", prepared_.size(), "] ", heading_of(phase, experiment()), ", ", time_left()));
+    require_same_start(phase);
+    StartPoint model = prepared.start;
+    json end_mark = {{"program", options_.program}, {"training", json::object()}, {"keeps_model", keeps_model}};
     if (!phase.tasks.empty()) {
       if (!train(phase, model, folder.path(), end_mark["training"])) return false;
       model.directory = folder.path() / "model";
+      end_mark["files"] = end_mark["training"].value("files", json::object());
+      end_mark["training"].erase("files");
     }
     if (phase.evaluation.has_value()) {
       end_mark["languages"] = json::object();
       end_mark["order"] = phase.evaluation->languages;
       if (!evaluate(phase, model, folder.path(), end_mark["languages"])) return false;
     }
+    if (!folder.continued())
+      end_mark["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     folder.finish(std::move(end_mark));
-    if (phase.kind == PhaseKind::kTarget && !experiment().save_models) fs::remove_all(folder.path() / "model");
   }
-  model.directory = folder.path() / "model";
-  model.fingerprint = folder.fingerprint();
-  models_.push_back(model);
+  prepared.done = true;
+  prepared.seconds = seconds_of(folder.result());
+  if (!folder.result().value("keeps_model", true)) remove_at_once(folder.path() / "model");
   add_result(outcome_, phase, folder.result());
   return true;
 }
@@ -240,9 +331,17 @@ RunOutcome Runner::run() {
   for (const std::string& note : notes) {
     if (!note.empty()) options_.message(note);
   }
+  for (const PlannedPhase& phase : outcome_.plan.phases) prepared_.push_back(prepare(phase));
+  hashes_.save();
   outcome_.interrupted = true;  // until the end is reached
-  for (const PlannedPhase& phase : outcome_.plan.phases) {
-    if (!run_phase(phase)) return std::move(outcome_);
+  for (std::size_t i = 0; i < prepared_.size(); ++i) {
+    try {
+      if (!run_phase(i)) return std::move(outcome_);
+    } catch (const json::exception& error) {
+      fail_user((options_.output / outcome_.plan.phases[i].folder).string(),
+                ": one of its JSON files is not what koine writes there (", error.what(),
+                "); delete this folder to make the phase again");
+    }
   }
   outcome_.interrupted = false;
   return std::move(outcome_);
@@ -255,6 +354,7 @@ RunOutcome run_experiment(Experiment experiment, const RunOptions& options) {
           " does not exist");
   prepare_data(experiment, options.output / "data", options);
   make_directory(options.output);
+  remove_leftovers(options.output, false);
   const Tokenizer tokenizer = experiment_tokenizer(experiment, options.output, options.redo);
   const ModelConfig config = experiment_model_config(experiment, tokenizer);
   write_file_atomically(options.output / "config.toml", experiment_toml(experiment));

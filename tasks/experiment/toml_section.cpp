@@ -1,6 +1,7 @@
 #include "tasks/experiment/toml_section.h"
 
 #include <algorithm>
+#include <cctype>
 #include <sstream>
 
 #include "engine/files/text_file.h"
@@ -15,6 +16,46 @@ std::string number_text(double value) {
   return text;
 }
 
+constexpr std::size_t kMostKeyParts = 64;  // the library's tables are nested as deep, and its stack is used as deep
+
+/// Where the string that begins at text[at] with one or three quotes ends: behind its closing quotes.
+std::size_t end_of_string(std::string_view text, std::size_t at) {
+  const char quote = text[at];
+  const std::string_view three = quote == '"' ? "\"\"\"" : "'''";
+  const bool long_string = text.substr(at).starts_with(three);
+  const std::string_view closing = long_string ? three : three.substr(0, 1);
+  for (at += closing.size(); at < text.size(); ++at) {
+    if (quote == '"' && text[at] == '\\') {
+      ++at;
+    } else if (text.substr(at).starts_with(closing) || (!long_string && text[at] == '\n')) {
+      return at + closing.size();
+    }
+  }
+  return text.size();
+}
+
+/// UserError where a dotted key has more parts than anybody writes: the library would overflow the stack on it.
+void check_key_parts(std::string_view text, const std::string& file) {
+  std::size_t parts = 1;
+  std::int64_t line = 1;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '"' || c == '\'') {
+      const std::size_t end = end_of_string(text, at);
+      line +=
+          std::count(text.begin() + static_cast<std::ptrdiff_t>(at), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
+      at = end - 1;
+    } else if (c == '#') {
+      at = std::min(text.find('\n', at), text.size()) - 1;
+    } else if (c == '.') {
+      require(++parts <= kMostKeyParts, file, ":", line, ": a key of more than ", kMostKeyParts, " parts");
+    } else if (c != '_' && c != '-' && c != ' ' && c != '\t' && std::isalnum(static_cast<unsigned char>(c)) == 0) {
+      line += c == '\n' ? 1 : 0;
+      parts = 1;
+    }
+  }
+}
+
 }  // namespace
 
 TomlSection::TomlSection(std::shared_ptr<const toml::table> root, const toml::table* table, std::string file,
@@ -22,6 +63,7 @@ TomlSection::TomlSection(std::shared_ptr<const toml::table> root, const toml::ta
     : root_(std::move(root)), table_(table), file_(std::move(file)), name_(std::move(name)) {}
 
 TomlSection TomlSection::parse(std::string_view text, const std::string& file) {
+  check_key_parts(text, file);
   try {
     auto root = std::make_shared<const toml::table>(toml::parse(text, file));
     const toml::table* table = root.get();

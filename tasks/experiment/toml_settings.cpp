@@ -23,9 +23,12 @@ void read_settings(TomlSection& section, TrainingSettings& settings) {
   }
 }
 
-std::string settings_toml(const TrainingSettings& settings) {
+namespace {
+
+std::string all_settings_toml(const TrainingSettings& settings, std::string_view but) {
   std::string result;
   for (const SettingKey& key : setting_keys()) {
+    if (key.name == but) continue;
     result += std::string(key.name) + " = ";
     if (const auto* member = std::get_if<double TrainingSettings::*>(&key.member)) {
       result += toml_number(settings.**member);
@@ -40,6 +43,12 @@ std::string settings_toml(const TrainingSettings& settings) {
   }
   return result;
 }
+
+}  // namespace
+
+std::string settings_toml(const TrainingSettings& settings) { return all_settings_toml(settings, ""); }
+
+std::string phase_settings_toml(const TrainingSettings& settings) { return all_settings_toml(settings, "save_minutes"); }
 
 std::string toml_number(double value) {
   char buffer[64];

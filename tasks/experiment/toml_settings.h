@@ -15,6 +15,9 @@ namespace koine {
 void read_settings(TomlSection& section, TrainingSettings& settings);
 /// "key = value" lines in the order of the table.
 std::string settings_toml(const TrainingSettings& settings);
+/// The same for the config.toml of a phase: without save_minutes, which changes no result and may change between the parts
+/// of a run.
+std::string phase_settings_toml(const TrainingSettings& settings);
 
 /// Values as TOML spells them: shortest decimal that reads back the same, always with a point or an exponent; a quoted text;
 /// a list.

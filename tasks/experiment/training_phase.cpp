@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/files/atomic_file.h"
 #include "engine/files/text_file.h"
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
@@ -42,15 +43,23 @@ EvaluationOptions dev_options(int head, std::int64_t max_tokens_per_batch) {
   return options;
 }
 
-EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const TrainingSettings& settings) {
+/// Evaluates each task that has validation data. `progress` may be null.
+EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const TrainingSettings& settings,
+                                TrainingObserver* progress) {
   if (std::none_of(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return task.dev != nullptr; })) return {};
-  return [&tasks, tokens = settings.max_tokens_per_batch](Model& model) {
+  return [&tasks, tokens = settings.max_tokens_per_batch, progress](Model& model) {
     std::vector<HeadSpec> heads;
     std::map<std::string, double> scores;
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       const int head = add_head(heads, tasks[i].head);
       if (tasks[i].dev == nullptr) continue;
-      const Evaluation evaluation = tasks[i].dev->evaluate(model, dev_options(head, tokens));
+      EvaluationOptions options = dev_options(head, tokens);
+      if (progress != nullptr) {
+        options.progress = [&](std::int64_t done, std::int64_t total) {
+          progress->on_evaluating(tasks[i].name + " dev", done, total);
+        };
+      }
+      const Evaluation evaluation = tasks[i].dev->evaluate(model, options);
       scores[tasks[i].name] = evaluation.selection.value_or(evaluation.value);
     }
     return scores;
@@ -178,12 +187,14 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
   }
   run.settings = phase.settings;
   if (run.tasks.size() > 1) options.message("tasks: " + probabilities_text(run.tasks, total_steps(run)));
-  run.evaluate = dev_evaluation(phase.tasks, phase.settings);
+  if (fs::exists(folder / "metrics.jsonl") && !newest_checkpoint(folder).has_value())
+    options.message(folder.string() + " holds a training that was begun, but no checkpoint of it: it starts over");
   MetricsFile metrics(folder / "metrics.jsonl", phase.settings.logging_steps);
   TensorBoardObserver events(folder, phase.settings.logging_steps);
   const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
   run.observers = {&metrics, &events};
   if (progress != nullptr) run.observers.push_back(progress.get());
+  run.evaluate = dev_evaluation(phase.tasks, phase.settings, progress.get());
   run.communicator = options.execution.communicator;
   run.directory = folder;
   run.resume = true;
@@ -220,7 +231,7 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
     }
     earlier.push_back(training_record(trained));
     write_file_atomically(record, earlier.dump(2) + "\n");
-    fs::remove_all(folder / "checkpoints");
+    remove_at_once(folder / "checkpoints");
     options.message(concatenate("  begun again with seed ", seed_of_attempt(phase.settings.seed, attempt + 1), ", restart ",
                                 attempt + 1, " of ", phase.settings.restarts));
   }
@@ -330,9 +341,8 @@ std::vector<std::string> left_out_lines(const nlohmann::json& record) {
 }
 
 void remove_checkpoints(const fs::path& directory) {
-  fs::remove_all(directory / "checkpoints");
-  for (std::int64_t attempt = 1; fs::exists(attempt_folder(directory, attempt)); ++attempt)
-    fs::remove_all(attempt_folder(directory, attempt) / "checkpoints");
+  for (std::int64_t attempt = 0; attempt == 0 || fs::exists(attempt_folder(directory, attempt)); ++attempt)
+    remove_at_once(attempt_folder(directory, attempt) / "checkpoints");
 }
 
 void require_matching(const Tokenizer& tokenizer, const ModelConfig& config, const fs::path& model) {

@@ -32,6 +32,8 @@ class TextData : public TaskData {
         });
     require(masked > 0, dataset_.name, ": no token to mask; is the text in a script the tokenizer knows?");
     const double mean = loss / static_cast<double>(masked);
+    require(std::isfinite(mean), dataset_.name, ": the model's loss is ", mean,
+            "; its weights are damaged or too large for this ", "precision (try --precision fp32)");
     Evaluation result;
     result.metric = "negative_loss";
     result.value = -mean;

@@ -15,7 +15,9 @@ namespace koine {
 namespace {
 
 constexpr std::size_t kColumns = 10;
-constexpr std::int64_t kMaximumWords = 100'000;  // of a sentence; far beyond any treebank's
+// Far beyond any treebank's sentence and range ("1-2" of a word of two parts); finding the head of a range takes the product.
+constexpr std::int64_t kMaximumWords = 10'000;
+constexpr std::int64_t kMaximumRange = 100;
 constexpr std::string_view kZeroWidthNonJoiner = "\xE2\x80\x8C";
 
 // XTREME's ud-conversion-tools, conllu_to_conll.py.
@@ -135,6 +137,8 @@ class Reader {
     const auto first = whole_number(fields[0].substr(0, dash));
     const auto last = whole_number(fields[0].substr(dash + 1));
     require(first && last && *first >= 1 && *first <= *last, place(line), "\"", fields[0], "\" is not a range of words");
+    require(*last - *first < kMaximumRange, place(line), "the range ", fields[0], " has more than ", kMaximumRange,
+            " words");
     require(*first == static_cast<std::int64_t>(words_.size()) + 1, place(line), "the range ", fields[0],
             " must stand before its first word");
     require(ranges_.empty() || ranges_.back().last < *first, place(line), "the range ", fields[0],

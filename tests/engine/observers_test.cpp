@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "engine/files/text_file.h"
@@ -115,6 +117,34 @@ TEST(ProgressLine, RewritesOneLineOnATerminal) {
   const std::string first = "[================              ] 11/20  loss 0.3333  2000 tokens/s  0:05 left";
   EXPECT_EQ(output.str(), "\r\x1b[K" + first + "\r\x1b[Ksaved\n" + first +
                               "\r\x1b[K[==============================] 20/20  loss 0.3333  11800 tokens/s  0:00 left\n");
+}
+
+TEST(ProgressLine, ShowsHowFarAnEvaluationIs) {
+  std::ostringstream output;
+  ProgressLine progress(output, true);
+  progress.on_start(0, 20);
+  progress.on_step(step_at(10, 20));
+  const std::string step = output.str().substr(output.str().find("[="));
+  output.str("");
+  progress.on_evaluating("mnli dev", 0, 1000);
+  EXPECT_EQ(output.str(), "") << "not before an eye could follow";
+  std::this_thread::sleep_for(std::chrono::milliseconds(110));
+  progress.on_evaluating("mnli dev", 500, 1000);
+  EXPECT_EQ(output.str(), "\r\x1b[K[===============               ] evaluating mnli dev  50 %  0:00 left");
+  output.str("");
+  progress.on_evaluation(10, {{"accuracy", 81.254}}, false);
+  EXPECT_EQ(output.str(), "\r\x1b[K" + step + "\r\x1b[Kevaluation behind step 10:  accuracy 81.25\n" + step);
+  output.str("");
+  progress.on_end();
+  EXPECT_EQ(output.str(), "\n");
+
+  std::ostringstream plain;
+  ProgressLine lines(plain, false, 0.0);
+  lines.on_evaluating("xnli de", 0, 10);
+  lines.on_evaluating("xnli de", 10, 10);
+  lines.on_end();
+  EXPECT_NE(plain.str().find("evaluating xnli de  100 %  0:00 left\n"), std::string::npos) << plain.str();
+  EXPECT_EQ(plain.str().find('\r'), std::string::npos);
 }
 
 TEST(ProgressLine, DurationsReadLikeAClock) {

@@ -1,5 +1,7 @@
 #include "engine/files/safetensors.h"
 
+#include <sys/stat.h>
+
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -148,6 +150,13 @@ TEST(ModelWeights, ReadsShards) {
   EXPECT_EQ(value, 2);
   EXPECT_EQ(weights.file_of("a"), folder / "s1.safetensors");
   expect_user_error([&] { weights.entry("c"); }, {folder.path().string(), "no tensor c"});
+}
+
+TEST(ModelWeights, APipeInPlaceOfAShardIsRefusedAtOnce) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "model.safetensors.index.json", R"({"weight_map": {"a": "x.safetensors"}})");
+  ASSERT_EQ(mkfifo((folder / "x.safetensors").c_str(), 0600), 0);
+  expect_user_error([&] { ModelWeights{folder.path()}; }, {"x.safetensors", "not a regular file"});
 }
 
 TEST(ModelWeights, RefusesABadIndex) {

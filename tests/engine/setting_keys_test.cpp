@@ -37,7 +37,8 @@ TEST(SettingKeys, EveryMemberHasARow) {
   const auto& [learning_rate, adam_beta1, adam_beta2, adam_epsilon, weight_decay, max_grad_norm, lr_scheduler_type,
                warmup_ratio, warmup_steps, num_train_epochs, max_steps, per_device_train_batch_size,
                gradient_accumulation_steps, max_tokens_per_batch, eval_steps, eval_examples, early_stopping_patience,
-               load_best_model_at_end, save_steps, save_total_limit, logging_steps, restarts, seed] = TrainingSettings{};
+               load_best_model_at_end, save_steps, save_minutes, save_total_limit, logging_steps, restarts, seed] =
+      TrainingSettings{};
   const std::set<const void*> members = {&learning_rate,
                                          &adam_beta1,
                                          &adam_beta2,
@@ -57,6 +58,7 @@ TEST(SettingKeys, EveryMemberHasARow) {
                                          &early_stopping_patience,
                                          &load_best_model_at_end,
                                          &save_steps,
+                                         &save_minutes,
                                          &save_total_limit,
                                          &logging_steps,
                                          &restarts,

@@ -202,6 +202,13 @@ TEST(TorchPickle, RefusesBrokenStacks) {
   expect_refused(legacy(pickled("]q\1h\1a")), {"state dictionary"});
 }
 
+TEST(TorchPickle, BoundsTheValuesThatOneByteOpcodesMake) {
+  for (const char opcode : {'N', '(', ')', ']'}) {
+    const std::string bytes = "\x80\x02" + std::string(3'000'000, opcode) + ".";
+    expect_user_error([&] { Pickle(bytes, "n.bin"); }, {"n.bin", "more than 2000000 values"});
+  }
+}
+
 TEST(TorchPickle, ChecksEveryNumber) {
   const auto expect = [&](std::int64_t offset, const std::vector<std::int64_t>& sizes,
                           const std::vector<std::int64_t>& strides, const std::vector<std::string>& parts) {
@@ -340,6 +347,31 @@ std::string zip64(std::uint64_t size) {
          raw(directory) + "PK\6\7" + raw(0u) + raw(end64) + raw(1u) + "PK\5\6" + std::string(4, '\0') +
          raw<std::uint16_t>(1) + raw<std::uint16_t>(1) + raw(static_cast<std::uint32_t>(entry.size())) + raw(0xffffffffu) +
          raw<std::uint16_t>(7) + "comment";
+}
+
+TEST(ZipArchive, RefusesEntriesThatShareBytes) {
+  // An archive of one entry, whose line of the directory is there as often as a 16-bit count allows.
+  const auto number = [](std::uint32_t value, std::size_t bytes) {
+    return std::string(reinterpret_cast<const char*>(&value), bytes);
+  };
+  const std::string data(10'000, 'x');
+  const auto entry = [&](const std::string& name) {
+    return number(crc32(data), 4) + number(10'000, 4) + number(10'000, 4) +
+           number(static_cast<std::uint32_t>(name.size()), 2) + number(0, 2);
+  };
+  std::string archive = "PK\3\4" + std::string(10, '\0') + entry("00000") + "00000" + data;
+  const std::size_t directory = archive.size();
+  constexpr std::uint32_t kEntries = 65'000;
+  for (std::uint32_t i = 0; i < kEntries; ++i) {
+    std::string name = std::to_string(i);
+    name.insert(0, 5 - name.size(), '0');
+    archive +=
+        "PK\1\2" + std::string(12, '\0') + entry(name) + number(0, 2) + number(0, 4) + number(0, 4) + number(0, 4) + name;
+  }
+  archive += "PK\5\6" + number(0, 4) + number(kEntries, 2) + number(kEntries, 2) +
+             number(static_cast<std::uint32_t>(archive.size() - directory), 4) +
+             number(static_cast<std::uint32_t>(directory), 4) + number(0, 2);
+  expect_user_error([&] { read_zip_archive(archive, "z.bin"); }, {"z.bin", "overlap"});
 }
 
 TEST(ZipArchive, ReadsZip64) {

@@ -283,6 +283,27 @@ TEST(Train, CheckpointsAreWrittenAsTheRunGoesAndTheNewestIsTaken) {
   expect_user_error([&] { train(resumed); }, {"earlier run", "step-24"});
 }
 
+TEST(Train, CheckpointsAreWrittenByTime) {
+  for (const double minutes : {0.0, 15.0, 1e-9}) {
+    const TemporaryFolder folder;
+    TrainingSettings settings = quick_settings();
+    settings.save_minutes = minutes;
+    settings.save_total_limit = 100;
+    BagModel model;
+    Recorder recorder;
+    TrainingRun run = run_of(model, recorder, settings);
+    run.directory = folder.path();
+    train(run);
+    // Every step takes longer than a ten-millionth of a second, and all of them less than a quarter of an hour.
+    const bool any = std::filesystem::exists(folder / "checkpoints");
+    EXPECT_EQ(any, minutes == 1e-9) << minutes;
+    if (any) {
+      EXPECT_TRUE(std::filesystem::exists(folder / "checkpoints/step-1"));
+      EXPECT_TRUE(std::filesystem::exists(folder / "checkpoints/step-30"));
+    }
+  }
+}
+
 TEST(Train, ResumesOnlyUnderTheSameSettingsAndData) {
   const TemporaryFolder folder;
   BagModel model;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -310,6 +311,45 @@ TEST_F(CheckpointTest, AnUntiedDecoderIsRefusedWhereItWouldRun) {
     } catch (const UserError& error) {
       EXPECT_NE(std::string(error.what()).find("tie_word_embeddings"), std::string::npos) << error.what();
     }
+  }
+}
+
+TEST_F(CheckpointTest, NumbersThatNoModelHasAreRefused) {
+  const std::pair<const char*, nlohmann::json> cases[] = {{"num_hidden_layers", 16'777'216},
+                                                          {"num_hidden_layers", 1025},
+                                                          {"num_attention_heads", 1025},
+                                                          {"hidden_dropout_prob", 0.999999},
+                                                          {"attention_probs_dropout_prob", 0.999999},
+                                                          {"classifier_dropout", 0.999999}};
+  for (const auto& [key, value] : cases) {
+    copy_of(fixture("xlm_roberta", "sequence"));
+    nlohmann::json config = read_json(folder_ / "config.json");
+    config[key] = value;
+    write_file_atomically(folder_ / "config.json", config.dump());
+    expect_refused(folder_, {"config.json", key, value.dump()});
+  }
+}
+
+TEST_F(CheckpointTest, ValuesThatAreNoNumbersAreRefusedByTensor) {
+  copy_of(fixture("xlm_roberta", "sequence"));
+  const std::string name = "roberta.encoder.layer.0.attention.self.query.weight";
+  const SafetensorsFile file(folder_ / "model.safetensors");
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity()}) {
+    std::vector<TensorSource> tensors;
+    std::vector<std::vector<float>> values;
+    values.reserve(file.tensors().size());
+    for (const auto& [tensor, entry] : file.tensors()) {
+      if (entry.dtype != "F32") continue;
+      values.push_back(file.read_float(tensor));
+      if (tensor == name) values.back()[1] = value;
+      tensors.push_back({tensor, "F32", entry.shape, values.back().data(), {}});
+    }
+    const fs::path broken = folder_ / "broken";
+    fs::create_directories(broken);
+    fs::copy_file(folder_ / "config.json", broken / "config.json", fs::copy_options::overwrite_existing);
+    write_safetensors(broken / "model.safetensors", tensors);
+    expect_refused(broken, {"model.safetensors", name, "1 of ", "not a number"});
   }
 }
 

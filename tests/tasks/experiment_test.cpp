@@ -237,6 +237,20 @@ TEST(RecipeFiles, EveryNumberHasItsSource) {
   EXPECT_EQ(recipe_names(), (std::vector<std::string>{"stilts-2020", "xtreme-2020", "xtreme-r-2021"}));
 }
 
+TEST(ExperimentFile, AKeyOfManyPartsIsRefusedBeforeItOverflowsTheStack) {
+  std::string key = "a";
+  for (int i = 0; i < 50'000; ++i) key += ".a";
+  for (const std::string& text :
+       {"\n" + key + " = 1\n", "\n[" + key + "]\n", "\n[[" + key + "]]\n", "\nx = { " + key + " = 1 }\n"})
+    expect_refused(text, {"file.toml:2: a key of more than 64 parts"});
+  // What only looks like one: points in strings and comments.
+  std::string points;
+  for (int i = 0; i < 100; ++i) points += "a.";
+  for (const std::string& value :
+       {"\"" + points + "\"", "'" + points + "'", "\"\"\"x\n" + points + "\\\"\"\"\"", "'''" + points + "'''", "1 # " + points})
+    expect_refused("wrong = " + value + "\n" + kModel + kTarget, {"unknown key \"wrong\""});
+}
+
 TEST(RecipeFiles, MistakesAreRefusedByFileAndLine) {
   const auto refused = [](const std::string& text, const std::vector<std::string>& parts) {
     try {

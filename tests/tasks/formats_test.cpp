@@ -208,6 +208,7 @@ TEST_F(Formats, BrokenConlluNamesTheLine) {
   expect_user_error(parse(row("1-3", "ab", "_") + good), {"c.conllu:1", "1-3"});
   expect_user_error(parse(good + row("1-2", "ab", "_")), {"c.conllu:2", "before its first word"});
   expect_user_error(parse(row("2-1", "ab", "_")), {"c.conllu:1", "not a range"});
+  expect_user_error(parse(row("1-101", "ab", "_") + good), {"c.conllu:1", "1-101", "more than 100 words"});
   expect_user_error(parse(row("1-2", "a", "_") + good + row("2-3", "b", "_")), {"c.conllu:3", "overlaps"});
   expect_user_error(parse(good + row("2", "\xC3", "NOUN", "1")), {"c.conllu:2", "UTF-8"});
   expect_user_error([&] { read_conllu(write("e.conllu", "\n\n"), "en"); }, {"e.conllu", "no sentences"});

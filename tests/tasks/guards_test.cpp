@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tasks/common/prediction.h"
 #include "tasks/common/task.h"
 #include "tasks/families/span_features.h"
 #include "tasks/families/tagging_features.h"
@@ -52,6 +55,46 @@ TEST(Collapse, AnEvaluationSaysIt) {
   EXPECT_EQ(*constant.collapse, (Collapse{"neutral", 30, 10, 30}));
   model.logits = [](const StubSequence& sequence, float* logits) { logits[sequence.number % 3] = 1; };
   EXPECT_FALSE(data->evaluate(model, {}).collapse.has_value());
+}
+
+TEST(NotFinite, LogitsAndVectorsAreNoFigures) {
+  const TemporaryFolder folder;
+  write_xnli(folder / "", 30);
+  const auto data = find_task("xnli").load(folder / "", "test", "en", small_tokenizer(), {});
+  StubModel model;
+  model.classes = 3;
+  model.hidden = 2;
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    model.logits = [value](const StubSequence& sequence, float* logits) { logits[1] = sequence.number >= 28 ? value : 1; };
+    expect_user_error([&] { data->evaluate(model, {}); }, {"xnli", "2 of 30 sequences", "not a number", "example 28"});
+    model.vector = [value](const StubSequence& sequence, float* vector) { vector[1] = sequence.number == 7 ? value : 1; };
+    EvaluationOptions options;
+    options.layers = {3};
+    expect_user_error([&] { encode_all(model, data->dataset(), options); }, {"1 of 30 sequences", "example 7"});
+  }
+}
+
+TEST(Progress, OfAnEvaluationGoesFromNothingToAllTokens) {
+  const TemporaryFolder folder;
+  write_xnli(folder / "", 30);
+  const auto data = find_task("xnli").load(folder / "", "test", "en", small_tokenizer(), {});
+  StubModel model;
+  model.classes = 3;
+  model.logits = [](const StubSequence& sequence, float* logits) { logits[sequence.number % 3] = 1; };
+  EvaluationOptions options;
+  options.max_tokens_per_batch = 64;
+  std::vector<std::int64_t> done;
+  std::int64_t all = 0;
+  options.progress = [&](std::int64_t tokens, std::int64_t total) {
+    done.push_back(tokens);
+    all = total;
+  };
+  const Evaluation evaluation = data->evaluate(model, options);
+  ASSERT_GT(done.size(), 2u);
+  EXPECT_EQ(done.front(), 0);
+  EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
+  EXPECT_EQ(done.back(), evaluation.tokens);
+  EXPECT_EQ(all, evaluation.tokens);
 }
 
 TEST(Collapse, OfTagsIsCountedInWords) {

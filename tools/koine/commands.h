@@ -30,6 +30,7 @@ struct CommonOptions {
   bool quiet = false;
   ForcedVariants forced;  ///< KOINE_FORCE
   std::vector<std::string> task_files;
+  std::string command;  ///< the whole command line, as a shell reads it
 };
 
 struct CommandLine {
@@ -74,7 +75,7 @@ std::string choice_text(const VariantChoice& choice);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
 RunOptions run_options(const CommonOptions& common, Execution execution);
 
-/// Set by the first Ctrl-C or SIGTERM; the second ends the program at once.
+/// Set by the first Ctrl-C, SIGTERM or SIGUSR1. A later Ctrl-C ends the program at once, but not within seconds.
 extern std::atomic<bool> stop_requested;
 void install_signal_handlers();
 
@@ -98,6 +99,13 @@ std::string format_seconds(double seconds);
 std::string format_count(std::int64_t value);
 /// Writes to standard output; Error where it cannot be written (a closed pipe, a full disk).
 void print(const std::string& text);
+
+/// Text of a file or of a library as it may go to a terminal: control characters, which could change what it shows, as
+/// \x1b, and what is longer than anybody reads left out of the middle.
+std::string printable(const std::string& text);
+
+/// A word as a shell reads it: in quotes where it holds what a shell would not leave alone.
+std::string shell_word(const std::string& word);
 
 /// "mnli,squad" -> two.
 std::vector<std::string> split_commas(const std::string& text);

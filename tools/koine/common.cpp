@@ -42,7 +42,7 @@ RunOptions run_options(const CommonOptions& common, Execution execution) {
   options.stop = &stop_requested;
   options.program = "koine " KOINE_VERSION " (" KOINE_COMMIT ")";
   if (!common.quiet) {
-    options.message = [](const std::string& text) { std::cerr << text << std::endl; };
+    options.message = [](const std::string& text) { std::cerr << printable(text) << std::endl; };
     options.progress = []() -> std::unique_ptr<TrainingObserver> {
       return std::make_unique<ProgressLine>(std::cerr, isatty(STDERR_FILENO) != 0);
     };
@@ -161,6 +161,43 @@ std::string format_count(std::int64_t value) {
 void print(const std::string& text) {
   std::cout << text << std::flush;
   require(static_cast<bool>(std::cout), "cannot write to standard output");
+}
+
+std::string printable(const std::string& text) {
+  constexpr std::size_t kLongest = 3000;  // bytes; the first and the last half are shown
+  std::string shown;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text.size() > kLongest && at == kLongest / 2) {
+      const std::size_t end = text.size() - kLongest / 2;
+      shown += concatenate(" [", end - at, " bytes more] ");
+      at = end;
+    }
+    const auto byte = static_cast<unsigned char>(text[at]);
+    // U+0080 to U+009F, which some terminals obey too, begin with C2 in UTF-8.
+    const bool c1 = byte >= 0x80 && byte < 0xa0 && at > 0 && static_cast<unsigned char>(text[at - 1]) == 0xc2;
+    if ((byte >= 0x20 && byte != 0x7f && !c1) || byte == '\n' || byte == '\t') {
+      shown += text[at];
+      continue;
+    }
+    constexpr const char* kDigits = "0123456789abcdef";
+    if (c1) shown.pop_back();
+    shown += std::string("\\x") + kDigits[byte >> 4] + kDigits[byte & 15];
+  }
+  return shown;
+}
+
+std::string shell_word(const std::string& word) {
+  constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:,=+@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) {
+    if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "'";
 }
 
 std::vector<std::string> split_commas(const std::string& text) {

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <iostream>
 #include <new>
 
@@ -112,6 +114,13 @@ void refuse_extras(const CLI::App& app, const std::string& path) {
   for (const CLI::App* sub : app.get_subcommands()) refuse_extras(*sub, path + " " + sub->get_name());
 }
 
+/// The command line as a shell reads it.
+std::string command_text(int count, char** values) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += (i == 0 ? "" : " ") + shell_word(values[i]);
+  return text;
+}
+
 int parse_and_run(int count, char** values) {
   CommandLine line;
   line.app.description("koine: multilingual encoders trained and run for zero-shot cross-lingual transfer");
@@ -129,6 +138,7 @@ int parse_and_run(int count, char** values) {
   add_verify_command(line);
   add_doctor_command(line);
 
+  line.common.command = command_text(count, values);
   std::vector<std::string> arguments;  // CLI11 takes them last first
   for (int i = count - 1; i > 0; --i) arguments.push_back(with_dashes(values[i]));
   if (arguments.empty()) {
@@ -158,7 +168,7 @@ void print_error(std::string text) {
   for (char& c : text) {
     if (c == '\n') c = ' ';
   }
-  std::cerr << "koine: " << text << std::endl;
+  std::cerr << "koine: " << printable(text) << std::endl;
 }
 
 }  // namespace
@@ -167,9 +177,27 @@ std::atomic<bool> stop_requested{false};
 
 namespace {
 
-extern "C" void on_signal(int) {
-  if (stop_requested.exchange(true)) _exit(kExitInterrupted);
-  constexpr char kText[] = "\nkoine: stopping after this step; press Ctrl-C again to end at once\n";
+constexpr std::int64_t kSecondsUntilEnd = 3;  ///< who stops a job often signals twice in a row
+volatile std::sig_atomic_t begun_to_stop = 0;
+std::int64_t stop_began = 0;  ///< seconds of the monotonic clock
+
+std::int64_t seconds_now() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec;
+}
+
+/// The first signal asks for a stop. Later ones change nothing, so that they do not break the saving, but for Ctrl-C when
+/// the first is a while ago.
+extern "C" void on_signal(int signal) {
+  if (begun_to_stop != 0) {
+    if (signal == SIGINT && seconds_now() - stop_began >= kSecondsUntilEnd) _exit(kExitInterrupted);
+    return;
+  }
+  stop_began = seconds_now();
+  begun_to_stop = 1;
+  stop_requested.store(true);
+  constexpr char kText[] = "\nkoine: stopping after this step; Ctrl-C after 3 seconds ends at once\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof kText - 1);
 }
 
@@ -179,8 +207,10 @@ void install_signal_handlers() {
   static_assert(std::atomic<bool>::is_always_lock_free);
   struct sigaction action = {};
   action.sa_handler = on_signal;
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&action.sa_mask, signal);  // one after the other
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
 }
 
 }  // namespace koine
@@ -193,6 +223,9 @@ int main(int count, char** values) {
     return koine::parse_and_run(count, values);
   } catch (const koine::UserError& error) {
     koine::print_error(error.what());
+    return 2;
+  } catch (const std::filesystem::filesystem_error& error) {
+    koine::print_error(error.path1().string() + ": " + error.code().message());
     return 2;
   } catch (const std::bad_alloc&) {
     koine::print_error("out of memory; `koine estimate` shows what a run needs");

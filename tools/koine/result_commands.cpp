@@ -256,7 +256,7 @@ int check_data(const std::string& directory, const std::string& tokenizer, bool 
     print("\nexamples cut to each task's own length:\n" + format_table(cut));
   }
   print(problems.empty() ? "\nno problems\n" : concatenate("\nproblems: ", problems.size(), "\n"));
-  for (const std::string& problem : problems) std::cerr << "koine: " << problem << std::endl;
+  for (const std::string& problem : problems) std::cerr << "koine: " << printable(problem) << std::endl;
   return problems.empty() ? 0 : 2;
 }
 

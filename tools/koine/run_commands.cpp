@@ -13,8 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, bool redo,
-                   const std::string& again) {
+int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, bool redo) {
   install_signal_handlers();
   // The numeric mode of a run that is continued is the one it began with; `auto` measures only once.
   RunOptions options = run_options(common, resolve_execution(common, experiment.precision, output / "config.toml"));
@@ -24,8 +23,7 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
   const RunOutcome outcome = run_experiment(std::move(experiment), options);
   write_outcome(options, outcome);
   if (outcome.interrupted) {
-    const std::string device = common.device == "auto" ? "" : " --device " + common.device;
-    std::cerr << "koine: interrupted; `" << again << device << "` continues where it stopped" << std::endl;
+    std::cerr << "koine: interrupted; `" << common.command << "` continues where it stopped" << std::endl;
     return kExitInterrupted;
   }
   print(results_table(outcome.rows, report_details(options, outcome)));
@@ -70,9 +68,7 @@ void add_run_commands(CommandLine& line) {
       for (int seed = 1; seed <= demo->seeds; ++seed) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
     }
     use_seeds(experiment, line.common);
-    return run_and_report(
-        std::move(experiment), line.common, output, demo->redo,
-        "koine demo --output " + demo->output + (demo->seeds > 0 ? concatenate(" --seeds ", demo->seeds) : ""));
+    return run_and_report(std::move(experiment), line.common, output, demo->redo);
   });
   demo_app->add_option("--output", demo->output, "folder of the run")->capture_default_str();
   demo_app->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml says")
@@ -97,11 +93,7 @@ void add_run_commands(CommandLine& line) {
         if (run->dry) return print_numbers(experiment);
         const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
         require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
-        std::string again = "koine run " + run->file;
-        if (!run->data.empty()) again += " --data " + run->data;
-        if (!run->output.empty()) again += " --output " + run->output;
-        for (const std::string& task_file : line.common.task_files) again += " --task-file " + task_file;
-        return run_and_report(std::move(experiment), line.common, output, run->redo, again);
+        return run_and_report(std::move(experiment), line.common, output, run->redo);
       });
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
   line.take_task_files(*run_app);

@@ -8,9 +8,11 @@
 #include "engine/files/npy.h"
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
+#include "engine/parameters/finite.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "models/models.h"
+#include "tasks/common/prediction.h"
 #include "tasks/experiment/experiment.h"
 #include "tools/koine/commands.h"
 
@@ -132,6 +134,12 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
       std::copy_n(part.begin() + static_cast<std::int64_t>(i) * width, width, vectors.begin() + groups[i] * width);
     }
   }
+  std::vector<std::size_t> broken;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (count_not_finite({vectors.data() + row * width, static_cast<std::size_t>(width)}) > 0)
+      broken.push_back(static_cast<std::size_t>(row));
+  }
+  require_finite(dataset, broken);
   if (extension == ".npy") {
     write_npy(arguments.output, vectors.data(), rows, width);
   } else {
@@ -174,7 +182,7 @@ void add_text_commands(CommandLine& line) {
   encode_app->add_option("--max-seq-length", vectors->max_seq_length, "tokens; default: what the model reads")
       ->check(CLI::NonNegativeNumber);
   encode_app->add_option("--max-tokens-per-batch", vectors->max_tokens_per_batch, "tokens in memory at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1'000'000'000))
       ->capture_default_str();
 }
 

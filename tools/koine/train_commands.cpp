@@ -11,6 +11,7 @@
 #include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/phase_data.h"
+#include "tasks/experiment/phase_files.h"
 #include "tasks/experiment/plan.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/toml_settings.h"
@@ -151,7 +152,7 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
       "\"\nlanguage = ", toml_text(arguments.language), "\nmax_seq_length = ", features.max_seq_length,
       "\ndoc_stride = ", features.doc_stride, "\nmax_query_length = ", features.max_query_length,
       "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
-      "\nseed = ", settings.seed, "\n", settings_toml(settings));
+      "\nseed = ", settings.seed, "\n", phase_settings_toml(settings));
   if (features.pack_lines) text += "mlm_packed = true\n";
   if (several) {
     const SamplerSpec& sampler = arguments.sampler;
@@ -212,6 +213,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
 
   const fs::path output = arguments.output;
+  require_unlocked(output);
   require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
   require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
           output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
@@ -224,14 +226,17 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   phase.tasks = data.tasks(tasks, arguments.language, settings.eval_examples);
   if (several) set_sampler(phase.tasks, arguments.sampler);
   if (!several) phase.labels = tasks.front().task->labels();
-  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings), arguments.redo);
+  HashCache hashes;
+  FileHashes files = data_files(tasks, {}, arguments.data, arguments.language, hashes);
+  files.merge(model_files(arguments.model, hashes));
+  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings), files, arguments.redo);
   if (!folder.done()) {
     install_signal_handlers();
     const PhaseTraining trained = run_training_phase(phase, tokenizer, options);
     const TrainingResult& result = trained.result;
     if (result.interrupted) {
-      std::cerr << "koine: interrupted at step " << result.steps << " of " << result.total_steps
-                << "; the same command with --resume continues there" << std::endl;
+      std::cerr << "koine: interrupted at step " << result.steps << " of " << result.total_steps << "; `" << common.command
+                << (arguments.resume ? "" : " --resume") << "` continues there" << std::endl;
       return kExitInterrupted;
     }
     nlohmann::json end_mark = training_record(trained);
@@ -239,8 +244,8 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
     end_mark["tasks"] = task_record(phase, result);
     end_mark["left_out"] = left_out_record(phase.tasks);
     end_mark["truncated"] = truncation_record(phase.tasks);
+    end_mark["files"] = model_record(output);
     folder.finish(std::move(end_mark));
-    remove_checkpoints(output);
   }
   std::vector<std::vector<std::string>> rows;
   rows.push_back({"steps", format_count(folder.result().at("steps").get<std::int64_t>())});
@@ -404,7 +409,7 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")
       ->check(CLI::NonNegativeNumber);
   evaluate_app->add_option("--max-tokens-per-batch", evaluate->max_tokens_per_batch, "tokens in memory at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1'000'000'000))
       ->capture_default_str();
 }
 
