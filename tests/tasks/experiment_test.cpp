@@ -246,8 +246,8 @@ TEST(ExperimentFile, AKeyOfManyPartsIsRefusedBeforeItOverflowsTheStack) {
   // What only looks like one: points in strings and comments.
   std::string points;
   for (int i = 0; i < 100; ++i) points += "a.";
-  for (const std::string& value :
-       {"\"" + points + "\"", "'" + points + "'", "\"\"\"x\n" + points + "\\\"\"\"\"", "'''" + points + "'''", "1 # " + points})
+  for (const std::string& value : {"\"" + points + "\"", "'" + points + "'", "\"\"\"x\n" + points + "\\\"\"\"\"",
+                                   "'''" + points + "'''", "1 # " + points})
     expect_refused("wrong = " + value + "\n" + kModel + kTarget, {"unknown key \"wrong\""});
 }
 
