@@ -19,10 +19,18 @@ inline std::string join_names(const std::vector<std::string>& names) {
   return text;
 }
 
+/// Text of a file for a message, which would end at a NUL.
+inline std::string with_visible_nul(std::string_view text) {
+  std::string shown;
+  for (const char c : text) shown += c == '\0' ? std::string("\\x00") : std::string(1, c);
+  return shown;
+}
+
 /// Number of `label` among `known`; UserError "where: unknown label ..." with the known ones.
 inline std::int32_t label_number(std::string_view label, const std::vector<std::string>& known, const std::string& where) {
   const auto found = std::find(known.begin(), known.end(), label);
-  require(found != known.end(), where, ": unknown label \"", label, "\"; known labels: ", join_names(known));
+  if (found == known.end())
+    fail_user(where, ": unknown label \"", with_visible_nul(label), "\"; known labels: ", join_names(known));
   return static_cast<std::int32_t>(found - known.begin());
 }
 

@@ -203,6 +203,8 @@ TEST_F(Formats, BrokenConlluNamesTheLine) {
   expect_user_error(parse(good + "2\tb\n"), {"c.conllu:2", "2 columns"});
   expect_user_error(parse(good + row("3", "b", "NOUN", "1")), {"c.conllu:2", "id \"3\"", "2 is due"});
   expect_user_error(parse(good + row("2", "b", "NUON", "1")), {"c.conllu:2", "\"NUON\"", "NOUN, NUM"});
+  expect_user_error(parse(good + row("2", "b", std::string("NO\0UN", 5), "1")),
+                    {"c.conllu:2", "\"NO\\x00UN\"", "NOUN, NUM"});
   expect_user_error(parse(good + row("2", "b", "NOUN", "9")), {"c.conllu:2", "head 9"});
   expect_user_error(parse(good + row("2", "b", "NOUN", "x")), {"c.conllu:2", "head \"x\""});
   expect_user_error(parse(row("1-3", "ab", "_") + good), {"c.conllu:1", "1-3"});
