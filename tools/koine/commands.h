@@ -45,6 +45,7 @@ struct CommandLine {
 
 void add_run_commands(CommandLine& line);      // demo, run
 void add_train_commands(CommandLine& line);    // train, evaluate
+void add_predict_command(CommandLine& line);   // predict
 void add_text_commands(CommandLine& line);     // tokenize, encode
 void add_result_commands(CommandLine& line);   // score, report, data check
 void add_model_commands(CommandLine& line);    // inspect, convert
@@ -74,6 +75,11 @@ std::string choice_text(const VariantChoice& choice);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
 RunOptions run_options(const CommonOptions& common, Execution execution);
 
+/// The model in a directory with the trained head of a task (without one for tasks of sentence vectors), its classes in the
+/// order of the task's labels (order_classes; `labels` is what --labels says). UserError where it has no such head.
+std::unique_ptr<Model> load_task_model(const std::filesystem::path& directory, const ModelConfig& config, const Task& task,
+                                       const std::vector<std::string>& labels, const Execution& execution);
+
 /// Set by the first Ctrl-C or SIGTERM; the second ends the program at once.
 extern std::atomic<bool> stop_requested;
 void install_signal_handlers();
@@ -98,6 +104,9 @@ std::string format_seconds(double seconds);
 std::string format_count(std::int64_t value);
 /// Writes to standard output; Error where it cannot be written (a closed pipe, a full disk).
 void print(const std::string& text);
+
+/// What a command that reads a file reads: "-" is standard input. UserError, beginning with the option, where there is no file.
+std::filesystem::path input_path(const std::string& text, const std::string& option);
 
 /// "mnli,squad" -> two.
 std::vector<std::string> split_commas(const std::string& text);

@@ -163,6 +163,12 @@ void print(const std::string& text) {
   require(static_cast<bool>(std::cout), "cannot write to standard output");
 }
 
+std::filesystem::path input_path(const std::string& text, const std::string& option) {
+  if (text == "-") return "/dev/stdin";
+  require(std::filesystem::exists(text) && !std::filesystem::is_directory(text), option, ": there is no file ", text);
+  return text;
+}
+
 std::vector<std::string> split_commas(const std::string& text) {
   std::vector<std::string> parts;
   std::size_t begin = 0;

@@ -223,7 +223,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   phase.settings = settings;
   phase.tasks = data.tasks(tasks, arguments.language, settings.eval_examples);
   if (several) set_sampler(phase.tasks, arguments.sampler);
-  if (!several) phase.labels = tasks.front().task->labels();
+  phase.labels = tasks.front().task->labels();
   PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings), arguments.redo);
   if (!folder.done()) {
     install_signal_handlers();
@@ -259,6 +259,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
 
 struct EvaluateArguments {
   std::string task;
+  std::string labels;
   std::string model;
   std::string tokenizer;
   std::string data;
@@ -270,6 +271,27 @@ struct EvaluateArguments {
   FeatureOptions features;
   std::int64_t max_tokens_per_batch = 4096;
 };
+
+}  // namespace
+
+std::unique_ptr<Model> load_task_model(const fs::path& directory, const ModelConfig& config, const Task& task,
+                                       const std::vector<std::string>& labels, const Execution& execution) {
+  ModelOptions options;
+  options.execution = execution;
+  if (!task.train_task().empty()) options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
+  require(labels.empty() || (!options.heads.empty() && !task.labels().empty()), "--labels: task ", task.name(),
+          " has no labels");
+  LoadReport report;
+  std::unique_ptr<Model> model = load_model(directory, options, &report);
+  if (options.heads.empty()) return model;
+  require(report.fresh.empty(), directory.string(), " has no trained head for task ", task.name(),
+          " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
+          "); train one with `koine train`");
+  order_classes(*model, config, task.labels(), labels, (directory / "config.json").string());
+  return model;
+}
+
+namespace {
 
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
   const Task& task = find_task(arguments.task);
@@ -290,17 +312,8 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
           " already holds an evaluation; choose another --output");
   const RunOptions options = run_options(common, resolve_execution(common));
   if (const std::string note = unlabelled_line(plan); !note.empty()) options.message(note);
-  ModelOptions model_options;
-  model_options.execution = options.execution;
-  if (!task.train_task().empty()) {
-    model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
-  }
-  LoadReport report;
-  const std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);
-  require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
-          task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
-          "); train one with `koine train`");
-  if (!model_options.heads.empty()) order_classes(*model, config, task.labels(), arguments.model + "/config.json");
+  const std::unique_ptr<Model> model =
+      load_task_model(arguments.model, config, task, split_commas(arguments.labels), options.execution);
   install_signal_handlers();
   make_directory(arguments.output);
   nlohmann::json evaluations = nlohmann::json::object();
@@ -374,6 +387,9 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
   evaluate_app->add_option("--tokenizer", evaluate->tokenizer,
                            "SentencePiece model, where it is not in the model directory");
+  evaluate_app->add_option(
+      "--labels", evaluate->labels,
+      "comma-separated: what the checkpoint's classes are, in its order, where its id2label does not say");
   line.take_task_files(*evaluate_app);
   evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
   evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
