@@ -284,7 +284,8 @@ TEST_F(Predict, MistakesAreNamed) {
   expect_mistake(predict("xnli", "mnli", file, {"--layer", "1"}), {"--layer", "xnli"});
   expect_mistake(predict("xnli", "mnli", file, {"--pooling", "cls"}), {"--pooling", "xnli"});
   expect_mistake(predict("xnli", "model", file), {"no trained head", "koine train"});
-  expect_mistake(predict("xquad", "squad", file, {"--labels", "a,b"}), {"--labels", "xquad"});
+  expect_mistake(predict("xquad", "squad", "-", {"--labels", "a,b"}, R"({"question": "who", "context": "the king"})"),
+                 {"--labels", "xquad"});
 }
 
 TEST_F(Predict, PlaceholdersOfACheckpointAreRefusedWithoutLabels) {
@@ -329,6 +330,28 @@ TEST_F(Predict, AModelThatIsNotThereIsAnsweredWithTheDownload) {
   expect_mistake(encode(at("data")), {at("data"), "holds no config.json"});
   expect_mistake(encode(at("tasks.toml")), {"is a file"});
   expect_mistake(tokenize("xlm-roberta-large"), {"hf download FacebookAI/xlm-roberta-large"});
+}
+
+TEST_F(Predict, HabitsAreUnderstoodOrAnswered) {
+  const auto evaluate = [](std::vector<std::string> more, const std::string& output) {
+    more.insert(more.begin(), {"evaluate", "--model", at("mnli/model"), "--data", at("data"), "--output", at(output)});
+    return run_koine(more);
+  };
+  const Outcome dev = evaluate({"--task", "MNLI"}, "habit-dev");
+  EXPECT_EQ(dev.exit_code, 0) << dev.errors;
+  EXPECT_NE(dev.errors.find("dev set is evaluated"), std::string::npos) << dev.errors;
+  EXPECT_NE(dev.output.find("12"), std::string::npos) << "12 examples are the dev set's: " << dev.output;
+  const Outcome test = evaluate({"--task", "XNLI", "--languages", "de, en"}, "habit-test");
+  EXPECT_EQ(test.exit_code, 0) << test.errors;
+  expect_mistake(evaluate({"--task", "xnli", "--layer", "3"}, "x"), {"--layer", "xnli", "sentence vectors"});
+  expect_mistake(evaluate({"--task", "xnli", "--doc-stride", "64"}, "x"), {"--doc-stride", "question answering"});
+  const std::pair<const char*, const char*> kNames[] = {{"--lr", "--learning-rate"},
+                                                        {"--epochs", "--num-train-epochs"},
+                                                        {"--batch-size", "--per-device-train-batch-size"},
+                                                        {"--bf16", "--precision bf16"}};
+  for (const auto& [habit, name] : kNames) expect_mistake(run_koine({"train", habit, "1"}), {habit, name});
+  EXPECT_EQ(run_koine({"encode", "--lr", "1"}).errors.find("--learning-rate"), std::string::npos)
+      << "only where the command has it";
 }
 
 /// A directory as transformers 5 saves it: no SentencePiece file.

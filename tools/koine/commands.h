@@ -108,7 +108,13 @@ void print(const std::string& text);
 /// What a command that reads a file reads: "-" is standard input. UserError, beginning with the option, where there is no file.
 std::filesystem::path input_path(const std::string& text, const std::string& option);
 
-/// "mnli,squad" -> two.
+/// The task of that name, upper-case letters or not. UserError, beginning with the option, as find_task.
+const Task& task_named(const std::string& text, const std::string& option);
+/// UserError for an option of one command that a task makes no use of.
+void refuse_options_without_use(const Task& task, const std::string& layer, const std::string& pooling,
+                                const FeatureOptions& features);
+
+/// "mnli, squad" -> two; blanks around them do not count.
 std::vector<std::string> split_commas(const std::string& text);
 
 }  // namespace koine

@@ -83,13 +83,11 @@ Answers vectors_of(Model& model, const InputFile& input, const Tokenizer& tokeni
 }
 
 int predict(const PredictArguments& arguments, const CommonOptions& common) {
-  const Task& task = find_task(arguments.task, "--task");
+  const Task& task = task_named(arguments.task, "--task");
   require(task.head() != HeadKind::kMaskedLm, "--task ", task.name(),
           ": masked-language modelling has no answers; name a task with labels, spans, tags, choices or vectors");
   const bool vectors = task.train_task().empty();
-  require(vectors || (arguments.layer.empty() && arguments.pooling.empty()),
-          arguments.layer.empty() ? "--pooling" : "--layer", ": task ", task.name(),
-          " is answered by its head, which reads the last layer; only tasks of sentence vectors take it");
+  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
   require(!vectors || arguments.output_format == "jsonl", "--output-format submission: the vectors of task ", task.name(),
           " are no submission; `koine evaluate` writes that from the task's files");
   const InputFile input = input_of(arguments, task);

@@ -196,7 +196,8 @@ void print_layers(const std::vector<std::string>& languages, const nlohmann::jso
 }
 
 int train_task(const TrainArguments& arguments, const CommonOptions& common) {
-  const std::vector<std::string> names = split_commas(arguments.task);
+  std::vector<std::string> names;
+  for (const std::string& name : split_commas(arguments.task)) names.push_back(task_named(name, "--task").name());
   const bool several = names.size() > 1;
   require(!names.empty(), "--task names no task");
   require(std::set<std::string>(names.begin(), names.end()).size() == names.size(), "--task ", arguments.task,
@@ -265,7 +266,7 @@ struct EvaluateArguments {
   std::string data;
   std::string output;
   std::string languages;
-  std::string split = "test";
+  std::string split;  ///< empty: test, or dev where there are no test files
   std::string pooling;
   std::string layer;
   FeatureOptions features;
@@ -293,13 +294,23 @@ std::unique_ptr<Model> load_task_model(const fs::path& directory, const ModelCon
 
 namespace {
 
+/// The split that --split names, or else the test set, or where no file of that is there the dev set.
+std::string split_of(const EvaluateArguments& arguments, const Task& task) {
+  if (!arguments.split.empty()) return arguments.split;
+  const bool no_test = task.available_languages(arguments.data, "test").empty();
+  return no_test && !task.available_languages(arguments.data, "dev").empty() ? "dev" : "test";
+}
+
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
-  const Task& task = find_task(arguments.task);
+  const Task& task = task_named(arguments.task, "--task");
+  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
   const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   PlannedEvaluation plan;
   plan.task = &task;
-  plan.split = arguments.split;
+  plan.split = split_of(arguments, task);
+  if (arguments.split.empty() && plan.split != "test" && !common.quiet)
+    std::cerr << "koine: there are no test files of " << task.name() << ": its dev set is evaluated" << std::endl;
   resolve_languages(plan, split_commas(arguments.languages), arguments.data, "--languages");
   plan.features = arguments.features;
   plan.features.max_seq_length =
@@ -394,9 +405,8 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
   evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
   evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
-  evaluate_app->add_option("--split", evaluate->split, "test or dev")
-      ->check(CLI::IsMember({"test", "dev"}))
-      ->capture_default_str();
+  evaluate_app->add_option("--split", evaluate->split, "test or dev; default: test, dev where there are no test files")
+      ->check(CLI::IsMember({"test", "dev"}));
   evaluate_app->add_option("--layer", evaluate->layer,
                            "retrieval: hidden states to use, from one pass: 14, or 7,12, or all; default: the task's own");
   evaluate_app->add_option("--pooling", evaluate->pooling,
