@@ -49,6 +49,10 @@ struct ModelConfig {
 /// range, a model_type of no family, numbers that do not fit each other.
 ModelConfig read_model_config(const std::filesystem::path& directory);
 
+/// Gives a config.json that names no transformers_version the one whose files ours are like: some versions take the tokenizer
+/// beside a config without it for another model's, warn, and offer to change it.
+void state_transformers_version(nlohmann::json& json);
+
 /// A published shape by its size: XLM-R's "base", "large", "xl" and "xxl". UserError naming all for another name.
 ModelConfig published_model_config(const std::string& size);
 

@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "engine/files/safetensors.h"
+#include "engine/files/text_file.h"
+#include "engine/tokenizer/tokenizer_files.h"
 #include "kernels/cuda/runtime.h"
 #include "models/families.h"
 #include "models/shell/checkpoint.h"
@@ -185,6 +187,19 @@ std::string lower_case(std::string text) {
   return text;
 }
 
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += concatenate(text.empty() ? "" : ",", name);
+  return text;
+}
+
+/// "a", "b" with their quotation marks.
+std::string quoted(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += concatenate(text.empty() ? "\"" : ", \"", name, "\"");
+  return text;
+}
+
 /// The names of id2label by class, in lower case; empty where it has none, or placeholders.
 std::vector<std::string> names_of_classes(const ModelConfig& config) {
   std::vector<std::string> names;
@@ -225,19 +240,25 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const 
 }
 
 void order_classes(Model& model, const ModelConfig& config, const std::vector<std::string>& labels,
-                   const std::string& where) {
-  const std::vector<std::string> names = names_of_classes(config);
-  if (names.empty() || labels.empty()) return;
+                   const std::vector<std::string>& told, const std::string& where) {
+  if (labels.empty()) return;
+  std::vector<std::string> names;
+  for (const std::string& name : told) names.push_back(lower_case(name));
+  require(told.empty() || told.size() == labels.size(), "--labels names ", told.size(), " classes, the task has ",
+          labels.size(), ": ", quoted(labels));
+  if (told.empty()) names = names_of_classes(config);
+  require(!names.empty(), where,
+          ": no id2label says what the classes are (LABEL_0 and the like are placeholders); say it in ",
+          "the checkpoint's order, for example --labels ", joined(labels));
   std::vector<std::size_t> order;
-  std::string missing;
+  std::vector<std::string> missing;
   for (const std::string& label : labels) {
     const auto found = std::find(names.begin(), names.end(), lower_case(label));
     order.push_back(static_cast<std::size_t>(found - names.begin()));
-    if (found == names.end()) missing += (missing.empty() ? "\"" : ", \"") + label + "\"";
+    if (found == names.end()) missing.push_back(label);
   }
-  std::string there;
-  for (const std::string& name : names) there += (there.empty() ? "\"" : ", \"") + name + "\"";
-  require(missing.empty(), where, ": id2label has no class ", missing, "; it has ", there);
+  require(missing.empty(), told.empty() ? where + ": id2label" : "--labels", " has no class ", quoted(missing), "; it has ",
+          quoted(names));
   check(model.heads().size() == 1, "the classes of one head are ordered");
   ParameterStore& store = model.parameters();
   const std::string output(parts_of(config, model.heads().front().kind).output);
@@ -263,6 +284,20 @@ std::string_view family_name(const ModelConfig& config) { return config.family->
 
 Tokenizer load_tokenizer(const ModelConfig& config, const std::filesystem::path& path) {
   return Tokenizer(path, config.family->numbering);
+}
+
+void complete_model_directory(const std::filesystem::path& directory) {
+  if (!std::filesystem::exists(directory / "config.json")) return;
+  try {
+    ModelConfig config = read_model_config(directory);
+    if (!config.original.contains("transformers_version")) {
+      state_transformers_version(config.original);
+      write_file_atomically(directory / "config.json", config.original.dump(2) + "\n");
+    }
+    save_tokenizer(load_tokenizer(config, directory), config.maximum_length(), directory);
+  } catch (const UserError&) {
+    // Another family's model, or one without a tokenizer, has what it came with.
+  }
 }
 
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads) {

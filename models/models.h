@@ -40,17 +40,22 @@ struct LoadReport {
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options,
                                   LoadReport* report = nullptr);
 
-/// Brings the classes of a model's only head into the order of `labels`, where the id2label of its config.json has another:
-/// names are compared without regard to case; transformers' placeholders LABEL_0 ... say nothing and change nothing.
-/// UserError naming `where` and what is missing where a label is not among them.
+/// Brings the classes of a model's only head into the order of `labels`: they are called as `told` has it (--labels), or where
+/// that is empty as the id2label of its config.json does. Names are compared without regard to case. UserError naming `where`
+/// and what is missing where a label is not among them, and where nothing says what the classes are: without id2label, or with
+/// transformers' placeholders LABEL_0 ... No labels: nothing is ordered.
 void order_classes(Model& model, const ModelConfig& config, const std::vector<std::string>& labels,
-                   const std::string& where);
+                   const std::vector<std::string>& told, const std::string& where);
 
 /// "XLM-R": the family of a configuration, for people.
 std::string_view family_name(const ModelConfig& config);
 
 /// The tokenizer at `path`, a model's directory or a SentencePiece file, numbered as the model's family has it.
 Tokenizer load_tokenizer(const ModelConfig& config, const std::filesystem::path& path);
+
+/// Gives a directory whose config.json is that of a family here what transformers from version 5 on looks for and it lacks: a
+/// transformers_version, tokenizer.json, tokenizer_config.json. Of other directories nothing is changed.
+void complete_model_directory(const std::filesystem::path& directory);
 
 /// The parameter table such a model has, without its memory: for `koine estimate`.
 ParameterTable model_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);

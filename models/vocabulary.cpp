@@ -7,6 +7,7 @@
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
 #include "engine/tokenizer/model_file.h"
+#include "engine/tokenizer/tokenizer_files.h"
 #include "engine/tokenizer/unigram.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
@@ -95,7 +96,7 @@ TrimmedVocabulary trim_vocabulary(const fs::path& directory, const fs::path& out
   const fs::path weights = directory / "model.safetensors";
   require(fs::exists(weights), weights.string(),
           ": is not there; `koine convert` makes it of a pytorch_model.bin, and of shards one file is wanted");
-  const std::string bytes = read_file(tokenizer.file());
+  const std::string& bytes = tokenizer.sentencepiece_model();
   const TokenizerModel model = parse_tokenizer_model(bytes, tokenizer.file().string());
   require(UnigramSegmenter::supports(model), tokenizer.file().string(),
           ": its vocabulary cannot be trimmed: it is no unigram model as XLM-R's");
@@ -107,7 +108,9 @@ TrimmedVocabulary trim_vocabulary(const fs::path& directory, const fs::path& out
   write_trimmed_weights(weights, output / "model.safetensors", config.vocab_size, trimmed.old_ids);
   nlohmann::json json = config.original;
   json["vocab_size"] = trimmed.old_ids.size();
+  state_transformers_version(json);
   write_file_atomically(output / "config.json", json.dump(2) + "\n");
+  save_tokenizer(load_tokenizer(config, output), config.maximum_length(), output);
   return trimmed;
 }
 

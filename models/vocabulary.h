@@ -22,8 +22,8 @@ struct TrimmedVocabulary {
 };
 
 /// Writes to `output` the model in `directory` with the pieces of `used` ([ids of its tokenizer] whether texts have it), its
-/// special tokens and its piece of least score: config.json, model.safetensors (in the types the file has) and
-/// sentencepiece.bpe.model. UserError for a tokenizer that is not a unigram model as XLM-R's, and naming file and tensor for
+/// special tokens and its piece of least score: config.json, model.safetensors (in the types the file has) and the
+/// tokenizer's files. UserError for a tokenizer that is not a unigram model as XLM-R's, and naming file and tensor for
 /// weights that do not fit the configuration.
 TrimmedVocabulary trim_vocabulary(const std::filesystem::path& directory, const std::filesystem::path& output,
                                   const std::vector<bool>& used);

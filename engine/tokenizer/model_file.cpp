@@ -145,7 +145,10 @@ CharacterMap parse_character_map(std::string_view blob, const std::string& where
 void parse_normalizer_spec(std::string_view message, const std::string& where, TokenizerModel& model) {
   MessageReader reader(message, where);
   for (Field field; reader.next(field);) {
-    if (field.number == 2 && field.wire_type == 2) model.character_map = parse_character_map(field.bytes, where);
+    if (field.number == 2 && field.wire_type == 2) {
+      model.character_map = parse_character_map(field.bytes, where);
+      model.rules = field.bytes;
+    }
     if (field.wire_type != 0) continue;
     if (field.number == 3) model.add_dummy_prefix = field.value != 0;
     if (field.number == 4) model.remove_extra_whitespaces = field.value != 0;
@@ -153,7 +156,54 @@ void parse_normalizer_spec(std::string_view message, const std::string& where, T
   }
 }
 
+/// Appends fields to a message, the other way round than MessageReader.
+class MessageWriter {
+ public:
+  MessageWriter& number(std::uint64_t field, std::uint64_t value) {
+    varint(field << 3);
+    varint(value);
+    return *this;
+  }
+  MessageWriter& bytes(std::uint64_t field, std::string_view value) {
+    varint(field << 3 | 2);
+    varint(value.size());
+    message_ += value;
+    return *this;
+  }
+  MessageWriter& fixed(std::uint64_t field, float value) {
+    varint(field << 3 | 5);
+    char raw[sizeof value];
+    std::memcpy(raw, &value, sizeof value);
+    message_.append(raw, sizeof raw);
+    return *this;
+  }
+  const std::string& message() const { return message_; }
+
+ private:
+  void varint(std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7) message_ += static_cast<char>((value & 0x7f) | 0x80);
+    message_ += static_cast<char>(value);
+  }
+
+  std::string message_;
+};
+
 }  // namespace
+
+std::string write_tokenizer_model(const TokenizerModel& model) {
+  constexpr std::uint64_t kUnigram = 1;
+  MessageWriter file;
+  for (std::size_t i = 0; i < model.pieces.size(); ++i) {
+    const auto type = i == 0 ? ModelPiece::Type::kUnknown : i < 3 ? ModelPiece::Type::kControl : ModelPiece::Type::kNormal;
+    MessageWriter piece;
+    piece.bytes(1, model.pieces[i].text).fixed(2, i < 3 ? 0 : model.pieces[i].score);
+    if (type != ModelPiece::Type::kNormal) piece.number(3, static_cast<std::uint64_t>(type));
+    file.bytes(1, piece.message());
+  }
+  file.bytes(2, MessageWriter().number(3, kUnigram).number(4, model.pieces.size()).message());
+  file.bytes(3, MessageWriter().bytes(1, "nmt_nfkc").bytes(2, model.rules).number(3, 1).number(4, 1).number(5, 1).message());
+  return file.message();
+}
 
 TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where) {
   TokenizerModel model;

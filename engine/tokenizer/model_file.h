@@ -30,6 +30,7 @@ struct CharacterMap {
 struct TokenizerModel {
   std::vector<ModelPiece> pieces;
   CharacterMap character_map;
+  std::string_view rules;  ///< the character map's bytes as the file has them
   bool unigram = true;
   bool byte_fallback = false;
   bool whitespace_as_suffix = false;
@@ -41,6 +42,10 @@ struct TokenizerModel {
 /// Reads a model file in memory; views point into `bytes`. UserError (`where` names the file) when it is truncated, no
 /// SentencePiece model, without <unk> <s> </s> as its first pieces, or with a damaged character map.
 TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where);
+
+/// A model file of these pieces and rules: unigram, with the settings XLM-R's has. The first piece is unknown, the two behind it
+/// are control pieces, the others are text, whatever types they say; the scores of those three are 0.
+std::string write_tokenizer_model(const TokenizerModel& model);
 
 /// The model file with those of its pieces that `keep` [pieces] says, everything else byte for byte.
 std::string keep_pieces(std::string_view bytes, const std::vector<bool>& keep, const std::string& where);

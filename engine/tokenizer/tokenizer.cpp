@@ -10,6 +10,7 @@
 #include "engine/files/text_file.h"
 #include "engine/tokenizer/model_file.h"
 #include "engine/tokenizer/normalizer.h"
+#include "engine/tokenizer/tokenizer_json.h"
 #include "engine/tokenizer/unigram.h"
 #include "kernels/common/check.h"
 
@@ -18,12 +19,14 @@ namespace {
 
 std::filesystem::path model_file_at(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return path;
-  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model"}) {
+  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model", "tokenizer.json"}) {
     if (std::filesystem::exists(path / name)) return path / name;
   }
   require(!std::filesystem::exists(path / "vocab.txt"), (path / "vocab.txt").string(),
           ": a WordPiece vocabulary; koine's tokenizers read sentencepiece.bpe.model, which this directory has not");
-  fail_user(path.string(), ": holds no sentencepiece.bpe.model; a model directory needs its tokenizer");
+  fail_user(path.string(),
+            ": holds no tokenizer: neither sentencepiece.bpe.model nor tokenizer.json; put one there, or name ",
+            "one with --tokenizer");
 }
 
 void check_text(std::string_view text) {
@@ -66,6 +69,7 @@ struct Tokenizer::Implementation {
   std::string bytes;
   std::string fingerprint;
   std::int32_t pieces = 0;
+  SentencePieceNumbering numbering;
   std::int32_t shift = 0;
   SpecialTokens special;
   std::optional<Normalizer> normalizer;
@@ -94,9 +98,11 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbe
   Implementation& own = *implementation_;
   own.file = model_file_at(path);
   own.bytes = read_file(own.file);
+  if (own.file.extension() == ".json") own.bytes = sentencepiece_of_tokenizer_json(own.bytes, numbering, own.file.string());
   own.fingerprint = xxh3_hex(own.bytes);
   const TokenizerModel model = parse_tokenizer_model(own.bytes, own.file.string());
   own.pieces = static_cast<std::int32_t>(model.pieces.size());
+  own.numbering = numbering;
   own.shift = numbering.shift;
   own.special = numbering.special;
   if (numbering.mask_behind) own.special.mask = own.pieces + own.shift;
@@ -183,6 +189,8 @@ std::int32_t Tokenizer::vocabulary_size() const {
   return own.pieces + own.shift + (own.special.mask < 0 ? 0 : 1);
 }
 const std::filesystem::path& Tokenizer::file() const { return implementation_->file; }
+const std::string& Tokenizer::sentencepiece_model() const { return implementation_->bytes; }
+const SentencePieceNumbering& Tokenizer::numbering() const { return implementation_->numbering; }
 const std::string& Tokenizer::fingerprint() const { return implementation_->fingerprint; }
 
 }  // namespace koine

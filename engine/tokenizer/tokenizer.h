@@ -32,9 +32,9 @@ struct TokenizerTraining {
 /// May be shared by threads.
 class Tokenizer {
  public:
-  /// `path`: a SentencePiece model file, or a model directory that holds sentencepiece.bpe.model (or sentencepiece.model).
-  /// Throws UserError naming the file when it is missing, damaged or not a SentencePiece model with <unk> <s> </s> first,
-  /// and for a directory whose tokenizer is of another kind.
+  /// `path`: a SentencePiece model file, a tokenizer.json (tokenizer_json.h), or a model directory that holds
+  /// sentencepiece.bpe.model (or sentencepiece.model, or else tokenizer.json). Throws UserError naming the file when it is
+  /// missing, damaged or not a SentencePiece model with <unk> <s> </s> first, and for a tokenizer of another kind.
   explicit Tokenizer(const std::filesystem::path& path, const SentencePieceNumbering& numbering = kFairseqNumbering);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -55,7 +55,10 @@ class Tokenizer {
   /// Rows an embedding table needs (it may have more).
   std::int32_t vocabulary_size() const;
   const std::filesystem::path& file() const;
-  /// XXH3 of the model file, in hex.
+  /// The SentencePiece model file's bytes; of a tokenizer.json those that say the same.
+  const std::string& sentencepiece_model() const;
+  const SentencePieceNumbering& numbering() const;
+  /// XXH3 of sentencepiece_model(), in hex.
   const std::string& fingerprint() const;
 
   /// Trains a unigram model (nmt_nfkc normalisation, as XLM-R's) and writes it to `output`. Same inputs, same bytes.

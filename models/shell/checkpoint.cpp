@@ -72,6 +72,7 @@ nlohmann::json config_json(const ModelConfig& config, const std::vector<HeadSpec
   config.family->write(config, json);
   json["dtype"] = "float32";
   json.erase("torch_dtype");
+  state_transformers_version(json);
   json.erase("id2label");
   json.erase("label2id");
   json.erase("num_labels");

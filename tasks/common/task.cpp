@@ -43,6 +43,15 @@ void require_codes(const std::set<std::string>& languages, const std::filesystem
 
 }  // namespace
 
+Answers TaskData::answer(Model&, const EvaluationOptions&) const {
+  fail_user(dataset().name, ": nothing is predicted here");
+}
+
+std::unique_ptr<TaskData> Task::load_inputs(const InputFile&, const std::string&, const Tokenizer&,
+                                            const FeatureOptions&) const {
+  fail_user("task ", name(), " has no answers to give to inputs: it is scored as a whole");
+}
+
 const std::vector<FileCandidate>& Task::files() const {
   return row_.parts.empty() ? row_.files : find_task(row_.parts.front()).files();
 }

@@ -77,6 +77,20 @@ class MissingGold : public UserError {
   using UserError::UserError;
 };
 
+/// A file of inputs to be answered.
+struct InputFile {
+  std::filesystem::path path;
+  /// How it is written, of the forms that a family has (formats/inputs.h): JSON lines or a table. Nothing: as the task's own
+  /// files are, of which its name tells the one.
+  std::optional<FileLayout> layout = {};
+};
+
+/// What a model answers, in the order of the inputs.
+struct Answers {
+  std::vector<std::string> records;  ///< a JSON object for each (families/answers.h)
+  std::string submission;            ///< in the layout of prediction files
+};
+
 /// One split of one task in one language, ready for a model.
 class TaskData {
  public:
@@ -88,6 +102,8 @@ class TaskData {
   /// Runs the model over it and scores. UserError when the split has no gold labels (XTREME's blanked test files), naming
   /// the file; Interrupted (prediction.h) when options.stop was set.
   virtual Evaluation evaluate(Model& model, const EvaluationOptions& options) const = 0;
+  /// Runs the model over it, gold or not. Interrupted as evaluate(); UserError where the task has no answers to give.
+  virtual Answers answer(Model& model, const EvaluationOptions& options) const;
 };
 
 class Task {
@@ -144,6 +160,9 @@ class Task {
   virtual std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split,
                                          const std::string& language, const Tokenizer& tokenizer,
                                          const FeatureOptions& options) const = 0;
+  /// The same of inputs without gold, for answer(). UserError where the task has no answers to give.
+  virtual std::unique_ptr<TaskData> load_inputs(const InputFile& input, const std::string& language,
+                                                const Tokenizer& tokenizer, const FeatureOptions& options) const;
   /// Scores a predictions file of this task against gold data (`koine score`): metrics in percent.
   virtual Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
                            const std::string& language) const = 0;

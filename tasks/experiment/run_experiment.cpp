@@ -218,7 +218,7 @@ bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const f
   phase.fresh_heads = planned.kind != PhaseKind::kPretraining;
   phase.settings = planned.settings;
   phase.tasks = tasks_of(planned);
-  if (planned.kind == PhaseKind::kTarget) phase.labels = planned.tasks.front().task->labels();
+  if (!planned.tasks.empty()) phase.labels = planned.tasks.front().task->labels();
   const PhaseTraining trained = run_training_phase(phase, tokenizer_, options_);
   if (trained.result.interrupted) return false;
   training = training_record(trained);

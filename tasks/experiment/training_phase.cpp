@@ -5,6 +5,7 @@
 
 #include "engine/files/atomic_file.h"
 #include "engine/files/text_file.h"
+#include "engine/tokenizer/tokenizer_files.h"
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/equal_tokens.h"
@@ -226,7 +227,7 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
       const fs::path target = phase.directory / "model";
       make_directory(target);
       model->save(target.string());
-      write_file_atomically(target / "sentencepiece.bpe.model", read_file(tokenizer.file()));
+      save_tokenizer(tokenizer, model->maximum_length(), target);
       return trained;
     }
     earlier.push_back(training_record(trained));

@@ -1,7 +1,9 @@
 #include "tasks/families/choice.h"
 
+#include "tasks/families/answers.h"
 #include "tasks/families/family.h"
 #include "tasks/formats/choices.h"
+#include "tasks/formats/inputs.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/scorers/accuracy.h"
 
@@ -62,13 +64,9 @@ class ChoiceData : public FamilyData {
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
-    const auto choices = static_cast<std::size_t>(dataset().group);
     Numbers answers;
-    for (std::size_t first = 0; first < predictions.logits.size(); first += choices) {
-      std::vector<float> scores;
-      for (std::size_t i = 0; i < choices; ++i) scores.push_back(predictions.logits[first + i].front());
+    for (const std::vector<float>& scores : scores_of(predictions))
       answers.push_back(index_of_largest(scores.data(), dataset().group));
-    }
     return finish(score_choices(row_, gold_, answers), predictions.counts, options, [&] {
       std::string lines;
       for (const std::int32_t answer : answers) lines += concatenate(answer, "\n");
@@ -76,7 +74,28 @@ class ChoiceData : public FamilyData {
     });
   }
 
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    Answers answers;
+    for (const std::vector<float>& scores : scores_of(predict_all(model, dataset(), options))) {
+      answers.records.push_back(choice_record(scores));
+      answers.submission += concatenate(index_of_largest(scores.data(), dataset().group), "\n");
+    }
+    return answers;
+  }
+
  private:
+  /// [examples] the logits of the choices.
+  std::vector<std::vector<float>> scores_of(const Predictions& predictions) const {
+    const auto choices = static_cast<std::size_t>(dataset().group);
+    std::vector<std::vector<float>> all;
+    for (std::size_t first = 0; first < predictions.logits.size(); first += choices) {
+      std::vector<float> scores;
+      for (std::size_t i = 0; i < choices; ++i) scores.push_back(predictions.logits[first + i].front());
+      all.push_back(std::move(scores));
+    }
+    return all;
+  }
+
   const TaskRow& row_;
   Numbers gold_;
 };
@@ -93,6 +112,38 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
     ChoiceFile file = checked(read_split(data, split, language, options.max_examples), language);
     keep_examples(file.examples, options.max_examples);
     require_learnable(file, split);
+    return prepare(file, split, language, tokenizer, options);
+  }
+
+  std::unique_ptr<TaskData> load_inputs(const InputFile& input, const std::string& language, const Tokenizer& tokenizer,
+                                        const FeatureOptions& options) const override {
+    const auto read_form = [this](const FoundFile& file, const ReadRequest&) {
+      return read_choice_inputs(file, row().choices);
+    };
+    return prepare(checked(read_inputs(input, language, read_form), language), kInputs, language, tokenizer, options);
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
+    const Numbers answers = read_choices(file);
+    const Numbers labels = gold_choices(gold, split_of(file), language);
+    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
+            labels.size(), " examples");
+    return score_choices(row(), labels, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const ChoiceFile file = checked(read_split(data, split, language), language);
+    require_gold(file, language);
+    return static_cast<std::int64_t>(file.examples.size());
+  }
+
+ private:
+  std::unique_ptr<TaskData> prepare(const ChoiceFile& file, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
     Dataset dataset = empty_dataset(split, language);
     dataset.group = row().choices;
     Truncation truncation{.maximum_length = length_of(options)};
@@ -117,25 +168,6 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
         row(), right_choices(file));
   }
 
-  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
-                   const std::string& language) const override {
-    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
-    const Numbers answers = read_choices(file);
-    const Numbers labels = gold_choices(gold, split_of(file), language);
-    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
-            labels.size(), " examples");
-    return score_choices(row(), labels, answers);
-  }
-
- protected:
-  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
-                              const std::string& language) const override {
-    const ChoiceFile file = checked(read_split(data, split, language), language);
-    require_gold(file, language);
-    return static_cast<std::int64_t>(file.examples.size());
-  }
-
- private:
   ChoiceFile checked(ChoiceFile file, const std::string& language) const {
     require(!file.examples.empty(), file.path.string(), ": no examples in language ", language);
     for (std::size_t i = 0; i < file.examples.size(); ++i) {

@@ -1,6 +1,8 @@
 #include "tasks/families/classification.h"
 
+#include "tasks/families/answers.h"
 #include "tasks/families/family.h"
+#include "tasks/formats/inputs.h"
 #include "tasks/formats/labelled_texts.h"
 #include "tasks/scorers/accuracy.h"
 
@@ -61,17 +63,31 @@ class ClassificationData : public FamilyData {
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
-    Labels answers;
+    const Labels answers = best_labels(predictions);
+    return finish(score_labels(row_, gold_, answers), predictions.counts, options, [&] { return lines_of(answers); });
+  }
+
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    const Predictions predictions = predict_all(model, dataset(), options);
+    Answers answers{{}, lines_of(best_labels(predictions))};
     for (const std::vector<float>& logits : predictions.logits)
-      answers.push_back(index_of_largest(logits.data(), dataset().classes));
-    return finish(score_labels(row_, gold_, answers), predictions.counts, options, [&] {
-      std::string lines;
-      for (const std::int32_t answer : answers) lines += row_.labels[static_cast<std::size_t>(answer)] + "\n";
-      return lines;
-    });
+      answers.records.push_back(label_record(row_.labels, logits.data()));
+    return answers;
   }
 
  private:
+  Labels best_labels(const Predictions& predictions) const {
+    Labels answers;
+    for (const std::vector<float>& logits : predictions.logits)
+      answers.push_back(index_of_largest(logits.data(), dataset().classes));
+    return answers;
+  }
+  std::string lines_of(const Labels& answers) const {
+    std::string lines;
+    for (const std::int32_t answer : answers) lines += row_.labels[static_cast<std::size_t>(answer)] + "\n";
+    return lines;
+  }
+
   const TaskRow& row_;
   Labels gold_;
 };
@@ -88,6 +104,35 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
     LabelledTexts texts = read_split(data, split, language, options.max_examples);
     keep_examples(texts.examples, options.max_examples);
     require_learnable(texts, split);
+    return prepare(texts, split, language, tokenizer, options);
+  }
+
+  std::unique_ptr<TaskData> load_inputs(const InputFile& input, const std::string& language, const Tokenizer& tokenizer,
+                                        const FeatureOptions& options) const override {
+    return prepare(read_inputs(input, language, read_text_inputs), kInputs, language, tokenizer, options);
+  }
+
+  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
+                   const std::string& language) const override {
+    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
+    const Labels answers = read_label_lines(file, request("", language));
+    const Labels labels = gold_labels(gold, split_of(file), language);
+    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
+            labels.size(), " examples");
+    return score_labels(row(), labels, answers);
+  }
+
+ protected:
+  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
+                              const std::string& language) const override {
+    const LabelledTexts texts = read_split(data, split, language);
+    require_gold(texts, language);
+    return static_cast<std::int64_t>(texts.examples.size());
+  }
+
+ private:
+  std::unique_ptr<TaskData> prepare(const LabelledTexts& texts, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
     Dataset dataset = empty_dataset(split, language);
     const bool pairs = !row().fields.second.empty();
     CountingFramer framer(tokenizer, length_of(options));
@@ -111,25 +156,6 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
         row(), labels_of(texts));
   }
 
-  Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
-                   const std::string& language) const override {
-    const std::filesystem::path file = require_submission_file(predictions, name(), language, "tsv");
-    const Labels answers = read_label_lines(file, request("", language));
-    const Labels labels = gold_labels(gold, split_of(file), language);
-    require(answers.size() == labels.size(), file.string(), ": ", answers.size(), " predictions, the gold data have ",
-            labels.size(), " examples");
-    return score_labels(row(), labels, answers);
-  }
-
- protected:
-  std::int64_t count_examples(const std::filesystem::path& data, const std::string& split,
-                              const std::string& language) const override {
-    const LabelledTexts texts = read_split(data, split, language);
-    require_gold(texts, language);
-    return static_cast<std::int64_t>(texts.examples.size());
-  }
-
- private:
   FoundFile data_file(const std::filesystem::path& path, const std::string& split) const {
     if (of_task_file()) return gold_file(path, split);
     return {path, layout_of_labelled_texts(path, row().fields)};

@@ -16,6 +16,9 @@
 
 namespace koine {
 
+/// What data sets made of an input file call their split.
+inline constexpr const char* kInputs = "inputs";
+
 /// The first `maximum` of `items`; 0: all.
 template <class Item>
 void keep_first(std::vector<Item>& items, std::int64_t maximum) {
@@ -94,6 +97,15 @@ class FamilyTask : public Task {
     return all;
   }
 
+  /// Inputs without gold: by the row's reader, or by the family's where the file is in a form of the family's.
+  template <class ReadForm>
+  File read_inputs(const InputFile& input, const std::string& language, const ReadForm& read_form) const {
+    ReadRequest wanted = request(kInputs, language);
+    wanted.inputs_only = true;
+    if (input.layout) return read_form(FoundFile{input.path, *input.layout}, wanted);
+    return std::get<FileReader<File>>(row().reader).read(own_file(input.path, language), wanted);
+  }
+
   /// The split, from its first max_examples on (0: all of it); of a task made of parts, all of theirs one behind the other.
   File read_split(const std::filesystem::path& data, const std::string& split, const std::string& language,
                   std::int64_t max_examples = 0) const {
@@ -139,6 +151,23 @@ class FamilyTask : public Task {
       return std::filesystem::path(candidate.pattern).extension() == path.extension();
     });
     return {path, same == candidates.end() ? candidates.front().layout : same->layout};
+  }
+  /// A file written as one of the task's own: the one whose name it has, else the first of its ending, else the first.
+  FoundFile own_file(const std::filesystem::path& path, const std::string& language) const {
+    const std::vector<FileCandidate>& all = files();
+    const std::vector<std::string> splits = this->splits();
+    const auto same_name = [&](const FileCandidate& one) {
+      return std::any_of(splits.begin(), splits.end(), [&](const std::string& split) {
+        return std::filesystem::path(fill_pattern(one, split, language)).filename() == path.filename();
+      });
+    };
+    const auto same_ending = [&](const FileCandidate& one) {
+      return std::filesystem::path(one.pattern).extension() == path.extension();
+    };
+    auto candidate = std::find_if(all.begin(), all.end(), same_name);
+    if (candidate == all.end()) candidate = std::find_if(all.begin(), all.end(), same_ending);
+    if (candidate == all.end()) candidate = all.begin();
+    return {path, candidate->layout};
   }
   bool of_task_file() const { return !row().definition.empty(); }
 

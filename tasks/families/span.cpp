@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "tasks/families/answers.h"
 #include "tasks/families/family.h"
 #include "tasks/families/span_answers.h"
 #include "tasks/families/span_features.h"
+#include "tasks/formats/inputs.h"
 #include "tasks/formats/squad.h"
 #include "tasks/scorers/answer_score.h"
 #include "tasks/scorers/squad2_score.h"
@@ -113,11 +115,41 @@ class SpanData : public FamilyData {
         predictions.counts, options, [&] { return answers_as_json(file_.questions, answers); });
   }
 
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    constexpr std::size_t kCandidates = 20;  // run_squad.py's n_best_size
+    const Predictions predictions = predict_all(model, dataset(), options);
+    Answers answers;
+    std::vector<Squad2Answer> texts;
+    for_each_question(predictions, kCandidates,
+                      [&](std::size_t number, std::vector<AnswerCandidate> candidates, float none) {
+                        const SquadQuestion& question = file_.questions[number];
+                        const bool refused = row_.scorer == kSquad2 && none > candidates.front().logit;
+                        answers.records.push_back(span_record(question.id, candidates, file_.contexts[question.paragraph],
+                                                              features_.contexts[question.paragraph], refused));
+                        texts.push_back({{}, refused ? "" : candidates.front().text, 0});
+                      });
+    answers.submission = answers_as_json(file_.questions, texts);
+    return answers;
+  }
+
  private:
   /// The answer to each question, its gold, and by how much "no answer" (start and end at position 0, in the window where
   /// that is least likely) scores above it. Windows of one question stand one behind the other.
   std::vector<Squad2Answer> answer_all(const Predictions& predictions) const {
     std::vector<Squad2Answer> answers;
+    for_each_question(predictions, 1, [&](std::size_t question, std::vector<AnswerCandidate> candidates, float none) {
+      AnswerCandidate& best = candidates.front();
+      answers.push_back({{}, std::move(best.text), static_cast<double>(none) - static_cast<double>(best.logit)});
+      for (const SquadAnswer& answer : file_.questions[question].answers) answers.back().gold.push_back(answer.text);
+    });
+    return answers;
+  }
+
+  /// Calls use(question, its best answers, the logit of "no answer").
+  template <class Use>
+  void for_each_question(const Predictions& predictions, std::size_t candidates, const Use& use) const {
+    AnswerSearch search = search_;
+    search.answers = candidates;
     std::size_t next = 0;
     for (std::size_t question = 0; question < file_.questions.size(); ++question) {
       std::vector<SpanWindow> windows;
@@ -129,13 +161,9 @@ class SpanData : public FamilyData {
         none = std::min(none, predictions.logits[next][0] + predictions.logits[next][1]);
       }
       const std::size_t paragraph = file_.questions[question].paragraph;
-      AnswerCandidate best =
-          find_answers(windows, logits, file_.contexts[paragraph], features_.contexts[paragraph], tokenizer_, search_)
-              .front();
-      answers.push_back({{}, std::move(best.text), static_cast<double>(none) - static_cast<double>(best.logit)});
-      for (const SquadAnswer& answer : file_.questions[question].answers) answers.back().gold.push_back(answer.text);
+      use(question,
+          find_answers(windows, logits, file_.contexts[paragraph], features_.contexts[paragraph], tokenizer_, search), none);
     }
-    return answers;
   }
 
   const TaskRow& row_;
@@ -157,22 +185,13 @@ class SpanTask : public FamilyTask<SquadFile> {
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
     SquadFile file = read_split(data, split, language, options.max_examples);
     keep_examples(file.questions, options.max_examples);
-    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
-    file.contexts.resize(file.questions.back().paragraph + 1);
-    FeatureOptions resolved = options;
-    resolved.max_seq_length = length_of(options);
-    const bool training = split == "train";
-    require(!training || file.labelled, file.path.string(), ": every answer is blank, so nothing can be learnt from it");
-    SpanFeatures features = make_span_features(file, tokenizer, resolved, training);
-    require(!features.examples.empty(), file.path.string(), ": no question whose answer is in its context's words");
-    Dataset dataset = empty_dataset(split, language);
-    dataset.examples = std::move(features.examples);
-    FamilyData::Facts facts{std::move(dataset),
-                            submission_name(name(), split, language, "json"),
-                            file.labelled ? "" : without_gold(file.path, language),
-                            {features.left_out, static_cast<std::int64_t>(file.questions.size()), kLeftOut},
-                            features.truncation};
-    return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
+    return prepare(std::move(file), split, language, tokenizer, options);
+  }
+
+  std::unique_ptr<TaskData> load_inputs(const InputFile& input, const std::string& language, const Tokenizer& tokenizer,
+                                        const FeatureOptions& options) const override {
+    const auto read_form = [](const FoundFile& file, const ReadRequest&) { return read_question_inputs(file); };
+    return prepare(read_inputs(input, language, read_form), kInputs, language, tokenizer, options);
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
@@ -217,6 +236,26 @@ class SpanTask : public FamilyTask<SquadFile> {
   }
 
  private:
+  std::unique_ptr<TaskData> prepare(SquadFile file, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
+    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
+    file.contexts.resize(file.questions.back().paragraph + 1);
+    FeatureOptions resolved = options;
+    resolved.max_seq_length = length_of(options);
+    const bool training = split == "train";
+    require(!training || file.labelled, file.path.string(), ": every answer is blank, so nothing can be learnt from it");
+    SpanFeatures features = make_span_features(file, tokenizer, resolved, training);
+    require(!features.examples.empty(), file.path.string(), ": no question whose answer is in its context's words");
+    Dataset dataset = empty_dataset(split, language);
+    dataset.examples = std::move(features.examples);
+    FamilyData::Facts facts{std::move(dataset),
+                            submission_name(name(), split, language, "json"),
+                            file.labelled ? "" : without_gold(file.path, language),
+                            {features.left_out, static_cast<std::int64_t>(file.questions.size()), kLeftOut},
+                            features.truncation};
+    return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
+  }
+
   /// From `gold` itself (of a file of several languages, the language's questions) or XTREME's label file below it, or from
   /// the task's own data.
   std::vector<SquadGold> gold_answers(const std::filesystem::path& gold, const std::string& split,

@@ -1,7 +1,9 @@
 #include "tasks/families/tagging.h"
 
+#include "tasks/families/answers.h"
 #include "tasks/families/family.h"
 #include "tasks/families/tagging_features.h"
+#include "tasks/formats/inputs.h"
 #include "tasks/formats/tagged.h"
 #include "tasks/scorers/tagging_f1.h"
 
@@ -60,17 +62,34 @@ class TaggingData : public FamilyData {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
     const TagSequences tags = join_rows(predictions);
-    return finish(score_tags(row_, names_of(file_.sentences, row_.labels), tags), predictions.counts, options, [&] {
-      std::string lines;
-      for (const std::vector<std::string>& sentence : tags) {
-        for (const std::string& tag : sentence) lines += tag + "\n";
-        lines += "\n";
-      }
-      return lines;
-    });
+    return finish(score_tags(row_, names_of(file_.sentences, row_.labels), tags), predictions.counts, options,
+                  [&] { return lines_of(tags); });
+  }
+
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    const Predictions predictions = predict_all(model, dataset(), options);
+    Answers answers{{}, lines_of(join_rows(predictions))};
+    std::vector<std::vector<const float*>> logits(file_.sentences.size());
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      for (const std::int32_t position : rows_[i].positions)
+        logits[rows_[i].sentence].push_back(predictions.logits[i].data() +
+                                            static_cast<std::ptrdiff_t>(position) * dataset().classes);
+    }
+    for (std::size_t i = 0; i < logits.size(); ++i)
+      answers.records.push_back(tag_record(file_.sentences[i], row_.labels, logits[i]));
+    return answers;
   }
 
  private:
+  static std::string lines_of(const TagSequences& tags) {
+    std::string lines;
+    for (const std::vector<std::string>& sentence : tags) {
+      for (const std::string& tag : sentence) lines += tag + "\n";
+      lines += "\n";
+    }
+    return lines;
+  }
+
   /// Each sentence's predicted tags, from its rows in turn.
   TagSequences join_rows(const Predictions& predictions) const {
     TagSequences tags(file_.sentences.size());
@@ -101,17 +120,13 @@ class TaggingTask : public FamilyTask<TaggedFile> {
     TaggedFile file = read_split(data, split, language, options.max_examples);
     keep_examples(file.sentences, options.max_examples);
     require_learnable(file, split);
-    require_sentences(file);
-    TaggingFeatures features = make_tagging_features(file.sentences, tokenizer, length_of(options));
-    Dataset dataset = empty_dataset(split, language);
-    dataset.examples = std::move(features.examples);
-    FamilyData::Facts facts{std::move(dataset),
-                            submission_name(name(), split, language, "tsv"),
-                            file.labelled ? "" : without_gold(file.path, language),
-                            {file.masked, file.masked + static_cast<std::int64_t>(file.sentences.size()),
-                             "sentences left out: their forms are \"_\" (masked in the treebank)"},
-                            features.truncation};
-    return std::make_unique<TaggingData>(std::move(facts), row(), std::move(file), std::move(features.rows));
+    return prepare(std::move(file), split, language, tokenizer, options);
+  }
+
+  std::unique_ptr<TaskData> load_inputs(const InputFile& input, const std::string& language, const Tokenizer& tokenizer,
+                                        const FeatureOptions& options) const override {
+    const auto read_form = [](const FoundFile& file, const ReadRequest&) { return read_word_inputs(file); };
+    return prepare(read_inputs(input, language, read_form), kInputs, language, tokenizer, options);
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
@@ -139,6 +154,21 @@ class TaggingTask : public FamilyTask<TaggedFile> {
   }
 
  private:
+  std::unique_ptr<TaskData> prepare(TaggedFile file, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
+    require_sentences(file);
+    TaggingFeatures features = make_tagging_features(file.sentences, tokenizer, length_of(options));
+    Dataset dataset = empty_dataset(split, language);
+    dataset.examples = std::move(features.examples);
+    FamilyData::Facts facts{std::move(dataset),
+                            submission_name(name(), split, language, "tsv"),
+                            file.labelled ? "" : without_gold(file.path, language),
+                            {file.masked, file.masked + static_cast<std::int64_t>(file.sentences.size()),
+                             "sentences left out: their forms are \"_\" (masked in the treebank)"},
+                            features.truncation};
+    return std::make_unique<TaggingData>(std::move(facts), row(), std::move(file), std::move(features.rows));
+  }
+
   /// One treebank of masked forms alone adds nothing; that all of them are is an error.
   static void require_sentences(const TaggedFile& file) {
     require(!file.sentences.empty(), file.path.string(),

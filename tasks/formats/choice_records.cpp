@@ -12,7 +12,7 @@ RecordShape shape_of(const ReadRequest& request) {
   shape.columns = request.columns;
   for (const std::string& name : request.choice.prompt) shape.fields.push_back({.names = {name}});
   for (const std::string& name : request.choice.choices) shape.fields.push_back({.names = {name}});
-  shape.fields.push_back({.names = {request.choice.label}, .number = true});
+  shape.fields.push_back({.names = {request.choice.label}, .required = !request.inputs_only, .number = true});
   shape.fields.push_back({.names = request.fields.language, .required = false});
   return shape;
 }
@@ -32,7 +32,7 @@ ChoiceFile read_choice_records(const FoundFile& file, const ReadRequest& request
     for (std::size_t i = 0; i < prompts; ++i) example.prompt += (i == 0 ? "" : " ") + parts[i];
     for (std::size_t i = prompts; i < prompts + choices; ++i) example.choices.push_back(std::move(parts[i]));
     const std::string& label = parts[prompts + choices];
-    if (!label.empty()) example.label = label_number(label, request.choice.answers, where);
+    if (!label.empty() && !request.inputs_only) example.label = label_number(label, request.choice.answers, where);
     result.add(std::move(example), where);
   };
   for_each_record(file, shape_of(request), use, [] {});

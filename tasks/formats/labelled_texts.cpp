@@ -30,7 +30,7 @@ void each_record_row(const FoundFile& file, const ReadRequest& request, const Us
   const TextFields& fields = request.fields;
   const RecordShape shape{{{.names = fields.first},
                            {.names = fields.second, .required = !fields.second.empty()},
-                           {.names = fields.label, .number = true, .last = true},
+                           {.names = fields.label, .required = !request.inputs_only, .number = true, .last = true},
                            {.names = fields.language, .required = false}},
                           request.columns,
                           fields.short_rows};
@@ -102,6 +102,7 @@ LabelledTexts read_labelled_texts(const FoundFile& file, const ReadRequest& requ
   result.path = file.path;
   const auto use = [&](Row&& row) {
     if (!row.language.empty() && row.language != request.language) return;
+    if (request.inputs_only) row.label.reset();
     if (row.label && !request.skipped_label.empty() && *row.label == request.skipped_label) {
       ++result.skipped;
       return;

@@ -47,6 +47,7 @@ struct ReadRequest {
   std::vector<std::string> columns = {};  ///< the names of a table's columns; empty: its first line says them
   ChoiceFields choice = {};
   TagColumns tags = {};
+  bool inputs_only = false;       ///< labels and answers are not looked at and need not be there: to be predicted
   std::string english_file = {};  ///< pattern of the file beside that holds the English sentences; empty: english_side()
 };
 

@@ -119,7 +119,7 @@ SquadFile parse_squad(std::string_view text, const std::filesystem::path& path, 
   const json root = parse_json(text, path.string());
   SquadFile file;
   file.path = path;
-  file.labelled = !all_blanked(root, path);
+  file.labelled = rules.answers && !all_blanked(root, path);
   const json* current = nullptr;
   std::vector<std::int32_t> offsets;
   each_question(root, path, [&](const json& paragraph, const json& qa, const std::string& where) {
@@ -129,7 +129,8 @@ SquadFile parse_squad(std::string_view text, const std::filesystem::path& path, 
       offsets = code_point_offsets(file.contexts.back());
     }
     SquadQuestion question{text_member(qa, "id", where), text_member(qa, "question", where), file.contexts.size() - 1, {}};
-    for (const json& answer : answers_of(qa, where, rules.unanswerable)) {
+    const json none = json::array();
+    for (const json& answer : rules.answers ? answers_of(qa, where, rules.unanswerable) : none) {
       if (!file.labelled) continue;
       question.answers.push_back(located_answer(answer, file.contexts.back(), offsets, where, rules.places));
     }
@@ -139,11 +140,11 @@ SquadFile parse_squad(std::string_view text, const std::filesystem::path& path, 
 }
 
 SquadFile read_squad(const FoundFile& file, const ReadRequest& request) {
-  return parse_squad(read_file(file.path), file.path, {request.split == "train", false});
+  return parse_squad(read_file(file.path), file.path, {request.split == "train", false, !request.inputs_only});
 }
 
 SquadFile read_squad2(const FoundFile& file, const ReadRequest& request) {
-  return parse_squad(read_file(file.path), file.path, {request.split == "train", true});
+  return parse_squad(read_file(file.path), file.path, {request.split == "train", true, !request.inputs_only});
 }
 
 void SquadFile::append(SquadFile&& more) {

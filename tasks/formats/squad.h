@@ -43,6 +43,7 @@ struct SquadFile {
 struct SquadRules {
   bool places = true;         ///< every answer must be where answer_start says
   bool unanswerable = false;  ///< a question may have no answer (2.0)
+  bool answers = true;        ///< false: they are not looked at
 };
 
 /// UserError with file and question id (where there is one yet, else the place in the structure): missing keys, in training

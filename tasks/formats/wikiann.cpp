@@ -16,17 +16,19 @@ std::string_view strip(std::string_view text) {
 /// Collects the lines of one sentence after the other.
 class SentenceRows {
  public:
-  SentenceRows(const std::string& name, const std::vector<std::string>& tags) : name_(name), tags_(tags) {}
+  SentenceRows(const std::string& name, const std::vector<std::string>& tags, bool tagged = true)
+      : name_(name), tags_(tags), tagged_(tagged) {}
 
   void add_line(std::string_view text, std::int64_t line) {
     const std::string_view row = strip(text);
     if (row.empty()) return finish();
     const std::string where = concatenate(name_, ":", line);
     const std::vector<std::string_view> fields = split_tabs(row);
-    require(fields.size() == 2, where, ": ", fields.size(), " columns; a row is language:form, a tab and a tag");
+    require(fields.size() == 2 || !tagged_, where, ": ", fields.size(), " columns; a row is language:form, a tab and a tag");
     const std::size_t colon = fields[0].find(':');
     require(colon != std::string_view::npos, where, ": \"", fields[0], "\" does not begin with its language and a colon");
-    sentence_.push_back({std::string(strip(fields[0].substr(colon + 1))), label_number(strip(fields[1]), tags_, where)});
+    const std::int32_t tag = tagged_ ? label_number(strip(fields[1]), tags_, where) : -1;
+    sentence_.push_back({std::string(strip(fields[0].substr(colon + 1))), tag});
   }
 
   void finish() {
@@ -39,6 +41,7 @@ class SentenceRows {
     require(!sentences_.empty(), name_, ": no sentences; is the file complete?");
     TaggedFile file;
     file.path = name_;
+    file.labelled = tagged_;
     file.sentences = std::move(sentences_);
     return file;
   }
@@ -46,6 +49,7 @@ class SentenceRows {
  private:
   const std::string& name_;
   const std::vector<std::string>& tags_;
+  bool tagged_;
   TaggedSentence sentence_;
   std::vector<TaggedSentence> sentences_;
 };
@@ -55,7 +59,7 @@ class SentenceRows {
 TaggedFile read_wikiann(const FoundFile& file, const ReadRequest& request) {
   if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request.labels);
   const std::string name = file.path.string();
-  SentenceRows reader(name, request.labels);
+  SentenceRows reader(name, request.labels, !request.inputs_only);
   for_each_line(file.path, [&](std::string_view text, std::int64_t line) { reader.add_line(text, line); });
   return reader.take();
 }

@@ -31,6 +31,7 @@ TaggedFile read_word_columns(const FoundFile& file, const ReadRequest& request) 
   if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request.labels);
   TaggedFile result;
   result.path = file.path;
+  result.labelled = !request.inputs_only;
   TaggedSentence sentence;
   const auto finish = [&] {
     if (!sentence.empty()) result.sentences.push_back(std::move(sentence));
@@ -40,6 +41,10 @@ TaggedFile read_word_columns(const FoundFile& file, const ReadRequest& request) 
     if (text.find_first_not_of(" \t") == std::string_view::npos || text.starts_with(kBetweenDocuments)) return finish();
     const std::string where = concatenate(file.path.string(), ":", line);
     const std::vector<std::string_view> columns = file.layout == FileLayout::kTsv ? split_tabs(text) : split_blanks(text);
+    if (request.inputs_only) {
+      sentence.push_back({std::string(column(columns, request.tags.word, where)), -1});
+      return;
+    }
     require(columns.size() >= 2, where, ": one column; a row is a word and its tag");
     const std::string_view tag = column(columns, request.tags.tag, where);
     sentence.push_back({std::string(column(columns, request.tags.word, where)), label_number(tag, request.labels, where)});

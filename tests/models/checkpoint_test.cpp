@@ -81,6 +81,7 @@ TEST_F(CheckpointTest, SavesWhatTransformersSaved) {
       EXPECT_EQ(written["architectures"], expected["architectures"]);
       EXPECT_EQ(written["model_type"], expected["model_type"]);
       EXPECT_EQ(written["hidden_size"], expected["hidden_size"]);
+      EXPECT_EQ(written["transformers_version"], expected.value("transformers_version", "5.0.0"));
       if (expected.contains("id2label") && saved.kind != HeadKind::kChoice && saved.kind != HeadKind::kSpan) {
         EXPECT_EQ(written["id2label"].size(), expected["id2label"].size());
       }
@@ -400,11 +401,12 @@ TEST_F(CheckpointTest, TheTiedWeightMayStandUnderTheDecodersName) {
 TEST_F(CheckpointTest, ClassesAreOrderedByTheirNames) {
   copy_of(fixture("xlm_roberta", "sequence"));
   nlohmann::json config = read_json(folder_ / "config.json");
-  const auto ordered = [&](const nlohmann::json& names) {
+  const auto ordered = [&](const nlohmann::json& names, const std::vector<std::string>& told = {}) {
     config["id2label"] = names;
+    if (names.is_null()) config.erase("id2label");
     write_file_atomically(folder_ / "config.json", config.dump());
     std::unique_ptr<Model> model = load_model(folder_, options_for(HeadKind::kSequence, 3));
-    order_classes(*model, read_model_config(folder_), {"contradiction", "entailment", "neutral"}, "config.json");
+    order_classes(*model, read_model_config(folder_), {"contradiction", "entailment", "neutral"}, told, "config.json");
     std::vector<std::vector<float>> values;
     for (const char* name : {"classifier.out_proj.weight", "classifier.out_proj.bias"}) {
       const int index = model->parameters().table().find(name);
@@ -414,7 +416,8 @@ TEST_F(CheckpointTest, ClassesAreOrderedByTheirNames) {
     return values;
   };
   const auto same = ordered({{"0", "contradiction"}, {"1", "ENTAILMENT"}, {"2", "neutral"}});
-  EXPECT_EQ(ordered({{"0", "LABEL_0"}, {"1", "LABEL_1"}, {"2", "LABEL_2"}}), same);
+  const nlohmann::json placeholders = {{"0", "LABEL_0"}, {"1", "LABEL_1"}, {"2", "LABEL_2"}};
+  EXPECT_EQ(ordered(placeholders, {"contradiction", "entailment", "neutral"}), same);
   const auto turned = ordered({{"0", "entailment"}, {"1", "neutral"}, {"2", "Contradiction"}});
   const std::size_t row = same[0].size() / 3;
   for (std::size_t label = 0; label < 3; ++label) {
@@ -422,13 +425,24 @@ TEST_F(CheckpointTest, ClassesAreOrderedByTheirNames) {
     EXPECT_EQ(turned[1][label], same[1][from]);
     for (std::size_t i = 0; i < row; ++i) EXPECT_EQ(turned[0][label * row + i], same[0][from * row + i]);
   }
-  try {
-    ordered({{"0", "positive"}, {"1", "neutral"}, {"2", "negative"}});
-    FAIL() << "accepted";
-  } catch (const UserError& error) {
-    for (const char* word : {"config.json", "\"contradiction\", \"entailment\"", "\"positive\""})
-      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
-  }
+  EXPECT_EQ(ordered(placeholders, {"Entailment", "neutral", "contradiction"}), turned) << "what is told counts";
+  EXPECT_EQ(ordered({{"0", "b"}, {"1", "c"}, {"2", "a"}}, {"entailment", "neutral", "contradiction"}), turned);
+  const auto refused = [&](const nlohmann::json& names, const std::vector<std::string>& told,
+                           const std::vector<std::string>& parts) {
+    try {
+      ordered(names, told);
+      FAIL() << "accepted";
+    } catch (const UserError& error) {
+      for (const std::string& part : parts)
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  };
+  refused({{"0", "positive"}, {"1", "neutral"}, {"2", "negative"}}, {},
+          {"config.json", "\"contradiction\", \"entailment\"", "\"positive\""});
+  for (const nlohmann::json& nothing : {placeholders, nlohmann::json()})
+    refused(nothing, {}, {"config.json", "LABEL_0", "--labels contradiction,entailment,neutral"});
+  refused(placeholders, {"entailment", "neutral"}, {"--labels names 2", "has 3"});
+  refused(placeholders, {"entailment", "neutral", "no"}, {"--labels has no class \"contradiction\"", "\"no\""});
 }
 
 TEST_F(CheckpointTest, TheConfigMayPutTheClassifierOnThePooler) {

@@ -46,6 +46,7 @@ struct CommandLine {
 
 void add_run_commands(CommandLine& line);      // demo, run
 void add_train_commands(CommandLine& line);    // train, evaluate
+void add_predict_command(CommandLine& line);   // predict
 void add_text_commands(CommandLine& line);     // tokenize, encode
 void add_result_commands(CommandLine& line);   // score, report, data check
 void add_model_commands(CommandLine& line);    // inspect, convert
@@ -74,6 +75,14 @@ std::string chosen_variants(const Execution& execution);
 std::string choice_text(const VariantChoice& choice);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
 RunOptions run_options(const CommonOptions& common, Execution execution);
+
+/// The model in a directory with the trained head of a task (without one for tasks of sentence vectors), its classes in the
+/// order of the task's labels (order_classes; `labels` is what --labels says). UserError where it has no such head; but a
+/// model without a dual encoder is given without one, which is told, for its hidden states can be compared. `hidden_states`:
+/// those are asked for, whether it has one or not.
+std::unique_ptr<Model> load_task_model(const std::filesystem::path& directory, const ModelConfig& config, const Task& task,
+                                       const std::vector<std::string>& labels, const Execution& execution,
+                                       bool hidden_states = false);
 
 /// Set by the first Ctrl-C, SIGTERM or SIGUSR1. A later Ctrl-C ends the program at once, but not within seconds.
 extern std::atomic<bool> stop_requested;
@@ -107,7 +116,16 @@ std::string printable(const std::string& text);
 /// A word as a shell reads it: in quotes where it holds what a shell would not leave alone.
 std::string shell_word(const std::string& word);
 
-/// "mnli,squad" -> two.
+/// What a command that reads a file reads: "-" is standard input. UserError, beginning with the option, where there is no file.
+std::filesystem::path input_path(const std::string& text, const std::string& option);
+
+/// The task of that name, upper-case letters or not. UserError, beginning with the option, as find_task.
+const Task& task_named(const std::string& text, const std::string& option);
+/// UserError for an option of one command that a task makes no use of.
+void refuse_options_without_use(const Task& task, const std::string& layer, const std::string& pooling,
+                                const FeatureOptions& features);
+
+/// "mnli, squad" -> two; blanks around them do not count.
 std::vector<std::string> split_commas(const std::string& text);
 
 }  // namespace koine

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -200,15 +201,50 @@ std::string shell_word(const std::string& word) {
   return quoted + "'";
 }
 
+std::filesystem::path input_path(const std::string& text, const std::string& option) {
+  if (text == "-") return "/dev/stdin";
+  require(std::filesystem::exists(text) && !std::filesystem::is_directory(text), option, ": there is no file ", text);
+  return text;
+}
+
 std::vector<std::string> split_commas(const std::string& text) {
+  constexpr const char* kBlanks = " \t";
   std::vector<std::string> parts;
   std::size_t begin = 0;
   while (begin <= text.size()) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
-    if (comma > begin) parts.push_back(text.substr(begin, comma - begin));
+    const std::string part = text.substr(begin, comma - begin);
+    const std::size_t first = part.find_first_not_of(kBlanks);
+    if (first != std::string::npos) parts.push_back(part.substr(first, part.find_last_not_of(kBlanks) + 1 - first));
     begin = comma + 1;
   }
   return parts;
+}
+
+const Task& task_named(const std::string& text, const std::string& option) {
+  const auto lower = [](std::string name) {
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return name;
+  };
+  for (const Task* task : all_tasks()) {
+    if (lower(task->name()) == lower(text)) return *task;
+  }
+  return find_task(text, option);  // which says what there is
+}
+
+void refuse_options_without_use(const Task& task, const std::string& layer, const std::string& pooling,
+                                const FeatureOptions& features) {
+  const FeatureOptions usual;
+  const auto refuse = [&](bool given, const char* option, const char* whose) {
+    require(!given, option, " is of no use to task ", task.name(), ": it is for ", whose);
+  };
+  const bool vectors = task.train_task().empty();
+  refuse(!vectors && !layer.empty(), "--layer", "tasks of sentence vectors, others are answered by their head");
+  refuse(!vectors && !pooling.empty(), "--pooling", "tasks of sentence vectors, others are answered by their head");
+  const bool spans = task.head() == HeadKind::kSpan;
+  refuse(!spans && features.doc_stride != usual.doc_stride, "--doc-stride", "question answering");
+  refuse(!spans && features.max_query_length != usual.max_query_length, "--max-query-length", "question answering");
 }
 
 }  // namespace koine

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -97,6 +98,33 @@ std::string suggestion(const std::string& wrong, const std::vector<std::string>&
   return near.empty() ? "" : "; did you mean \"" + near + "\"?";
 }
 
+/// Names that people bring from elsewhere, and ours.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kOtherNames = {
+    {{"--lr", "--learning-rate"},
+     {"--epochs", "--num-train-epochs"},
+     {"--num-epochs", "--num-train-epochs"},
+     {"--batch-size", "--per-device-train-batch-size"},
+     {"--steps", "--max-steps"},
+     {"--warmup", "--warmup-ratio"},
+     {"--max-length", "--max-seq-length"},
+     {"--max-len", "--max-seq-length"},
+     {"--lang", "--language"},
+     {"--langs", "--languages"},
+     {"--output-dir", "--output"},
+     {"--bf16", "--precision bf16"},
+     {"--fp16", "--precision bf16"},
+     {"--fp32", "--precision fp32"}}};
+
+/// "; koine calls it --learning-rate" where the command has that option; else empty.
+std::string own_name(const std::string& wrong, const std::vector<std::string>& known) {
+  for (const auto& [other, own] : kOtherNames) {
+    const std::string option(own.substr(0, own.find(' ')));
+    if (wrong == other && std::find(known.begin(), known.end(), option) != known.end())
+      return concatenate("; koine calls it ", own);
+  }
+  return "";
+}
+
 /// UserError for the first thing on the line nobody asked for.
 void refuse_extras(const CLI::App& app, const std::string& path) {
   const std::vector<std::string> rest = app.remaining(false);
@@ -104,7 +132,9 @@ void refuse_extras(const CLI::App& app, const std::string& path) {
     const std::string first = rest.front().substr(0, rest.front().find('='));
     const std::string help = "; `" + path + " --help` lists what there is";
     if (first.rfind('-', 0) == 0) {
-      const std::string near = suggestion(first, options_of(app));
+      const std::vector<std::string> options = options_of(app);
+      const std::string own = own_name(first, options);
+      const std::string near = own.empty() ? suggestion(first, options) : own;
       fail_user("unknown option \"", first, "\" of ", path, near.empty() ? help : near);
     }
     const std::string near = suggestion(first, names_of(app));
@@ -130,6 +160,7 @@ int parse_and_run(int count, char** values) {
   line.app.get_formatter()->column_width(38);
   add_run_commands(line);
   add_train_commands(line);
+  add_predict_command(line);
   add_text_commands(line);
   add_result_commands(line);
   add_model_commands(line);

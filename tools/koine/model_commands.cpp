@@ -69,7 +69,7 @@ void inspect_model(const fs::path& path) {
                       {"vocabulary", format_count(config.vocab_size)},
                       {"longest sequence", concatenate(config.maximum_length(), " tokens")}}) +
         "\n");
-  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model"}) {
+  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model", "tokenizer.json"}) {
     if (!fs::exists(path / name)) continue;
     const Tokenizer tokenizer = load_tokenizer(config, path / name);
     print(concatenate("tokenizer: ", name, ", ", format_count(tokenizer.vocabulary_size()), " ids\n\n"));
@@ -145,6 +145,7 @@ int convert(const std::string& input, const std::string& output) {
   require(!fs::exists(fs::path(output) / "model.safetensors"), output,
           " already holds a model.safetensors; choose another folder");
   const std::int64_t tensors = convert_torch_checkpoint(input, output);
+  complete_model_directory(output);
   print(concatenate(format_count(tensors), " tensors in ", (fs::path(output) / "model.safetensors").string(), "\n"));
   return 0;
 }

@@ -35,7 +35,7 @@ std::vector<std::string> predicted_languages(const fs::path& predictions, const 
 }
 
 int score(const std::string& task_name, const std::string& predictions, const std::string& gold, const std::string& wanted) {
-  const Task& task = find_task(task_name);
+  const Task& task = task_named(task_name, "--task");
   require(fs::exists(predictions), "there is no ", predictions);
   require(fs::exists(gold), "there is no ", gold);
   std::vector<std::string> languages = split_commas(wanted);

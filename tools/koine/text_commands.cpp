@@ -40,15 +40,16 @@ std::string tokens_line(const Tokenizer& tokenizer, const std::string& text, con
 
 /// Line by line, some thousand at a time on all threads, so that a pipe of any length goes through.
 int tokenize(const TokenizeArguments& arguments) {
+  if (!fs::exists(arguments.model)) read_model_config(arguments.model);  // which says how to get one
   const Tokenizer tokenizer(arguments.model);
-  const std::string name = arguments.input.empty() ? "standard input" : arguments.input;
+  const bool piped = arguments.input.empty() || arguments.input == "-";
+  const std::string name = piped ? "standard input" : arguments.input;
   std::ifstream file;
-  if (!arguments.input.empty()) {
-    require(fs::exists(arguments.input) && !fs::is_directory(arguments.input), "there is no file ", arguments.input);
-    file.open(arguments.input, std::ios::binary);
+  if (!piped) {
+    file.open(input_path(arguments.input, "--input"), std::ios::binary);
     require(file.is_open(), "cannot read ", arguments.input);
   }
-  std::istream& input = arguments.input.empty() ? std::cin : file;
+  std::istream& input = piped ? std::cin : file;
   constexpr std::size_t kChunk = 8192;
   std::int64_t line = 0;
   for (bool more = true; more;) {
@@ -113,7 +114,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
   const Pooling pooling = pooling_of(arguments.pooling);
   const std::int64_t maximum = arguments.max_seq_length > 0 ? arguments.max_seq_length : config.maximum_length();
   Truncation truncation{.maximum_length = maximum};
-  const Dataset dataset = read_sentences(arguments.input, tokenizer, truncation);
+  const Dataset dataset = read_sentences(input_path(arguments.input, "--input"), tokenizer, truncation);
   if (truncation.examples > 0) std::cerr << "koine: " << arguments.input << ": " << describe(truncation) << std::endl;
 
   ModelOptions options;
@@ -162,8 +163,8 @@ void add_text_commands(CommandLine& line) {
     apply(line.common);
     return tokenize(*tokens);
   });
-  app->add_option("--model", tokens->model, "SentencePiece model, or a directory that holds one")->required();
-  app->add_option("--input", tokens->input, "text file; default: standard input");
+  app->add_option("--model", tokens->model, "tokenizer file, or a directory that holds one")->required();
+  app->add_option("--input", tokens->input, "text file; default, and -: standard input");
   app->add_flag("--special-tokens", tokens->special, "with <s> and </s>");
   app->add_flag("--pieces", tokens->pieces, "pieces instead of ids");
 
@@ -174,7 +175,7 @@ void add_text_commands(CommandLine& line) {
   });
   encode_app->add_option("--model", vectors->model, "transformers directory")->required();
   encode_app->add_option("--tokenizer", vectors->tokenizer, "SentencePiece model, where it is not in the model directory");
-  encode_app->add_option("--input", vectors->input, "text file, one sentence a line")->required();
+  encode_app->add_option("--input", vectors->input, "text file, one sentence a line; -: standard input")->required();
   encode_app->add_option("--output", vectors->output, "file.npy or file.safetensors")->required();
   encode_app->add_option("--layer", vectors->layer, "hidden state, 0 = embeddings; default: the last")
       ->check(CLI::NonNegativeNumber);

@@ -197,7 +197,8 @@ void print_layers(const std::vector<std::string>& languages, const nlohmann::jso
 }
 
 int train_task(const TrainArguments& arguments, const CommonOptions& common) {
-  const std::vector<std::string> names = split_commas(arguments.task);
+  std::vector<std::string> names;
+  for (const std::string& name : split_commas(arguments.task)) names.push_back(task_named(name, "--task").name());
   const bool several = names.size() > 1;
   require(!names.empty(), "--task names no task");
   require(std::set<std::string>(names.begin(), names.end()).size() == names.size(), "--task ", arguments.task,
@@ -225,7 +226,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   phase.settings = settings;
   phase.tasks = data.tasks(tasks, arguments.language, settings.eval_examples);
   if (several) set_sampler(phase.tasks, arguments.sampler);
-  if (!several) phase.labels = tasks.front().task->labels();
+  phase.labels = tasks.front().task->labels();
   HashCache hashes;
   FileHashes files = data_files(tasks, {}, arguments.data, arguments.language, hashes);
   files.merge(model_files(arguments.model, hashes));
@@ -264,25 +265,66 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
 
 struct EvaluateArguments {
   std::string task;
+  std::string labels;
   std::string model;
   std::string tokenizer;
   std::string data;
   std::string output;
   std::string languages;
-  std::string split = "test";
+  std::string split;  ///< empty: test, or dev where there are no test files
   std::string pooling;
   std::string layer;
   FeatureOptions features;
   std::int64_t max_tokens_per_batch = 4096;
 };
 
+}  // namespace
+
+std::unique_ptr<Model> load_task_model(const fs::path& directory, const ModelConfig& config, const Task& task,
+                                       const std::vector<std::string>& labels, const Execution& execution,
+                                       bool hidden_states) {
+  ModelOptions options;
+  options.execution = execution;
+  const bool dual_encoder = task.head() == HeadKind::kDualEncoder;
+  if (!task.train_task().empty() && !(dual_encoder && hidden_states))
+    options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
+  require(labels.empty() || (!options.heads.empty() && !task.labels().empty()), "--labels: task ", task.name(),
+          " has no labels");
+  LoadReport report;
+  std::unique_ptr<Model> model = load_model(directory, options, &report);
+  if (options.heads.empty()) return model;
+  if (dual_encoder && !report.fresh.empty()) {
+    std::cerr << directory.string() << " has no trained dual encoder (no tensor \"" << report.fresh.front()
+              << "\"): its hidden states are compared; train one with `koine train --task " << task.name() << "`\n";
+    options.heads.clear();
+    return load_model(directory, options, &report);
+  }
+  require(report.fresh.empty(), directory.string(), " has no trained head for task ", task.name(),
+          " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
+          "); train one with `koine train`");
+  order_classes(*model, config, task.labels(), labels, (directory / "config.json").string());
+  return model;
+}
+
+namespace {
+
+/// The split that --split names, or else the test set, or where no file of that is there the dev set.
+std::string split_of(const EvaluateArguments& arguments, const Task& task) {
+  if (!arguments.split.empty()) return arguments.split;
+  const bool no_test = task.available_languages(arguments.data, "test").empty();
+  return no_test && !task.available_languages(arguments.data, "dev").empty() ? "dev" : "test";
+}
+
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
-  const Task& task = find_task(arguments.task);
+  const Task& task = task_named(arguments.task, "--task");
+  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
   const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   PlannedEvaluation plan;
   plan.task = &task;
-  plan.split = arguments.split;
+  plan.split = split_of(arguments, task);
+  if (arguments.split.empty() && plan.split != "test" && !common.quiet)
+    std::cerr << "koine: there are no test files of " << task.name() << ": its dev set is evaluated" << std::endl;
   resolve_languages(plan, split_commas(arguments.languages), arguments.data, "--languages");
   plan.features = arguments.features;
   plan.features.max_seq_length =
@@ -295,27 +337,10 @@ int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& commo
           " already holds an evaluation; choose another --output");
   const RunOptions options = run_options(common, resolve_execution(common));
   if (const std::string note = unlabelled_line(plan); !note.empty()) options.message(note);
-  ModelOptions model_options;
-  model_options.execution = options.execution;
   // A model without a dual encoder still has hidden states to compare.
-  const bool dual_encoder = task.head() == HeadKind::kDualEncoder;
-  const bool hidden_states = dual_encoder && !(arguments.layer.empty() && arguments.pooling.empty());
-  if (!task.train_task().empty() && !hidden_states) {
-    model_options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
-  }
-  LoadReport report;
-  std::unique_ptr<Model> model = load_model(arguments.model, model_options, &report);
-  if (dual_encoder && !model_options.heads.empty() && !report.fresh.empty()) {
-    options.message(concatenate(arguments.model, " has no trained dual encoder (no tensor \"", report.fresh.front(),
-                                "\"): its hidden states are compared; train one with `koine train --task ", task.name(),
-                                "`"));
-    model_options.heads.clear();
-    model = load_model(arguments.model, model_options, &report);
-  }
-  require(model_options.heads.empty() || report.fresh.empty(), arguments.model, " has no trained head for task ",
-          task.name(), " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
-          "); train one with `koine train`");
-  if (!model_options.heads.empty()) order_classes(*model, config, task.labels(), arguments.model + "/config.json");
+  const bool hidden_states = !(arguments.layer.empty() && arguments.pooling.empty());
+  const std::unique_ptr<Model> model =
+      load_task_model(arguments.model, config, task, split_commas(arguments.labels), options.execution, hidden_states);
   install_signal_handlers();
   make_directory(arguments.output);
   nlohmann::json evaluations = nlohmann::json::object();
@@ -389,13 +414,15 @@ void add_train_commands(CommandLine& line) {
   evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
   evaluate_app->add_option("--tokenizer", evaluate->tokenizer,
                            "SentencePiece model, where it is not in the model directory");
+  evaluate_app->add_option(
+      "--labels", evaluate->labels,
+      "comma-separated: what the checkpoint's classes are, in its order, where its id2label does not say");
   line.take_task_files(*evaluate_app);
   evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
   evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
   evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
-  evaluate_app->add_option("--split", evaluate->split, "test or dev")
-      ->check(CLI::IsMember({"test", "dev"}))
-      ->capture_default_str();
+  evaluate_app->add_option("--split", evaluate->split, "test or dev; default: test, dev where there are no test files")
+      ->check(CLI::IsMember({"test", "dev"}));
   evaluate_app->add_option("--layer", evaluate->layer,
                            "retrieval: hidden states to use, from one pass: 14, or 7,12, or all; default: the task's own");
   evaluate_app->add_option("--pooling", evaluate->pooling,

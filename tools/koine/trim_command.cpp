@@ -36,7 +36,7 @@ void for_each_text(const TrimArguments& arguments, const Tokenizer& tokenizer, c
         file, [&](std::string_view text, std::int64_t line) { use(tokenizer.encode(text), concatenate(file, ":", line)); });
   }
   for (const std::string& name : split_commas(arguments.tasks)) {
-    const Task& task = find_task(name, "--tasks");
+    const Task& task = task_named(name, "--tasks");
     for (const std::string& split : task.splits()) {
       for (const std::string& language : task.available_languages(arguments.data, split)) {
         const std::vector<std::string> wanted = split_commas(arguments.languages);

@@ -1,0 +1,175 @@
+// koine predict
+
+#include <iostream>
+
+#include "engine/files/text_file.h"
+#include "kernels/common/check.h"
+#include "tasks/common/layers.h"
+#include "tasks/common/prediction.h"
+#include "tasks/experiment/plan.h"
+#include "tasks/families/answers.h"
+#include "tasks/families/vectors.h"
+#include "tasks/formats/inputs.h"
+#include "tools/koine/commands.h"
+
+namespace koine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct PredictArguments {
+  std::string task;
+  std::string model;
+  std::string tokenizer;
+  std::string input;
+  std::string input_format;
+  std::string output = "-";
+  std::string output_format = "jsonl";
+  std::string language;
+  std::string labels;
+  std::string pooling;
+  std::string layer;
+  FeatureOptions features;
+  std::int64_t max_tokens_per_batch = 4096;
+};
+
+const std::map<std::string, FileLayout>& family_forms() {
+  static const std::map<std::string, FileLayout> kForms = {{"jsonl", FileLayout::kJsonLines},
+                                                           {"tsv", FileLayout::kTsv},
+                                                           {"tsv-quoted", FileLayout::kQuotedTsv},
+                                                           {"csv", FileLayout::kCsv},
+                                                           {"xtreme", FileLayout::kXtreme}};
+  return kForms;
+}
+
+/// What --input and --input-format say. Standard input is JSON lines where nothing else is said; a file is one of the task's
+/// own where those have its ending, else of the form its ending names.
+InputFile input_of(const PredictArguments& arguments, const Task& task) {
+  InputFile input;
+  input.path = input_path(arguments.input, "--input");
+  std::string format = arguments.input_format;
+  if (format.empty()) {
+    const std::string ending = input.path.extension().string();
+    const bool own = std::any_of(task.files().begin(), task.files().end(), [&](const FileCandidate& candidate) {
+      return fs::path(candidate.pattern).extension() == ending;
+    });
+    const bool known = ending.size() > 1 && family_forms().contains(ending.substr(1));
+    format = arguments.input == "-" ? "jsonl" : own || !known ? "own" : ending.substr(1);
+  }
+  if (format != "own") input.layout = family_forms().at(format);
+  require(input.layout != FileLayout::kXtreme || task.head() == HeadKind::kSequence, "--input-format xtreme: task ",
+          task.name(), " reads XTREME's files as its own: --input-format own");
+  return input;
+}
+
+/// A vector for each text, of a task that trains nothing.
+Answers vectors_of(Model& model, const InputFile& input, const Tokenizer& tokenizer, std::int64_t max_seq_length,
+                   EvaluationOptions options) {
+  const TextFile texts = read_sentence_inputs({input.path, input.layout.value_or(FileLayout::kOfficial)});
+  Dataset dataset;
+  dataset.name = input.path.string();
+  for (const std::string& text : texts.lines) {
+    const auto number = static_cast<std::uint32_t>(dataset.examples.size());
+    dataset.examples.push_back({tokenizer.special().frame_single(tokenizer.encode(text), max_seq_length), {}, number});
+  }
+  if (options.layers.empty()) options.layers = {default_retrieval_layer(model.layers())};
+  const Encodings encodings = encode_all(model, dataset, options);
+  Answers answers;
+  for (std::size_t i = 0; i < dataset.examples.size(); ++i)
+    answers.records.push_back(
+        vector_record(encodings.vectors.front().data() + static_cast<std::ptrdiff_t>(i) * encodings.width, encodings.width));
+  return answers;
+}
+
+int predict(const PredictArguments& arguments, const CommonOptions& common) {
+  const Task& task = task_named(arguments.task, "--task");
+  require(task.head() != HeadKind::kMaskedLm, "--task ", task.name(),
+          ": masked-language modelling has no answers; name a task with labels, spans, tags, choices or vectors");
+  const bool vectors = task.train_task().empty();
+  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
+  require(!vectors || arguments.output_format == "jsonl", "--output-format submission: the vectors of task ", task.name(),
+          " are no submission; `koine evaluate` writes that from the task's files");
+  const InputFile input = input_of(arguments, task);
+  const ModelConfig config = read_model_config(arguments.model);
+  const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
+  EvaluationOptions options;
+  options.max_tokens_per_batch = arguments.max_tokens_per_batch;
+  options.layers =
+      resolve_layers(parse_layers(arguments.layer, "--layer"), config.num_hidden_layers, "--layer " + arguments.layer);
+  require(options.layers.size() <= 1, "--layer ", arguments.layer, ": vectors are of one layer");
+  options.pooling = arguments.pooling.empty() ? task.pooling() : pooling_of(arguments.pooling);
+  options.stop = &stop_requested;
+  FeatureOptions features = arguments.features;
+  features.max_seq_length = resolve_length(features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
+  const std::string language = arguments.language.empty() ? task.languages().front() : arguments.language;
+  const std::unique_ptr<TaskData> data = vectors ? nullptr : task.load_inputs(input, language, tokenizer, features);
+
+  const std::unique_ptr<Model> model =
+      load_task_model(arguments.model, config, task, split_commas(arguments.labels), resolve_execution(common));
+  install_signal_handlers();
+  Answers answers;
+  try {
+    answers =
+        vectors ? vectors_of(*model, input, tokenizer, features.max_seq_length, options) : data->answer(*model, options);
+  } catch (const Interrupted&) {
+    return kExitInterrupted;
+  }
+  std::string text;
+  for (const std::string& record : answers.records) text += record + "\n";
+  if (arguments.output_format == "submission") text = std::move(answers.submission);
+  if (arguments.output == "-") {
+    print(text);
+  } else {
+    write_file_atomically(arguments.output, text);
+  }
+  if (common.quiet) return 0;
+  if (data != nullptr && data->truncation().examples > 0)
+    std::cerr << "koine: " << describe(data->truncation()) << std::endl;
+  std::cerr << format_count(std::ssize(answers.records)) << " answers in "
+            << (arguments.output == "-" ? "standard output" : arguments.output) << std::endl;
+  return 0;
+}
+
+}  // namespace
+
+void add_predict_command(CommandLine& line) {
+  auto arguments = std::make_shared<PredictArguments>();
+  CLI::App* app = line.add("predict", "A model's answers to inputs without gold", [&line, arguments] {
+    apply(line.common);
+    return predict(*arguments, line.common);
+  });
+  app->add_option("--task", arguments->task,
+                  "task to answer (xnli, xquad, udpos, xcopa ...); of tatoeba and the like: vectors")
+      ->required();
+  app->add_option("--model", arguments->model, "transformers directory with the task's head")->required();
+  app->add_option("--tokenizer", arguments->tokenizer, "SentencePiece model, where it is not in the model directory");
+  line.take_task_files(*app);
+  app->add_option("--input", arguments->input, "file of inputs; -: standard input")->required();
+  app->add_option("--input-format", arguments->input_format,
+                  "own (the task's own files), jsonl, tsv, tsv-quoted, csv or xtreme (docs/prediction.md); default: by the "
+                  "ending, of standard input jsonl")
+      ->check(CLI::IsMember({"own", "jsonl", "tsv", "tsv-quoted", "csv", "xtreme"}));
+  app->add_option("--output", arguments->output, "file of answers; -: standard output")->capture_default_str();
+  app->add_option("--output-format", arguments->output_format,
+                  "jsonl: an object for each input; submission: XTREME's prediction file")
+      ->check(CLI::IsMember({"jsonl", "submission"}))
+      ->capture_default_str();
+  app->add_option("--language", arguments->language, "of the inputs; default: the task's first");
+  app->add_option("--labels", arguments->labels,
+                  "comma-separated: what the checkpoint's classes are, in its order, where its id2label does not say");
+  app->add_option("--layer", arguments->layer, "vectors: hidden state, 0 = embeddings; default: the task's own");
+  app->add_option("--pooling", arguments->pooling,
+                  "vectors: mean, mean_without_special, cls or position_weighted; default: the task's own");
+  app->add_option("--max-seq-length", arguments->features.max_seq_length, "tokens; 0: the recipe's")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--doc-stride", arguments->features.doc_stride, "advance of question answering's windows")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--max-query-length", arguments->features.max_query_length, "tokens of a question")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--max-tokens-per-batch", arguments->max_tokens_per_batch, "tokens in memory at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+}  // namespace koine
