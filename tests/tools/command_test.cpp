@@ -17,7 +17,7 @@ TEST(Help, EverySubcommandIsListedAndExplainsItself) {
   const Outcome help = run_koine({"--help"});
   EXPECT_EQ(help.exit_code, 0);
   for (const char* name : {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect",
-                           "estimate", "report", "data", "doctor", "verify", "trim-vocabulary"}) {
+                           "estimate", "report", "data", "doctor", "verify", "trim-vocabulary", "predict"}) {
     EXPECT_NE(help.output.find(name), std::string::npos) << name;
     const Outcome own = run_koine({name, "--help"});
     EXPECT_EQ(own.exit_code, 0) << name;
