@@ -54,7 +54,7 @@ constexpr const char* kSquad = R"({"data": [{"paragraphs": [
       {"id": "q2", "question": "What?", "answers": [{"text": "left", "answer_start": 15}]},
       {"id": "q3", "question": "Gap?", "answers": [{"text": " He", "answer_start": 11}]}]},
     {"context": "The sea.", "qas": [
-      {"id": "q4", "question": "Which?", "answers": [{"text": "sea", "answer_start": 4}]}]}]}]})";
+      {"id": "q4", "question": "Which?", "answers": [{"text": "The", "answer_start": 0}]}]}]}]})";
 
 TEST_F(DualEncoders, SquadPairsQuestionsWithSentences) {
   const TextPairs pairs = read_squad_sentences({write("train.json", kSquad)}, {});
