@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "program.h"
+#include "tasks/common/task.h"
 
 namespace koine {
 namespace {
@@ -48,8 +49,9 @@ TEST_P(RealTasks, TrainsEvaluatesAndIsScored) {
   fs::create_directory_symlink(fs::path(root) / "squad", folder.path() / "squad");
   const std::string data = std::string(task.data) == "." ? folder.path().string() : (fs::path(root) / task.data).string();
   const auto run = [&](std::vector<std::string> words) {
-    words.insert(words.end(), {"--task", task.name, "--data", data, "--max-seq-length", "60", "--max-query-length", "16",
-                               "--precision", "fp32", "--quiet"});
+    words.insert(words.end(),
+                 {"--task", task.name, "--data", data, "--max-seq-length", "60", "--precision", "fp32", "--quiet"});
+    if (find_task(task.name).head() == HeadKind::kSpan) words.insert(words.end(), {"--max-query-length", "16"});
     return run_koine(words);
   };
   std::string model = *shared_ / "model";
