@@ -14,6 +14,7 @@
 #include <set>
 #include <sstream>
 
+#include "kernels/cuda/host/sanitizers.h"
 #include "program.h"
 
 namespace koine {
@@ -126,20 +127,23 @@ std::set<std::int64_t> points_of(const std::vector<std::string>& changes) {
   for (std::int64_t number = every / 2 + 1; number <= count; number += every) points.insert(number);
   if (wanted != nullptr) return points;
   // The first change to a path with this in it, of this kind.
-  for (const auto& [operation, part] :
-       {std::pair("sync", "seed-1/.config.toml"), std::pair("rename", "step-2"), std::pair("rename", "trained.json"),
-        std::pair("remove", "checkpoints"), std::pair("rename", "xnli/seed-1/done.json")}) {
+  struct Kind {
+    const char* operation;
+    const char* part;
+  };
+  for (const Kind& kind : {Kind{"sync", "seed-1/.config.toml"}, Kind{"rename", "step-2"}, Kind{"rename", "trained.json"},
+                           Kind{"remove", "checkpoints"}, Kind{"rename", "xnli/seed-1/done.json"}}) {
     const auto found = std::find_if(changes.begin(), changes.end(), [&](const std::string& change) {
-      return change.rfind(operation, 0) == 0 && change.find(part) != std::string::npos;
+      return change.rfind(kind.operation, 0) == 0 && change.find(kind.part) != std::string::npos;
     });
-    EXPECT_NE(found, changes.end()) << operation << " " << part;
+    EXPECT_NE(found, changes.end()) << kind.operation << " " << kind.part;
     if (found != changes.end()) points.insert(found - changes.begin() + 1);
   }
   return points;
 }
 
 TEST_F(CrashPoints, AnyOfThemEndsInTheSameBits) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(KOINE_ADDRESS_SANITIZER) || defined(KOINE_THREAD_SANITIZER)
   GTEST_SKIP() << "a library cannot be loaded before the sanitizer's";
 #endif
   const std::vector<std::string> changes = changes_of("whole");
@@ -157,7 +161,7 @@ TEST_F(CrashPoints, AnyOfThemEndsInTheSameBits) {
 }
 
 TEST_F(CrashPoints, AKillWhileAPhaseIsMadeAgainLeavesAFolderOfTheOldSettings) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(KOINE_ADDRESS_SANITIZER) || defined(KOINE_THREAD_SANITIZER)
   GTEST_SKIP() << "a library cannot be loaded before the sanitizer's";
 #endif
   ASSERT_EQ(run("broken").exit_code, 0);
