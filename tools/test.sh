@@ -45,7 +45,7 @@ if [ "${1:-}" != --quick ]; then
   # (that of one step stays) are left to the release build.
   say "tests under the sanitizers"
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    ctest --preset sanitize -j "$jobs" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|RealData|DemoData|Predict|Command\.(Forced|Doctor)|Parity\.Training|Architectures|^architecture' || sanitized=$?
+    ctest --preset sanitize -j "$jobs" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|RealData|DemoData|Predict|Command\.(Forced|Doctor|Estimate)|Parity\.Training|Architectures|^architecture' || sanitized=$?
   say "inputs made by libFuzzer (tools/fuzz.sh)"
   tools/fuzz.sh 2 || sanitized=$?
 fi
