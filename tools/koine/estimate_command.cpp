@@ -79,13 +79,16 @@ struct Room {
   std::string name;
   double bytes = 0;
 };
+Room room_of_device(const std::string& name, double bytes) {
+  return {name + ", less 1 GiB for its context", bytes - kDeviceReserve};
+}
 
 std::optional<Room> room_of(const EstimateArguments& arguments, const Execution& execution) {
   if (!arguments.device_memory.empty())
-    return Room{"--device-memory", parse_bytes(arguments.device_memory, "--device-memory") - kDeviceReserve};
+    return room_of_device("--device-memory", parse_bytes(arguments.device_memory, "--device-memory"));
   if (!arguments.device_kind.empty()) {
     const DeviceKind& kind = device_kind(arguments.device_kind);
-    return Room{std::string(kind.name), kind.memory_mib * 1024 * 1024 - kDeviceReserve};
+    return room_of_device(std::string(kind.name), kind.memory_mib * 1024 * 1024);
   }
   if (execution.device == Device::kCpu) return Room{"this machine", physical_memory()};
   return std::nullopt;
@@ -95,8 +98,7 @@ std::optional<Room> room_of(const EstimateArguments& arguments, const Execution&
 std::string fit_text(const MemoryQuestion& question, const Room& room) {
   const double needed = total_memory(question);
   std::string text = concatenate(needed <= room.bytes ? "fits" : "does not fit", ": ", format_bytes(needed), " of ",
-                                 format_bytes(room.bytes), " (", room.name,
-                                 room.name == "this machine" ? "" : ", less 1 GiB for its context", ")\n");
+                                 format_bytes(room.bytes), " (", room.name, ")\n");
   const std::int64_t most = largest_token_budget(question, room.bytes);
   return text + (most == 0 ? "no number of tokens fits: weights and optimizer alone are too large\n"
                            : concatenate("most tokens in memory at a time that fit: ", format_count(most), "\n"));
