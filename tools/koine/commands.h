@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/files/comma_list.h"
 #include "kernels/operations.h"
 #include "tasks/experiment/training_phase.h"
 #include "tools/koine/machine.h"
@@ -124,8 +125,5 @@ const Task& task_named(const std::string& text, const std::string& option);
 /// UserError for an option of one command that a task makes no use of.
 void refuse_options_without_use(const Task& task, const std::string& layer, const std::string& pooling,
                                 const FeatureOptions& features);
-
-/// "mnli, squad" -> two; blanks around them do not count.
-std::vector<std::string> split_commas(const std::string& text);
 
 }  // namespace koine

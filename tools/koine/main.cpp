@@ -6,12 +6,12 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <new>
 
+#include "engine/execution/forced_variants.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/task_file.h"
@@ -28,55 +28,6 @@ std::string with_dashes(std::string argument) {
     if (argument[i] == '_') argument[i] = '-';
   }
   return argument;
-}
-
-/// "layernorm_forward" and "layernorm_backward" -> "layernorm"; other names unchanged.
-std::string family_of(const std::string& operation) {
-  for (const std::string ending : {"_forward", "_backward"}) {
-    if (operation.size() > ending.size() && operation.ends_with(ending)) {
-      return operation.substr(0, operation.size() - ending.size());
-    }
-  }
-  return operation;
-}
-
-bool has_variant(const OperationSummary& operation, const std::string& variant) {
-  return std::any_of(operation.variants.begin(), operation.variants.end(),
-                     [&](const OperationSummary::Variant& known) { return known.name == variant; });
-}
-
-/// KOINE_FORCE=layernorm:portable,gemm_forward:packed: an operation's own name, or that of a family for its forward and its
-/// backward.
-ForcedVariants forced_variants() {
-  ForcedVariants forced;
-  const char* text = std::getenv("KOINE_FORCE");
-  if (text == nullptr) return forced;
-  const std::vector<OperationSummary> operations = all_operations();
-  for (const std::string& entry : split_commas(text)) {
-    const std::size_t colon = entry.find(':');
-    require(colon != std::string::npos, "KOINE_FORCE: \"", entry, "\" is not operation:variant");
-    const std::string name = entry.substr(0, colon);
-    const std::string variant = entry.substr(colon + 1);
-    std::vector<std::string> names;
-    std::vector<std::string> variants;
-    bool known = false;
-    for (const OperationSummary& operation : operations) {
-      names.push_back(operation.name);
-      names.push_back(family_of(operation.name));
-      if (name != operation.name && name != family_of(operation.name)) continue;
-      known = true;
-      for (const OperationSummary::Variant& one : operation.variants) variants.push_back(one.name);
-      if (has_variant(operation, variant)) forced[operation.name] = variant;
-    }
-    const std::string near = nearest_name(name, names);
-    require(known, "KOINE_FORCE: there is no operation \"", name, "\"",
-            near.empty() ? "; `koine doctor` lists them" : "; did you mean \"" + near + "\"?");
-    const std::string near_variant = nearest_name(variant, variants);
-    require(std::find(variants.begin(), variants.end(), variant) != variants.end(), "KOINE_FORCE: operation \"", name,
-            "\" has no variant \"", variant, "\"",
-            near_variant.empty() ? "; `koine doctor` lists them" : "; did you mean \"" + near_variant + "\"?");
-  }
-  return forced;
 }
 
 std::vector<std::string> names_of(const CLI::App& app) {
