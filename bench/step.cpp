@@ -5,24 +5,34 @@
 //              [--lengths 16x128|FILE] [--batch N] [--tokens N] [--repeats N] [--threads N] [--layers N] [--vocabulary N]
 //              [--model DIR] [--profile] [--expect memory,trace]
 //   bench_step --save-model DIR [--size ...]         writes the model as transformers reads it, and does nothing else
-//   bench_step --serve NAME=FILE,... [--model DIR]   runs batches of these files on demand, in turns with other programs
+//   bench_step --serve NAME=FILE,... [--model DIR]   stays and runs batches of these files on demand, in turns with other programs
 //
 // --lengths FILE holds one sequence length a line. Training takes --batch sequences a step, in file order; encoding packs up
 // to --tokens tokens as it likes. "tiny" is a model that takes no time, to see that everything runs; it is the only one for
 // a device in a build whose CUDA kernels run on the CPU, and the result then says that it is not a measurement.
 //
-// One JSON object on standard output: real tokens per second (every repeat), share of the ceiling, on a device memory used
+// One JSON object on standard output: real tokens per second (of --repeats repeats), share of the ceiling, on a device memory used
 // beside the estimate and what a step asked of the device, and with --profile the time by operation. On the CPU that is
 // taken in the repeats themselves; on a device in a pass of its own behind them, which waits for the device before and after
 // every operation: shares of a step whose operations do not overlap. --expect: exit code 1 where memory is not within 5 % of
 // the estimate, where a step allocates or waits.
 //
-// --serve reads commands from standard input and answers each with a line of JSON: "losses NAME" (dropout off, a mean for
-// each batch), "train NAME" and "encode NAME" (a pass over the batches: seconds, tokens), "quit".
+// The ceiling is taken before and behind every repeat. Where the two differ by more than 10 % the machine's speed changed
+// within: the repeat is thrown away, counted, and done again, up to four times --repeats in all.
+//
+// --serve reads commands line by line from standard input and answers each with a line of JSON:
+//   losses NAME                  the mean of each batch, dropout off
+//   train NAME [FIRST COUNT]     a turn: COUNT batches from number FIRST on, around and around; all of them without numbers.
+//   encode NAME [FIRST COUNT]    Answers batches, tokens, seconds, processor_seconds (of all threads of this process), flops
+//   probe SECONDS                the FLOP/s of one fixed product in fp32 over that time: how fast the machine is now
+//   quit
+//
+// KOINE_FORCE=operation:variant,... forces variants, as for koine.
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -32,6 +42,7 @@
 
 #include "bench/support/machine.h"
 #include "bench/support/workload.h"
+#include "engine/execution/forced_variants.h"
 #include "engine/optimizer/optimizer.h"
 #include "kernels/common/parallel.h"
 #include "models/models.h"
@@ -59,6 +70,7 @@ struct Options {
     Execution execution;
     execution.device = values.at("device") == "cuda" ? Device::kCuda : Device::kCpu;
     execution.precision = values.at("precision") == "bf16" ? DType::kBFloat16 : DType::kFloat32;
+    execution.forced_variants = forced_variants();
     return execution;
   }
 };
@@ -234,6 +246,38 @@ double ceiling(Machine& machine, const Options& options) {
   return product_rate(machine, options.execution().precision, size);
 }
 
+/// Of each repeat that is kept.
+struct Repeats {
+  std::vector<double> rates, shares, ceilings;
+  std::int64_t thrown_away = 0;
+};
+
+Repeats measure_repeats(const Options& options, Machine& machine, Stepper& stepper, const Work& work) {
+  constexpr double kSteady = 1.1;  // as STEADY in bench/peers/turns.py
+  constexpr std::int64_t kTries = 4;
+  const std::int64_t wanted = options.number("repeats");
+  const bool measures = options["size"] != "tiny";
+  Repeats kept;
+  double before = ceiling(machine, options);
+  for (std::int64_t tried = 0; std::ssize(kept.rates) < wanted; ++tried) {
+    require(tried < kTries * wanted, "the machine's speed changed by more than 10 % within ", kept.thrown_away, " of ",
+            tried, " repeats: nothing can be said on a machine as busy as this");
+    const double seconds = stepper.pass(work, options.training());
+    const double after = ceiling(machine, options);
+    const double rate = (before + after) / 2;
+    const bool steady = std::max(before, after) <= kSteady * std::min(before, after);
+    before = after;
+    if (measures && !steady) {
+      ++kept.thrown_away;
+      continue;
+    }
+    kept.rates.push_back(work.tokens / seconds);
+    kept.ceilings.push_back(rate / 1e9);
+    kept.shares.push_back(work.flops / seconds / rate);
+  }
+  return kept;
+}
+
 int measure(const Options& options) {
   Machine machine(options.execution().device);
   require(machine.measures() || options["size"] == "tiny", "this build runs CUDA kernels on the CPU: only with --size tiny");
@@ -256,14 +300,7 @@ int measure(const Options& options) {
   };
   const bool profiled = options["profile"] == "1";
   if (profiled && !on_device) stepper.model().context().profile = &profile;
-  std::vector<double> rates, shares, ceilings;
-  for (std::int64_t repeat = 0; repeat < options.number("repeats"); ++repeat) {
-    const double rate = ceiling(machine, options);
-    const double seconds = stepper.pass(work, options.training());
-    rates.push_back(work.tokens / seconds);
-    ceilings.push_back(rate / 1e9);
-    shares.push_back(work.flops / seconds / rate);
-  }
+  const Repeats repeats = measure_repeats(options, machine, stepper, work);
   Json result = {
       {"program", "koine"}, {"mode", options["mode"]}, {"size", options["size"]}, {"precision", options["precision"]}};
   for (const auto& [name, value] : machine.description()) result[name] = value;
@@ -272,9 +309,10 @@ int measure(const Options& options) {
   result["lengths"] = options["lengths"];
   result["batches"] = work.batches.size();
   result["tokens"] = work.tokens;
-  result["tokens_per_second"] = rates;
-  result["ceiling_gflops"] = ceilings;
-  result["share_of_ceiling"] = shares;
+  result["tokens_per_second"] = repeats.rates;
+  result["ceiling_gflops"] = repeats.ceilings;
+  result["share_of_ceiling"] = repeats.shares;
+  result["thrown_away"] = repeats.thrown_away;
   if (on_device) {
     result["memory"] = memory_result(options, config, work.largest_batch(), free_before, machine.measures());
     result["trace"] = trace_result(stepper, work, options.training());
@@ -290,35 +328,81 @@ int measure(const Options& options) {
 
 // --- on demand -----------------------------------------------------------------------------------------------------------
 
-int serve(const Options& options) {
-  Stepper stepper(options, config_of(options), true);
-  std::map<std::string, Work> sets;
+using Sets = std::map<std::string, Work>;
+
+Sets read_sets(const Options& options, const Model& model) {
+  Sets sets;
   std::istringstream list(options["serve"]);
-  std::int64_t largest = 0;
   for (std::string entry; std::getline(list, entry, ',');) {
     const std::size_t equals = entry.find('=');
     require(equals != std::string::npos, "--serve wants NAME=FILE, not \"", entry, "\"");
-    Work& work = sets[entry.substr(0, equals)] = read_work(entry.substr(equals + 1), stepper.model());
-    largest = std::max(largest, work.largest_batch());
+    sets[entry.substr(0, equals)] = read_work(entry.substr(equals + 1), model);
   }
-  stepper.reserve(largest);
-  const bool on_device = options.execution().device == Device::kCuda;
-  std::cout << Json{{"ready", true}, {"device", on_device ? cuda::device_properties(0).name : "cpu"}}.dump() << std::endl;
-  for (std::string command, name; std::cin >> command && command != "quit";) {
-    std::cin >> name;
-    const auto found = sets.find(name);
-    require(found != sets.end(), "no batches are named \"", name, "\"");
-    Json answer;
-    if (command == "losses") {
-      for (const PackedBatch& batch : found->second.batches) {
-        answer["losses"].push_back(stepper.model().evaluate_loss(batch) / static_cast<double>(batch.counted_labels));
-      }
-    } else {
-      require(command == "train" || command == "encode", "unknown command \"", command, "\"");
-      answer = {{"seconds", stepper.pass(found->second, command == "train")}, {"tokens", found->second.tokens}};
-      answer["flops"] = flops_of(found->second, stepper.model(), command == "train");
+  return sets;
+}
+
+/// Processor seconds of all threads of this process.
+double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// `count` batches from number `first` on, around and around.
+Json take_turn(Stepper& stepper, const Work& work, bool training, std::size_t first, std::size_t count) {
+  Work turn;
+  for (std::size_t i = 0; i < count; ++i) turn.batches.push_back(work.batches[(first + i) % work.batches.size()]);
+  const double before = processor_seconds();
+  const double seconds = stepper.pass(turn, training);
+  const double processor = processor_seconds() - before;
+  double tokens = 0;
+  for (const PackedBatch& batch : turn.batches) tokens += static_cast<double>(batch.source.tokens);
+  return {{"batches", count},
+          {"tokens", tokens},
+          {"seconds", seconds},
+          {"processor_seconds", processor},
+          {"flops", flops_of(turn, stepper.model(), training)}};
+}
+
+Json answer_to(const std::string& line, Stepper& stepper, Probe& probe, const Sets& sets) {
+  std::istringstream words(line);
+  std::string command, name;
+  words >> command;
+  if (command == "probe") {
+    double seconds = 0;
+    require(static_cast<bool>(words >> seconds) && seconds >= 0, "probe wants seconds, not \"", line, "\"");
+    return {{"flops_per_second", probe.rate(seconds)}};
+  }
+  require(command == "losses" || command == "train" || command == "encode", "unknown command \"", command, "\"");
+  words >> name;
+  const auto found = sets.find(name);
+  require(found != sets.end(), "no batches are named \"", name, "\"");
+  const Work& work = found->second;
+  if (command == "losses") {
+    Json losses = Json::array();
+    for (const PackedBatch& batch : work.batches) {
+      losses.push_back(stepper.model().evaluate_loss(batch) / static_cast<double>(batch.counted_labels));
     }
-    std::cout << answer.dump() << std::endl;
+    return {{"losses", losses}};
+  }
+  std::size_t first = 0, count = work.batches.size();
+  if (!(words >> std::ws).eof()) {
+    require(words >> first >> count && (words >> std::ws).eof() && count > 0 && count < 1000000, "a turn is \"", command,
+            " NAME FIRST COUNT\", not \"", line, "\"");
+  }
+  return take_turn(stepper, work, command == "train", first, count);
+}
+
+int serve(const Options& options) {
+  Stepper stepper(options, config_of(options), true);
+  const Sets sets = read_sets(options, stepper.model());
+  std::int64_t largest = 0;
+  for (const auto& [name, work] : sets) largest = std::max(largest, work.largest_batch());
+  stepper.reserve(largest);
+  Machine machine(options.execution().device);
+  // About 20 ms on one core of a CPU, and 10 ms on a large GPU: a turn of seconds beside it is a few per cent longer.
+  Probe probe(machine, !machine.measures() ? 64 : machine.on_device() ? 4096 : 1024);
+  Json ready = {{"ready", true}};
+  for (const auto& [name, value] : machine.description()) ready[name] = value;
+  std::cout << ready.dump() << std::endl;
+  for (std::string line; std::getline(std::cin, line) && line != "quit";) {
+    std::cout << answer_to(line, stepper, probe, sets).dump() << std::endl;
   }
   return 0;
 }

@@ -40,26 +40,44 @@ def load(name, folder=RESULTS):
     return result
 
 
-def tokens_per_second(results):
-    return statistics.median(statistics.median(result["tokens_per_second"]) for result in results)
+def quartiles(values):
+    return statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else list(values) * 3
+
+
+def as_turns(entry):
+    """A race of before turns were probed: each round two runs of half a minute and a ratio, every round kept."""
+    if "runs" not in entry:
+        return entry
+
+    def rate(side, precision):
+        return statistics.median(statistics.median(run["tokens_per_second"]) for run in entry["runs"][side][precision])
+
+    both = entry["runs"]["koine"].keys() & entry["runs"]["transformers"].keys()
+    return {**entry, "rounds": len(entry["ratios"]), "rounds_thrown_away": 0,
+            "by_precision": {precision: {"ratio_median": rate("koine", precision) / rate("transformers", precision)} for precision in both}}
+
+
+def rounds_kept(entry):
+    return f"{entry['rounds'] - entry['rounds_thrown_away']} of {entry['rounds']}"
 
 
 def race_table():
     race = load("race.json")
     if race is None:
         return MEASURED_NOT
-    rows = [["koine : transformers, tokens per second", "median", "least to most", "in fp32", "in bf16"]]
+    rows = [["koine : transformers, tokens per second", "median", "quartiles", "in fp32", "in bf16", "rounds kept"]]
     batches = {"16x128": "16 sequences of 128 tokens", "mnli": "batches of MNLI's lengths"}
     modes = {"encode": "encoding", "train": "training"}
-    for entry in race["races"]:
-        cells = [f"{modes[entry['mode']]}, {batches.get(entry['lengths'], entry['lengths'])}", f"{entry['ratio_median']:.2f}",
-                 f"{min(entry['ratios']):.2f} to {max(entry['ratios']):.2f}"]
+    for entry in map(as_turns, race["races"]):
+        lower, median, upper = quartiles(entry["ratios"])
+        cells = [f"{modes[entry['mode']]}, {batches.get(entry['lengths'], entry['lengths'])}", f"{median:.2f}", f"{lower:.2f} to {upper:.2f}"]
         for precision in ("fp32", "bf16"):
-            sides = [entry["runs"][side].get(precision) for side in ("koine", "transformers")]
-            cells.append(f"{tokens_per_second(sides[0]) / tokens_per_second(sides[1]):.2f}" if all(sides) else "")
-        rows.append(cells)
-    return markdown(rows) + (f"\nXLM-R base, random weights, {race['processor']}, {race['threads']} threads, {race['date']}; {len(race['races'][0]['ratios'])} "
-                             f"rounds in turns, each side at its faster precision (`{race['command']}`).\n")
+            median = entry["by_precision"].get(precision, {}).get("ratio_median")
+            cells.append(f"{median:.2f}" if median else "")
+        rows.append(cells + [rounds_kept(entry)])
+    how = "long turns, unprobed" if "runs" in race["races"][0] else "short turns with the machine probed beside each"
+    return markdown(rows) + (f"\nXLM-R base, random weights, {race['processor']}, {race['threads']} threads, {race['date']}; {how}, each side at its "
+                             f"faster precision (`{race['command']}`).\n")
 
 
 def step_results(folder=RESULTS, pattern="step-*.json"):
@@ -137,15 +155,16 @@ def device_race_table():
     race = load("race.json", DEVICE)
     if race is None:
         return MEASURED_NOT
-    rows = [["XLM-R " + race["size"] + ", tokens per second", "koine", "eager", "SDPA", "torch.compile", "koine : best of three", "least to most"]]
+    rows = [["XLM-R " + race["size"] + ", tokens per second", "koine", "eager", "SDPA", "torch.compile", "koine : best of three", "quartiles", "rounds kept"]]
     for entry in race["races"]:
         cells = [f"{entry['mode']}, {entry['batches']}"]
         for side in ("koine", "eager", "sdpa", "compile"):
             without = "failed" if side in race["failed"] else "not run"
             cells.append(f"{entry['median'][side]:,.0f}" if side in entry["median"] else without)
-        ratios = entry.get("ratios")
-        cells += [f"{entry['ratio_median']:.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"] if ratios else ["", ""]
-        rows.append(cells)
+        if entry.get("ratios"):
+            lower, median, upper = quartiles(entry["ratios"])
+            cells += [f"{median:.2f}", f"{lower:.2f} to {upper:.2f}", rounds_kept(entry)]
+        rows.append(cells + [""] * (len(rows[0]) - len(cells)))
     return markdown(rows) + f"\n{race['precision']}, {device_name()}.\n"
 
 

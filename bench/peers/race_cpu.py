@@ -1,33 +1,41 @@
 #!/usr/bin/env python3
-"""Races koine against `transformers` on this machine's CPU, XLM-R base shape, random weights, and writes the raw results.
+"""Races koine on this machine's CPU against `transformers`, or against another bench_step, and writes the raw results.
 
-    python3 bench/peers/race_cpu.py --bench build/bench_step --output bench/results/cpu/race.json
-        [--mnli PATH/multinli_1.0_train.jsonl --tokenizer PATH/sentencepiece.bpe.model] [--rounds 3] [--threads 2]
+    python3 bench/peers/race_cpu.py --bench build/bench_step --output bench/results/cpu/race.json [--rounds 12] [--threads 2] [--precisions bf16]
+        [--mnli PATH/multinli_1.0_train.jsonl --tokenizer PATH/sentencepiece.bpe.model]
+    python3 bench/peers/race_cpu.py --bench build/bench_step --against 'KOINE_FORCE=layernorm:reference build/bench_step' --output race.json
 
-Needs `torch` and `transformers` (and `sentencepiece` for --mnli) in the Python that runs it. Four races: a dense batch of 16 x 128 and MNLI's length
-distribution (koine packed, transformers padded to the longest of each batch of 32), encoding and training. Each side runs in fp32 and in bf16 and
-counts with its faster one. The two sides take turns, round after round; the ratio is that of each round's medians.
-Without --mnli the MNLI lengths are drawn from a lognormal of mean 45 and coefficient of variation 0.55.
+XLM-R base with random weights, written once and read by both sides. Batches: 16 x 128 tokens, and batches of 32 sequences with the lengths of MNLI,
+which transformers pads to their longest and koine packs; encoding, and training with dropout. Before any time is taken the losses without dropout are
+compared. Both sides stay, do the same batches in short turns, and the machine is probed beside every turn (bench/peers/turns.py). Each side is raced in
+every precision and counts with its faster one; where these are not the same for both sides, the two are raced once more. Rates count real tokens.
+
+--against races any command that is a bench_step: of another build, or with environment variables before it. It needs only Python; against
+transformers the Python that runs this needs `torch` and `transformers` (and `sentencepiece` for --mnli). Without --mnli the MNLI lengths are drawn from
+a lognormal of mean 45 and coefficient of variation 0.55. `--size tiny` tries all of it; that measures nothing. Exit code 1 where a side failed, or where
+fewer than half the rounds of a race are kept: such a result says not_a_measurement.
 """
 import argparse
 import datetime
 import json
 import pathlib
 import platform
-import random
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 
+from batches import command_line, commit, lognormal, write_batches, write_result
+from turns import TOLERANCE, Side, batches_a_turn, compare, compare_losses, doubtful, median_rate, per_product, take_turns, words
+
 HERE = pathlib.Path(__file__).resolve().parent
+MODES = ["encode", "train"]
 
 
 def mnli_lengths(options):
     if not options.mnli:
-        generator = random.Random(1)
-        sigma = 0.514
-        return [min(256, max(8, round(45 * generator.lognormvariate(-sigma * sigma / 2, sigma)))) for _ in range(options.sequences)], "lognormal"
+        return lognormal(options.sequences, 45, 0.55, 256), "lognormal"
     import sentencepiece
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=options.tokenizer)
     lengths = []
@@ -35,14 +43,9 @@ def mnli_lengths(options):
         for line in file:
             row = json.loads(line)
             lengths.append(min(256, len(tokenizer.encode(row["sentence1"])) + len(tokenizer.encode(row["sentence2"])) + 4))
-    return lengths[:options.sequences], pathlib.Path(options.mnli).name
-
-
-def run(command):
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr}")
-    return json.loads(result.stdout.strip().splitlines()[-1])
+            if len(lengths) == options.sequences:
+                break
+    return lengths, pathlib.Path(options.mnli).name
 
 
 def processor():
@@ -52,51 +55,131 @@ def processor():
     return platform.processor()
 
 
-def race(options, mode, lengths, batch):
-    sides = {"koine": {}, "transformers": {}}
-    rounds = []
-    for _ in range(options.rounds):
-        best = {}
-        for precision in options.precisions:
-            common = ["--mode", mode, "--precision", precision, "--lengths", lengths, "--batch", str(batch), "--threads", str(options.threads),
-                      "--repeats", str(options.repeats)]
-            ours = run([options.bench] + common)
-            theirs = run([sys.executable, str(HERE / "transformers_step.py")] + common)
-            for name, result in (("koine", ours), ("transformers", theirs)):
-                sides[name].setdefault(precision, []).append(result)
-                best[name] = max(best.get(name, 0), statistics.median(result["tokens_per_second"]))
-        rounds.append(best["koine"] / best["transformers"])
-        print(f"  {mode} {pathlib.Path(lengths).name}: ratio {rounds[-1]:.2f}", flush=True)
-    return {"mode": mode, "lengths": lengths if "/" not in lengths else "mnli", "batch": batch, "ratios": rounds,
-            "ratio_median": statistics.median(rounds), "runs": sides}
+def with_environment(command):
+    """NAME=VALUE words before the program are its environment, as in a shell."""
+    return ["env", *shlex.split(command)]
+
+
+class Race:
+    """Both sides over the same model and batches; processes for one pair of precisions at a time, because two models of each would not fit everywhere."""
+
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        subprocess.run([options.bench, "--save-model", str(folder / "model"), "--size", options.size], check=True)
+        vocabulary = json.loads((folder / "model" / "config.json").read_text())["vocab_size"]
+        self.mnli, self.mnli_source = mnli_lengths(options)
+        self.sets = {"16x128": (16, [128] * 16), "mnli": (32, self.mnli)}
+        if options.size == "tiny":
+            self.sets = {"4x16": (4, [16] * 8), "mnli": (8, [min(32, length) for length in self.mnli[:24]])}
+        for name, (batch, lengths) in self.sets.items():
+            write_batches(folder / f"{name}.txt", batch, lengths, vocabulary)
+        self.other = "other" if options.against else "transformers"
+        self.loss_differences, self.failed, self.about = {}, {}, {}
+
+    def start(self, ours, theirs):
+        """The two sides in these precisions."""
+        def arguments(precision):
+            serve = ",".join(f"{name}={self.folder / name}.txt" for name in self.sets)
+            return ["--model", str(self.folder / "model"), "--serve", serve, "--precision", precision, "--device", "cpu",
+                    "--threads", str(self.options.threads)]
+
+        peer = [sys.executable, str(HERE / "transformers_step.py"), "--way", "sdpa"]
+        if self.options.against:
+            peer = with_environment(self.options.against)
+        sides = [Side("koine", [self.options.bench, *arguments(ours)], self.folder / "koine.log"),
+                 Side(self.other, [*peer, *arguments(theirs)], self.folder / "other.log")]
+        self.about = {side.name: side.about for side in sides}
+        tolerance = max(TOLERANCE[ours], TOLERANCE[theirs])
+        self.loss_differences[f"{ours}, {theirs}"] = {name: compare_losses(sides, name, tolerance).get(self.other) for name in self.sets}
+        return sides
+
+    def end(self, sides):
+        self.failed.update({side.name: side.error for side in sides if side.error})
+        for side in sides:
+            side.end()
+
+    def run(self, sides, mode, name):
+        if any(side.error for side in sides):
+            return None
+        for side in sides:
+            side.ask(mode, name)  # primitives are made, pages touched
+        count = batches_a_turn(sides, mode, name, self.options.seconds)
+        turns = take_turns(sides, mode, name, self.options.rounds, count, self.options.probe_seconds)
+        result = {"batches_a_turn": count, "median": {side.name: median_rate(turns, side.name) for side in sides},
+                  "per_product": {side.name: per_product(turns, side.name) for side in sides},
+                  **compare(turns, "koine", self.other), "turns": turns}
+        return result
+
+    def all(self):
+        races = {(name, mode): {} for name in self.sets for mode in MODES}
+        for precision in self.options.precisions:
+            sides = self.start(precision, precision)
+            for (name, mode), by_precision in races.items():
+                result = self.run(sides, mode, name)
+                if result:
+                    by_precision[precision] = result
+                    print(f"{mode} {name}, {precision}: {words(result)}", flush=True)
+            self.end(sides)
+        return [self.faster_ones(name, mode, by_precision) for (name, mode), by_precision in races.items() if by_precision]
+
+    def faster_ones(self, name, mode, by_precision):
+        """Of each side the precision in which it is faster; what the probe did in the same time makes turns of different minutes comparable."""
+        def faster(side):
+            return max(by_precision, key=lambda precision: by_precision[precision]["per_product"][side] or 0)
+
+        ours, theirs = faster("koine"), faster(self.other)
+        if ours == theirs:
+            result = {key: value for key, value in by_precision[ours].items() if key != "turns"}
+        else:
+            sides = self.start(ours, theirs)
+            result = self.run(sides, mode, name)
+            self.end(sides)
+            if result is None:
+                return {"mode": mode, "lengths": name, "by_precision": by_precision}
+            print(f"{mode} {name}, {ours} against {theirs}: {words(result)}", flush=True)
+        return {"mode": mode, "lengths": name, "batch": self.sets[name][0], "precision": {"koine": ours, self.other: theirs}, **result,
+                "by_precision": by_precision}
+
+
+def not_a_measurement(options, races):
+    if options.size == "tiny":
+        return "a tiny model, to see that everything runs"
+    return doubtful({f"{race['mode']} {race['lengths']}": race for race in races if "rounds" in race})
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bench", default="build/bench_step")
+    parser.add_argument("--against", metavar="COMMAND", help="another bench_step, with its environment: instead of transformers")
+    parser.add_argument("--output", default="bench/results/cpu/race.json")
+    parser.add_argument("--size", default="base")
+    parser.add_argument("--mnli")
+    parser.add_argument("--tokenizer")
+    parser.add_argument("--sequences", type=int, default=256, help="of MNLI's lengths")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=2, help="of a turn of the faster side")
+    parser.add_argument("--probe-seconds", type=float, default=0.3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", default="build/bench_step")
-    parser.add_argument("--output", default="bench/results/cpu/race.json")
-    parser.add_argument("--mnli")
-    parser.add_argument("--tokenizer")
-    parser.add_argument("--sequences", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    options = parser.parse_args()
-    lengths, source = mnli_lengths(options)
-    with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder) / "mnli.txt"
-        file.write_text("\n".join(map(str, lengths)) + "\n")
-        races = [race(options, mode, shape, batch) for shape, batch in (("16x128", 16), (str(file), 32)) for mode in ("encode", "train")]
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE).stdout.strip()
-    output = pathlib.Path(options.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"date": datetime.date.today().isoformat(), "commit": commit, "processor": processor(),
-                                  "threads": options.threads, "command": " ".join(["python3", "bench/peers/race_cpu.py"] + [
-                                      a if not a.startswith("/") else pathlib.Path(a).name for a in sys.argv[1:]]),
-                                  "mnli_lengths": {"source": source, "sequences": len(lengths), "mean": statistics.mean(lengths)},
-                                  "races": races}, indent=1) + "\n")
+    options = parse()
+    with tempfile.TemporaryDirectory() as name:
+        race = Race(options, pathlib.Path(name))
+        races = race.all()
+    result = {"date": datetime.date.today().isoformat(), "commit": commit(), "processor": processor(), "size": options.size, "threads": options.threads,
+              "command": command_line("race_cpu.py"), "software": race.about,
+              "mnli_lengths": {"source": race.mnli_source, "sequences": len(race.mnli), "mean": statistics.mean(race.mnli)},
+              "loss_differences": race.loss_differences, "failed": race.failed, "races": races}
+    reason = not_a_measurement(options, races)
+    if reason:
+        result["not_a_measurement"] = reason
+        print(f"race_cpu.py: not a measurement: {reason}", file=sys.stderr)
+    write_result(options.output, result)
+    return 1 if race.failed or (reason and options.size != "tiny") else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,95 +1,140 @@
 #!/usr/bin/env python3
-"""What bench_step measures, done by `transformers` on PyTorch's CPU: the same lengths, random weights, random ids.
+"""Whole steps of an XLM-R by `transformers`, on demand: what `bench_step --serve` is, done by PyTorch. race_cpu.py and race_gpu.py run both.
 
-    python3 bench/peers/transformers_step.py --mode encode|train --lengths 16x128|FILE --batch 32 --precision fp32|bf16 --threads N --repeats N
+    python3 bench/peers/transformers_step.py --way eager|sdpa|compile --model DIR --serve NAME=FILE,... [--device cuda] [--precision bf16] [--threads N]
 
---precision bf16 is torch.autocast. Batches are padded to their longest sequence (dynamic padding), sequences in file order; --sorted pads
-batches of like length instead. One JSON object on standard output, real tokens (no padding) per second of every repeat.
+DIR is a model directory (bench_step --save-model); a file holds batches, a line a sequence, "label id id ...", an empty line behind each batch.
+Batches are padded to their longest sequence. bf16 is torch.autocast over fp32 weights; training is forward with dropout, backward, clipping, fused
+AdamW. "compile" is torch.compile over SDPA. Reads the commands of bench_step's --serve from standard input, but for "probe", and answers each with a
+line of JSON. Needs only torch and transformers.
 """
 import argparse
 import contextlib
 import json
+import os
+import sys
 import time
 
-import torch
-import transformers
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
 
 
-def read_lengths(text):
-    if "x" in text and "/" not in text and "." not in text:
-        count, length = text.split("x")
-        return [int(length)] * int(count)
-    with open(text) as file:
-        return [int(line) for line in file if line.strip()]
+def read_batches(path, device):
+    batches = []
+    with open(path, encoding="utf-8") as file:
+        for block in file.read().strip().split("\n\n"):
+            rows = [[int(word) for word in line.split()] for line in block.splitlines()]
+            width = max(len(row) for row in rows) - 1
+            ids = torch.ones(len(rows), width, dtype=torch.long)
+            mask = torch.zeros(len(rows), width, dtype=torch.long)
+            for place, row in enumerate(rows):
+                ids[place, :len(row) - 1] = torch.tensor(row[1:])
+                mask[place, :len(row) - 1] = 1
+            labels = torch.tensor([row[0] for row in rows])
+            one = (ids, None if bool(mask.all()) else mask, labels)
+            if device == "cuda":
+                one = tuple(None if tensor is None else tensor.pin_memory() for tensor in one)
+            batches.append(one)
+    return batches
 
 
-def batches_of(lengths, batch, by_length, generator):
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i]) if by_length else range(len(lengths))
-    order = list(order)
-    result = []
-    for begin in range(0, len(order), batch):
-        chosen = [lengths[i] for i in order[begin:begin + batch]]
-        width = max(chosen)
-        ids = torch.randint(4, 250000, (len(chosen), width), generator=generator)
-        mask = torch.zeros(len(chosen), width, dtype=torch.long)
-        for row, length in enumerate(chosen):
-            mask[row, :length] = 1
-        ids[mask == 0] = 1
-        labels = torch.arange(len(chosen)) % 3
-        result.append((ids, None if bool(mask.all()) else mask, labels))
-    return result
+class Stepper:
+    def __init__(self, options):
+        self.device = options.device
+        self.model = transformers.XLMRobertaForSequenceClassification.from_pretrained(
+            options.model, num_labels=3, attn_implementation="eager" if options.way == "eager" else "sdpa").float().to(self.device)
+        self.whole, self.encoder = self.model, self.model.base_model
+        if options.way == "compile":
+            self.whole, self.encoder = torch.compile(self.model), torch.compile(self.model.base_model)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5, weight_decay=0.01, fused=True)
+        self.autocast = contextlib.nullcontext
+        if options.precision == "bf16":
+            self.autocast = lambda: torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def moved(self, batches):
+        for batch in batches:
+            yield tuple(None if tensor is None else tensor.to(self.device, non_blocking=True) for tensor in batch)
+
+    def wait(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def losses(self, batches):
+        self.model.eval()
+        with torch.no_grad(), self.autocast():
+            return [self.model(ids, attention_mask=mask, labels=labels).loss.item() for ids, mask, labels in self.moved(batches)]
+
+    def train(self, batches):
+        self.model.train()
+        for ids, mask, labels in self.moved(batches):
+            with self.autocast():
+                loss = self.whole(ids, attention_mask=mask, labels=labels).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def encode(self, batches):
+        self.model.eval()
+        for ids, mask, _ in self.moved(batches):
+            with torch.inference_mode(), self.autocast():
+                hidden = self.encoder(ids, attention_mask=mask).last_hidden_state
+                weights = torch.ones(ids.shape, device=self.device) if mask is None else mask.float()
+                ((hidden.float() * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)).cpu()
+
+    def timed(self, what, batches):
+        """Seconds, and processor seconds of all threads."""
+        self.wait()
+        start, processor = time.perf_counter(), time.process_time()
+        what(batches)
+        self.wait()
+        return time.perf_counter() - start, time.process_time() - processor
+
+
+def turn_of(batches, words):
+    """Batches from number FIRST on, COUNT of them, around and around; all where no numbers are said."""
+    if not words:
+        return batches
+    first, count = map(int, words)
+    return [batches[(first + place) % len(batches)] for place in range(count)]
+
+
+def tokens_of(batches):
+    return sum(ids.numel() if mask is None else int(mask.sum()) for ids, mask, _ in batches)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mode", choices=["encode", "train"], default="encode")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--lengths", default="16x128")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
-    parser.add_argument("--sorted", action="store_true")
+    parser.add_argument("--way", choices=["eager", "sdpa", "compile"], required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--serve", required=True)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
+    parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    config = transformers.XLMRobertaConfig(vocab_size=250002, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5,
-                                           pad_token_id=1, bos_token_id=0, eos_token_id=2, num_hidden_layers=options.layers,
-                                           num_labels=3, attn_implementation=options.attention)
-    lengths = read_lengths(options.lengths)
-    batches = batches_of(lengths, options.batch, options.sorted, torch.Generator().manual_seed(2))
-    autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if options.precision == "bf16" else contextlib.nullcontext
-    if options.mode == "train":
-        model = transformers.XLMRobertaForSequenceClassification(config).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01, foreach=True)
-    else:
-        model = transformers.XLMRobertaModel(config, add_pooling_layer=False).eval()
-
-    def run():
-        for ids, mask, labels in batches:
-            if options.mode == "train":
-                with autocast():
-                    loss = model(ids, attention_mask=mask, labels=labels).loss
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad()
-            else:
-                with torch.inference_mode(), autocast():
-                    hidden = model(ids, attention_mask=mask).last_hidden_state
-                    weights = torch.ones(ids.shape) if mask is None else mask.float()
-                    (hidden.float() * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
-
-    run()
-    rates = []
-    for _ in range(options.repeats):
-        start = time.perf_counter()
-        run()
-        rates.append(sum(lengths) / (time.perf_counter() - start))
-    print(json.dumps({"program": "transformers", "mode": options.mode, "precision": options.precision, "attention": options.attention,
-                      "threads": options.threads, "lengths": options.lengths, "tokens": sum(lengths), "tokens_per_second": rates,
-                      "sorted": options.sorted, "torch": torch.__version__, "transformers": transformers.__version__}))
+    sets = {name: read_batches(path, options.device) for name, path in (entry.split("=", 1) for entry in options.serve.split(","))}
+    stepper = Stepper(options)
+    answer = {"ready": True, "torch": torch.__version__, "transformers": transformers.__version__, "cuda": torch.version.cuda}
+    while True:
+        print(json.dumps(answer), flush=True)
+        words = sys.stdin.readline().split()
+        if not words or words[0] == "quit":
+            return
+        batches = sets[words[1]]
+        if words[0] == "losses":
+            answer = {"losses": stepper.losses(batches)}
+        else:
+            turn = turn_of(batches, words[2:])
+            seconds, processor = stepper.timed({"train": stepper.train, "encode": stepper.encode}[words[0]], turn)
+            answer = {"batches": len(turn), "tokens": tokens_of(turn), "seconds": seconds, "processor_seconds": processor}
+            if options.device == "cuda":
+                answer["peak_bytes"] = torch.cuda.max_memory_allocated()
 
 
 if __name__ == "__main__":

@@ -197,8 +197,8 @@ double median_seconds(Machine& machine, const std::function<void()>& body) {
 }
 }  // namespace
 
-double product_rate(Machine& machine, DType type, std::int64_t size, std::string* name) {
-  Operands operands(machine);
+namespace {
+GemmArguments square_product(Operands& operands, DType type, std::int64_t size) {
   GemmArguments g;
   g.m = g.n = g.k = g.lda = g.ldb = g.ldc = size;
   g.transpose_b = true;
@@ -206,17 +206,47 @@ double product_rate(Machine& machine, DType type, std::int64_t size, std::string
   g.a = operands.random(type, size * size);
   g.b = operands.random(type, size * size);
   g.c = operands.random(type, size * size);
+  return g;
+}
+
+bool measurable(const Variant<GemmArguments>& variant, const Machine& machine, const GemmArguments& g) {
+  return variant.name != kReference && usable(variant, machine.context(), g);
+}
+
+/// The product by this variant, ready to be launched.
+std::function<void()> prepare(Machine& machine, const Variant<GemmArguments>& variant, const GemmArguments& g) {
+  void* const workspace = machine.allocate(variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(g));
+  return [&machine, &variant, g, workspace] { variant.launch(machine.context(), g, workspace); };
+}
+}  // namespace
+
+double product_rate(Machine& machine, DType type, std::int64_t size, std::string* name) {
+  Operands operands(machine);
+  const GemmArguments g = square_product(operands, type, size);
   double best = 0;
   for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
-    if (variant.name == kReference || !usable(variant, machine.context(), g)) continue;
-    const std::size_t bytes = variant.workspace_bytes == nullptr ? 0 : variant.workspace_bytes(g);
-    void* const workspace = machine.allocate(bytes);
-    const double rate = operation<GemmArguments>().flops(g) /
-                        median_seconds(machine, [&] { variant.launch(machine.context(), g, workspace); });
+    if (!measurable(variant, machine, g)) continue;
+    const double rate = operation<GemmArguments>().flops(g) / median_seconds(machine, prepare(machine, variant, g));
     if (rate > best && name != nullptr) *name = variant.name;
     best = std::max(best, rate);
   }
   return best;
+}
+
+Probe::Probe(Machine& machine, std::int64_t size) : machine_(machine), operands_(machine) {
+  const GemmArguments g = square_product(operands_, DType::kFloat32, size);
+  flops_ = operation<GemmArguments>().flops(g);
+  for (const Variant<GemmArguments>& variant : operation<GemmArguments>().variants) {
+    if (product_ == nullptr && measurable(variant, machine, g)) product_ = prepare(machine, variant, g);
+  }
+  check(product_ != nullptr, "no variant of the product runs here");
+  machine_.seconds(product_);  // what is made at the first time
+}
+
+double Probe::rate(double seconds) {
+  double taken = 0, products = 0;
+  for (; products == 0 || taken < seconds; ++products) taken += machine_.seconds(product_);
+  return products * flops_ / taken;
 }
 
 double copy_rate(Machine& machine, std::size_t bytes) {

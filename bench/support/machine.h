@@ -92,6 +92,21 @@ class Operands {
 /// FLOP/s of a product of three square matrices of `size` by the fastest variant there is, the vendor's included: median of
 /// ten after two. Its name goes to `variant` where given.
 double product_rate(Machine& machine, DType type, std::int64_t size, std::string* variant = nullptr);
+/// How fast the machine is now: a product of three square matrices of `size` in fp32, always by the same variant, the first
+/// that fits. What a turn is compared with that is taken before and behind it (bench/peers/turns.py).
+class Probe {
+ public:
+  /// The machine is the probe's alone: its operands stay there.
+  Probe(Machine& machine, std::int64_t size);
+  /// FLOP/s of as many products as fit into `seconds`, one at least.
+  double rate(double seconds);
+
+ private:
+  Machine& machine_;
+  Operands operands_;
+  double flops_ = 0;
+  std::function<void()> product_;
+};
 /// Bytes read plus bytes written per second by a copy of `bytes`: median of ten after two.
 double copy_rate(Machine& machine, std::size_t bytes);
 

@@ -141,7 +141,7 @@ part_step() {
 part_race() {
   rm -f "$out/race.json"
   "$python" -c 'import torch, transformers' 2> /dev/null || skip "$python has no torch and transformers (KOINE_PYTHON names another)"
-  local arguments=(--size large --rounds 5)
+  local arguments=(--size large --rounds 12)
   if [ -n "$host" ]; then arguments=(--device cpu --koine-device cuda --tiny --rounds 1 --warm-up 1 --ways eager sdpa --sets mnli); fi
   "$python" bench/peers/race_gpu.py --bench "$build/bench_step" --output "$out/race.json" "${arguments[@]}"
 }

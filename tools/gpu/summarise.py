@@ -123,7 +123,8 @@ def write_summary(folder):
         result = json.loads(race.read_text(encoding="utf-8"))
         lines += ["## Race against transformers", ""] + ["Not a measurement.", ""] * ("not_a_measurement" in result)
         lines += [f"* {one['mode']} {one['batches']}: {one['ratio_median']:.2f} times {one['best_other']} "
-                  f"({min(one['ratios']):.2f} to {max(one['ratios']):.2f})" for one in result["races"] if "ratio_median" in one]
+                  f"(quartiles {one['ratio_quartiles'][0]:.2f} to {one['ratio_quartiles'][1]:.2f}; {one['rounds_thrown_away']} of {one['rounds']} rounds "
+                  "thrown away)" for one in result["races"] if one.get("ratios")]
         lines += [f"* failed: {name}: {error.splitlines()[0]}" for name, error in result["failed"].items()] + [""]
     lines += operation_lines(folder)
     text = "\n".join(lines)
