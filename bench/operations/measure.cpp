@@ -3,10 +3,14 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <deque>
+#include <memory>
 #include <set>
 
 #include "bench/operations/ceilings.h"
+#include "engine/files/comma_list.h"
 #include "kernels/operations.h"
 #include "kernels/random/random.h"
 
@@ -14,7 +18,7 @@ namespace koine::bench {
 namespace {
 
 Plan the_plan;
-std::set<std::string, std::less<>> measured_operations;
+std::set<std::string, std::less<>> measured_operations, known_variants;
 
 std::vector<void (*)()>& all_measured() {
   static std::vector<void (*)()> list;
@@ -36,27 +40,149 @@ std::vector<double> time_launches(benchmark::State& state, const Operands& opera
   return seconds;
 }
 
-void measure_launch(benchmark::State& state, const Prepare& prepare, DType type) {
-  Operands operands(machine());
-  const std::optional<Launch> launch = prepare(operands);
-  if (!launch) {
-    state.SkipWithError("not for this machine or these arguments");
-    return;
-  }
-  const std::vector<double> seconds = time_launches(state, operands, *launch);
+/// What a launch took, in the table's terms.
+void report(benchmark::State& state, const Launch& launch, DType type, const std::vector<double>& seconds) {
   if (the_plan.tiny) {
     state.SetLabel("not a measurement");
     return;
   }
   const double taken = median(seconds);
-  state.SetLabel(launch->tuning_key.empty() ? launch->shape : launch->shape + " | key " + launch->tuning_key);
+  state.SetLabel(launch.tuning_key.empty() ? launch.shape : launch.shape + " | key " + launch.tuning_key);
   state.counters["us"] = taken * 1e6;
-  state.counters["us_least"] = *std::min_element(seconds.begin(), seconds.end()) * 1e6;
-  state.counters["us_most"] = *std::max_element(seconds.begin(), seconds.end()) * 1e6;
-  state.counters["TFLOP/s"] = launch->flops / taken * 1e-12;
-  state.counters["GB/s"] = launch->bytes / taken * 1e-9;
-  state.counters["of_product"] = launch->flops / taken / product_ceiling(type).rate;
-  state.counters["of_copy"] = launch->bytes / taken / copy_ceiling();
+  std::vector<double> sorted = seconds;
+  std::sort(sorted.begin(), sorted.end());
+  state.counters["us_lower"] = sorted[(sorted.size() - 1) / 4] * 1e6;  // quartiles
+  state.counters["us_upper"] = sorted[3 * (sorted.size() - 1) / 4] * 1e6;
+  state.counters["us_least"] = sorted.front() * 1e6;
+  state.counters["us_most"] = sorted.back() * 1e6;
+  state.counters["TFLOP/s"] = launch.flops / taken * 1e-12;
+  state.counters["GB/s"] = launch.bytes / taken * 1e-9;
+  if (!the_plan.ceilings) return;
+  state.counters["of_product"] = launch.flops / taken / product_ceiling(type).rate;
+  state.counters["of_copy"] = launch.bytes / taken / copy_ceiling();
+}
+
+constexpr const char* kUnsuitable = "not for this machine or these arguments";
+
+void measure_launch(benchmark::State& state, const Prepare& prepare, DType type) {
+  Operands operands(machine());
+  const std::optional<Launch> launch = prepare(operands);
+  if (!launch) {
+    state.SkipWithError(kUnsuitable);
+    return;
+  }
+  report(state, *launch, type, time_launches(state, operands, *launch));
+}
+
+// --- variants in turns ---------------------------------------------------------------------------------------------------
+
+constexpr double kTurn = 2e-3;  ///< seconds, at least: on the CPU, where one launch of a small shape is all noise
+
+/// The variants of a case that take turns. Google Benchmark runs one benchmark after the other: whichever of them comes first
+/// measures a repetition of all, and the others hand out what was measured then.
+class InTurns {
+ public:
+  explicit InTurns(std::vector<PreparedVariant> variants) {
+    for (PreparedVariant& variant : variants) members_.push_back({std::move(variant.prepare), {}});
+  }
+
+  void measure(benchmark::State& state, std::size_t place, DType type) {
+    if (members_[place].waiting.empty()) take_turns(static_cast<std::size_t>(state.max_iterations));
+    const Taken measured = std::move(members_[place].waiting.front());
+    members_[place].waiting.pop_front();
+    if (!measured.launch) {
+      state.SkipWithError(kUnsuitable);
+      return;
+    }
+    std::size_t turn = 0;
+    for (auto _ : state) state.SetIterationTime(measured.seconds[turn++]);
+    report(state, *measured.launch, type, measured.seconds);
+    if (!the_plan.tiny && !measured.to_first.empty()) state.counters["to_first"] = median(measured.to_first);
+  }
+
+ private:
+  struct Taken {
+    std::optional<Launch> launch;  ///< not to be run any more
+    std::vector<double> seconds;   ///< of a launch, turn by turn
+    std::vector<double> to_first;  ///< the seconds of the first variant that runs here by these, turn by turn
+  };
+  struct Member {
+    Prepare prepare;
+    std::deque<Taken> waiting;  ///< a repetition each
+  };
+
+  /// Seconds of a launch: the mean of `launches`.
+  static double turn_of(const Operands& operands, const Launch& launch, int launches) {
+    double seconds = 0;
+    for (int i = 0; i < launches; ++i) {
+      operands.restore();
+      machine().flush_cache();
+      seconds += machine().seconds(launch.run);
+    }
+    return seconds / launches;
+  }
+
+  /// `turns` of every variant, forwards and backwards by turns, so that a machine that speeds up or slows down favours nobody.
+  void take_turns(std::size_t turns) {
+    std::vector<std::unique_ptr<Operands>> operands;
+    std::vector<Taken> measured(members_.size());
+    std::vector<int> launches(members_.size(), 1);
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+      operands.push_back(std::make_unique<Operands>(machine()));
+      measured[i].launch = members_[i].prepare(*operands[i]);
+      if (!measured[i].launch || the_plan.tiny) continue;
+      turn_of(*operands[i], *measured[i].launch, 1);  // what is made at the first time
+      const double once = turn_of(*operands[i], *measured[i].launch, 2);
+      if (!machine().on_device()) launches[i] = std::clamp(static_cast<int>(kTurn / std::max(once, 1e-9)), 1, 10000);
+    }
+    for (std::size_t turn = 0; turn < turns; ++turn) {
+      for (std::size_t step = 0; step < members_.size(); ++step) {
+        const std::size_t i = turn % 2 == 0 ? step : members_.size() - 1 - step;
+        if (measured[i].launch) measured[i].seconds.push_back(turn_of(*operands[i], *measured[i].launch, launches[i]));
+      }
+    }
+    const auto first =
+        std::find_if(measured.begin(), measured.end(), [](const Taken& taken) { return taken.launch.has_value(); });
+    for (Taken& taken : measured) {
+      for (std::size_t turn = 0; turn < taken.seconds.size(); ++turn) {
+        taken.to_first.push_back(first->seconds[turn] / taken.seconds[turn]);
+      }
+    }
+    for (std::size_t i = 0; i < members_.size(); ++i) members_[i].waiting.push_back(std::move(measured[i]));
+  }
+
+  std::vector<Member> members_;
+};
+
+/// Of those of a case the plan's, in the plan's order.
+std::vector<PreparedVariant> chosen(std::vector<PreparedVariant> variants) {
+  for (const PreparedVariant& variant : variants) known_variants.insert(variant.name);
+  if (the_plan.variants.empty()) return variants;
+  std::vector<PreparedVariant> result;
+  for (const std::string& wanted : the_plan.variants) {
+    for (const PreparedVariant& variant : variants) {
+      if (variant.name == wanted) result.push_back(variant);
+    }
+  }
+  return result;
+}
+
+/// A case's name as a part of a benchmark's: "[1024, 768] residual" -> "1024x768_residual".
+std::string name_part(const std::string& shape) {
+  std::string part;
+  bool inside = false;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    const char c = shape[i];
+    if (c == '[' || c == ']') {
+      inside = c == '[';
+    } else if (c == ',' && i + 1 < shape.size() && shape[i + 1] == ' ') {
+      part += inside ? 'x' : '_';
+      ++i;
+    } else {
+      part += c == ' ' ? '_' : c == '/' ? '-' : c;
+    }
+  }
+  return part;
 }
 
 }  // namespace
@@ -65,9 +191,11 @@ void measure_launch(benchmark::State& state, const Prepare& prepare, DType type)
 
 const Plan& plan() { return the_plan; }
 
-void set_plan(Device device, bool tiny, int repetitions, int iterations) {
+void set_plan(Plan plan) { the_plan = std::move(plan); }
+
+Plan plan_for(Device device, bool tiny) {
   Plan plan;
-  plan.device = device, plan.tiny = tiny, plan.repetitions = repetitions, plan.iterations = iterations;
+  plan.device = device, plan.tiny = tiny;
   if (tiny) {
     plan.models = {{"tiny", 64, 256, 1}};
     plan.tokens = {48};
@@ -84,7 +212,32 @@ void set_plan(Device device, bool tiny, int repetitions, int iterations) {
     plan.optimizer_elements = 64 << 20;
     plan.product_size = 8192, plan.copy_bytes = std::size_t{4} << 30;  // 8.6 GB read and written
   }
-  the_plan = plan;
+  return plan;
+}
+
+void set_shape(Plan& plan, const std::string& text) {
+  std::map<std::string, std::int64_t> values = {{"tokens", 0}, {"hidden", 0},     {"feed_forward", 0}, {"heads", 0},
+                                                {"length", 0}, {"vocabulary", 0}, {"elements", 0}};
+  for (const std::string& entry : split_commas(text)) {
+    const std::size_t equals = std::min(entry.find('='), entry.size());
+    const auto found = values.find(entry.substr(0, equals));
+    require(found != values.end(), "--shape: \"", entry,
+            "\" is not KEY=NUMBER with a key of tokens, hidden, feed_forward, heads, length, vocabulary, elements");
+    const char* const begin = entry.data() + std::min(equals + 1, entry.size());
+    const char* const end = entry.data() + entry.size();
+    const auto [stop, error] = std::from_chars(begin, end, found->second);
+    require(error == std::errc() && stop == end && found->second > 0 && found->second <= 1000000000, "--shape: \"", entry,
+            "\": not a number from 1 to 1000000000");
+  }
+  const auto given = [&](const char* key, std::int64_t otherwise) { return values[key] > 0 ? values[key] : otherwise; };
+  const std::int64_t hidden = given("hidden", 768);
+  const std::int64_t heads = given("heads", std::max<std::int64_t>(1, hidden / 64));
+  require(hidden % heads == 0, "--shape: ", heads, " heads do not divide hidden ", hidden, "; say heads=");
+  plan.models = {{"custom", hidden, given("feed_forward", 4 * hidden), heads}};
+  plan.tokens = {given("tokens", 1024)};
+  if (values["length"] > 0) plan.lengths = {std::to_string(values["length"])};
+  plan.vocabulary = given("vocabulary", plan.vocabulary);
+  plan.optimizer_elements = given("elements", plan.optimizer_elements);
 }
 
 Machine& machine() {
@@ -140,20 +293,30 @@ std::vector<std::int32_t> positions_of(std::int64_t tokens) {
 
 // --- benchmarks ----------------------------------------------------------------------------------------------------------
 
-void add_benchmark(std::string_view operation, const std::string& name, DType type, std::string_view variant,
-                   Prepare prepare) {
+void add_benchmarks(std::string_view operation, const std::string& name, DType type, const std::string& shape,
+                    std::vector<PreparedVariant> variants) {
   measured_operations.insert(std::string(operation));
-  const std::string full =
-      concatenate(the_plan.tiny ? "smoke/" : "", operation, "/", name, "/", name_of(type), "/", variant);
-  benchmark::internal::Benchmark* added = benchmark::RegisterBenchmark(
-      full.c_str(), [type, prepare = std::move(prepare)](benchmark::State& state) { measure_launch(state, prepare, type); });
-  added->UseManualTime()->Unit(benchmark::kMicrosecond);
-  const bool device = the_plan.device == Device::kCuda;
-  if (the_plan.iterations > 0 || device || the_plan.tiny) {
-    added->Iterations(the_plan.iterations > 0 ? the_plan.iterations : the_plan.tiny ? 1 : 20);
-  }
-  if (the_plan.repetitions > 0 || (device && !the_plan.tiny)) {
-    added->Repetitions(the_plan.repetitions > 0 ? the_plan.repetitions : 3);
+  variants = chosen(std::move(variants));
+  const bool turns = !the_plan.variants.empty(), device = the_plan.device == Device::kCuda;
+  const auto in_turns = turns ? std::make_shared<InTurns>(variants) : nullptr;
+  for (std::size_t place = 0; place < variants.size(); ++place) {
+    const std::string full = concatenate(the_plan.tiny ? "smoke/" : "", operation, "/", name, "/", name_of(type), "/",
+                                         name_part(shape), "/", variants[place].name);
+    benchmark::internal::Benchmark* const added = benchmark::RegisterBenchmark(
+        full.c_str(), [type, in_turns, place, prepare = variants[place].prepare](benchmark::State& state) {
+          if (in_turns != nullptr) {
+            in_turns->measure(state, place, type);
+          } else {
+            measure_launch(state, prepare, type);
+          }
+        });
+    added->UseManualTime()->Unit(benchmark::kMicrosecond);
+    if (the_plan.iterations > 0 || device || turns || the_plan.tiny) {
+      added->Iterations(the_plan.iterations > 0 ? the_plan.iterations : the_plan.tiny ? 1 : 20);
+    }
+    if (the_plan.repetitions > 0 || (device && !the_plan.tiny)) {
+      added->Repetitions(the_plan.repetitions > 0 ? the_plan.repetitions : 3);
+    }
   }
 }
 
@@ -163,6 +326,12 @@ void add_all() {
   for (void (*add)() : all_measured()) add();
   for (const OperationSummary& summary : all_operations()) {
     check(measured_operations.count(summary.name) > 0, "bench_operations has no shapes for operation ", summary.name);
+  }
+  for (const std::string& wanted : the_plan.variants) {
+    std::string all;
+    for (const std::string& name : known_variants) all += (all.empty() ? "" : ", ") + name;
+    require(known_variants.count(wanted) > 0, "--variants: no operation has a variant \"", wanted,
+            "\" on this device; there are ", all);
   }
 }
 

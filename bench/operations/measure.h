@@ -10,6 +10,7 @@
 //     }
 //   });
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -37,13 +38,24 @@ struct Plan {
   std::vector<ModelShape> models;
   std::vector<std::int64_t> tokens;
   std::vector<std::string> lengths;  ///< of the sequences in attention: a number, or "mnli"
+  /// Only these, in this order, in turns; empty: all of the table, one after the other.
+  std::vector<std::string> variants;
+  bool ceilings = true;  ///< shares of them are wanted
+
+  bool names(std::string_view variant) const {
+    return std::find(variants.begin(), variants.end(), variant) != variants.end();
+  }
   std::int64_t vocabulary = 250002;
   std::int64_t optimizer_elements = 16 << 20;
   std::int64_t product_size = 2048;
   std::size_t copy_bytes = 256 << 20;
 };
 const Plan& plan();
-void set_plan(Device device, bool tiny, int repetitions, int iterations);
+void set_plan(Plan plan);
+/// The real shapes for a device, or shapes that take no time.
+Plan plan_for(Device device, bool tiny);
+/// Another batch and model in place of the plan's: "tokens=1000,hidden=768,heads=12", keys as in the help; throws UserError.
+void set_shape(Plan& plan, const std::string& text);
 Machine& machine();
 
 /// A batch of a model, in a type.
@@ -83,9 +95,13 @@ struct Launch {
 /// Nothing where the variant is not for this machine or these arguments.
 using Prepare = std::function<std::optional<Launch>(Operands&)>;
 
-/// Registers a benchmark: operation/name/type/variant.
-void add_benchmark(std::string_view operation, const std::string& name, DType type, std::string_view variant,
-                   Prepare prepare);
+/// Registers the benchmarks of a case, one a variant: operation/name/type/shape/variant. `shape` is the case's name.
+struct PreparedVariant {
+  std::string name;
+  Prepare prepare;
+};
+void add_benchmarks(std::string_view operation, const std::string& name, DType type, const std::string& shape,
+                    std::vector<PreparedVariant> variants);
 
 template <class Arguments>
 std::optional<Launch> prepare(Operands& operands, const Variant<Arguments>& variant, const cases::Case<Arguments>& one,
@@ -110,24 +126,26 @@ std::optional<Launch> prepare(Operands& operands, const Variant<Arguments>& vari
   return launch;
 }
 
-/// Registers all variants of the device but the reference; `make()` gives the case when its turn comes.
+/// Registers the variants of the device, the reference only where the plan names it; `make()` gives the case when its turn comes, and once for its name.
 template <class Make>
 void measure(const std::string& name, DType type, Make make) {
   using Arguments = decltype(make().arguments);
   const Operation<Arguments>& table = operation<Arguments>();
+  std::vector<PreparedVariant> variants;
   for (const Variant<Arguments>& variant : table.variants) {
-    if (variant.name == kReference || variant.device != plan().device) continue;
-    add_benchmark(table.name, name, type, variant.name, [&variant, type, make](Operands& operands) {
-      return prepare<Arguments>(operands, variant, make(), type);
-    });
+    if (variant.device != plan().device || (variant.name == kReference && !plan().names(kReference))) continue;
+    variants.push_back({std::string(variant.name), [&variant, type, make](Operands& operands) {
+                          return prepare<Arguments>(operands, variant, make(), type);
+                        }});
   }
+  add_benchmarks(table.name, name, type, make().name, std::move(variants));
 }
 
 /// Takes part in a run by standing in a file: `add` is called once the plan is known.
 struct Measured {
   explicit Measured(void (*add)());
 };
-/// Calls them all, and sees that every operation of the build was measured.
+/// Calls them all, and sees that every operation of the build was measured, and that the plan's variants are some operation's.
 void add_all();
 
 }  // namespace koine::bench

@@ -54,7 +54,7 @@ def condense(raw, path):
         elif all("us" in entry for entry in entries):
             times = [entry["us"] for entry in entries]
             middle = entries[times.index(statistics.median_low(times))]
-            row.update({key: float(f"{middle[key]:.5g}") for key in ("us", "TFLOP/s", "GB/s", "of_product", "of_copy")})
+            row.update({key: float(f"{middle[key]:.5g}") for key in ("us", "TFLOP/s", "GB/s", "of_product", "of_copy") if key in middle})
             row["shape"], _, key = entries[0].get("label", "").partition(" | key ")
             if key:
                 row["key"] = key
