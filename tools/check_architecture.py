@@ -24,7 +24,8 @@ FLOORS = {"models": ["layers", "heads"], "kernels": ["common", "random", "cuda"]
 ROOFS = {"kernels/operations.h"}  # the list of all operations
 SOURCES = {".h", ".cpp", ".cu"}
 OPERATION_FILES = [".cpp", "_reference.cpp", "_cases.h"]
-NOT_HERE = re.compile(r"bench/results/|tests/kat_vectors|summary\.md")  # what a run leaves; a file of another project
+# What a run leaves; a file of another project; what a reader of docs/adding-an-operation.md makes.
+NOT_HERE = re.compile(r"bench/results/|tests/kat_vectors|summary\.md|(?:kernels|tests/kernels|bench/operations)/scale\b|tests/kernels/scale_test")
 PATH = re.compile(r"(?<![\w./<{*-])((?:kernels|engine|models|tasks|tools|bench|tests|docs|examples)/[\w./-]*[\w/])(?![\w<{*])")
 DOCUMENT = re.compile(r"(?<![\w/.-])([\w-]+\.md)\b")
 
