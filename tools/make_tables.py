@@ -66,11 +66,15 @@ def race_table():
     if race is None:
         return MEASURED_NOT
     rows = [["koine : transformers, tokens per second", "median", "quartiles", "in fp32", "in bf16", "rounds kept"]]
-    batches = {"16x128": "16 sequences of 128 tokens", "mnli": "batches of MNLI's lengths"}
+
+    def batches(entry):
+        dense = re.fullmatch(r"(\d+)x(\d+)", entry["lengths"])
+        return f"{dense.group(1)} sequences of {dense.group(2)} tokens" if dense else f"batches of {entry['batch']} with MNLI's lengths"
+
     modes = {"encode": "encoding", "train": "training"}
     for entry in map(as_turns, race["races"]):
         lower, median, upper = quartiles(entry["ratios"])
-        cells = [f"{modes[entry['mode']]}, {batches.get(entry['lengths'], entry['lengths'])}", f"{median:.2f}", f"{lower:.2f} to {upper:.2f}"]
+        cells = [f"{modes[entry['mode']]}, {batches(entry)}", f"{median:.2f}", f"{lower:.2f} to {upper:.2f}"]
         for precision in ("fp32", "bf16"):
             median = entry["by_precision"].get(precision, {}).get("ratio_median")
             cells.append(f"{median:.2f}" if median else "")

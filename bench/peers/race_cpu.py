@@ -5,8 +5,8 @@
         [--mnli PATH/multinli_1.0_train.jsonl --tokenizer PATH/sentencepiece.bpe.model]
     python3 bench/peers/race_cpu.py --bench build/bench_step --against 'KOINE_FORCE=layernorm:reference build/bench_step' --output race.json
 
-XLM-R base with random weights, written once and read by both sides. Batches: 16 x 128 tokens, and batches of 32 sequences with the lengths of MNLI,
-which transformers pads to their longest and koine packs; encoding, and training with dropout. Before any time is taken the losses without dropout are
+XLM-R base with random weights, written once and read by both sides. Batches: 16 x 128 tokens, and batches of 32 sequences with the lengths of MNLI
+(--batch), which transformers pads to their longest and koine packs; encoding, and training with dropout. Before any time is taken the losses without dropout are
 compared. Both sides stay, do the same batches in short turns, and the machine is probed beside every turn (bench/peers/turns.py). Each side is raced in
 every precision and counts with its faster one; where these are not the same for both sides, the two are raced once more. Rates count real tokens.
 
@@ -68,9 +68,11 @@ class Race:
         subprocess.run([options.bench, "--save-model", str(folder / "model"), "--size", options.size], check=True)
         vocabulary = json.loads((folder / "model" / "config.json").read_text())["vocab_size"]
         self.mnli, self.mnli_source = mnli_lengths(options)
-        self.sets = {"16x128": (16, [128] * 16), "mnli": (32, self.mnli)}
+        batch = options.batch
+        self.sets = {f"{batch}x128": (batch, [128] * batch), "mnli": (2 * batch, self.mnli)}
         if options.size == "tiny":
             self.sets = {"4x16": (4, [16] * 8), "mnli": (8, [min(32, length) for length in self.mnli[:24]])}
+        self.sets = {name: batches for name, batches in self.sets.items() if not options.sets or name in options.sets}
         for name, (batch, lengths) in self.sets.items():
             write_batches(folder / f"{name}.txt", batch, lengths, vocabulary)
         self.other = "other" if options.against else "transformers"
@@ -111,7 +113,7 @@ class Race:
         return result
 
     def all(self):
-        races = {(name, mode): {} for name in self.sets for mode in MODES}
+        races = {(name, mode): {} for name in self.sets for mode in self.options.modes}
         for precision in self.options.precisions:
             sides = self.start(precision, precision)
             for (name, mode), by_precision in races.items():
@@ -153,6 +155,9 @@ def parse():
     parser.add_argument("--against", metavar="COMMAND", help="another bench_step, with its environment: instead of transformers")
     parser.add_argument("--output", default="bench/results/cpu/race.json")
     parser.add_argument("--size", default="base")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--sets", nargs="+", help="of the batches: 16x128, mnli")
+    parser.add_argument("--batch", type=int, default=16, help="of 128 tokens, and twice as many of MNLI's lengths: fewer where a turn takes too long")
     parser.add_argument("--mnli")
     parser.add_argument("--tokenizer")
     parser.add_argument("--sequences", type=int, default=256, help="of MNLI's lengths")
