@@ -6,9 +6,10 @@
     python3 bench/peers/race_cpu.py --bench build/bench_step --against 'KOINE_FORCE=layernorm:reference build/bench_step' --output race.json
 
 XLM-R base with random weights, written once and read by both sides. Batches: 16 x 128 tokens, and batches of 32 sequences with the lengths of MNLI
-(--batch), which transformers pads to their longest and koine packs; encoding, and training with dropout. Before any time is taken the losses without dropout are
-compared. Both sides stay, do the same batches in short turns, and the machine is probed beside every turn (bench/peers/turns.py). Each side is raced in
-every precision and counts with its faster one; where these are not the same for both sides, the two are raced once more. Rates count real tokens.
+(--batch), which transformers pads to their longest and koine packs; encoding, and training with dropout. Before any time is taken the losses without
+dropout are compared. Both sides stay, do the same batches in short turns, and the machine is probed beside every turn (bench/peers/turns.py). Where
+others compute on the same machine, one thread and longer probes keep more rounds (--threads 1 --probe-seconds 1). Each side is raced in every precision
+and counts with its faster one; where these are not the same for both sides, the two are raced once more. Rates count real tokens.
 
 --against races any command that is a bench_step: of another build, or with environment variables before it. It needs only Python; against
 transformers the Python that runs this needs `torch` and `transformers` (and `sentencepiece` for --mnli). Without --mnli the MNLI lengths are drawn from
@@ -163,7 +164,7 @@ def parse():
     parser.add_argument("--sequences", type=int, default=256, help="of MNLI's lengths")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=2, help="of a turn of the faster side")
-    parser.add_argument("--probe-seconds", type=float, default=0.3)
+    parser.add_argument("--probe-seconds", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     return parser.parse_args()

@@ -69,7 +69,7 @@ def compare(turns, ours, theirs):
             ratios.append(rate(pair[0]) / rate(pair[1]))
     lower, median, upper = quartiles(ratios)
     return {"ratios": ratios, "ratio_median": median, "ratio_quartiles": [lower, upper], "rounds": len(rounds), "rounds_thrown_away": len(rounds) - len(ratios),
-            "turns": len(turns), "turns_thrown_away": sum(not is_kept(turn) for turn in turns)}
+            "turns_taken": len(turns), "turns_thrown_away": sum(not is_kept(turn) for turn in turns)}
 
 
 def is_believable(comparison):
@@ -208,6 +208,7 @@ def self_test():
     expect(clean["rounds_thrown_away"] == 0 and clean["turns_thrown_away"] == 0 and is_believable(clean), f"steady turns are thrown away: {clean}")
     expect(abs(clean["ratio_median"] - 2.10) < 1e-12, f"the median of 2.00, 2.02 ... 2.20 is 2.10, not {clean['ratio_median']}")
     expect([round(value, 6) for value in clean["ratio_quartiles"]] == [2.05, 2.15], f"its quartiles are 2.05 and 2.15, not {clean['ratio_quartiles']}")
+    expect(clean["turns_taken"] == 22 and "turns" not in clean, "a result's turns are the turns, beside what is said of them")
     # Our turns of the last four rounds and one of theirs met a machine of half the speed.
     slow = {(number, "ours") for number in (7, 8, 9, 10)} | {(0, "theirs")}
     mixed = compare(planted(rates, slow), "ours", "theirs")
