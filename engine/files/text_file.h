@@ -21,6 +21,12 @@ void for_each_line(const std::filesystem::path& path,
                    const std::function<void(std::string_view text, std::int64_t line)>& use);
 std::vector<std::string> read_lines(const std::filesystem::path& path);
 
+/// "path:line", as errors name it.
+std::string place(const std::filesystem::path& path, std::int64_t line);
+
+/// The text without `blanks` at both ends.
+std::string_view strip(std::string_view text, std::string_view blanks = " \t");
+
 /// Columns between tabs; no quoting.
 std::vector<std::string_view> split_tabs(std::string_view line);
 

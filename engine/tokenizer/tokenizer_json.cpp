@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kRemedy = "; koine reads XLM-R's kind: give its SentencePiece model with --tokenizer";
-constexpr const char* kSpaceSymbol = "\u2581";
+constexpr const char* kMetaspace = "\u2581";
 constexpr std::size_t kFirstTextPiece = 3;  // behind <unk> <s> </s>
 
 struct SpecialName {
@@ -84,7 +84,7 @@ void require_words_with_spaces(const json& root, const std::string& where) {
     if (type == "WhitespaceSplit") continue;
     const json& scheme = at(*part, "prepend_scheme");
     const bool in_front = scheme.is_null() ? at(*part, "add_prefix_space") != false : scheme == "always";
-    require(type == "Metaspace" && in_front && text_at(*part, "replacement") == kSpaceSymbol, where,
+    require(type == "Metaspace" && in_front && text_at(*part, "replacement") == kMetaspace, where,
             ": its pre_tokenizer has ", type.empty() ? "a part without a type" : type,
             type == "Metaspace" ? " in another form" : "", kRemedy);
     metaspace = true;
@@ -196,7 +196,7 @@ std::string tokenizer_json_of_sentencepiece(std::string_view bytes, const Senten
   const TokenizerModel model = parse_tokenizer_model(bytes, where);
   check(UnigramSegmenter::supports(model), "no unigram model as XLM-R's: ", where);
   const std::vector<SpecialName> names = special_names(numbering, model.pieces.size());
-  const json spaces = {{"type", "Metaspace"}, {"replacement", kSpaceSymbol}, {"prepend_scheme", "always"}, {"split", true}};
+  const json spaces = {{"type", "Metaspace"}, {"replacement", kMetaspace}, {"prepend_scheme", "always"}, {"split", true}};
   json added = json::array();
   for (const SpecialName& token : names) added.push_back(added_token(token));
   nlohmann::ordered_json root;

@@ -13,14 +13,16 @@ namespace {
 using Numbers = std::vector<std::int32_t>;
 using ChoiceScorer = Scorer<std::map<std::string, double> (*)(const Numbers& gold, const Numbers& predictions)>;
 
-const ChoiceScorer kScorers[] = {
+const ChoiceScorer kChoiceScorers[] = {
     {"accuracy", "accuracy",
      [](const Numbers& gold, const Numbers& predictions) -> std::map<std::string, double> {
        return {{"accuracy", accuracy_percent(gold, predictions)}};
      }},
 };
 
-const ChoiceScorer& scorer(const TaskRow& row) { return scorer_of<decltype(ChoiceScorer::score)>(kScorers, row); }
+const ChoiceScorer& choice_scorer(const TaskRow& row) {
+  return scorer_of<decltype(ChoiceScorer::score)>(kChoiceScorers, row);
+}
 
 ClassCounts counts_of(const Numbers& choices) {
   ClassCounts counts;
@@ -30,8 +32,8 @@ ClassCounts counts_of(const Numbers& choices) {
 
 Evaluation score_choices(const TaskRow& row, const Numbers& gold, const Numbers& predictions) {
   Evaluation result;
-  result.metric = scorer(row).metric;
-  result.metrics = scorer(row).score(gold, predictions);
+  result.metric = choice_scorer(row).metric;
+  result.metrics = choice_scorer(row).score(gold, predictions);
   result.value = result.metrics.at(result.metric);
   result.examples = static_cast<std::int64_t>(gold.size());
   result.collapse = find_collapse(counts_of(gold), counts_of(predictions));
@@ -105,7 +107,7 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
   using FamilyTask::FamilyTask;
 
   HeadKind head() const override { return HeadKind::kChoice; }
-  std::string metric() const override { return std::string(scorer(row()).metric); }
+  std::string metric() const override { return std::string(choice_scorer(row()).metric); }
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {

@@ -12,7 +12,7 @@ namespace {
 using Labels = std::vector<std::int32_t>;
 using ClassificationScorer = Scorer<std::map<std::string, double> (*)(const Labels& gold, const Labels& predictions)>;
 
-const ClassificationScorer kScorers[] = {
+const ClassificationScorer kClassificationScorers[] = {
     {"accuracy", "accuracy",
      [](const Labels& gold, const Labels& predictions) -> std::map<std::string, double> {
        return {{"accuracy", accuracy_percent(gold, predictions)}};
@@ -29,8 +29,8 @@ const ClassificationScorer kScorers[] = {
      }},
 };
 
-const ClassificationScorer& scorer(const TaskRow& row) {
-  return scorer_of<decltype(ClassificationScorer::score)>(kScorers, row);
+const ClassificationScorer& classification_scorer(const TaskRow& row) {
+  return scorer_of<decltype(ClassificationScorer::score)>(kClassificationScorers, row);
 }
 
 ClassCounts counts_of(const TaskRow& row, const Labels& labels) {
@@ -41,8 +41,8 @@ ClassCounts counts_of(const TaskRow& row, const Labels& labels) {
 
 Evaluation score_labels(const TaskRow& row, const Labels& gold, const Labels& predictions) {
   Evaluation result;
-  result.metric = scorer(row).metric;
-  result.metrics = scorer(row).score(gold, predictions);
+  result.metric = classification_scorer(row).metric;
+  result.metrics = classification_scorer(row).score(gold, predictions);
   result.value = result.metrics.at(result.metric);
   result.examples = static_cast<std::int64_t>(gold.size());
   result.collapse = find_collapse(counts_of(row, gold), counts_of(row, predictions));
@@ -97,7 +97,7 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
   using FamilyTask::FamilyTask;
 
   HeadKind head() const override { return HeadKind::kSequence; }
-  std::string metric() const override { return std::string(scorer(row()).metric); }
+  std::string metric() const override { return std::string(classification_scorer(row()).metric); }
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {

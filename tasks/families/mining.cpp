@@ -11,7 +11,7 @@
 namespace koine {
 namespace {
 
-const Scorer<Margin> kScorers[] = {
+const Scorer<Margin> kMiningScorers[] = {
     {"ratio", "f1", Margin::kRatio},
     {"distance", "f1", Margin::kDistance},
     {"absolute", "f1", Margin::kAbsolute},
@@ -146,7 +146,7 @@ class MiningTask : public FamilyTask<BuccFile> {
     FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
                             scored.file.labelled ? "" : without_gold(scored.file.path, language), LeftOut{},
                             framer.truncation()};
-    return std::make_unique<MiningData>(std::move(facts), scorer_of<Margin>(kScorers, row()).score, std::move(scored),
+    return std::make_unique<MiningData>(std::move(facts), scorer_of<Margin>(kMiningScorers, row()).score, std::move(scored),
                                         std::move(tuned));
   }
 

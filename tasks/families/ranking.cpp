@@ -11,16 +11,16 @@
 namespace koine {
 namespace {
 
-struct Rule {
+struct RankingRule {
   bool languages = false;  ///< one set of queries in several languages: keys and figures name them
   bool may_lack = false;   ///< predictions need not have every query
 };
-const Scorer<Rule> kScorers[] = {
+const Scorer<RankingRule> kRankingScorers[] = {
     {"lareqa", "map@20", {.languages = true, .may_lack = false}},
     {"mewslix", "map@20", {.languages = false, .may_lack = true}},
 };
 
-std::string key_of(const Rule& rule, const PoolQuery& query) {
+std::string key_of(const RankingRule& rule, const PoolQuery& query) {
   return rule.languages ? query.id + "_" + query.language : query.id;
 }
 
@@ -28,7 +28,7 @@ using Ids = std::vector<std::string>;
 using Targets = std::map<std::string, std::set<std::string>>;
 
 /// `ranked`: of each query in turn, ids of candidates.
-Evaluation ranking_evaluation(const Rule& rule, const std::vector<PoolQuery>& queries, const Targets& targets,
+Evaluation ranking_evaluation(const RankingRule& rule, const std::vector<PoolQuery>& queries, const Targets& targets,
                               const std::vector<Ids>& ranked) {
   std::map<std::string, std::pair<double, double>> sums;  // by figure: sum, number
   for (std::size_t i = 0; i < ranked.size(); ++i) {
@@ -51,7 +51,7 @@ Evaluation ranking_evaluation(const Rule& rule, const std::vector<PoolQuery>& qu
 class RankingData : public VectorData {
  public:
   /// The data set: the queries, behind them the candidates.
-  RankingData(Facts facts, Rule rule, CandidatePool pool)
+  RankingData(Facts facts, RankingRule rule, CandidatePool pool)
       : VectorData(std::move(facts)), rule_(rule), pool_(std::move(pool)) {}
 
  private:
@@ -72,7 +72,7 @@ class RankingData : public VectorData {
     return {ranking_evaluation(rule_, pool_.queries, pool_.targets, ranked), json.dump(1) + "\n"};
   }
 
-  Rule rule_;
+  RankingRule rule_;
   CandidatePool pool_;
 };
 
@@ -142,8 +142,8 @@ class RankingTask : public FamilyTask<CandidatePool> {
   }
 
  private:
-  const Scorer<Rule>& scorer() const { return scorer_of<Rule>(kScorers, row()); }
-  const Rule& rule() const { return scorer().score; }
+  const Scorer<RankingRule>& scorer() const { return scorer_of<RankingRule>(kRankingScorers, row()); }
+  const RankingRule& rule() const { return scorer().score; }
 
   struct Gold {
     std::vector<PoolQuery> queries;

@@ -14,12 +14,12 @@
 namespace koine {
 namespace {
 
-struct Rule {
+struct RetrievalRule {
   bool mexa = false;
   Pooling pooling = Pooling::kMean;
   std::int64_t pairs = 0;  ///< the first so many, where no other number is asked for; 0: all
 };
-const Scorer<Rule> kScorers[] = {
+const Scorer<RetrievalRule> kRetrievalScorers[] = {
     {"accuracy", "accuracy", {}},
     {"mexa", "mexa_mean", {true, Pooling::kPositionWeightedMean, 100}},
 };
@@ -98,7 +98,7 @@ Evaluation mexa_evaluation(Evaluation one) {
 class RetrievalData : public VectorData {
  public:
   /// The data set: the foreign sentences, behind them the English ones.
-  RetrievalData(Facts facts, Rule rule, ParallelText text)
+  RetrievalData(Facts facts, RetrievalRule rule, ParallelText text)
       : VectorData(std::move(facts)), rule_(rule), text_(std::move(text)) {}
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
@@ -117,7 +117,7 @@ class RetrievalData : public VectorData {
     return rule_.mexa ? score_mexa(text_, vectors, width) : score_retrieval(text_, vectors, width);
   }
 
-  Rule rule_;
+  RetrievalRule rule_;
   ParallelText text_;
 };
 
@@ -167,8 +167,8 @@ class RetrievalTask : public FamilyTask<ParallelText> {
   }
 
  private:
-  const Scorer<Rule>& scorer() const { return scorer_of<Rule>(kScorers, row()); }
-  const Rule& rule() const { return scorer().score; }
+  const Scorer<RetrievalRule>& scorer() const { return scorer_of<RetrievalRule>(kRetrievalScorers, row()); }
+  const RetrievalRule& rule() const { return scorer().score; }
 
   /// From a file of line numbers (XTREME's label layout) or from the official pairs below a folder.
   std::vector<std::int32_t> gold_indices(const std::filesystem::path& gold, const std::string& language) const {

@@ -31,7 +31,7 @@ std::string context_language(const std::string& language) { return language.subs
 constexpr std::string_view kSquad2 = "squad2";
 constexpr const char* kLeftOut = "questions left out: their answer is not in the words of their context";
 
-const SpanScorer kScorers[] = {
+const SpanScorer kSpanScorers[] = {
     {"squad", "f1", score_squad},
     {kSquad2, "f1", score_squad},  // of what has an answer; Squad2Score scores the rest
     {"mlqa", "f1",
@@ -40,7 +40,7 @@ const SpanScorer kScorers[] = {
      }},
 };
 
-const SpanScorer& scorer(const TaskRow& row) { return scorer_of<decltype(SpanScorer::score)>(kScorers, row); }
+const SpanScorer& span_scorer(const TaskRow& row) { return scorer_of<decltype(SpanScorer::score)>(kSpanScorers, row); }
 
 Evaluation answer_evaluation(const AnswerScores& scores, const std::string& metric) {
   const AnswerScore percent = scores.percent();
@@ -107,12 +107,12 @@ class SpanData : public FamilyData {
       if (may_refuse) {
         if (answer.no_answer > 0) answer.prediction.clear();
       } else {
-        scores.add(scorer(row_).score(answer.prediction, answer.gold, language_));
+        scores.add(span_scorer(row_).score(answer.prediction, answer.gold, language_));
       }
     }
-    return finish(
-        may_refuse ? squad2_evaluation(answers, /*best=*/true) : answer_evaluation(scores, std::string(scorer(row_).metric)),
-        predictions.counts, options, [&] { return answers_as_json(file_.questions, answers); });
+    return finish(may_refuse ? squad2_evaluation(answers, /*best=*/true)
+                             : answer_evaluation(scores, std::string(span_scorer(row_).metric)),
+                  predictions.counts, options, [&] { return answers_as_json(file_.questions, answers); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
@@ -179,7 +179,7 @@ class SpanTask : public FamilyTask<SquadFile> {
   using FamilyTask::FamilyTask;
 
   HeadKind head() const override { return HeadKind::kSpan; }
-  std::string metric() const override { return std::string(scorer(row()).metric); }
+  std::string metric() const override { return std::string(span_scorer(row()).metric); }
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {
@@ -210,11 +210,12 @@ class SpanTask : public FamilyTask<SquadFile> {
                 "; an empty text says that there is none");
         squad2.push_back({question.texts, answer->second, 0});
       } else {
-        scores.add(answer == answers.end() ? AnswerScore{} : scorer(row()).score(answer->second, question.texts, language));
+        scores.add(answer == answers.end() ? AnswerScore{}
+                                           : span_scorer(row()).score(answer->second, question.texts, language));
       }
     }
     Evaluation result = may_refuse ? squad2_evaluation(squad2, /*best=*/false)
-                                   : answer_evaluation(scores, std::string(scorer(row()).metric));
+                                   : answer_evaluation(scores, std::string(span_scorer(row()).metric));
     result.unpredicted = unpredicted;
     return result;
   }

@@ -12,7 +12,7 @@ namespace {
 
 using TaggingScorer = Scorer<std::map<std::string, double> (*)(const TagSequences& gold, const TagSequences& predictions)>;
 
-const TaggingScorer kScorers[] = {
+const TaggingScorer kTaggingScorers[] = {
     {"f1", "f1",
      [](const TagSequences& gold, const TagSequences& predictions) -> std::map<std::string, double> {
        const TaggingScore score = tagging_score(gold, predictions);
@@ -24,7 +24,9 @@ const TaggingScorer kScorers[] = {
      }},
 };
 
-const TaggingScorer& scorer(const TaskRow& row) { return scorer_of<decltype(TaggingScorer::score)>(kScorers, row); }
+const TaggingScorer& tagging_scorer(const TaskRow& row) {
+  return scorer_of<decltype(TaggingScorer::score)>(kTaggingScorers, row);
+}
 
 ClassCounts counts_of(const TagSequences& sentences) {
   ClassCounts counts;
@@ -36,8 +38,8 @@ ClassCounts counts_of(const TagSequences& sentences) {
 
 Evaluation score_tags(const TaskRow& row, const TagSequences& gold, const TagSequences& predictions) {
   Evaluation result;
-  result.metric = scorer(row).metric;
-  result.metrics = scorer(row).score(gold, predictions);
+  result.metric = tagging_scorer(row).metric;
+  result.metrics = tagging_scorer(row).score(gold, predictions);
   result.value = result.metrics.at(result.metric);
   result.examples = static_cast<std::int64_t>(gold.size());
   result.collapse = find_collapse(counts_of(gold), counts_of(predictions));
@@ -113,7 +115,7 @@ class TaggingTask : public FamilyTask<TaggedFile> {
   using FamilyTask::FamilyTask;
 
   HeadKind head() const override { return HeadKind::kToken; }
-  std::string metric() const override { return std::string(scorer(row()).metric); }
+  std::string metric() const override { return std::string(tagging_scorer(row()).metric); }
 
   std::unique_ptr<TaskData> load(const std::filesystem::path& data, const std::string& split, const std::string& language,
                                  const Tokenizer& tokenizer, const FeatureOptions& options) const override {

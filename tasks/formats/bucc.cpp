@@ -10,15 +10,6 @@
 namespace koine {
 namespace {
 
-std::string place(const std::filesystem::path& path, std::int64_t line) { return concatenate(path.string(), ":", line); }
-
-/// Blanks at both ends off, as the reference strips lines.
-std::string_view strip(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 /// Calls use(source id, target id, line).
 template <class Use>
 void each_pair(const std::filesystem::path& path, const Use& use) {

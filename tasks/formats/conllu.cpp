@@ -43,7 +43,7 @@ struct Word {
   std::vector<std::int32_t> heads;  ///< basic and enhanced, 0 = root
 };
 
-struct Range {
+struct WordRange {
   std::int32_t first = 0;  ///< word numbers, from 1, both included
   std::int32_t last = 0;
   std::string form;
@@ -55,12 +55,6 @@ std::optional<std::int32_t> whole_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0) return std::nullopt;
   return value;
-}
-
-std::string strip(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(' ');
-  if (begin == std::string_view::npos) return "";
-  return std::string(text.substr(begin, text.find_last_not_of(' ') - begin + 1));
 }
 
 /// U+200C and blanks removed.
@@ -113,7 +107,7 @@ class Reader {
             " is due; is an empty line missing between two sentences?");
     require(number <= kMaximumWords, place(line), "more than ", kMaximumWords, " words in one sentence");
     require(!fields[1].empty(), place(line), "the form is empty");
-    Word word{strip(fields[1]), strip(fields[3]), line, {}};
+    Word word{std::string(strip(fields[1], " ")), std::string(strip(fields[3], " ")), line, {}};
     if (fields[6] != "_") {
       const std::optional<std::int32_t> head = whole_number(fields[6]);
       require(head.has_value(), place(line), "head \"", fields[6], "\" is not a number");
@@ -143,7 +137,7 @@ class Reader {
             " must stand before its first word");
     require(ranges_.empty() || ranges_.back().last < *first, place(line), "the range ", fields[0],
             " overlaps the one before");
-    ranges_.push_back({*first, *last, strip(fields[1]), line});
+    ranges_.push_back({*first, *last, std::string(strip(fields[1], " ")), line});
   }
 
   void check_references() const {
@@ -153,7 +147,7 @@ class Reader {
         require(head <= count, place(word.line), "head ", head, " is not in the sentence of ", count, " words");
       }
     }
-    for (const Range& range : ranges_) {
+    for (const WordRange& range : ranges_) {
       require(range.last <= count, place(range.line), "the range ", range.first, "-", range.last,
               " goes beyond the sentence of ", count, " words");
     }
@@ -185,7 +179,7 @@ class Reader {
   }
 
   /// Number of the range's head. (fewest ancestors, then rank of tag, then place)
-  std::int32_t head_of(const Range& range) const {
+  std::int32_t head_of(const WordRange& range) const {
     std::int32_t best = range.first;
     std::pair<std::size_t, std::size_t> best_key{};
     for (std::int32_t word = range.first; word <= range.last; ++word) {
@@ -204,7 +198,7 @@ class Reader {
     std::size_t next_range = 0;
     for (std::int32_t number = 1; number <= static_cast<std::int32_t>(words_.size()); ++number) {
       if (next_range < ranges_.size() && ranges_[next_range].first == number) {
-        const Range& range = ranges_[next_range++];
+        const WordRange& range = ranges_[next_range++];
         const Word& head = words_[static_cast<std::size_t>(head_of(range)) - 1];
         result.push_back({range.form, head.tag, range.line, {}});
         number = range.last;
@@ -233,7 +227,7 @@ class Reader {
   std::span<const std::string_view> order_;
   const std::string& name_;
   std::vector<Word> words_;
-  std::vector<Range> ranges_;
+  std::vector<WordRange> ranges_;
   std::vector<TaggedSentence> sentences_;
   std::int64_t masked_ = 0;
 };

@@ -11,8 +11,6 @@
 namespace koine {
 namespace {
 
-std::string place(const FoundFile& file, std::int64_t line) { return concatenate(file.path.string(), ":", line); }
-
 /// One text for each element of an array.
 std::vector<std::string> texts_of(const nlohmann::json& row, const char* name, const std::string& where) {
   const nlohmann::json& array = json_field(row, name, where);
@@ -46,7 +44,7 @@ ChoiceFile read_choice_inputs(const FoundFile& file, std::int32_t choices) {
   };
   if (file.layout == FileLayout::kJsonLines) {
     for_each_json_line(file.path, [&](const nlohmann::json& row, std::int64_t line) {
-      add(text_field(row, "prompt", place(file, line)), texts_of(row, "choices", place(file, line)));
+      add(text_field(row, "prompt", place(file.path, line)), texts_of(row, "choices", place(file.path, line)));
     });
   } else {
     RecordShape shape{{{.names = {"prompt"}}}};
@@ -72,7 +70,7 @@ SquadFile read_question_inputs(const FoundFile& file) {
   const auto use = [&](std::vector<std::string>&& parts, std::int64_t line) {
     std::string& id = parts[0];
     if (id.empty()) id = std::to_string(result.questions.size() + 1);
-    require(ids.insert(id).second, place(file, line), ": the id \"", id, "\" stands twice; ids must differ");
+    require(ids.insert(id).second, place(file.path, line), ": the id \"", id, "\" stands twice; ids must differ");
     const bool same_context = !result.contexts.empty() && result.contexts.back() == parts[2];
     if (!same_context) result.contexts.push_back(std::move(parts[2]));
     result.questions.push_back({std::move(id), std::move(parts[1]), result.contexts.size() - 1, {}});
@@ -93,8 +91,8 @@ TaggedFile read_word_inputs(const FoundFile& file) {
   };
   if (file.layout == FileLayout::kJsonLines) {
     for_each_json_line(file.path, [&](const nlohmann::json& row, std::int64_t line) {
-      for (std::string& word : texts_of(row, "words", place(file, line))) sentence.push_back({std::move(word), -1});
-      require(!sentence.empty(), place(file, line), ": \"words\" is empty");
+      for (std::string& word : texts_of(row, "words", place(file.path, line))) sentence.push_back({std::move(word), -1});
+      require(!sentence.empty(), place(file.path, line), ": \"words\" is empty");
       finish();
     });
   } else {
@@ -114,7 +112,7 @@ TextFile read_sentence_inputs(const FoundFile& file) {
   result.path = file.path;
   if (file.layout == FileLayout::kJsonLines) {
     for_each_json_line(file.path, [&](const nlohmann::json& row, std::int64_t line) {
-      result.lines.push_back(text_field(row, "text", place(file, line)));
+      result.lines.push_back(text_field(row, "text", place(file.path, line)));
     });
   } else {
     for_each_line(file.path, [&](std::string_view text, std::int64_t) { result.lines.emplace_back(text); });

@@ -23,8 +23,6 @@ struct Row {
 };
 using UseRow = std::function<void(Row&& row)>;
 
-std::string place(const std::filesystem::path& path, std::int64_t line) { return concatenate(path.string(), ":", line); }
-
 void each_record_row(const FoundFile& file, const ReadRequest& request, const UseRow& use,
                      const std::function<void()>& skip) {
   const TextFields& fields = request.fields;

@@ -15,8 +15,6 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-std::string place(const std::filesystem::path& path, std::int64_t line) { return concatenate(path.string(), ":", line); }
-
 /// "a, b and c" of the fields that must be there.
 std::string spell_required(const std::vector<RecordField>& fields) {
   Names required;

@@ -9,7 +9,7 @@
 namespace koine {
 namespace {
 
-constexpr const char* kAnswers[] = {"answerA", "answerB", "answerC"};
+constexpr const char* kSocialIqaAnswers[] = {"answerA", "answerB", "answerC"};
 
 std::int32_t number_of(const std::string& text, char first, const std::string& where) {
   require(text.size() == 1 && text[0] >= first && text[0] < first + 3, where, ": the right answer is \"", text,
@@ -37,7 +37,7 @@ ChoiceFile read_social_iqa(const FoundFile& file, const ReadRequest&) {
   for_each_json_line(file.path, [&](const nlohmann::json& row, std::int64_t line) {
     const std::string where = concatenate(file.path.string(), ":", line);
     ChoiceExample example{text_field(row, "context", where) + " " + text_field(row, "question", where), {}, -1};
-    for (const char* answer : kAnswers) example.choices.push_back(text_field(row, answer, where));
+    for (const char* answer : kSocialIqaAnswers) example.choices.push_back(text_field(row, answer, where));
     if (row.contains("correct")) example.label = number_of(text_field(row, "correct", where), 'A', where);
     result.add(std::move(example), where);
   });

@@ -8,15 +8,7 @@
 #include "tasks/formats/labels.h"
 
 namespace koine {
-namespace {
-
-std::string_view strip(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 const std::vector<std::string>& universal_parts_of_speech() {
   static const std::vector<std::string> tags = {"ADJ",  "ADP",  "ADV",   "AUX",   "CCONJ", "DET", "INTJ", "NOUN", "NUM",

@@ -7,11 +7,7 @@
 namespace koine {
 namespace {
 
-std::string_view strip(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\r");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-}
+constexpr std::string_view kBlanks = " \t\r";
 
 /// Collects the lines of one sentence after the other.
 class SentenceRows {
@@ -20,15 +16,15 @@ class SentenceRows {
       : name_(name), tags_(tags), tagged_(tagged) {}
 
   void add_line(std::string_view text, std::int64_t line) {
-    const std::string_view row = strip(text);
+    const std::string_view row = strip(text, kBlanks);
     if (row.empty()) return finish();
     const std::string where = concatenate(name_, ":", line);
     const std::vector<std::string_view> fields = split_tabs(row);
     require(fields.size() == 2 || !tagged_, where, ": ", fields.size(), " columns; a row is language:form, a tab and a tag");
     const std::size_t colon = fields[0].find(':');
     require(colon != std::string_view::npos, where, ": \"", fields[0], "\" does not begin with its language and a colon");
-    const std::int32_t tag = tagged_ ? label_number(strip(fields[1]), tags_, where) : -1;
-    sentence_.push_back({std::string(strip(fields[0].substr(colon + 1))), tag});
+    const std::int32_t tag = tagged_ ? label_number(strip(fields[1], kBlanks), tags_, where) : -1;
+    sentence_.push_back({std::string(strip(fields[0].substr(colon + 1), kBlanks)), tag});
   }
 
   void finish() {

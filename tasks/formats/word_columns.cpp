@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kBetweenDocuments = "-DOCSTART-";
 
-std::vector<std::string_view> split_blanks(std::string_view line) {
+std::vector<std::string_view> split_columns(std::string_view line) {
   std::vector<std::string_view> columns;
   for (std::size_t begin = line.find_first_not_of(" \t"); begin != std::string_view::npos;) {
     const std::size_t end = std::min(line.find_first_of(" \t", begin), line.size());
@@ -40,7 +40,7 @@ TaggedFile read_word_columns(const FoundFile& file, const ReadRequest& request) 
   for_each_line(file.path, [&](std::string_view text, std::int64_t line) {
     if (text.find_first_not_of(" \t") == std::string_view::npos || text.starts_with(kBetweenDocuments)) return finish();
     const std::string where = concatenate(file.path.string(), ":", line);
-    const std::vector<std::string_view> columns = file.layout == FileLayout::kTsv ? split_tabs(text) : split_blanks(text);
+    const std::vector<std::string_view> columns = file.layout == FileLayout::kTsv ? split_tabs(text) : split_columns(text);
     if (request.inputs_only) {
       sentence.push_back({std::string(column(columns, request.tags.word, where)), -1});
       return;

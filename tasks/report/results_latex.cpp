@@ -12,13 +12,13 @@ namespace {
 
 using Cells = std::vector<std::string>;
 
-constexpr const char* kMissing = "--";
+constexpr const char* kMissingInLatex = "--";
 constexpr const char* kDagger = "$^\\dagger$";
 const std::string kSource = "% \\usepackage{booktabs}\n";
 
 /// "61.7", "$61.7_{\pm 0.8}$"; with a sign "$+1.2$".
-std::string figure(const Spread& spread, bool sign = false) {
-  if (spread.count == 0) return kMissing;
+std::string latex_figure(const Spread& spread, bool sign = false) {
+  if (spread.count == 0) return kMissingInLatex;
   char text[64];
   std::snprintf(text, sizeof text, sign ? "%+.1f" : "%.1f", spread.mean);
   std::string number = text;
@@ -42,7 +42,7 @@ std::string shown(const std::string& name) {
   return known == kNames.end() ? escape_latex(name) : known->second;
 }
 
-std::string line(const Cells& cells) {
+std::string latex_line(const Cells& cells) {
   std::string text = "    ";
   for (std::size_t i = 0; i < cells.size(); ++i) text += (i == 0 ? "" : " & ") + cells[i];
   return text + " \\\\\n";
@@ -52,12 +52,12 @@ std::string line(const Cells& cells) {
 std::string table(std::size_t columns, const Cells& heading, const std::vector<std::vector<Cells>>& groups,
                   const std::string& caption) {
   std::string text = "\\begin{table*}[t]\n  \\centering\n  \\begin{tabular}{l" + std::string(columns, 'r') +
-                     "}\n    \\toprule\n" + line(heading);
+                     "}\n    \\toprule\n" + latex_line(heading);
   for (const std::vector<Cells>& group : groups) {
     text += "    \\midrule\n";
     for (const Cells& cells : group) {
       check(cells.size() == columns + 1, "a line of ", cells.size(), " cells in a table of ", columns + 1);
-      text += line(cells);
+      text += latex_line(cells);
     }
   }
   return text + "    \\bottomrule\n  \\end{tabular}\n  \\caption{" + caption + "}\n\\end{table*}\n";
@@ -97,9 +97,9 @@ class Tables {
 
   std::string cell(const TargetSummary& target, const Arm& arm) const {
     const bool sign = arm.label != arm.baseline;
-    const std::string first = figure(figure_of(target, arm), sign);
+    const std::string first = latex_figure(figure_of(target, arm), sign);
     const TargetSummary* second = second_metric(target);
-    return second == nullptr ? first : first + " / " + figure(figure_of(*second, arm), sign);
+    return second == nullptr ? first : first + " / " + latex_figure(figure_of(*second, arm), sign);
   }
 
   SeedValues average(const std::string& arm) const {
@@ -127,7 +127,8 @@ class Tables {
 
   std::string average_cell(const Arm& arm) const {
     const SeedValues values = average(arm.label);
-    return arm.label == arm.baseline ? figure(spread_of(values)) : figure(difference(values, average(arm.baseline)), true);
+    return arm.label == arm.baseline ? latex_figure(spread_of(values))
+                                     : latex_figure(difference(values, average(arm.baseline)), true);
   }
 
   Cells arm_line(const Arm& arm) const {
@@ -174,12 +175,12 @@ class Tables {
       if (!target.values.contains(arm.label)) continue;
       arms.push_back(&arm);
       heading.push_back(escape_latex(arm.label));
-      means.push_back(figure(spread_of(target.mean_by_seed(arm.label, true))));
+      means.push_back(latex_figure(spread_of(target.mean_by_seed(arm.label, true))));
     }
     std::vector<Cells> lines;
     for (const std::string& language : target.languages) {
       lines.push_back({escape_latex(language) + (target.outside.contains(language) ? kDagger : "")});
-      for (const Arm* arm : arms) lines.back().push_back(figure(target.spread(arm->label, language)));
+      for (const Arm* arm : arms) lines.back().push_back(latex_figure(target.spread(arm->label, language)));
     }
     const std::string note = target.outside.empty() ? "" : std::string(" ") + kDagger + " Outside the mean.";
     return table(arms.size(), heading, {lines, {means}},

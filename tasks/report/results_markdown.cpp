@@ -18,13 +18,13 @@ std::string cell(const std::string& text) {
   return escaped;
 }
 
-std::string figure(const Spread& spread, bool sign = false) {
+std::string markdown_figure(const Spread& spread, bool sign = false) {
   if (spread.count == 0) return "–";
   return (sign && spread.mean >= 0.05 ? "+" : "") + format_decimal(spread.mean, 1) +
          (spread.deviation ? " ±" + format_decimal(*spread.deviation, 1) : "");
 }
 
-std::string line(const std::vector<std::string>& cells) {
+std::string markdown_line(const std::vector<std::string>& cells) {
   std::string text = "|";
   for (const std::string& one : cells) text += " " + one + " |";
   return text + "\n";
@@ -41,17 +41,18 @@ std::string results_markdown(const std::vector<ResultRow>& rows, const ReportDet
     for (const std::string& language : target.languages)
       heading.push_back(cell(language) + (target.outside.contains(language) ? "†" : ""));
     heading.insert(heading.end(), {"zero-shot mean", "languages", "− baseline"});
-    text += (text.empty() ? "" : "\n") + line(heading) + "|---|";
+    text += (text.empty() ? "" : "\n") + markdown_line(heading) + "|---|";
     for (std::size_t i = 1; i < heading.size(); ++i) text += "--:|";
     text += "\n";
     for (const Arm& arm : summary.arms) {
       if (!target.values.contains(arm.label)) continue;
       std::vector<std::string> cells = {cell(arm.label)};
-      for (const std::string& language : target.languages) cells.push_back(figure(target.spread(arm.label, language)));
-      cells.push_back(figure(spread_of(target.mean_by_seed(arm.label, false))));
+      for (const std::string& language : target.languages)
+        cells.push_back(markdown_figure(target.spread(arm.label, language)));
+      cells.push_back(markdown_figure(spread_of(target.mean_by_seed(arm.label, false))));
       cells.push_back(std::to_string(target.mean_languages(arm.label, false).size()));
-      cells.push_back(arm.label == arm.baseline ? "" : figure(target.difference_of_means(arm, false), true));
-      text += line(cells);
+      cells.push_back(arm.label == arm.baseline ? "" : markdown_figure(target.difference_of_means(arm, false), true));
+      text += markdown_line(cells);
     }
     if (!target.outside.empty()) text += "\n† not a language of the benchmark: outside the mean\n";
   }

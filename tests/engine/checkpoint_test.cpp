@@ -1,14 +1,13 @@
 #include "engine/training/checkpoint.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 
 #include <cstring>
 #include <fstream>
 #include <vector>
 
 #include "engine/files/text_file.h"
+#include "tests/engine/file_size_limit.h"
 #include "tests/engine/temporary_folder.h"
 
 namespace koine {
@@ -206,27 +205,6 @@ TEST(Checkpoint, OtherSettingsAreRefusedByName) {
       },
       {"seed = 1", "not set"});
 }
-
-/// While it lives, no file of this process may grow beyond `bytes`: what a full disk looks like to a writer.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    handler_ = signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit = {bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    signal(SIGXFSZ, handler_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_ = {};
-  void (*handler_)(int) = nullptr;
-};
 
 TEST(Checkpoint, AFullDiskLeavesTheEarlierOneAndNothingElse) {
   const TemporaryFolder folder;

@@ -95,18 +95,19 @@ std::vector<float> values_of(const Buffer& buffer) {
   return values;
 }
 
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+bool same_values(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 bool same_state(Side& a, Side& b) {
   for (const Values values : {Values::kMaster, Values::kGradient}) {
-    if (!same_bits(a.store.read_all(values), b.store.read_all(values))) return false;
+    if (!same_values(a.store.read_all(values), b.store.read_all(values))) return false;
   }
   const Moments& left = a.optimizer.moments();
   const Moments& right = b.optimizer.moments();
-  return same_bits(values_of(left.first()), values_of(right.first())) &&
-         same_bits(values_of(left.second()), values_of(right.second())) && working_bytes(a.store) == working_bytes(b.store);
+  return same_values(values_of(left.first()), values_of(right.first())) &&
+         same_values(values_of(left.second()), values_of(right.second())) &&
+         working_bytes(a.store) == working_bytes(b.store);
 }
 
 /// The same random sparse gradients for all, `batches` micro-batches a step.

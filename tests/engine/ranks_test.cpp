@@ -137,14 +137,14 @@ TEST(GradientExchange, RefusesACommunicatorOfAnotherDevice) {
 
 // --- the training loop --------------------------------------------------------------------------------------------------
 
-struct Recorder : TrainingObserver {
+struct RankRecorder : TrainingObserver {
   std::vector<Step> steps;
   void on_step(const Step& step) override { steps.push_back(step); }
   void on_evaluation(std::int64_t, const std::map<std::string, double>&, bool) override {}
   void on_message(const std::string&) override {}
 };
 
-TrainingRun run_of(BagModel& model, Recorder& recorder, Communicator* ranks) {
+TrainingRun run_of(BagModel& model, RankRecorder& recorder, Communicator* ranks) {
   static const Dataset data = bag_dataset(60);
   TrainingRun run;
   run.model = &model;
@@ -166,7 +166,7 @@ TrainingRun run_of(BagModel& model, Recorder& recorder, Communicator* ranks) {
 TEST(Train, OverTwoRanksThatHoldTheSameIsOverOne) {
   BagModel one, two;
   one.sparse = two.sparse = false;
-  Recorder first, second;
+  RankRecorder first, second;
   TwinCommunicator twins;
   train(run_of(one, first, nullptr));
   train(run_of(two, second, &twins));
@@ -181,7 +181,7 @@ TEST(Train, OverTwoRanksThatHoldTheSameIsOverOne) {
 // Every step: the gradients, all of them and in order, then the loss.
 TEST(Train, SendsGradientsAndLossOfEveryStep) {
   BagModel model;
-  Recorder recorder;
+  RankRecorder recorder;
   RecordingCommunicator ranks(Device::kCpu);
   train(run_of(model, recorder, &ranks));
   const std::vector<GradientBucket> buckets = plan_buckets(model.parameters().table(), kBucketElements);

@@ -1,13 +1,11 @@
 #include "engine/files/text_file.h"
 
-#include <sys/resource.h>
-
-#include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/files/atomic_file.h"
-#include "temporary_folder.h"
+#include "tests/engine/file_size_limit.h"
+#include "tests/engine/temporary_folder.h"
 
 namespace koine {
 namespace {
@@ -123,24 +121,6 @@ TEST(AtomicFile, NamesWhatCannotBeWritten) {
     expect_user_error([&] { write_file_atomically("/dev/full", "x"); }, {"/dev/full", "No space left", "free some space"});
   }
 }
-
-/// While it lives, no file may grow beyond `bytes`: a disk that fills up while a file is being written.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  void (*handler_)(int);
-  rlimit before_{};
-};
 
 TEST(AtomicFile, LeavesTheOldFileWhenTheDiskFillsUp) {
   const TemporaryFolder folder;

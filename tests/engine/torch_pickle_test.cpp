@@ -13,7 +13,7 @@
 namespace koine {
 namespace {
 
-std::filesystem::path fixture(const char* name) {
+std::filesystem::path torch_fixture(const char* name) {
   return std::filesystem::path(KOINE_SOURCE_DIR) / "tests/fixtures/torch" / name;
 }
 
@@ -36,7 +36,7 @@ void expect_tensor(const TorchCheckpoint& checkpoint, const std::string& name, c
 
 /// What tools/make_torch_fixtures.py put into its files.
 void expect_fixture(const char* file) {
-  const TorchCheckpoint checkpoint(fixture(file));
+  const TorchCheckpoint checkpoint(torch_fixture(file));
   EXPECT_EQ(checkpoint.tensors().size(), 18u);
   EXPECT_EQ(checkpoint.tensors().front().name, "float");
   expect_tensor<float>(checkpoint, "float", "F32", {2, 3}, {0, 0.25f, 0.5f, 0.75f, 1, -1.5f});
@@ -63,7 +63,7 @@ TEST(TorchPickle, ConvertsToSafetensors) {
   for (const char* file : {"zip.bin", "legacy.bin"}) {
     const TemporaryFolder folder;
     make_directory(folder / "in");
-    std::filesystem::copy_file(fixture(file), folder / "in/pytorch_model.bin");
+    std::filesystem::copy_file(torch_fixture(file), folder / "in/pytorch_model.bin");
     write_file_atomically(folder / "in/config.json", "{}\n");
     write_file_atomically(folder / "in/sentencepiece.bpe.model", "tokenizer");
     write_file_atomically(folder / "in/training.log", "not wanted");
@@ -90,7 +90,7 @@ TEST(TorchPickle, ConvertsToSafetensors) {
 
 TEST(TorchPickle, ConvertsShards) {
   const TemporaryFolder folder;
-  std::filesystem::copy_file(fixture("zip.bin"), folder / "pytorch_model-00001-of-00001.bin");
+  std::filesystem::copy_file(torch_fixture("zip.bin"), folder / "pytorch_model-00001-of-00001.bin");
   write_file_atomically(
       folder / "pytorch_model.bin.index.json",
       R"({"weight_map":{"float":"pytorch_model-00001-of-00001.bin","half":"pytorch_model-00001-of-00001.bin"}})");
@@ -104,7 +104,7 @@ TEST(TorchPickle, ConvertsShards) {
 
 TEST(TorchPickle, RefusesEveryTruncation) {
   for (const char* file : {"zip.bin", "legacy.bin"}) {
-    const std::string bytes = read_file(fixture(file));
+    const std::string bytes = read_file(torch_fixture(file));
     for (std::size_t size = 0; size < bytes.size(); ++size) {
       EXPECT_THROW(parse_torch_checkpoint(std::string_view(bytes).substr(0, size), "x.bin"), UserError)
           << file << " " << size;
@@ -148,7 +148,7 @@ std::string legacy(const std::string& object, std::int64_t elements = 4, const s
          std::string(static_cast<std::size_t>(elements) * 4, '\1');
 }
 
-void expect_refused(const std::string& bytes, const std::vector<std::string>& parts) {
+void expect_refused_checkpoint(const std::string& bytes, const std::vector<std::string>& parts) {
   expect_user_error([&] { parse_torch_checkpoint(bytes, "x.bin"); }, parts);
 }
 
@@ -161,45 +161,45 @@ TEST(TorchPickle, ReadsAFileMadeByHand) {
 
 TEST(TorchPickle, RefusesCode) {
   const std::string call = global("os", "system") + "(" + text("true") + "tR";
-  expect_refused(legacy(pickled(call)), {"x.bin", "os.system", "refused"});
-  expect_refused(legacy(pickled("}" + text("t") + call + "s")), {"os.system"});
+  expect_refused_checkpoint(legacy(pickled(call)), {"x.bin", "os.system", "refused"});
+  expect_refused_checkpoint(legacy(pickled("}" + text("t") + call + "s")), {"os.system"});
   for (const char* name : {"eval", "exec", "getattr"}) {
-    expect_refused(legacy(pickled(global("builtins", name))), {std::string("builtins.") + name});
+    expect_refused_checkpoint(legacy(pickled(global("builtins", name))), {std::string("builtins.") + name});
   }
-  expect_refused(legacy(pickled(global("torch", "load"))), {"torch.load"});
-  expect_refused(legacy(pickled(global("torch._utils", "_rebuild_tensor_v2\t"))), {"_rebuild_tensor_v2"});
+  expect_refused_checkpoint(legacy(pickled(global("torch", "load"))), {"torch.load"});
+  expect_refused_checkpoint(legacy(pickled(global("torch._utils", "_rebuild_tensor_v2\t"))), {"_rebuild_tensor_v2"});
   // INST, OBJ, NEWOBJ, STACK_GLOBAL, EXT1, PERSID, a string of protocol 0.
   for (const char opcode : {'i', 'o', '\x81', '\x93', '\x82', 'P', 'S'}) {
-    expect_refused(legacy(pickled(std::string(1, opcode))), {"opcode", "refused"});
+    expect_refused_checkpoint(legacy(pickled(std::string(1, opcode))), {"opcode", "refused"});
   }
-  expect_refused(legacy("\x80\x04"
-                        "N."),
-                 {"protocol 4"});
+  expect_refused_checkpoint(legacy("\x80\x04"
+                                   "N."),
+                            {"protocol 4"});
 }
 
 TEST(TorchPickle, RefusesBrokenStacks) {
-  expect_refused(legacy(pickled("h\x07")), {"value 7", "never kept"});
-  expect_refused(legacy(pickled("j" + raw<std::uint32_t>(70000))), {"value 70000"});
-  expect_refused(legacy(pickled("")), {"0 values"});
-  expect_refused(legacy(pickled("NN")), {"2 values"});
-  expect_refused(legacy(pickled("(N")), {"values"});
-  expect_refused(legacy(pickled("t")), {"mark"});
-  expect_refused(legacy(pickled("N(\x86")), {"needs 2 values", "0"});
-  expect_refused(legacy(pickled("q")), {"x.bin"});
-  expect_refused(legacy(pickled("NNNs")), {"no dictionary"});
-  expect_refused(legacy(pickled("}(NNu")), {"no string"});
-  expect_refused(legacy(pickled("}(" + text("t") + "u")), {"no dictionary"});
-  expect_refused(legacy(pickled("NNa")), {"no list"});
-  expect_refused(legacy(pickled("NNb")), {"state"});
-  expect_refused(legacy(pickled("NNR")), {"no function"});
-  expect_refused(legacy(pickled("NQ")), {"no storage"});
-  expect_refused(legacy(pickled(global("torch", "FloatStorage") + ")R")), {"FloatStorage"});
-  expect_refused(legacy(pickled("X\xff\xff\xff\xff")), {"truncated"});
-  expect_refused(legacy(pickled("X" + raw<std::uint32_t>(1) + "\xff")), {"UTF-8"});
-  expect_refused(legacy(pickled("]")), {"state dictionary"});
-  expect_refused(legacy(pickled("}" + text("t") + "Ns")), {"tensor t", "not a tensor"});
+  expect_refused_checkpoint(legacy(pickled("h\x07")), {"value 7", "never kept"});
+  expect_refused_checkpoint(legacy(pickled("j" + raw<std::uint32_t>(70000))), {"value 70000"});
+  expect_refused_checkpoint(legacy(pickled("")), {"0 values"});
+  expect_refused_checkpoint(legacy(pickled("NN")), {"2 values"});
+  expect_refused_checkpoint(legacy(pickled("(N")), {"values"});
+  expect_refused_checkpoint(legacy(pickled("t")), {"mark"});
+  expect_refused_checkpoint(legacy(pickled("N(\x86")), {"needs 2 values", "0"});
+  expect_refused_checkpoint(legacy(pickled("q")), {"x.bin"});
+  expect_refused_checkpoint(legacy(pickled("NNNs")), {"no dictionary"});
+  expect_refused_checkpoint(legacy(pickled("}(NNu")), {"no string"});
+  expect_refused_checkpoint(legacy(pickled("}(" + text("t") + "u")), {"no dictionary"});
+  expect_refused_checkpoint(legacy(pickled("NNa")), {"no list"});
+  expect_refused_checkpoint(legacy(pickled("NNb")), {"state"});
+  expect_refused_checkpoint(legacy(pickled("NNR")), {"no function"});
+  expect_refused_checkpoint(legacy(pickled("NQ")), {"no storage"});
+  expect_refused_checkpoint(legacy(pickled(global("torch", "FloatStorage") + ")R")), {"FloatStorage"});
+  expect_refused_checkpoint(legacy(pickled("X\xff\xff\xff\xff")), {"truncated"});
+  expect_refused_checkpoint(legacy(pickled("X" + raw<std::uint32_t>(1) + "\xff")), {"UTF-8"});
+  expect_refused_checkpoint(legacy(pickled("]")), {"state dictionary"});
+  expect_refused_checkpoint(legacy(pickled("}" + text("t") + "Ns")), {"tensor t", "not a tensor"});
   // A list that holds itself: nothing may follow it for ever.
-  expect_refused(legacy(pickled("]q\1h\1a")), {"state dictionary"});
+  expect_refused_checkpoint(legacy(pickled("]q\1h\1a")), {"state dictionary"});
 }
 
 TEST(TorchPickle, BoundsTheValuesThatOneByteOpcodesMake) {
@@ -212,7 +212,7 @@ TEST(TorchPickle, BoundsTheValuesThatOneByteOpcodesMake) {
 TEST(TorchPickle, ChecksEveryNumber) {
   const auto expect = [&](std::int64_t offset, const std::vector<std::int64_t>& sizes,
                           const std::vector<std::int64_t>& strides, const std::vector<std::string>& parts) {
-    expect_refused(legacy(dictionary(storage("0", 4), offset, sizes, strides)), parts);
+    expect_refused_checkpoint(legacy(dictionary(storage("0", 4), offset, sizes, strides)), parts);
   };
   constexpr std::int64_t kHuge = std::int64_t{1} << 62;
   expect(1, {2, 2}, {2, 1}, {"tensor t", "outside its storage"});
@@ -225,13 +225,15 @@ TEST(TorchPickle, ChecksEveryNumber) {
   expect(0, {kHuge, 4}, {0, 0}, {"tensor t", "overflow"});
   expect(0, {5}, {0}, {"tensor t", "more elements"});
   expect(0, {2, 2}, {1}, {"tensor t", "2 sizes", "1 strides"});
-  expect_refused(legacy(dictionary(storage("0", -1), 0, {1}, {1})), {"-1 elements"});
-  expect_refused(legacy(dictionary(storage("0", kHuge), 0, {1}, {1})), {"claims"});
-  expect_refused(legacy(dictionary(storage("0", 5), 0, {1}, {1})), {"truncated"});
-  expect_refused(legacy(dictionary(storage("0", 3), 0, {1}, {1})), {"4 elements, not 3"});
-  expect_refused(legacy(dictionary(storage("1", 4), 0, {1}, {1})), {"no tensor uses"});
-  expect_refused(legacy(dictionary(storage("0", 4), 0, {1}, {1}), 4, pickled("]")), {"tensor t", "not in the file"});
-  expect_refused(legacy(dictionary(storage("0", 4, "ComplexFloatStorage"), 0, {1}, {1})), {"ComplexFloatStorage"});
+  expect_refused_checkpoint(legacy(dictionary(storage("0", -1), 0, {1}, {1})), {"-1 elements"});
+  expect_refused_checkpoint(legacy(dictionary(storage("0", kHuge), 0, {1}, {1})), {"claims"});
+  expect_refused_checkpoint(legacy(dictionary(storage("0", 5), 0, {1}, {1})), {"truncated"});
+  expect_refused_checkpoint(legacy(dictionary(storage("0", 3), 0, {1}, {1})), {"4 elements, not 3"});
+  expect_refused_checkpoint(legacy(dictionary(storage("1", 4), 0, {1}, {1})), {"no tensor uses"});
+  expect_refused_checkpoint(legacy(dictionary(storage("0", 4), 0, {1}, {1}), 4, pickled("]")),
+                            {"tensor t", "not in the file"});
+  expect_refused_checkpoint(legacy(dictionary(storage("0", 4, "ComplexFloatStorage"), 0, {1}, {1})),
+                            {"ComplexFloatStorage"});
 }
 
 /// A file of the legacy form whose tensors [2] all begin at an element of the one storage: {name, first element}.
@@ -276,7 +278,7 @@ TEST(TorchPickle, EveryNameOfSharedBytesIsWritten) {
 TEST(TorchPickle, RefusesANameTwice) {
   const std::string one = text("t") + global("torch._utils", "_rebuild_tensor_v2") + "(" + storage("0", 4) + integer(0) +
                           tuple({4}) + tuple({1}) + "\x89})tR" + "s";
-  expect_refused(legacy(pickled("}" + one + one)), {"tensor t", "twice"});
+  expect_refused_checkpoint(legacy(pickled("}" + one + one)), {"tensor t", "twice"});
 }
 
 TEST(TorchPickle, BoundsWhatItsTensorsClaim) {
@@ -286,7 +288,7 @@ TEST(TorchPickle, BoundsWhatItsTensorsClaim) {
     body += text(concatenate("t", i)) + global("torch._utils", "_rebuild_tensor_v2") + "(" + storage("0", 100'000) +
             integer(0) + tuple({50'000}) + tuple({2}) + "\x89})tR" + "s";
   }
-  expect_refused(legacy(pickled(body), 100'000), {"far more bytes"});
+  expect_refused_checkpoint(legacy(pickled(body), 100'000), {"far more bytes"});
   // And as they lie in the file: 48 layers may share one, a thousand may not.
   const auto layers = [](int count) {
     std::string all = "}";
@@ -297,13 +299,13 @@ TEST(TorchPickle, BoundsWhatItsTensorsClaim) {
     return legacy(pickled(all), 100'000);
   };
   EXPECT_EQ(parse_torch_checkpoint(layers(48), "x.bin").size(), 48u);
-  expect_refused(layers(1000), {"far more bytes"});
+  expect_refused_checkpoint(layers(1000), {"far more bytes"});
 }
 
 // --- the archive --------------------------------------------------------------------------------------------------------
 
 TEST(ZipArchive, FindsEveryEntry) {
-  const std::string bytes = read_file(fixture("zip.bin"));
+  const std::string bytes = read_file(torch_fixture("zip.bin"));
   EXPECT_TRUE(is_zip_archive(bytes));
   const auto entries = read_zip_archive(bytes, "x");
   EXPECT_EQ(entries.at("zip/byteorder"), "little");
@@ -311,7 +313,7 @@ TEST(ZipArchive, FindsEveryEntry) {
 }
 
 TEST(ZipArchive, RefusesDamage) {
-  const std::string good = read_file(fixture("zip.bin"));
+  const std::string good = read_file(torch_fixture("zip.bin"));
   const auto refuse = [](const std::string& bytes, const std::vector<std::string>& parts) {
     expect_user_error([&] { read_zip_archive(bytes, "x"); }, parts);
   };

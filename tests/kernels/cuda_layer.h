@@ -16,7 +16,7 @@
 
 #include "kernels/cuda/async_copy.h"
 #include "kernels/cuda/dropout.h"
-#include "kernels/cuda/host/race_hooks.h"
+#include "kernels/cuda/host/execution.h"
 #include "kernels/cuda/host/sanitizers.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/matrix.h"
@@ -34,7 +34,7 @@ inline constexpr bool kAddressSanitizer = true;
 #else
 inline constexpr bool kAddressSanitizer = false;
 #endif
-inline constexpr bool kRaces = host::races::kDetects;
+const bool kRaces = host::watches_races();
 
 template <class T>
 class DeviceArray {

@@ -40,7 +40,7 @@ std::unique_ptr<Model> model_on(Device device, NormPlacement norm, HeadKind kind
 }
 
 /// What a short training leaves: the loss of every step, and the weights.
-struct Training {
+struct ShortTraining {
   std::vector<double> losses;
   std::vector<float> weights;
 };
@@ -57,9 +57,9 @@ TrainingSettings settings() {
 
 /// Two micro-batches a step; every third step has another size, so that recorded and fresh work take turns, and a recording
 /// is run for batches of other lengths than it was made of.
-Training train(Model& model, HeadKind kind, std::uint32_t steps) {
+ShortTraining train(Model& model, HeadKind kind, std::uint32_t steps) {
   Optimizer optimizer(model.parameters(), settings(), model.word_gradient_is_sparse());
-  Training result;
+  ShortTraining result;
   for (std::uint32_t step = 0; step < steps; ++step) {
     double loss = 0;
     // 62 and 70 tokens in turns, which padding makes 128 of.
@@ -118,8 +118,8 @@ TEST_P(DeviceModel, TrainsAsTheCpuDoesInFp32) {
     const std::vector<float> start = cpu->parameters().read_all(Values::kMaster);
     ASSERT_TRUE(same_bits(start, device->parameters().read_all(Values::kMaster)));
     const std::uint32_t steps = kind == HeadKind::kSequence ? 20 : 3;
-    const Training on_cpu = train(*cpu, kind, steps);
-    const Training on_device = train(*device, kind, steps);
+    const ShortTraining on_cpu = train(*cpu, kind, steps);
+    const ShortTraining on_device = train(*device, kind, steps);
     EXPECT_LT(largest_difference(on_device.losses, on_cpu.losses), 1e-5) << "head " << static_cast<int>(kind);
     EXPECT_LT(share_of_movement(on_device.weights, on_cpu.weights, start), 1e-3) << "head " << static_cast<int>(kind);
   }
@@ -131,9 +131,9 @@ TEST_P(DeviceModel, TrainsInMixedPrecisionAsWellAsTheCpu) {
   for (const HeadKind kind : {HeadKind::kSequence, HeadKind::kMaskedLm}) {
     const std::unique_ptr<Model> exact = model_on(Device::kCpu, GetParam(), kind, DType::kFloat32);
     const std::vector<float> start = exact->parameters().read_all(Values::kMaster);
-    const Training truth = train(*exact, kind, 6);
-    const Training on_cpu = train(*model_on(Device::kCpu, GetParam(), kind, DType::kBFloat16), kind, 6);
-    const Training on_device = train(*model_on(Device::kCuda, GetParam(), kind, DType::kBFloat16), kind, 6);
+    const ShortTraining truth = train(*exact, kind, 6);
+    const ShortTraining on_cpu = train(*model_on(Device::kCpu, GetParam(), kind, DType::kBFloat16), kind, 6);
+    const ShortTraining on_device = train(*model_on(Device::kCuda, GetParam(), kind, DType::kBFloat16), kind, 6);
     EXPECT_LT(largest_difference(on_device.losses, truth.losses),
               2 * largest_difference(on_cpu.losses, truth.losses) + 1e-3);
     EXPECT_LT(share_of_movement(on_device.weights, truth.weights, start),
@@ -145,10 +145,10 @@ TEST_P(DeviceModel, RecordedWorkGivesTheSameBits) {
   const auto recorded = model_on(Device::kCuda, GetParam(), HeadKind::kSpan, DType::kBFloat16, true);
   const auto fresh = model_on(Device::kCuda, GetParam(), HeadKind::kSpan, DType::kBFloat16, false);
   const std::int64_t before = cuda::trace().graph_launches;
-  const Training a = train(*recorded, HeadKind::kSpan, 6);
+  const ShortTraining a = train(*recorded, HeadKind::kSpan, 6);
   EXPECT_GT(cuda::trace().graph_launches, before + 6);
   const std::int64_t after = cuda::trace().graph_launches;
-  const Training b = train(*fresh, HeadKind::kSpan, 6);
+  const ShortTraining b = train(*fresh, HeadKind::kSpan, 6);
   EXPECT_EQ(cuda::trace().graph_launches, after);
   EXPECT_EQ(a.losses, b.losses);
   EXPECT_TRUE(same_bits(a.weights, b.weights));

@@ -108,13 +108,13 @@ TEST_F(Formats, BrokenNliNamesFileAndLine) {
   expect_user_error(read(replaced(row, "\"sentence2\"", "\"sentence1\""), FileLayout::kJsonLines), {"broken:1:", "twice"});
 }
 
-constexpr const char* kSquad = R"({"data": [{"paragraphs": [
+constexpr const char* kSquadFile = R"({"data": [{"paragraphs": [
   {"context": "Né à Zürich, he wrote.", "qas": [
     {"id": "q1", "question": "Where?", "answers": [{"text": "Zürich", "answer_start": 5}]},
     {"id": "q2", "question": "Who?", "answers": [{"text": "he", "answer_start": 13}, {"text": "he wrote", "answer_start": 13}]}]}]}]})";
 
 TEST_F(Formats, SquadCountsCodePoints) {
-  const SquadFile file = parse_squad(kSquad, "s.json", SquadRules{});
+  const SquadFile file = parse_squad(kSquadFile, "s.json", SquadRules{});
   ASSERT_EQ(file.questions.size(), 2u);
   EXPECT_EQ(file.questions[0].answers[0].begin, 7);  // two letters before it take two bytes
   EXPECT_EQ(file.questions[1].answers.size(), 2u);
@@ -123,7 +123,7 @@ TEST_F(Formats, SquadCountsCodePoints) {
 
 TEST_F(Formats, BrokenSquadNamesTheQuestion) {
   const auto read = [&](const std::string& from, const std::string& to) {
-    return [from, to] { parse_squad(replaced(kSquad, from, to), "s.json", SquadRules{}); };
+    return [from, to] { parse_squad(replaced(kSquadFile, from, to), "s.json", SquadRules{}); };
   };
   expect_user_error(read("\"answer_start\": 5", "\"answer_start\": 6"),
                     {"s.json", "question q1", "at character 6", "\"ürich,\""});
@@ -143,7 +143,7 @@ TEST_F(Formats, AWrongPlaceIsNoFaultWhereOnlyTheTextCounts) {
   for (const char* wrong : {"\"answer_start\": 6", "\"answer_start\": 500", "\"answer_start\": -1",
                             "\"answer_start\": \"5\"", "\"answer_begin\": 5"}) {
     const SquadFile file =
-        parse_squad(replaced(kSquad, "\"answer_start\": 5", wrong), "s.json", SquadRules{.places = false});
+        parse_squad(replaced(kSquadFile, "\"answer_start\": 5", wrong), "s.json", SquadRules{.places = false});
     ASSERT_EQ(file.questions.size(), 2u) << wrong;
     EXPECT_EQ(file.questions[0].answers[0].text, "Zürich") << wrong;
     EXPECT_EQ(file.questions[0].answers[0].begin, -1) << wrong;

@@ -30,7 +30,7 @@ void expect_message(const std::function<void()>& act, const std::vector<std::str
   }
 }
 
-void expect_refused(const std::string& text, const std::vector<std::string>& parts) {
+void expect_refused_task(const std::string& text, const std::vector<std::string>& parts) {
   expect_message([&] { add(text); }, parts);
 }
 
@@ -369,50 +369,51 @@ const std::string kGood =
     "[[task]]\nname = \"refused\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\", \"b\"]\n";
 
 TEST_F(TaskFile, WhatIsWrongIsNamed) {
-  expect_refused("[[task]]\nname = \"x\"\n", {"my.toml:1: task[1].family is missing", "classification, tagging"});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"tager\"\n", {"my.toml:3: task[1].family is \"tager\"", "\"tagging\""});
-  expect_refused(kGood + "frist = \"text\"\n", {"my.toml:6: unknown key \"frist\" in [task[1]]", "\"first\""});
-  expect_refused(kGood + "word_column = 1\n", {"my.toml:6: unknown key \"word_column\""});  // tagging's
-  expect_refused("[[task]]\nfamily = \"span\"\ntest = \"x.json\"\n", {"my.toml:1: task[1].name is missing"});
-  expect_refused("[[task]]\nname = \"a/b\"\nfamily = \"span\"\ntest = \"x.json\"\n",
-                 {"my.toml:2: task[1].name", "names a folder"});
-  expect_refused("[[task]]\nname = \"xnli\"\nfamily = \"span\"\ntest = \"x.json\"\n",
-                 {"my.toml:2: task[1].name", "\"xnli\" is the name of a built-in task"});
-  expect_refused(kGood + kGood, {"my.toml:7: task[2].name", "two [[task]] are called \"refused\""});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"span\"\n", {"task[1].test is missing", "train, dev and test"});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"span\"\ntest = \"/x.json\"\n",
-                 {"my.toml:4: task[1].test", "below the data folder"});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntest = \"x.txt\"\nlabels = [\"a\", \"b\"]\n",
-                 {"my.toml:4: task[1].test", "\"x.txt\" does not say", "conll, tsv"});
-  expect_refused(kGood + "format = \"conll\"\n", {"my.toml:6: task[1].format is \"conll\"", "\"tsv\", \"tsv-quoted\""});
-  expect_refused(kGood + "metric = \"f2\"\n",
-                 {"my.toml:6: task[1].metric", "\"f2\"", "accuracy, accuracy_and_f1, macro_f1"});
-  expect_refused(kGood + "label_aliases = { x = \"c\" }\n",
-                 {"my.toml:6: task[1].label_aliases", "unknown label \"c\"", "a, b"});
-  expect_refused(kGood + "columns = [\"u\", \"v\"]\n", {"task[1].first is none of columns: u, v"});
-  expect_refused(kGood + "language_field = \"l\"\n", {"my.toml:6: task[1].language_field", "languages names one"});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntrain = \"x.conllu\"\ntest = \"x.tsv\"\n",
-                 {"my.toml:5: task[1].test", "written alike"});
-  expect_refused(kGood + "language_codes = { fi = \"fin\" }\n",
-                 {"my.toml:6: task[1].language_codes", "\"fi\" is none of languages"});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\"]\n",
-                 {"my.toml:5: task[1].labels", "two labels or more"});
-  expect_refused("[[task]]\nname = \"x\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\", \"a\"]\n",
-                 {"my.toml:5: task[1].labels: \"a\" stands twice"});
-  expect_refused(
+  expect_refused_task("[[task]]\nname = \"x\"\n", {"my.toml:1: task[1].family is missing", "classification, tagging"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"tager\"\n",
+                      {"my.toml:3: task[1].family is \"tager\"", "\"tagging\""});
+  expect_refused_task(kGood + "frist = \"text\"\n", {"my.toml:6: unknown key \"frist\" in [task[1]]", "\"first\""});
+  expect_refused_task(kGood + "word_column = 1\n", {"my.toml:6: unknown key \"word_column\""});  // tagging's
+  expect_refused_task("[[task]]\nfamily = \"span\"\ntest = \"x.json\"\n", {"my.toml:1: task[1].name is missing"});
+  expect_refused_task("[[task]]\nname = \"a/b\"\nfamily = \"span\"\ntest = \"x.json\"\n",
+                      {"my.toml:2: task[1].name", "names a folder"});
+  expect_refused_task("[[task]]\nname = \"xnli\"\nfamily = \"span\"\ntest = \"x.json\"\n",
+                      {"my.toml:2: task[1].name", "\"xnli\" is the name of a built-in task"});
+  expect_refused_task(kGood + kGood, {"my.toml:7: task[2].name", "two [[task]] are called \"refused\""});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"span\"\n", {"task[1].test is missing", "train, dev and test"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"span\"\ntest = \"/x.json\"\n",
+                      {"my.toml:4: task[1].test", "below the data folder"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntest = \"x.txt\"\nlabels = [\"a\", \"b\"]\n",
+                      {"my.toml:4: task[1].test", "\"x.txt\" does not say", "conll, tsv"});
+  expect_refused_task(kGood + "format = \"conll\"\n", {"my.toml:6: task[1].format is \"conll\"", "\"tsv\", \"tsv-quoted\""});
+  expect_refused_task(kGood + "metric = \"f2\"\n",
+                      {"my.toml:6: task[1].metric", "\"f2\"", "accuracy, accuracy_and_f1, macro_f1"});
+  expect_refused_task(kGood + "label_aliases = { x = \"c\" }\n",
+                      {"my.toml:6: task[1].label_aliases", "unknown label \"c\"", "a, b"});
+  expect_refused_task(kGood + "columns = [\"u\", \"v\"]\n", {"task[1].first is none of columns: u, v"});
+  expect_refused_task(kGood + "language_field = \"l\"\n", {"my.toml:6: task[1].language_field", "languages names one"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntrain = \"x.conllu\"\ntest = \"x.tsv\"\n",
+                      {"my.toml:5: task[1].test", "written alike"});
+  expect_refused_task(kGood + "language_codes = { fi = \"fin\" }\n",
+                      {"my.toml:6: task[1].language_codes", "\"fi\" is none of languages"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\"]\n",
+                      {"my.toml:5: task[1].labels", "two labels or more"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\", \"a\"]\n",
+                      {"my.toml:5: task[1].labels: \"a\" stands twice"});
+  expect_refused_task(
       "[[task]]\nname = \"x\"\nfamily = \"choice\"\ntest = \"x.tsv\"\nprompt = \"p\"\nchoices = [\"a\", \"b\"]\nanswers = "
       "[\"A\"]\n",
       {"my.toml:7: task[1].answers has 1 members for 2 choices"});
   const std::string trained =
       "[[task]]\nname = \"refused_1\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\", \"b\"]\ntrain_task "
       "= ";
-  expect_refused(trained + "\"mnlli\"\n", {"my.toml:6: task[1].train_task", "unknown task \"mnlli\"", "\"mnli\""});
+  expect_refused_task(trained + "\"mnlli\"\n", {"my.toml:6: task[1].train_task", "unknown task \"mnlli\"", "\"mnli\""});
   std::string other = trained;
-  expect_refused(other.replace(other.find("refused_1"), 9, "refused_2") + "\"mnli\"\n",
-                 {"my.toml:6: task[1].train_task", "are a, b, those of mnli contradiction"});
+  expect_refused_task(other.replace(other.find("refused_1"), 9, "refused_2") + "\"mnli\"\n",
+                      {"my.toml:6: task[1].train_task", "are a, b, those of mnli contradiction"});
   other = trained;
-  expect_refused(other.replace(other.find("refused_1"), 9, "refused_3") + "\"squad\"\n",
-                 {"my.toml:6: task[1].train_task: squad is of another family"});
+  expect_refused_task(other.replace(other.find("refused_1"), 9, "refused_3") + "\"squad\"\n",
+                      {"my.toml:6: task[1].train_task: squad is of another family"});
   expect_message([&] { add_task_file(folder_ / "none.toml"); }, {"none.toml"});
   write("empty.toml", "x = 1\n");
   expect_message([&] { add_task_file(folder_ / "empty.toml"); }, {"empty.toml: no [[task]]"});
@@ -463,7 +464,8 @@ num_train_epochs = 7
   EXPECT_NE(written.find("name = 'own_a'"), std::string::npos) << written;
   EXPECT_EQ(experiment_toml(parse_experiment(written, folder_ / "config.toml", "data")), written);
   // The same name for something else is another task.
-  expect_refused("[[task]]\nname = \"own_b\"\nfamily = \"span\"\ntest = \"x.json\"\n", {"another task is called \"own_b\""});
+  expect_refused_task("[[task]]\nname = \"own_b\"\nfamily = \"span\"\ntest = \"x.json\"\n",
+                      {"another task is called \"own_b\""});
 }
 
 /// Small files as the data sets' own repositories lay them out.

@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kTasks[] = R"(
+constexpr char kTaskFile[] = R"(
 [[task]]
 name = "mood"
 family = "classification"
@@ -37,7 +37,7 @@ class TaskFileProgram : public ::testing::Test {
   void SetUp() override {
     write_small_data(folder_ / "text");
     write_small_model(folder_ / "model", folder_ / "text");
-    write_text(folder_ / "own.toml", kTasks);
+    write_text(folder_ / "own.toml", kTaskFile);
     std::string moods = "text\tlabel\n";
     std::string names;
     for (int i = 0; i < 8; ++i) {
@@ -110,7 +110,7 @@ TEST_F(TaskFileProgram, IsIntermediateAndTargetOfAnExperiment) {
   EXPECT_EQ(again.exit_code, 0) << again.errors;
   EXPECT_EQ(again.output, first.output);
   // With another description it is another training.
-  std::string changed = kTasks;
+  std::string changed = kTaskFile;
   changed.replace(changed.find("\"good\", \"bad\""), 13, "\"bad\", \"good\"");
   write_text(folder_ / "own.toml", changed);
   expect_mistake(once(), {"was made with other settings", "definition"});

@@ -33,6 +33,9 @@ struct Site {
 };
 #define KOINE_SITE ::koine::cuda::host::Site site = ::koine::cuda::host::Site()
 
+/// Whether this program was built to watch for races.
+bool watches_races();
+
 /// What the running thread can ask about itself.
 struct Execution {
   int thread = 0;

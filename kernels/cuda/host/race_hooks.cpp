@@ -1,5 +1,11 @@
 #include "kernels/cuda/host/race_hooks.h"
 
+#include "kernels/cuda/host/execution.h"
+
+namespace koine::cuda::host {
+bool watches_races() { return races::kDetects; }
+}  // namespace koine::cuda::host
+
 #if defined(KOINE_CUDA_RACES)
 
 #include <dlfcn.h>
@@ -15,7 +21,6 @@
 #include <vector>
 
 #include "kernels/common/check.h"
-#include "kernels/cuda/host/execution.h"
 
 namespace koine::cuda::host::races {
 namespace {
