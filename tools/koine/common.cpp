@@ -11,6 +11,7 @@
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "tools/koine/commands.h"
+#include "tools/koine/version.h"
 
 namespace koine {
 
@@ -41,7 +42,7 @@ RunOptions run_options(const CommonOptions& common, Execution execution) {
   RunOptions options;
   options.execution = std::move(execution);
   options.stop = &stop_requested;
-  options.program = "koine " KOINE_VERSION " (" KOINE_COMMIT ")";
+  options.program = "koine " + kVersion;
   if (!common.quiet) {
     options.message = [](const std::string& text) { std::cerr << printable(text) << std::endl; };
     options.progress = []() -> std::unique_ptr<TrainingObserver> {

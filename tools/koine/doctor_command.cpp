@@ -9,6 +9,7 @@
 #include "kernels/cuda/runtime.h"
 #include "models/models.h"
 #include "tools/koine/commands.h"
+#include "tools/koine/version.h"
 
 namespace koine {
 
@@ -21,9 +22,8 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 std::string library_table() {
-  const std::string onednn = KOINE_ONEDNN_VERSION;
   return format_table({{"library", "version"},
-                       {"oneDNN", onednn.empty() ? "not built in" : onednn},
+                       {"oneDNN", kOnednnVersion.empty() ? "not built in" : kOnednnVersion},
                        {"nlohmann-json", concatenate(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".",
                                                      NLOHMANN_JSON_VERSION_PATCH)},
                        {"toml++", concatenate(TOML_LIB_MAJOR, ".", TOML_LIB_MINOR, ".", TOML_LIB_PATCH)},
@@ -68,7 +68,7 @@ std::string backends() {
 int doctor(const CommonOptions& common) {
   Execution on_cuda = planned_execution(common, "fp32");
   on_cuda.device = Device::kCuda;
-  print(format_table({{"koine", KOINE_VERSION " (" KOINE_COMMIT "), " KOINE_BUILD_TYPE " build"},
+  print(format_table({{"koine", kVersion + ", " + kBuildType + " build"},
                       {"backends", backends()},
                       {"processor", cpu_name()},
                       {"vector units", joined(cpu_features())},

@@ -16,6 +16,7 @@
 #include "kernels/common/check.h"
 #include "tasks/experiment/task_file.h"
 #include "tools/koine/commands.h"
+#include "tools/koine/version.h"
 
 namespace koine {
 
@@ -106,7 +107,7 @@ int parse_and_run(int count, char** values) {
   CommandLine line;
   line.app.description("koine: multilingual encoders trained and run for zero-shot cross-lingual transfer");
   line.app.name("koine");
-  line.app.set_version_flag("--version", "koine " KOINE_VERSION " (" KOINE_COMMIT ")");
+  line.app.set_version_flag("--version", "koine " + kVersion);
   line.app.allow_extras();
   line.app.get_formatter()->column_width(38);
   add_run_commands(line);
