@@ -3,7 +3,7 @@
 # run by itself. As root, or through sudo. Doing it twice changes nothing.
 set -euo pipefail
 
-say() { printf '== %s\n' "$*"; }
+say() { printf '== %s (after %d s)\n' "$*" "$SECONDS"; }
 
 packages=(
   g++ cmake ninja-build ccache git ca-certificates

@@ -7,6 +7,8 @@
     ... --counts DIR   also the dynamic shared memory of each launch, from what test_kernels of a HOST build wrote there
                        (KOINE_KERNEL_COUNTS=DIR test_kernels; one file a process)
     ... --only REGEX   kernel files whose path matches; others keep their rows
+    --check --share S  of the files whose sources (and nvcc) are those the table was made from, compiles only this share, drawn anew for each
+                       commit: whether the table is true is seen in time, what changed is always compiled
 
 Spills and local memory are errors, but for EXCEPTIONS. The options are kernels/CMakeLists.txt's. What a file gave is kept under its sources' hash
 in --cache, so that a second run compiles only what changed. ptxas decides registers: a table made by another release of nvcc is checked for
@@ -16,8 +18,10 @@ import argparse
 import concurrent.futures
 import hashlib
 import json
+import math
 import os
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -74,15 +78,24 @@ def sources_of(path, seen=None):
     return seen
 
 
-def compile_one(source, architecture, options, nvcc, release, cache):
-    """What ptxas says of the kernels of one file: {mangled name: numbers}. Kept under the hash of all that can change it."""
-    command = [nvcc, "-std=c++20", "-O3", "-DNDEBUG", *options, "-Xptxas=-v,--warn-on-spills,--warn-on-local-memory-usage",
-               f"-gencode=arch={ARCHITECTURES[architecture]},code={architecture}", f"-I{ROOT}", "-cubin"]
-    digest = hashlib.sha256(" ".join([release, *command[1:]]).replace(str(ROOT), "").encode())
+def command_of(architecture, options, nvcc):
+    return [nvcc, "-std=c++20", "-O3", "-DNDEBUG", *options, "-Xptxas=-v,--warn-on-spills,--warn-on-local-memory-usage",
+            f"-gencode=arch={ARCHITECTURES[architecture]},code={architecture}", f"-I{ROOT}", "-cubin"]
+
+
+def digest_of(source, architecture, options, release):
+    """A hash of all that can change what ptxas says of a file: its sources, the options, nvcc."""
+    digest = hashlib.sha256(" ".join([release, *command_of(architecture, options, "nvcc")[1:]]).replace(str(ROOT), "").encode())
     digest.update(CACHE_FORMAT.encode())
     for content in sources_of(source).values():
         digest.update(hashlib.sha256(content).digest())
-    kept = cache / f"{source.stem}-{architecture}-{digest.hexdigest()[:24]}.json"
+    return digest.hexdigest()[:24]
+
+
+def compile_one(source, architecture, options, nvcc, release, cache):
+    """What ptxas says of the kernels of one file: {mangled name: numbers}. Kept under the hash of all that can change it."""
+    command = command_of(architecture, options, nvcc)
+    kept = cache / f"{source.stem}-{architecture}-{digest_of(source, architecture, options, release)}.json"
     if kept.exists():
         return json.loads(kept.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
@@ -141,12 +154,28 @@ def readable(mangled):
     return names
 
 
-def compile_all(files, options):
-    release = nvcc_release(options.nvcc)
+def architectures_of(source):
+    return ["sm_90a"] if source.name.endswith(ONLY_HOPPER) else list(ARCHITECTURES)
+
+
+def key_of(source, release):
+    """What a file's rows were made from, over all architectures."""
+    return "-".join(digest_of(source, architecture, kernel_options(), release)[:12] for architecture in architectures_of(source))
+
+
+def to_compile(files, table, release, share):
+    """The files that changed since the table was made, and a share of the others."""
+    changed = [path for path in files if table.get("sources", {}).get(str(path.relative_to(ROOT / "kernels"))) != key_of(path, release)]
+    same = [path for path in files if path not in changed]
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    drawn = random.Random(commit).sample(same, math.ceil(share * len(same)))
+    return sorted(changed + drawn)
+
+
+def compile_all(files, options, release):
     cache = pathlib.Path(options.cache)
     cache.mkdir(parents=True, exist_ok=True)
-    work = [(source, architecture) for source in files for architecture in ARCHITECTURES
-            if architecture == "sm_90a" or not source.name.endswith(ONLY_HOPPER)]
+    work = [(source, architecture) for source in files for architecture in architectures_of(source)]
     rows = {}
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         compiled = list(pool.map(lambda one: compile_one(*one, kernel_options(), options.nvcc, release, cache), work))
@@ -156,7 +185,7 @@ def compile_all(files, options):
             if architecture in row:
                 fail(f"{source.relative_to(ROOT)} has two kernels that read {name}; give them different names")
             row[architecture] = {key: numbers[key] for key in ("registers", "shared", "stack", "spills")}
-    return release, dict(sorted(rows.items()))
+    return dict(sorted(rows.items()))
 
 
 def spilling(rows):
@@ -222,7 +251,7 @@ def one_row_a_line(table):
     def rows(part):
         return ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in table.get(part, {}).items())
 
-    return f'{{\n "nvcc": {json.dumps(table["nvcc"])},\n "kernels": {{\n{rows("kernels")}\n }},\n "launches": {{\n{rows("launches")}\n }}\n}}\n'
+    return f'{{\n "nvcc": {json.dumps(table["nvcc"])},\n "sources": {{\n{rows("sources")}\n }},\n "kernels": {{\n{rows("kernels")}\n }},\n "launches": {{\n{rows("launches")}\n }}\n}}\n'
 
 
 def differences(committed, found, same_release):
@@ -242,6 +271,7 @@ def parse():
     parser.add_argument("--documents", action="store_true")
     parser.add_argument("--counts", metavar="DIR")
     parser.add_argument("--only", default="")
+    parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--nvcc", default="nvcc")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--cache", default=str(ROOT / "build-resources"))
@@ -255,9 +285,14 @@ def main():
     told = []
     if not options.documents:
         files = [path for path in sorted(ROOT.glob("kernels/*/*.cu")) if re.search(options.only, str(path.relative_to(ROOT)))]
-        chosen = {str(path.relative_to(ROOT / "kernels")) for path in files}
+        release = nvcc_release(options.nvcc)
         present = {str(path.relative_to(ROOT / "kernels")) for path in ROOT.glob("kernels/*/*.cu")}
-        release, rows = compile_all(files, options)
+        as_before = len(files)
+        if options.check and options.share < 1:
+            files = to_compile(files, table, release, options.share)
+        as_before -= len(files)
+        chosen = {str(path.relative_to(ROOT / "kernels")) for path in files}
+        rows = compile_all(files, options, release)
         probes = [path for path in sorted(ROOT.glob(f"tests/kernels/*{ONLY_HOPPER}")) if re.search(options.only, str(path.relative_to(ROOT)))]
         for probe in probes:  # no rows: they are not shipped
             compile_one(probe, "sm_90a", kernel_options(), options.nvcc, release, pathlib.Path(options.cache))
@@ -265,11 +300,15 @@ def main():
         if bad:
             fail("spills or local memory, and not among the EXCEPTIONS:\n  " + "\n  ".join(bad))
         kept = {name: row for name, row in table["kernels"].items()
-                if name.split(":")[0] not in chosen and (options.only and name.split(":")[0] in present)}
+                if name.split(":")[0] not in chosen and ((options.only or as_before) and name.split(":")[0] in present)}
         new["nvcc"] = release
+        new["sources"] = {name: key for name, key in table.get("sources", {}).items() if name in present}
+        new["sources"] |= {str(path.relative_to(ROOT / "kernels")): key_of(path, release) for path in files}
+        new["sources"] = dict(sorted(new["sources"].items()))
         new["kernels"] = dict(sorted({**kept, **rows}.items()))
         told += differences(table["kernels"], new["kernels"], table["nvcc"] == release)
-        print(f"{len(files)} files, {len(rows)} kernels compiled by nvcc {release}: no spills")
+        print(f"{len(files)} files, {len(rows)} kernels compiled by nvcc {release}: no spills"
+              + (f"; the sources of {as_before} others are those of the table" if as_before else ""))
     if options.counts:
         counts = read_counts(options.counts)
         new["launches"] = {name: {"largest_block": one["largest_block"], "shared": one["shared"]} for name, one in sorted(counts.items())}
