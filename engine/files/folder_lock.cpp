@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::chrono::seconds kHeartbeat{30};
+constexpr std::chrono::milliseconds kBetweenTries{200};
 
 std::string host_name() {
   char name[HOST_NAME_MAX + 1] = {};
@@ -85,7 +86,12 @@ Locking try_lock(int descriptor) {
   return Locking::kTaken;
 }
 
-/// UserError unless the file's holder is known to be gone.
+class HeldByAnother : public UserError {
+ public:
+  using UserError::UserError;
+};
+
+/// HeldByAnother unless the file's holder is known to be gone.
 void require_gone(const fs::path& file, int descriptor, Locking locking) {
   const json record = read_record(descriptor);
   const std::int64_t process = process_of(record);
@@ -102,11 +108,14 @@ void require_gone(const fs::path& file, int descriptor, Locking locking) {
     holder = concatenate("process ", process, " on ", text_of(record, "host"), ", since ", text_of(record, "started"));
   }
   const std::string folder = file.parent_path().string();
-  require(here || process == 0, folder, " is being written by another koine (", holder, "; last sign of life ", silence,
-          " s ago); wait until it is done, or choose another --output; if that machine is gone, this command works ",
-          kLockSilence.count(), " s after its last sign of life, or once ", file.string(), " is deleted");
-  fail_user(folder, " is being written by another koine (", holder,
-            "); wait until it is done, end it, or choose another --output");
+  if (here || process == 0) {
+    throw HeldByAnother(concatenate(folder, " is being written by another koine (", holder,
+                                    "); wait until it is done, end it, or choose another --output"));
+  }
+  throw HeldByAnother(
+      concatenate(folder, " is being written by another koine (", holder, "; last sign of life ", silence,
+                  " s ago); wait until it is done, or choose another --output; if that machine is gone, this command works ",
+                  kLockSilence.count(), " s after its last sign of life, or once ", file.string(), " is deleted"));
 }
 
 /// Whether the file that is open still has its name.
@@ -135,20 +144,31 @@ class Descriptor {
 
 }  // namespace
 
-FolderLock::FolderLock(const fs::path& folder) : path_(folder / kLockFile) {
-  while (true) {
-    Descriptor file(open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-    require(file.get() >= 0, path_.string(), ": cannot be made: ", std::strerror(errno));
-    require_gone(path_, file.get(), try_lock(file.get()));
-    if (!is_still_there(path_, file.get())) continue;  // its holder has just released it
-    const std::string text = own_record().dump() + "\n";
-    const bool written = ftruncate(file.get(), 0) == 0 &&
-                         pwrite(file.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
-    require(written, path_.string(), ": cannot be written: ", std::strerror(errno));
-    descriptor_ = file.keep();
-    break;
+FolderLock::FolderLock(const fs::path& folder, const std::function<bool()>& wait) : path_(folder / kLockFile) {
+  bool taken = false;
+  while (!taken) {
+    try {
+      taken = try_to_take();
+    } catch (const HeldByAnother&) {
+      if (!wait || !wait()) throw;
+      std::this_thread::sleep_for(kBetweenTries);
+    }
   }
   heartbeat_ = std::thread([this] { renew_until_released(); });
+}
+
+/// False where its holder has just released it.
+bool FolderLock::try_to_take() {
+  Descriptor file(open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  require(file.get() >= 0, path_.string(), ": cannot be made: ", std::strerror(errno));
+  require_gone(path_, file.get(), try_lock(file.get()));
+  if (!is_still_there(path_, file.get())) return false;
+  const std::string text = own_record().dump() + "\n";
+  const bool written =
+      ftruncate(file.get(), 0) == 0 && pwrite(file.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+  require(written, path_.string(), ": cannot be written: ", std::strerror(errno));
+  descriptor_ = file.keep();
+  return true;
 }
 
 FolderLock::~FolderLock() {

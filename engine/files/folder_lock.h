@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -22,14 +23,16 @@ inline constexpr std::chrono::seconds kLockSilence{300};
 class FolderLock {
  public:
   /// Takes the lock of a folder that is there. UserError naming the folder, the holder and what to do where another process
-  /// has it, or where the file cannot be made.
-  explicit FolderLock(const std::filesystem::path& folder);
+  /// has it, or where the file cannot be made. `wait`, where given, is asked a few times a second while another process has
+  /// it, whether to go on waiting; false ends in that error.
+  explicit FolderLock(const std::filesystem::path& folder, const std::function<bool()>& wait = {});
   /// Removes the file.
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
  private:
+  bool try_to_take();
   void renew_until_released();
 
   std::filesystem::path path_;

@@ -29,6 +29,7 @@ struct PhaseCost {
 struct RunOutcome {
   Plan plan;
   bool interrupted = false;
+  std::size_t done = 0;  ///< of the plan's phases, whoever carried them out; rows and costs are theirs
   std::vector<ResultRow> rows;
   std::vector<PhaseCost> costs;
 };

@@ -13,11 +13,13 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
+#include "tasks/common/prediction.h"
 #include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/phase_files.h"
 #include "tasks/experiment/prepare.h"
+#include "tasks/experiment/selection.h"
 #include "tasks/experiment/toml_settings.h"
 #include "tasks/formats/labels.h"
 
@@ -51,6 +53,11 @@ std::optional<double> seconds_of(const json& mark) {
   return mark["seconds"].get<double>();
 }
 
+/// Whether this is the end mark of a phase with that fingerprint.
+bool is_end_mark(const json& mark, const std::string& fingerprint) {
+  return mark.is_object() && mark.contains("fingerprint") && mark["fingerprint"] == fingerprint;
+}
+
 /// Carries out the phases of a plan.
 class Runner {
  public:
@@ -62,7 +69,8 @@ class Runner {
     outcome_.plan = std::move(plan);
   }
 
-  RunOutcome run();
+  /// `preparing` is let go when all phases are known and compared.
+  RunOutcome run(std::unique_ptr<FolderLock> preparing);
 
  private:
   const Experiment& experiment() const { return outcome_.plan.experiment; }
@@ -78,14 +86,21 @@ class Runner {
   };
   Prepared prepare(const PlannedPhase& phase);
 
+  void prepare_phases();
   /// False where it was interrupted, here and below.
+  bool run_chosen();
   bool run_phase(std::size_t number);
   bool train(const PlannedPhase& phase, const StartPoint& start, const fs::path& folder, json& training);
   bool evaluate(const PlannedPhase& phase, const StartPoint& model, const fs::path& folder, json& evaluations);
 
   StartPoint start_of(const PlannedPhase& phase) const;
+  template <class Work>
+  void with_phase_named(const PlannedPhase& phase, const Work& work) const;
+  void require_starts() const;
   void require_same_start(const PlannedPhase& phase) const;
+  bool is_chosen(std::size_t number) const { return std::binary_search(chosen_.begin(), chosen_.end(), number); }
   std::string time_left() const;
+  void collect();
   std::vector<PhaseTask> tasks_of(const PlannedPhase& phase);
   std::string config_of(const PlannedPhase& phase, const StartPoint& start) const;
 
@@ -94,8 +109,20 @@ class Runner {
   PhaseData data_;
   HashCache hashes_;
   std::vector<Prepared> prepared_;
+  std::vector<std::size_t> chosen_;  ///< phases to carry out
   RunOutcome outcome_;
 };
+
+/// Does `work`, and names the phase where one of its JSON files is broken.
+template <class Work>
+void Runner::with_phase_named(const PlannedPhase& phase, const Work& work) const {
+  try {
+    work();
+  } catch (const json::exception& error) {
+    fail_user((options_.output / phase.folder).string(), ": one of its JSON files is not what koine writes there (",
+              error.what(), "); delete this folder to make the phase again");
+  }
+}
 
 StartPoint Runner::start_of(const PlannedPhase& phase) const {
   if (phase.start.has_value()) return prepared_[*phase.start].model;
@@ -254,9 +281,24 @@ Runner::Prepared Runner::prepare(const PlannedPhase& phase) {
   if (!options_.redo) require_same_phase(folder, prepared.config, prepared.files);
   if (!fs::exists(folder / "done.json")) return prepared;
   const json mark = read_json(folder / "done.json");
-  prepared.done = mark.is_object() && mark.contains("fingerprint") && mark["fingerprint"] == prepared.model.fingerprint;
+  prepared.done = is_end_mark(mark, prepared.model.fingerprint);
   if (prepared.done) prepared.seconds = seconds_of(mark);
   return prepared;
+}
+
+/// Every chosen phase that is not done finds the model it begins with, or the phase that makes it is chosen as well.
+void Runner::require_starts() const {
+  const Plan& plan = outcome_.plan;
+  for (const std::size_t number : chosen_) {
+    const PlannedPhase& phase = plan.phases[number];
+    if (prepared_[number].done || !phase.start.has_value()) continue;
+    if (prepared_[*phase.start].done || is_chosen(*phase.start)) continue;
+    const PlannedPhase& start = plan.phases[*phase.start];
+    require_unlocked(options_.output / start.folder);
+    const std::string name = phase_name(plan, start);
+    fail_user("--only ", options_.only, ": ", phase_name(plan, phase), " begins with the model of ", name,
+              ", which is not done (", (options_.output / start.folder).string(), "); run that first: --only ", name);
+  }
 }
 
 /// The model a phase begins with is still the one that the earlier phase left.
@@ -277,7 +319,7 @@ std::string Runner::time_left() const {
   }
   double left = 0;
   int unknown = 0;
-  for (std::size_t i = 0; i < phases.size(); ++i) {
+  for (const std::size_t i : chosen_) {
     if (prepared_[i].done) continue;
     const auto found = known.find(phases[i].label);
     unknown += found == known.end() ? 1 : 0;
@@ -318,11 +360,25 @@ bool Runner::run_phase(std::size_t number) {
   prepared.done = true;
   prepared.seconds = seconds_of(folder.result());
   if (!folder.result().value("keeps_model", true)) remove_at_once(folder.path() / "model");
-  add_result(outcome_, phase, folder.result());
   return true;
 }
 
-RunOutcome Runner::run() {
+/// What all phases gave that are done by now, here or by other processes.
+void Runner::collect() {
+  for (std::size_t i = 0; i < prepared_.size(); ++i) {
+    const PlannedPhase& phase = outcome_.plan.phases[i];
+    const fs::path mark = options_.output / phase.folder / "done.json";
+    if (!fs::exists(mark)) continue;
+    with_phase_named(phase, [&] {
+      const json result = read_json(mark);
+      if (!is_end_mark(result, prepared_[i].model.fingerprint)) return;
+      ++outcome_.done;
+      add_result(outcome_, phase, result);
+    });
+  }
+}
+
+void Runner::prepare_phases() {
   for (const PlannedPhase& phase : outcome_.plan.phases) require(phase.missing.empty(), phase.missing);
   std::set<std::string> notes;
   for (const PlannedPhase& phase : outcome_.plan.phases) {
@@ -333,32 +389,52 @@ RunOutcome Runner::run() {
   }
   for (const PlannedPhase& phase : outcome_.plan.phases) prepared_.push_back(prepare(phase));
   hashes_.save();
-  outcome_.interrupted = true;  // until the end is reached
-  for (std::size_t i = 0; i < prepared_.size(); ++i) {
-    try {
-      if (!run_phase(i)) return std::move(outcome_);
-    } catch (const json::exception& error) {
-      fail_user((options_.output / outcome_.plan.phases[i].folder).string(),
-                ": one of its JSON files is not what koine writes there (", error.what(),
-                "); delete this folder to make the phase again");
-    }
+  require_starts();
+}
+
+bool Runner::run_chosen() {
+  for (const std::size_t number : chosen_) {
+    bool whole = false;
+    with_phase_named(outcome_.plan.phases[number], [&] { whole = run_phase(number); });
+    if (!whole) return false;
   }
-  outcome_.interrupted = false;
+  return true;
+}
+
+RunOutcome Runner::run(std::unique_ptr<FolderLock> preparing) {
+  chosen_ = select_phases(outcome_.plan, options_.only);
+  prepare_phases();
+  preparing.reset();
+  outcome_.interrupted = !run_chosen();
+  const std::unique_ptr<FolderLock> collecting = lock_output(options_.output, options_);
+  collect();
+  write_outcome(options_, outcome_);
   return std::move(outcome_);
 }
 
 }  // namespace
 
-RunOutcome run_experiment(Experiment experiment, const RunOptions& options) {
+std::unique_ptr<FolderLock> lock_output(const fs::path& output, const RunOptions& options) {
+  make_directory(output);
+  bool told = false;
+  return std::make_unique<FolderLock>(output, [&] {
+    if (options.stop != nullptr && options.stop->load()) throw Interrupted();
+    if (!told) options.message("waiting for another koine that prepares or collects in " + output.string());
+    told = true;
+    return true;
+  });
+}
+
+RunOutcome run_experiment(Experiment experiment, const RunOptions& options, std::unique_ptr<FolderLock> preparing) {
   require(experiment.data.empty() || fs::is_directory(experiment.data), "the data folder ", experiment.data.string(),
           " does not exist");
+  if (preparing == nullptr) preparing = lock_output(options.output, options);
   prepare_data(experiment, options.output / "data", options);
-  make_directory(options.output);
   remove_leftovers(options.output, false);
   const Tokenizer tokenizer = experiment_tokenizer(experiment, options.output, options.redo);
   const ModelConfig config = experiment_model_config(experiment, tokenizer);
   write_file_atomically(options.output / "config.toml", experiment_toml(experiment));
-  return Runner(make_plan(std::move(experiment), config), tokenizer, options).run();
+  return Runner(make_plan(std::move(experiment), config), tokenizer, options).run(std::move(preparing));
 }
 
 }  // namespace koine

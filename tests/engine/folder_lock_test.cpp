@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <ctime>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "engine/files/text_file.h"
@@ -39,6 +40,18 @@ TEST(FolderLock, TheSecondComerIsToldWhoHasIt) {
   EXPECT_EQ(folder.entries(), 0u) << "the file goes with the lock";
   require_unlocked(folder.path());
   const FolderLock again(folder.path());
+}
+
+TEST(FolderLock, TheSecondComerMayWait) {
+  const TemporaryFolder folder;
+  auto first = std::make_unique<FolderLock>(folder.path());
+  int asked = 0;
+  const FolderLock second(folder.path(), [&] {
+    if (++asked == 2) first.reset();
+    return true;
+  });
+  EXPECT_EQ(asked, 2);
+  expect_user_error([&] { FolderLock third(folder.path(), [] { return false; }); }, {"another koine"});
 }
 
 TEST(FolderLock, WhatAKilledProcessLeftIsTakenOver) {

@@ -422,7 +422,6 @@ TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
   std::string messages;
   run.message = [&](const std::string& message) { messages += message + "\n"; };
   const RunOutcome outcome = run_experiment(experiment, run);
-  write_outcome(run, outcome);
   const auto record = [&](const std::string& arm) {
     return read_json(output_ / "run/intermediate" / arm / "seed-1/done.json").at("training").at("tasks");
   };

@@ -3,7 +3,9 @@
 #include <iostream>
 
 #include "kernels/common/check.h"
+#include "tasks/common/prediction.h"
 #include "tasks/experiment/run_experiment.h"
+#include "tasks/experiment/selection.h"
 #include "tools/koine/commands.h"
 #include "tools/koine/demo_experiment.h"
 
@@ -13,27 +15,66 @@ namespace fs = std::filesystem;
 
 namespace {
 
-int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, bool redo) {
-  install_signal_handlers();
-  // The numeric mode of a run that is continued is the one it began with; `auto` measures only once.
-  RunOptions options = run_options(common, resolve_execution(common, experiment.precision, output / "config.toml"));
-  options.output = output;
-  options.redo = redo;
-  experiment.precision = name_of(options.execution.precision);
-  const RunOutcome outcome = run_experiment(std::move(experiment), options);
-  write_outcome(options, outcome);
-  if (outcome.interrupted) {
-    std::cerr << "koine: interrupted; `" << common.command << "` continues where it stopped" << std::endl;
-    return kExitInterrupted;
-  }
-  print(results_table(outcome.rows, report_details(options, outcome)));
+int say_interrupted(const CommonOptions& common) {
+  std::cerr << "koine: interrupted; `" << common.command << "` continues where it stopped" << std::endl;
+  return kExitInterrupted;
+}
+
+void print_outcome(const RunOutcome& outcome, const RunOptions& options) {
+  if (!outcome.rows.empty()) print(results_table(outcome.rows, report_details(options, outcome)));
   for (const PhaseCost& cost : outcome.costs) {
     for (const std::string& line : cost.tasks) print(concatenate(cost.phase, ": ", line, "\n"));
     for (const std::string& line : cost.left_out) print(concatenate(cost.phase, ": ", line, "\n"));
     for (const std::string& line : cost.guards) print(concatenate(cost.phase, ": ", line, "\n"));
   }
   for (const std::string& line : warning_lines(outcome.rows)) print(line + "\n");
-  print("figures: " + (output / "results.json").string() + "\nreport:  " + (output / "report.html").string() + "\n");
+  const std::size_t phases = outcome.plan.phases.size();
+  if (outcome.done < phases) print(concatenate("done:    ", outcome.done, " of ", phases, " phases\n"));
+  print("figures: " + (options.output / "results.json").string() + "\n");
+  if (!outcome.rows.empty()) print("report:  " + (options.output / "report.html").string() + "\n");
+}
+
+int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, const std::string& only,
+                   bool redo) {
+  install_signal_handlers();
+  bool interrupted = true;
+  try {
+    // The numeric mode of a run that is continued, or that another process began, is the one it began with; `auto` measures
+    // only once.
+    std::unique_ptr<FolderLock> preparing = lock_output(output, run_options(common, {}));
+    RunOptions options = run_options(common, resolve_execution(common, experiment.precision, output / "config.toml"));
+    options.output = output;
+    options.redo = redo;
+    options.only = only;
+    experiment.precision = name_of(options.execution.precision);
+    const RunOutcome outcome = run_experiment(std::move(experiment), options, std::move(preparing));
+    interrupted = outcome.interrupted;
+    if (!interrupted) print_outcome(outcome, options);
+  } catch (const Interrupted&) {
+    // While it waited for another process.
+  }
+  if (!interrupted) return 0;
+  std::cerr << "koine: interrupted; `" << common.command << "` continues where it stopped" << std::endl;
+  return kExitInterrupted;
+}
+
+/// The chosen phases, one a line: number, name, the phase whose model it begins with (or "model", the experiment's own), and
+/// whether it is done or begun.
+int print_phases(Experiment experiment, const std::string& only, const fs::path& output) {
+  const ModelConfig config =
+      experiment.model.directory.empty() ? experiment.model.config : read_model_config(experiment.model.directory);
+  const Plan plan = make_plan(std::move(experiment), config);
+  std::vector<std::vector<std::string>> rows;
+  for (const std::size_t number : select_phases(plan, only)) {
+    const PlannedPhase& phase = plan.phases[number];
+    const fs::path folder = output / phase.folder;
+    rows.push_back({std::to_string(number + 1), phase_name(plan, phase),
+                    phase.start.has_value() ? phase_name(plan, plan.phases[*phase.start]) : "model",
+                    fs::exists(folder / "done.json")     ? "done"
+                    : fs::exists(folder / "config.toml") ? "begun"
+                                                         : ""});
+  }
+  print(format_table(rows));
   return 0;
 }
 
@@ -68,7 +109,7 @@ void add_run_commands(CommandLine& line) {
       for (int seed = 1; seed <= demo->seeds; ++seed) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
     }
     use_seeds(experiment, line.common);
-    return run_and_report(std::move(experiment), line.common, output, demo->redo);
+    return run_and_report(std::move(experiment), line.common, output, "", demo->redo);
   });
   demo_app->add_option("--output", demo->output, "folder of the run")->capture_default_str();
   demo_app->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml says")
@@ -79,9 +120,11 @@ void add_run_commands(CommandLine& line) {
     std::string file;
     std::string data;
     std::string output;
+    std::string only;
     bool redo = false;
     bool resume = false;
     bool dry = false;
+    bool list = false;
   };
   auto run = std::make_shared<Run>();
   CLI::App* run_app = line.add(
@@ -92,13 +135,19 @@ void add_run_commands(CommandLine& line) {
         use_seeds(experiment, line.common);
         if (run->dry) return print_numbers(experiment);
         const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
+        if (run->list) return print_phases(std::move(experiment), run->only, output);
         require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
-        return run_and_report(std::move(experiment), line.common, output, run->redo);
+        return run_and_report(std::move(experiment), line.common, output, run->only, run->redo);
       });
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
   line.take_task_files(*run_app);
   run_app->add_option("--data", run->data, "folder of the data sets");
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");
+  run_app->add_option("--only", run->only,
+                      "carry out these phases alone: numbers or names of --list-phases, comma-separated (7, 4-9, mnli/1, "
+                      "mnli/xnli/1, '*/xnli/*'); several processes may work in one folder (docs/cluster.md)");
+  run_app->add_flag("--list-phases", run->list,
+                    "run nothing; print a line for each phase: number, name, the phase it builds on, done or begun");
   run_app->add_flag("--redo", run->redo, "make phases again whose settings changed");
   run_app->add_flag("--resume", run->resume, "insist that there is a run to continue");
   run_app->add_flag("--dry-run", run->dry, "run nothing; print every training's numbers and where each comes from");
