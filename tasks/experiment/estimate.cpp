@@ -12,9 +12,11 @@
 #include "engine/optimizer/moments.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
+#include "tasks/experiment/checks.h"
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/prepare.h"
 #include "tasks/experiment/sampler.h"
+#include "tasks/experiment/selection.h"
 #include "tasks/experiment/training_phase.h"
 
 namespace koine {
@@ -146,7 +148,7 @@ class Estimator {
     }
     if (!phase.evaluation.has_value()) return;
     const PlannedEvaluation& evaluation = *phase.evaluation;
-    add("evaluate " + evaluation.task->name(), false, [&](PhaseEstimate& estimate) {
+    add("evaluate " + plan_.experiment.targets[phase.target].name, false, [&](PhaseEstimate& estimate) {
       require(phase.missing.empty(), phase.missing);
       for (const std::string& language : evaluation.languages) {
         const Pass pass =
@@ -169,11 +171,13 @@ class Estimator {
 
 ExperimentEstimate estimate_experiment(Experiment experiment) {
   const TemporaryFolder folder;
-  prepare_data(experiment, folder.path() / "data", {});
+  const RunOptions quiet;
+  prepare_data(experiment, folder.path() / "data", quiet);
   const Tokenizer tokenizer = experiment_tokenizer(experiment, folder.path(), false);
   const ModelConfig config = experiment_model_config(experiment, tokenizer);
   ExperimentEstimate estimate;
   estimate.plan = make_plan(std::move(experiment), config);
+  estimate.problems = data_problems(estimate.plan, select_phases(estimate.plan, ""));
   Estimator estimator(estimate.plan, tokenizer);
   estimate.phases = estimator.estimate();
   estimate.resident_bytes = resident_memory();
@@ -187,6 +191,7 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
   for (const PlannedPhase& phase : plan.phases) {
     if (phase.tasks.empty() || !asked.insert(phase.label).second) continue;
     MemoryQuestion question{plan.config, {}, execution};
+    question.name = phase.label;
     bool dev = false;
     for (const TrainedTask& task : phase.tasks) {
       add_head(question.heads, task.head);
@@ -203,6 +208,7 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
   }
   if (questions.empty()) {  // nothing is trained
     MemoryQuestion question{plan.config, {}, execution, false};
+    question.name = "evaluation";
     question.from_file = !plan.experiment.model.directory.empty();
     for (const TargetSpec& target : plan.experiment.targets) question.tokens = target.settings.max_tokens_per_batch;
     questions.push_back(question);

@@ -26,6 +26,7 @@ struct PhaseEstimate {
 struct ExperimentEstimate {
   Plan plan;
   std::vector<PhaseEstimate> phases;
+  std::vector<std::string> problems;  ///< with its data (checks.h)
   /// Memory this process holds with the tokenizer and the training data loaded, as a run holds them.
   double resident_bytes = 0;
 };
@@ -44,6 +45,7 @@ struct MemoryQuestion {
   bool keeps_best = false;     ///< a copy of the best weights (load_best_model_at_end with a dev set)
   bool from_file = false;      ///< the model is read from a directory
   double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
+  std::string name = {};       ///< what is in memory: the phase's label
 };
 
 /// The trainings of a plan in its order, each with its heads and batch, one for all its seeds. A copy of the best weights is

@@ -91,7 +91,8 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
       records[language]["flops"] = forward_flops(model, examples->dataset(), result);
       if (joules.has_value()) records[language]["joules"] = *joules;
       write_file_atomically(file, records.dump(2) + "\n");
-      options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value));
+      options.message(concatenate("  ", evaluation.task->name(), " ", language, " ", result.metric, " ", result.value,
+                                  result.layer.has_value() ? concatenate(", layer ", *result.layer) : ""));
     }
     evaluations[language] = records[language];
   }

@@ -192,11 +192,16 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment, con
   return arm;
 }
 
-/// layer = 14, "all", or "7,12".
+/// layer = 14, [7, 12], "all", or "7,12".
 LayerChoice read_layers(TomlSection& section) {
   if (!section.has("layer")) return {};
   if (section.is_text("layer")) return parse_layers(section.text("layer", ""), section.where("layer"));
-  return {false, {section.integer("layer", 0, 0, 1024)}};
+  if (!section.is_list("layer")) return {false, {section.integer("layer", 0, 0, 1024)}};
+  std::string layers;
+  for (const std::int64_t layer : section.integers("layer", {}, 0, 1024))
+    layers += concatenate(layers.empty() ? "" : ",", layer);
+  require(!layers.empty(), section.where("layer"), " is empty; leave it out for the task's own");
+  return parse_layers(layers, section.where("layer"));
 }
 
 std::string layers_toml(const LayerChoice& choice) {
@@ -208,6 +213,8 @@ TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   target.task = section.text("task", "");
   require(!target.task.empty(), section.where("task"), " is missing: every [[target]] names a task");
   find_task(target.task, section.where("task"));
+  target.name = section.text("name", target.task);
+  section.require_folder_name("name", target.name);
   const TrainingNumbers numbers{target.settings, target.features, target.origins};
   target.settings = target_recipe(target.task);
   if (recipe != nullptr) recipe->apply_target(target.task, numbers);
@@ -286,7 +293,8 @@ std::string arm_toml(const IntermediateSpec& arm) {
 
 std::string target_toml(const TargetSpec& target) {
   std::string text =
-      concatenate("\n[[target]]\ntask = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
+      concatenate("\n[[target]]\n", target.name == target.task ? "" : "name = " + toml_text(target.name) + "\n",
+                  "task = ", toml_text(target.task), "\ntrain_task = ", toml_text(target.train_task),
                   "\nlanguages = ", toml_list(target.languages), "\nsplit = ", toml_text(target.split),
                   "\nmax_eval_examples = ", target.max_eval_examples, "\n");
   if (target.layers != LayerChoice{}) text += "layer = " + layers_toml(target.layers) + "\n";
@@ -334,7 +342,7 @@ std::vector<NumberOrigin> number_origins(const Experiment& experiment) {
     if (!arm.tasks.empty()) add("intermediate " + arm.name, arm.features, arm.settings, arm.origins);
   }
   for (const TargetSpec& target : experiment.targets) {
-    if (!target.train_task.empty()) add("target " + target.task, target.features, target.settings, target.origins);
+    if (!target.train_task.empty()) add("target " + target.name, target.features, target.settings, target.origins);
   }
   return numbers;
 }
@@ -400,7 +408,7 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
   for (const IntermediateSpec& arm : experiment.intermediate) names.push_back(arm.name);
   require_distinct(names, file, "[[intermediate]] arms");
   names.clear();
-  for (const TargetSpec& target : experiment.targets) names.push_back(target.task);
+  for (const TargetSpec& target : experiment.targets) names.push_back(target.name);
   require_distinct(names, file, "[[target]] entries");
   names.clear();
   for (const std::uint32_t seed : experiment.seeds) names.push_back(std::to_string(seed));

@@ -69,6 +69,7 @@ struct IntermediateSpec {
 };
 
 struct TargetSpec {
+  std::string name;  ///< in results, folders and messages; the task's where nothing else is given
   std::string task;
   std::string train_task;
   std::vector<std::string> languages;  ///< empty: all there are

@@ -30,22 +30,32 @@ std::vector<LayerFigures> figures_of(const json& record) {
   return figures;
 }
 
-void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
+ResultRow common_row(const RunOutcome& outcome, const PlannedPhase& phase) {
+  const TargetSpec& target = outcome.plan.experiment.targets[phase.target];
+  ResultRow row;
+  row.model = outcome.plan.experiment.model.name;
+  row.intermediate = outcome.plan.experiment.intermediate[phase.arm].name;
+  row.target = target.name;
+  if (target.name != target.task) row.task = target.task;
+  if (target.split != "test") row.split = target.split;
+  row.seed = phase.seed;
+  return row;
+}
+
+}  // namespace
+
+void add_rows(std::vector<ResultRow>& rows, const ResultRow& common, const json& end_mark) {
   const json training_left_out = end_mark.at("training").value("left_out", json::object());
   const json training_truncated = end_mark.at("training").value("truncated", json::object());
   for (const std::string& language : end_mark.at("order").get<std::vector<std::string>>()) {
     const json& record = end_mark.at("languages").at(language);
     for (const auto& [layer, metrics] : figures_of(record)) {
       for (const auto& [metric, value] : metrics) {
-        ResultRow row;
-        row.model = outcome.plan.experiment.model.name;
-        row.intermediate = outcome.plan.experiment.intermediate[phase.arm].name;
-        row.target = outcome.plan.experiment.targets[phase.target].task;
+        ResultRow row = common;
         row.language = language;
         row.metric = metric;
         row.value = value;
         row.layer = layer;
-        row.seed = phase.seed;
         row.examples = record.at("examples");
         row.tokens = record.at("tokens");
         row.seconds = record.at("seconds");
@@ -56,16 +66,14 @@ void add_rows(RunOutcome& outcome, const PlannedPhase& phase, const json& end_ma
         if (record.contains("collapsed")) row.collapsed = record.at("collapsed").get<Collapse>();
         if (record.contains("truncated")) row.truncated = record.at("truncated").get<Truncation>();
         for (const json& cut : training_truncated) row.training_truncated.append(cut.get<Truncation>());
-        outcome.rows.push_back(row);
+        rows.push_back(row);
       }
     }
   }
 }
 
-}  // namespace
-
 void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_mark) {
-  if (phase.evaluation.has_value()) add_rows(outcome, phase, end_mark);
+  if (phase.evaluation.has_value()) add_rows(outcome.rows, common_row(outcome, phase), end_mark);
   const json& training = end_mark.value("training", json::object());
   if (!training.contains("tokens")) return;
   PhaseCost cost;
@@ -97,7 +105,7 @@ ReportDetails report_details(const RunOptions& options, const RunOutcome& outcom
     const IntermediateSpec& arm = experiment.intermediate[phase.arm];
     if (details.baseline.empty() && arm.tasks.empty() && !arm.start_fresh) details.baseline = arm.name;
     const Task& task = *phase.evaluation->task;
-    if (const double chance = task.chance(); chance > 0) details.chance[task.name()] = chance;
+    if (const double chance = task.chance(); chance > 0) details.chance[experiment.targets[phase.target].name] = chance;
   }
   if (experiment.generated.has_value()) {
     for (const DemoLanguage& language : demo_languages()) details.language_names[language.code] = language.name;

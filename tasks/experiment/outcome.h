@@ -34,6 +34,10 @@ struct RunOutcome {
   std::vector<PhaseCost> costs;
 };
 
+/// Adds the rows of an evaluation, whose end mark holds "languages" and "order" (evaluate.h), and "training" (with what was left
+/// out and cut there). `common` has what all of them have: model, intermediate, target, task, split, seed.
+void add_rows(std::vector<ResultRow>& rows, const ResultRow& common, const nlohmann::json& end_mark);
+
 /// Adds what a phase gave: its end mark holds "training" (what it took) where it trained, "languages" and "order" where it
 /// evaluated.
 void add_result(RunOutcome& outcome, const PlannedPhase& phase, const nlohmann::json& end_mark);

@@ -190,14 +190,14 @@ class Planner {
     const IntermediateSpec& arm = experiment().intermediate[phase.arm];
     const Task& task = find_task(target.task);
     phase.kind = PhaseKind::kTarget;
-    phase.label = "target " + target.task;
-    phase.title = concatenate(target.task, arm.tasks.empty() ? "" : " after " + arm.name, ", seed ", phase.seed);
-    phase.folder = fs::path("target") / arm.name / target.task / concatenate("seed-", phase.seed);
+    phase.label = "target " + target.name;
+    phase.title = concatenate(target.name, arm.tasks.empty() ? "" : " after " + arm.name, ", seed ", phase.seed);
+    phase.folder = fs::path("target") / arm.name / target.name / concatenate("seed-", phase.seed);
     phase.settings = target.settings;
     phase.settings.seed = phase.seed;
     add(std::move(phase), [&](PlannedPhase& filled) {
       FeatureOptions features = target.features;
-      features.max_seq_length = length(target.features.max_seq_length, task, target.task);
+      features.max_seq_length = length(target.features.max_seq_length, task, target.name);
       if (!target.train_task.empty()) {
         TrainedTask entry = trained(find_task(target.train_task), "");
         entry.languages = {experiment().source_language};
@@ -211,9 +211,9 @@ class Planner {
       evaluation.features.max_examples = target.max_eval_examples;
       evaluation.options.max_tokens_per_batch = target.settings.max_tokens_per_batch;
       evaluation.options.layers =
-          resolve_layers(target.layers, plan_.config.num_hidden_layers, concatenate("target ", target.task));
+          resolve_layers(target.layers, plan_.config.num_hidden_layers, where(concatenate(target.name, ".layer")));
       evaluation.options.pooling = target.pooling;
-      const std::string key = target.task + ".languages";
+      const std::string key = target.name + ".languages";
       evaluation.languages = languages(task, target.languages, target.split, key);
       leave_out_unlabelled(evaluation, target.languages, where(key),
                            [&](const std::string& language) { return missing_gold(task, target.split, language); });

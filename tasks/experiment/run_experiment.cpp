@@ -14,6 +14,7 @@
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/common/prediction.h"
+#include "tasks/experiment/checks.h"
 #include "tasks/experiment/evaluate.h"
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/phase_data.h"
@@ -97,6 +98,7 @@ class Runner {
   template <class Work>
   void with_phase_named(const PlannedPhase& phase, const Work& work) const;
   void require_starts() const;
+  void check_chosen() const;
   void require_same_start(const PlannedPhase& phase) const;
   bool is_chosen(std::size_t number) const { return std::binary_search(chosen_.begin(), chosen_.end(), number); }
   std::string time_left() const;
@@ -223,7 +225,7 @@ std::string heading_of(const PlannedPhase& phase, const Experiment& experiment) 
   if (phase.kind == PhaseKind::kPretraining) return "pretraining on " + phase.title;
   const std::string& arm = experiment.intermediate[phase.arm].name;
   if (phase.kind == PhaseKind::kIntermediate) return concatenate("intermediate training ", arm, " / seed ", phase.seed);
-  return concatenate(arm, " / ", experiment.targets[phase.target].task, " / seed ", phase.seed);
+  return concatenate(arm, " / ", experiment.targets[phase.target].name, " / seed ", phase.seed);
 }
 
 std::vector<PhaseTask> Runner::tasks_of(const PlannedPhase& phase) {
@@ -379,7 +381,6 @@ void Runner::collect() {
 }
 
 void Runner::prepare_phases() {
-  for (const PlannedPhase& phase : outcome_.plan.phases) require(phase.missing.empty(), phase.missing);
   std::set<std::string> notes;
   for (const PlannedPhase& phase : outcome_.plan.phases) {
     if (phase.evaluation.has_value()) notes.insert(unlabelled_line(*phase.evaluation));
@@ -401,9 +402,29 @@ bool Runner::run_chosen() {
   return true;
 }
 
+/// The chosen phases that are still to be trained, before the first of them begins.
+void Runner::check_chosen() const {
+  const Plan& plan = outcome_.plan;
+  std::vector<std::size_t> phases = chosen_;
+  std::erase_if(phases, [&](std::size_t number) {
+    const bool trained = !options_.redo && fs::exists(options_.output / plan.phases[number].folder / "trained.json");
+    return prepared_[number].done || trained;
+  });
+  Problems problems = data_problems(plan, phases);
+  const auto append = [&](const Problems& more) { problems.insert(problems.end(), more.begin(), more.end()); };
+  append(disk_problems(plan, phases, options_.output));
+  if (const std::optional<double> room = device_room(options_.execution))
+    append(memory_problems(plan, phases, options_.execution, *room));
+  refuse(problems);
+}
+
 RunOutcome Runner::run(std::unique_ptr<FolderLock> preparing) {
   chosen_ = select_phases(outcome_.plan, options_.only);
+  const auto incomplete = [](const PlannedPhase& phase) { return !phase.missing.empty(); };
+  if (std::any_of(outcome_.plan.phases.begin(), outcome_.plan.phases.end(), incomplete))
+    refuse(data_problems(outcome_.plan, select_phases(outcome_.plan, "")));
   prepare_phases();
+  check_chosen();
   preparing.reset();
   outcome_.interrupted = !run_chosen();
   const std::unique_ptr<FolderLock> collecting = lock_output(options_.output, options_);

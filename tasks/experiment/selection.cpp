@@ -63,7 +63,7 @@ std::string phase_name(const Plan& plan, const PlannedPhase& phase) {
   if (phase.kind == PhaseKind::kPretraining) return "pretraining";
   const Experiment& experiment = plan.experiment;
   std::string name = experiment.intermediate[phase.arm].name + "/";
-  if (phase.kind == PhaseKind::kTarget) name += experiment.targets[phase.target].task + "/";
+  if (phase.kind == PhaseKind::kTarget) name += experiment.targets[phase.target].name + "/";
   return concatenate(name, phase.seed);
 }
 

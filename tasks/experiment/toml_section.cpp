@@ -85,6 +85,11 @@ bool TomlSection::is_text(const std::string& key) {
   return node != nullptr && node->is_string();
 }
 
+bool TomlSection::is_list(const std::string& key) {
+  const toml::node* node = find(key);
+  return node != nullptr && node->is_array();
+}
+
 std::int64_t TomlSection::line(const std::string& key) const {
   const toml::node* node = table_->get(key);
   return node != nullptr ? node->source().begin.line : table_->source().begin.line;

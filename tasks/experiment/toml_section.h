@@ -23,6 +23,7 @@ class TomlSection {
   bool has(const std::string& key);
   /// Whether the key is there and holds a text.
   bool is_text(const std::string& key);
+  bool is_list(const std::string& key);
   /// Line of a key, or of the table where the key is absent.
   std::int64_t line(const std::string& key) const;
   /// "file:line" of a key.

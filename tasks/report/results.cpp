@@ -15,8 +15,9 @@ namespace {
 using nlohmann::json;
 
 const std::vector<std::string> kKeys = {
-    "model",   "intermediate", "target", "language", "metric", "value",     "seed",      "examples",          "tokens",
-    "seconds", "flops",        "joules", "left_out", "layer",  "collapsed", "truncated", "training_truncated"};
+    "model",   "intermediate", "target", "language", "metric", "value",     "seed",      "examples",           "tokens",
+    "seconds", "flops",        "joules", "left_out", "layer",  "collapsed", "truncated", "training_truncated", "task",
+    "split"};
 
 /// One row of the file, with its place for messages.
 class RowReader {
@@ -100,6 +101,8 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
     if (all[i].contains("collapsed")) row.collapsed = reader.record<Collapse>("collapsed");
     if (all[i].contains("truncated")) row.truncated = reader.record<Truncation>("truncated");
     if (all[i].contains("training_truncated")) row.training_truncated = reader.record<Truncation>("training_truncated");
+    if (all[i].contains("task")) row.task = reader.text("task");
+    if (all[i].contains("split")) row.split = reader.text("split");
     rows.push_back(std::move(row));
   }
   return rows;
@@ -125,6 +128,8 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
     if (row.collapsed.has_value()) object["collapsed"] = json(*row.collapsed);
     if (row.truncated.examples > 0) object["truncated"] = json(row.truncated);
     if (row.training_truncated.examples > 0) object["training_truncated"] = json(row.training_truncated);
+    if (!row.task.empty()) object["task"] = row.task;
+    if (!row.split.empty()) object["split"] = row.split;
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }
   write_file_atomically(path, text + "\n]\n");

@@ -10,7 +10,8 @@
 // the metric's own unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that
 // gave the figure. "flops" and "joules" (of the processor's packages, engine/execution/energy_meter.h) may be absent:
 // unknown. "layer" is there where the figure is of one hidden state's sentence vectors
-// (0: behind the embeddings), and says which. "left_out" is there where examples of the training or the test files
+// (0: behind the embeddings), and says which. "task" is there where the target has a name of its own, "split" where the figure
+// is not of the test set. "left_out" is there where examples of the training or the test files
 // were left out, and counts them. "collapsed" is there where the answers were all one class (tasks/common/guards.h), and
 // says which: {"label": "neutral", "predicted": 500, "gold": 167, "total": 500}. "truncated" is there where examples of the
 // evaluation were cut, "training_truncated" where such of the training: {"maximum_length": 128, "total": 5010, "examples":
@@ -44,6 +45,8 @@ struct ResultRow {
   std::optional<Collapse> collapsed = std::nullopt;
   Truncation truncated = {};           ///< of the evaluation; of no examples: nothing was cut, here and below
   Truncation training_truncated = {};  ///< of the training
+  std::string task = {};               ///< of the target, where that has another name
+  std::string split = {};              ///< empty: test
   bool operator==(const ResultRow&) const = default;
 };
 

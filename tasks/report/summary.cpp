@@ -17,8 +17,9 @@ void add_new(std::vector<T>& list, const T& item) {
   if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
 }
 
-/// Null where a target is no task.
-const Task* known_task(const std::string& name) {
+/// The task of a row's target. Null where that is none.
+const Task* known_task(const ResultRow& row) {
+  const std::string& name = row.task.empty() ? row.target : row.task;
   for (const Task* task : all_tasks()) {
     if (task->name() == name) return task;
   }
@@ -98,10 +99,11 @@ class Arranger {
       found->target = row.target;
       found->metric = metric;
       found->source_language = source_;
-      if (const Task* task = known_task(row.target); task != nullptr) found->trained = !task->train_task().empty();
+      tasks_[row.target] = known_task(row);
+      if (const Task* task = tasks_[row.target]; task != nullptr) found->trained = !task->train_task().empty();
     }
     add_new(found->languages, row.language);
-    if (const Task* task = known_task(row.target); task != nullptr && !task->is_official(row.language))
+    if (const Task* task = tasks_[row.target]; task != nullptr && !task->is_official(row.language))
       found->outside.insert(row.language);
     const auto [place, fresh] = found->values[label(row)][row.language].emplace(row.seed, row.value);
     require(fresh || place->second == row.value, "two results for model ", row.model, ", intermediate ", row.intermediate,
@@ -117,7 +119,7 @@ class Arranger {
   const std::string& headline(const std::string& target) const {
     const std::vector<std::string>& metrics = metrics_.at(target);
     std::vector<std::string> preferred = {"accuracy", "f1"};
-    if (const Task* task = known_task(target)) preferred.insert(preferred.begin(), task->metric());
+    if (const Task* task = tasks_.at(target); task != nullptr) preferred.insert(preferred.begin(), task->metric());
     for (const std::string& name : preferred) {
       const auto found = std::find(metrics.begin(), metrics.end(), name);
       if (found != metrics.end()) return *found;
@@ -161,6 +163,7 @@ class Arranger {
   std::vector<std::string> target_order_;
   std::map<std::string, std::vector<std::string>> metrics_;
   std::map<std::string, std::optional<std::int64_t>> layers_;  ///< by target, of its first row
+  std::map<std::string, const Task*> tasks_;                   ///< by target
 };
 
 }  // namespace

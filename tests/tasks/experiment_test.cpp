@@ -450,6 +450,16 @@ TEST(ExperimentToml, ReadsBackToTheSame) {
   EXPECT_EQ(second.targets[1].train_task, "");
 }
 
+TEST(ExperimentToml, TheSameTaskMayBeATargetTwiceUnderTwoNames) {
+  const std::string text = std::string(kModel) + kTarget + "[[target]]\nname = \"long\"\ntask = \"xnli\"\n";
+  const Experiment read = parse(text);
+  EXPECT_EQ(read.targets[0].name, "xnli");
+  EXPECT_EQ(read.targets[1].name, "long");
+  EXPECT_EQ(parse(experiment_toml(read)).targets[1].name, "long");
+  expect_refused(text + "[[target]]\nname = \"long\"\ntask = \"xquad\"\n", {"two [[target]] entries are called \"long\""});
+  expect_refused(std::string(kModel) + kTarget + "name = \"a/b\"\n", {"target[1].name", "names a folder"});
+}
+
 TEST(ExperimentToml, LayersAreOneSomeOrAll) {
   const auto layers = [](const std::string& value) {
     const Experiment read = parse(std::string(kEverything) + "[[target]]\ntask = \"mexa\"\nlayer = " + value + "\n");
@@ -459,10 +469,14 @@ TEST(ExperimentToml, LayersAreOneSomeOrAll) {
   };
   EXPECT_EQ(layers("3"), (LayerChoice{false, {3}}));
   EXPECT_EQ(layers("\"7,12\""), (LayerChoice{false, {7, 12}}));
+  EXPECT_EQ(layers("[12, 7]"), (LayerChoice{false, {12, 7}}));
   EXPECT_EQ(layers("\"all\""), (LayerChoice{true, {}}));
   const std::string target = std::string(kModel) + "[[target]]\ntask = \"tatoeba\"\nlayer = ";
   expect_refused(target + "\"most\"\n", {"file.toml:5: target[1].layer", "\"most\"", "\"all\""});
   expect_refused(target + "-1\n", {"file.toml:5: target[1].layer"});
+  expect_refused(target + "[]\n", {"file.toml:5: target[1].layer is empty"});
+  expect_refused(target + "[7, 7]\n", {"file.toml:5: target[1].layer", "twice"});
+  expect_refused(target + "[7, \"all\"]\n", {"file.toml:5: target[1].layer", "a list of whole numbers"});
 }
 
 /// docs/experiments.md is where the keys are explained: every key of a written experiment, training settings apart.

@@ -14,6 +14,7 @@
 #include "models/models.h"
 #include "stub_model.h"
 #include "tasks/demo/demo.h"
+#include "tasks/experiment/checks.h"
 #include "tasks/experiment/estimate.h"
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/run_experiment.h"
@@ -476,6 +477,29 @@ TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
   fs::remove(copy / "XNLI-MT-1.0/multinli/multinli.train.sw.tsv");
   expect_user_error([&] { run_experiment(experiment, options("other")); },
                     {"mnli", "\"sw\"", "XNLI-MT-1.0/multinli/multinli.train.sw.tsv"});
+}
+
+TEST_F(PlanOfData, TheDiskHoldsModelsThatStayAndTheLargestTraining) {
+  Experiment experiment = read(kTiny);
+  ModelConfig config = experiment.model.config;
+  config.vocab_size = 202;
+  const Plan plan = make_plan(experiment, config);
+  const auto model = [&](std::size_t phase) {
+    std::vector<HeadSpec> heads;
+    for (const TrainedTask& task : plan.phases[phase].tasks) heads.push_back(task.head);
+    return 4.0 * static_cast<double>(model_parameter_table(config, heads).elements());
+  };
+  ASSERT_EQ(plan.phases[1].label, "target xnli");
+  ASSERT_TRUE(plan.phases[1].settings.load_best_model_at_end && plan.phases[1].settings.eval_steps > 0);
+  ASSERT_EQ(plan.phases[4].label, "intermediate both");
+  // A checkpoint is weights and two moments, and the best weights of a training with a dev set. One is kept while the next
+  // is written. A target's model goes when it has been evaluated.
+  EXPECT_EQ(disk_bytes(plan, {0}), model(0) + 2 * 3 * model(0));
+  EXPECT_EQ(disk_bytes(plan, {1}), 2 * 4 * model(1) + model(1));
+  EXPECT_EQ(disk_bytes(plan, {2}), 0) << "nothing is trained for tatoeba";
+  EXPECT_EQ(disk_bytes(plan, {0, 1, 4}), model(0) + model(4) + std::max(2 * 4 * model(4), 2 * 4 * model(1) + model(1)));
+  experiment.save_models = true;
+  EXPECT_EQ(disk_bytes(make_plan(experiment, config), {1, 3}), 2 * model(1) + 2 * 4 * model(1));
 }
 
 TEST_F(PlanOfData, WhatIsMissingIsSaidBeforeThePhases) {

@@ -7,11 +7,15 @@
 
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
+#include "tasks/experiment/checks.h"
 #include "tasks/experiment/device_kinds.h"
 #include "tasks/experiment/estimate.h"
+#include "tasks/experiment/selection.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -206,6 +210,17 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   return 0;
 }
 
+/// What would end the run before its first step.
+void print_problems(const ExperimentEstimate& estimate, const EstimateArguments& arguments, const Execution& execution) {
+  const std::vector<std::size_t> all = select_phases(estimate.plan, "");
+  Problems problems = estimate.problems;
+  const auto append = [&](const Problems& more) { problems.insert(problems.end(), more.begin(), more.end()); };
+  append(disk_problems(estimate.plan, all, fs::path("runs") / estimate.plan.experiment.name));
+  if (const std::optional<Room> room = room_of(arguments, execution))
+    append(memory_problems(estimate.plan, all, execution, room->bytes));
+  for (const std::string& problem : problems) print("would fail: " + printable(problem) + "\n");
+}
+
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
   Experiment experiment = read_experiment(arguments.experiment, arguments.data);
   const Execution execution = planned_execution(planned_for(arguments, common), experiment.precision);
@@ -250,6 +265,7 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
                     format_number(100 * kAssumedShare, 0), " % of the product rate (",
                     rate_text(rate / kAssumedShare, execution.precision), ").\n",
                     cost_text(hourly_cost(arguments), all_flops / rate)));
+  print_problems(estimate, arguments, execution);
   return 0;
 }
 
