@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
@@ -19,9 +20,16 @@ double parse_number(const std::string& value, const std::string& where) {
   return result;
 }
 
+/// "1000000", "0.999999".
+std::string number_text(double value) {
+  return value == std::floor(value) ? std::to_string(static_cast<std::int64_t>(value)) : concatenate(value);
+}
+
 void check_range(double value, const SettingKey& key, const std::string& where) {
-  require(value >= key.minimum && value <= key.maximum, where, " is ", value, "; it must lie between ", key.minimum, " and ",
-          key.maximum);
+  if (value >= key.minimum && value <= key.maximum) return;
+  if (key.maximum == kMany && value < key.minimum)
+    fail_user(where, " is ", value, "; it must be at least ", number_text(key.minimum));
+  fail_user(where, " is ", value, "; it must lie between ", number_text(key.minimum), " and ", number_text(key.maximum));
 }
 
 }  // namespace

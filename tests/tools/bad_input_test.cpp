@@ -83,6 +83,28 @@ TEST_F(BadInput, BothSpellingsOfAnOptionAreKnown) {
     expect_mistake(train(model(), data(), {spelling, "fast"}), {"--learning-rate", "must be a number"});
   }
   expect_mistake(train(model(), data(), {"--learning_rate", "11"}), {"--learning-rate", "between 0 and 10"});
+  expect_mistake(train(model(), data(), {"--eval-steps", "-2"}), {"--eval-steps is -2; it must be at least 0"});
+  expect_mistake(train(model(), data(), {"--max-seq-length", "-1"}), {"--max-seq-length: it is -1 and must be 0 or more"});
+  expect_mistake(train(model(), data(), {"--threads", "0"}), {"--threads: it is 0 and must be 1 to 4096"});
+  expect_mistake(train(model(), data(), {"--seed", "4294967296"}), {"--seed: it is 4294967296 and must be 0 to 4294967295"});
+}
+
+TEST_F(BadInput, OptionsThatATrainingMakesNoUseOfAreRefused) {
+  const auto refused = [&](const std::vector<std::string>& options, const std::string& whose) {
+    expect_mistake(train(model(), data(), options),
+                   {options.front() + " is of no use to --task mnli", "it is for " + whose});
+  };
+  refused({"--sampler", "uniform"}, "several tasks");
+  refused({"--temperature", "2"}, "several tasks");
+  refused({"--heads", "mnli=x"}, "several tasks");
+  refused({"--mlm-languages", "en"}, "mlm among several tasks");
+  refused({"--mlm-probability", "0.15"}, "masked-language modelling");
+  refused({"--doc-stride", "64"}, "question answering");
+  write_text(data() + "/mlm/en.txt", "the old king\n");
+  expect_mistake(run_koine({"train", "--task", "mlm", "--model", model(), "--data", data(), "--output", output(), "--quiet",
+                            "--equal-tokens"}),
+                 {"--equal-tokens is of no use to --task mlm"});
+  expect_nothing_written();
 }
 
 TEST_F(BadInput, MissingArgument) { expect_mistake(run_koine({"train", "--task", "mnli"}), {"--model", "required"}); }

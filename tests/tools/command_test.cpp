@@ -20,11 +20,21 @@ TEST(Help, EverySubcommandIsListedAndExplainsItself) {
                            "estimate", "report", "data", "doctor", "verify", "trim-vocabulary", "predict"}) {
     EXPECT_NE(help.output.find(name), std::string::npos) << name;
     const Outcome own = run_koine({name, "--help"});
+    for (const char* number : {"e+308", "e+0", "POSITIVE", "NONNEGATIVE", " in ["})
+      EXPECT_EQ(own.output.find(number), std::string::npos) << name << " --help says " << number;
     EXPECT_EQ(own.exit_code, 0) << name;
     EXPECT_NE(own.output.find("Usage"), std::string::npos) << name << "\n" << own.output;
   }
   EXPECT_EQ(run_koine({}).exit_code, 2);
-  EXPECT_NE(run_koine({"train", "--help"}).output.find("--gradient-accumulation-steps"), std::string::npos);
+  const std::string train = run_koine({"train", "--help"}).output;
+  EXPECT_NE(train.find("--gradient-accumulation-steps INT"), std::string::npos) << train;
+  EXPECT_NE(train.find("--load-best-model-at-end true|false"), std::string::npos) << train;
+  EXPECT_NE(train.find("--task NAME --help"), std::string::npos) << train;
+  // XLM-R's learning rate in jiant's scripts, and the micro-batches of XNLI.
+  const std::string xnli = run_koine({"train", "--task", "xnli", "--help"}).output;
+  EXPECT_NE(xnli.find("--learning-rate 1e-05\n"), std::string::npos) << xnli;
+  EXPECT_NE(xnli.find("--lr-scheduler-type linear\n"), std::string::npos) << xnli;
+  EXPECT_NE(xnli.find("--gradient-accumulation-steps 8\n"), std::string::npos) << xnli;
   EXPECT_NE(run_koine({"--version"}).output.find("koine"), std::string::npos);
 }
 

@@ -46,7 +46,8 @@ struct CommandLine {
 };
 
 void add_run_commands(CommandLine& line);      // demo, run
-void add_train_commands(CommandLine& line);    // train, evaluate
+void add_train_command(CommandLine& line);     // train
+void add_evaluate_command(CommandLine& line);  // evaluate
 void add_predict_command(CommandLine& line);   // predict
 void add_text_commands(CommandLine& line);     // tokenize, encode
 void add_result_commands(CommandLine& line);   // score, report, data check
@@ -55,6 +56,11 @@ void add_trim_command(CommandLine& line);      // trim-vocabulary
 void add_estimate_command(CommandLine& line);  // estimate
 void add_verify_command(CommandLine& line);    // verify
 void add_doctor_command(CommandLine& line);    // doctor
+
+/// What the number of an option must be: in its --help as "1 or more", in messages as "it must be 1 or more".
+CLI::Validator at_least(double minimum);
+CLI::Validator above_zero();
+CLI::Validator between(double minimum, double maximum);
 
 /// "" for a value --device may have, else why not.
 std::string check_device_name(const std::string& text);

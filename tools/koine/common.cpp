@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -15,6 +16,41 @@
 
 namespace koine {
 
+namespace {
+
+/// "1000000000", "0.0001", "1e-09".
+std::string number_text(double value) {
+  return value == std::floor(value) && std::abs(value) < 1e15 ? std::to_string(static_cast<std::int64_t>(value))
+                                                              : concatenate(value);
+}
+
+/// `description`: "1 or more".
+CLI::Validator number_check(const std::string& description, const std::function<bool(double value)>& fits) {
+  return {[description, fits](std::string& text) {
+            double value = 0;
+            const char* const end = text.data() + text.size();
+            const auto read = std::from_chars(text.data(), end, value);
+            const bool number = read.ec == std::errc() && read.ptr == end;
+            return number && fits(value) ? std::string() : concatenate("it is ", text, " and must be ", description);
+          },
+          description};
+}
+
+}  // namespace
+
+CLI::Validator at_least(double minimum) {
+  return number_check(number_text(minimum) + " or more", [minimum](double value) { return value >= minimum; });
+}
+
+CLI::Validator above_zero() {
+  return number_check("more than 0", [](double value) { return value > 0; });
+}
+
+CLI::Validator between(double minimum, double maximum) {
+  return number_check(concatenate(number_text(minimum), " to ", number_text(maximum)),
+                      [=](double value) { return value >= minimum && value <= maximum; });
+}
+
 CLI::App* CommandLine::add(const std::string& name, const std::string& description, std::function<int()> run) {
   CLI::App* sub = app.add_subcommand(name, description);
   sub->allow_extras();
@@ -25,8 +61,8 @@ CLI::App* CommandLine::add(const std::string& name, const std::string& descripti
   sub->add_option("--precision", common.precision, "auto (measured), fp32 or bf16 (mixed)")
       ->check(CLI::IsMember({"auto", "fp32", "bf16"}))
       ->group("Common");
-  sub->add_option("--threads", common.threads, "CPU threads; default: all")->check(CLI::Range(1, 4096))->group("Common");
-  sub->add_option("--seed", common.seed, "seed of everything random")->group("Common");
+  sub->add_option("--threads", common.threads, "CPU threads; default: all")->check(between(1, 4096))->group("Common");
+  sub->add_option("--seed", common.seed, "seed of everything random")->check(between(0, 4294967295.0))->group("Common");
   sub->add_flag("--quiet", common.quiet, "no progress on stderr")->group("Common");
   commands.emplace_back(sub, std::move(run));
   return sub;

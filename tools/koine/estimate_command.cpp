@@ -293,25 +293,25 @@ void add_estimate_command(CommandLine& line) {
       ->check(CLI::IsMember(head_names()))
       ->capture_default_str();
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   app->add_option("--product-rate", arguments->product_rate, "TFLOP/s of products to assume; default: measured")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   app->add_flag("--prediction", arguments->prediction, "memory of prediction instead of training");
   app->add_flag("--details", arguments->details, "every kind of activation in a row of its own");
   std::string kinds;
   for (const DeviceKind& kind : device_kinds()) kinds += (kinds.empty() ? "" : ", ") + std::string(kind.name);
   app->add_option("--device-kind", arguments->device_kind, "plan for a device of this kind, here or not: " + kinds);
   app->add_option("--device-memory", arguments->device_memory, "plan for a GPU with so much memory: 139GiB, 80GB");
-  app->add_option("--price", arguments->price, "money for a device's hour")->check(CLI::PositiveNumber);
-  app->add_option("--watts", arguments->watts, "power limit of the device; default: the kind's")->check(CLI::PositiveNumber);
+  app->add_option("--price", arguments->price, "money for a device's hour")->check(above_zero());
+  app->add_option("--watts", arguments->watts, "power limit of the device; default: the kind's")->check(above_zero());
   app->add_option("--examples", arguments->examples, "with a model: training examples, to know the time without the data")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   app->add_option("--epochs", arguments->epochs, "with --examples: passes over them")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   app->add_option("--length", arguments->length, "with a model: tokens of a sequence")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
 }
 

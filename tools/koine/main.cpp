@@ -111,7 +111,8 @@ int parse_and_run(int count, char** values) {
   line.app.allow_extras();
   line.app.get_formatter()->column_width(38);
   add_run_commands(line);
-  add_train_commands(line);
+  add_train_command(line);
+  add_evaluate_command(line);
   add_predict_command(line);
   add_text_commands(line);
   add_result_commands(line);

@@ -162,13 +162,13 @@ void add_predict_command(CommandLine& line) {
   app->add_option("--pooling", arguments->pooling,
                   "vectors: mean, mean_without_special, cls or position_weighted; default: the task's own");
   app->add_option("--max-seq-length", arguments->features.max_seq_length, "tokens; 0: the recipe's")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app->add_option("--doc-stride", arguments->features.doc_stride, "advance of question answering's windows")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   app->add_option("--max-query-length", arguments->features.max_query_length, "tokens of a question")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   app->add_option("--max-tokens-per-batch", arguments->max_tokens_per_batch, "tokens in memory at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
 }
 

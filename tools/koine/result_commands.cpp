@@ -104,7 +104,7 @@ int report(const ReportArguments& arguments) {
   std::vector<ResultRow> rows;
   for (const std::string& run : arguments.runs) {
     const fs::path file = fs::is_directory(run) ? fs::path(run) / "results.json" : fs::path(run);
-    require(fs::exists(file), "there is no ", file.string(), "; a finished `koine run` writes it");
+    require(fs::exists(file), "there is no ", file.string(), "; a finished `koine run`, `train` or `evaluate` writes it");
     for (ResultRow& row : read_results(file)) rows.push_back(std::move(row));
   }
   print(results_table(rows));

@@ -113,7 +113,7 @@ void add_run_commands(CommandLine& line) {
   });
   demo_app->add_option("--output", demo->output, "folder of the run")->capture_default_str();
   demo_app->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml says")
-      ->check(CLI::Range(1, 100));
+      ->check(between(1, 100));
   demo_app->add_flag("--redo", demo->redo, "make phases again whose settings changed");
 
   struct Run {

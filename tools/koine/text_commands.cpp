@@ -177,13 +177,12 @@ void add_text_commands(CommandLine& line) {
   encode_app->add_option("--tokenizer", vectors->tokenizer, "SentencePiece model, where it is not in the model directory");
   encode_app->add_option("--input", vectors->input, "text file, one sentence a line; -: standard input")->required();
   encode_app->add_option("--output", vectors->output, "file.npy or file.safetensors")->required();
-  encode_app->add_option("--layer", vectors->layer, "hidden state, 0 = embeddings; default: the last")
-      ->check(CLI::NonNegativeNumber);
+  encode_app->add_option("--layer", vectors->layer, "hidden state, 0 = embeddings; default: the last")->check(at_least(0));
   encode_app->add_option("--pooling", vectors->pooling, "mean, mean_without_special or cls")->capture_default_str();
   encode_app->add_option("--max-seq-length", vectors->max_seq_length, "tokens; default: what the model reads")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   encode_app->add_option("--max-tokens-per-batch", vectors->max_tokens_per_batch, "tokens in memory at a time")
-      ->check(CLI::Range(1, 1'000'000'000))
+      ->check(between(1, 1'000'000'000))
       ->capture_default_str();
 }
 

@@ -1,20 +1,22 @@
-// koine train, koine evaluate
+// koine train
 
 #include <algorithm>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
-#include "tasks/experiment/evaluate.h"
+#include "tasks/experiment/equal_tokens.h"
 #include "tasks/experiment/phase.h"
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/phase_files.h"
 #include "tasks/experiment/plan.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/toml_settings.h"
+#include "tasks/report/results.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -40,6 +42,7 @@ struct TrainArguments {
   bool resume = false;
   bool redo = false;
   std::vector<std::string> setting_values;  ///< one per setting_keys(), empty where not given
+  std::set<std::string> given;              ///< options that stand on the command line
 };
 
 std::string option_name(std::string key) {
@@ -57,23 +60,6 @@ TrainingSettings settings_of(const TrainArguments& arguments, const std::vector<
   }
   settings.seed = common.seed.value_or(1);
   return settings;
-}
-
-void print_evaluations(const Task& task, const std::vector<std::string>& languages, const nlohmann::json& evaluations) {
-  std::vector<LanguageFigures> figures;
-  for (const std::string& language : languages) {
-    const nlohmann::json& evaluation = evaluations.at(language);
-    figures.push_back({language, evaluation.at("metrics"), evaluation.at("examples")});
-  }
-  std::string notes;
-  for (const std::string& language : languages) {
-    const nlohmann::json& evaluation = evaluations.at(language);
-    if (evaluation.contains("truncated"))
-      notes += concatenate(language, ": ", describe(evaluation.at("truncated").get<Truncation>()), "\n");
-    if (evaluation.contains("collapsed"))
-      notes += concatenate(language, ": ", describe(evaluation.at("collapsed").get<Collapse>()), "\n");
-  }
-  print(language_table(task, figures) + notes);
 }
 
 /// The head that --heads gives a task among several; its own name where it gives none.
@@ -177,23 +163,72 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
   return text;
 }
 
-/// A column a language for each metric of the layers, where several were asked for.
-void print_layers(const std::vector<std::string>& languages, const nlohmann::json& evaluations) {
-  const nlohmann::json& first = evaluations.at(languages.front());
-  if (!first.contains("layers")) return;
-  for (const auto& [metric, unused] : first.at("layers").front().at("metrics").items()) {
-    std::vector<std::vector<std::string>> rows(1, {metric + ", layer"});
-    rows[0].insert(rows[0].end(), languages.begin(), languages.end());
-    for (std::size_t i = 0; i < first.at("layers").size(); ++i) {
-      std::vector<std::string> row = {std::to_string(first.at("layers")[i].at("layer").get<std::int64_t>())};
-      for (const std::string& language : languages) {
-        const nlohmann::json& layer = evaluations.at(language).at("layers").at(i);
-        row.push_back(format_number(layer.at("metrics").at(metric).get<double>(), 2));
-      }
-      rows.push_back(row);
+/// UserError for an option that these tasks make no use of.
+void refuse_without_use(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks) {
+  const auto any = [&](HeadKind kind) {
+    return std::any_of(tasks.begin(), tasks.end(), [&](const TrainedTask& task) { return task.task->head() == kind; });
+  };
+  const auto only_for = [&](bool of_use, const char* whose, std::initializer_list<const char*> options) {
+    for (const char* option : options) {
+      require(of_use || !arguments.given.contains(option), option, " is of no use to --task ", arguments.task,
+              ": it is for ", whose);
     }
-    print("\n" + format_table(rows));
+  };
+  const bool several = tasks.size() > 1;
+  const bool text = any(HeadKind::kMaskedLm);
+  only_for(several, "several tasks",
+           {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads"});
+  only_for(several && text, "mlm among several tasks", {"--mlm-languages"});
+  only_for(text, "masked-language modelling (mlm)", {"--mlm-packed", "--mlm-probability"});
+  only_for(!text || several, "tasks with labels", {"--equal-tokens"});
+  only_for(any(HeadKind::kSpan), "question answering", {"--doc-stride", "--max-query-length"});
+}
+
+/// What a setting takes, for --help.
+std::string type_text(const SettingKey& key) {
+  if (std::holds_alternative<double TrainingSettings::*>(key.member)) return "FLOAT";
+  if (std::holds_alternative<std::int64_t TrainingSettings::*>(key.member)) return "INT";
+  return std::holds_alternative<bool TrainingSettings::*>(key.member) ? "true|false" : "linear|constant|cosine";
+}
+
+/// The end of --help: what the settings are where nothing else is given.
+std::string recipe_text(const TrainArguments& arguments) {
+  std::vector<std::string> names;
+  for (const std::string& name : split_commas(arguments.task)) names.push_back(task_named(name, "--task").name());
+  if (names.empty()) return "What is not given comes from the task's recipe: `koine train --task NAME --help` shows it.";
+  const TrainingSettings settings = names.size() == 1 ? training_recipe(names.front()) : intermediate_recipe(names);
+  std::vector<std::vector<std::string>> rows = {{"Where nothing else is given, by the recipe of " + arguments.task + ":"}};
+  std::istringstream lines(settings_toml(settings));
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t equals = line.find(" = ");
+    std::string value = line.substr(equals + 3);
+    std::erase(value, '"');
+    rows.push_back({concatenate("  ", option_name(line.substr(0, equals)), " ", value)});
   }
+  return format_table(rows);
+}
+
+/// The validation scores that the best weights were chosen by, as rows of results.json.
+std::vector<ResultRow> validation_rows(const TrainArguments& arguments, const TrainingPhase& phase,
+                                       const nlohmann::json& training) {
+  std::vector<ResultRow> rows;
+  const nlohmann::json scores = training.at("best_metrics");
+  for (const PhaseTask& task : phase.tasks) {
+    if (task.dev == nullptr || !scores.contains(task.name)) continue;
+    ResultRow row;
+    row.model = fs::absolute(fs::path(arguments.output) / "").lexically_normal().parent_path().filename().string();
+    row.intermediate = "none";
+    row.target = task.name;
+    row.language = arguments.language;
+    row.metric = "selection";
+    row.value = scores.at(task.name).get<double>();
+    row.seed = phase.settings.seed;
+    row.examples = task.dev->dataset().groups();
+    row.tokens = tokens_of(task.dev->dataset());
+    row.split = "dev";
+    rows.push_back(row);
+  }
+  return rows;
 }
 
 int train_task(const TrainArguments& arguments, const CommonOptions& common) {
@@ -207,6 +242,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   const ModelConfig config = read_model_config(arguments.model);
   std::vector<TrainedTask> tasks;
   for (const std::string& name : names) tasks.push_back(trained_task(arguments, name, several, config));
+  refuse_without_use(arguments, tasks);
   check_several(arguments, tasks);
   require(!arguments.equal_tokens || settings.max_steps <= 0,
           "--equal-tokens makes a pass over the training set as long as --language's, so the training must be given in "
@@ -248,6 +284,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
     end_mark["files"] = model_record(output);
     folder.finish(std::move(end_mark));
   }
+  write_results(output / "results.json", validation_rows(arguments, phase, folder.result()));
   std::vector<std::vector<std::string>> rows;
   rows.push_back({"steps", format_count(folder.result().at("steps").get<std::int64_t>())});
   rows.push_back({"tokens", format_count(folder.result().at("tokens").get<std::int64_t>())});
@@ -263,103 +300,21 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   return 0;
 }
 
-struct EvaluateArguments {
-  std::string task;
-  std::string labels;
-  std::string model;
-  std::string tokenizer;
-  std::string data;
-  std::string output;
-  std::string languages;
-  std::string split;  ///< empty: test, or dev where there are no test files
-  std::string pooling;
-  std::string layer;
-  FeatureOptions features;
-  std::int64_t max_tokens_per_batch = 4096;
-};
-
 }  // namespace
 
-std::unique_ptr<Model> load_task_model(const fs::path& directory, const ModelConfig& config, const Task& task,
-                                       const std::vector<std::string>& labels, const Execution& execution,
-                                       bool hidden_states) {
-  ModelOptions options;
-  options.execution = execution;
-  const bool dual_encoder = task.head() == HeadKind::kDualEncoder;
-  if (!task.train_task().empty() && !(dual_encoder && hidden_states))
-    options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
-  require(labels.empty() || (!options.heads.empty() && !task.labels().empty()), "--labels: task ", task.name(),
-          " has no labels");
-  LoadReport report;
-  std::unique_ptr<Model> model = load_model(directory, options, &report);
-  if (options.heads.empty()) return model;
-  if (dual_encoder && !report.fresh.empty()) {
-    std::cerr << directory.string() << " has no trained dual encoder (no tensor \"" << report.fresh.front()
-              << "\"): its hidden states are compared; train one with `koine train --task " << task.name() << "`\n";
-    options.heads.clear();
-    return load_model(directory, options, &report);
-  }
-  require(report.fresh.empty(), directory.string(), " has no trained head for task ", task.name(),
-          " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
-          "); train one with `koine train`");
-  order_classes(*model, config, task.labels(), labels, (directory / "config.json").string());
-  return model;
-}
-
-namespace {
-
-/// The split that --split names, or else the test set, or where no file of that is there the dev set.
-std::string split_of(const EvaluateArguments& arguments, const Task& task) {
-  if (!arguments.split.empty()) return arguments.split;
-  const bool no_test = task.available_languages(arguments.data, "test").empty();
-  return no_test && !task.available_languages(arguments.data, "dev").empty() ? "dev" : "test";
-}
-
-int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
-  const Task& task = task_named(arguments.task, "--task");
-  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
-  const ModelConfig config = read_model_config(arguments.model);
-  const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
-  PlannedEvaluation plan;
-  plan.task = &task;
-  plan.split = split_of(arguments, task);
-  if (arguments.split.empty() && plan.split != "test" && !common.quiet)
-    std::cerr << "koine: there are no test files of " << task.name() << ": its dev set is evaluated" << std::endl;
-  resolve_languages(plan, split_commas(arguments.languages), arguments.data, "--languages");
-  plan.features = arguments.features;
-  plan.features.max_seq_length =
-      resolve_length(plan.features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
-  plan.options.layers =
-      resolve_layers(parse_layers(arguments.layer, "--layer"), config.num_hidden_layers, "--layer " + arguments.layer);
-  plan.options.pooling = arguments.pooling.empty() ? task.pooling() : pooling_of(arguments.pooling);
-  plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
-  require(!fs::exists(fs::path(arguments.output) / "evaluations.json"), arguments.output,
-          " already holds an evaluation; choose another --output");
-  const RunOptions options = run_options(common, resolve_execution(common));
-  if (const std::string note = unlabelled_line(plan); !note.empty()) options.message(note);
-  // A model without a dual encoder still has hidden states to compare.
-  const bool hidden_states = !(arguments.layer.empty() && arguments.pooling.empty());
-  const std::unique_ptr<Model> model =
-      load_task_model(arguments.model, config, task, split_commas(arguments.labels), options.execution, hidden_states);
-  install_signal_handlers();
-  make_directory(arguments.output);
-  nlohmann::json evaluations = nlohmann::json::object();
-  if (!evaluate_languages(*model, plan, arguments.data, tokenizer, arguments.output, options, evaluations))
-    return kExitInterrupted;
-  print_evaluations(task, plan.languages, evaluations);
-  print_layers(plan.languages, evaluations);
-  return 0;
-}
-
-}  // namespace
-
-void add_train_commands(CommandLine& line) {
+void add_train_command(CommandLine& line) {
   auto train = std::make_shared<TrainArguments>();
   train->setting_values.resize(setting_keys().size());
-  CLI::App* app = line.add("train", "Train a task, or several together, from a model directory", [&line, train] {
+  auto self = std::make_shared<CLI::App*>();
+  CLI::App* app = line.add("train", "Train a task, or several together, from a model directory", [&line, train, self] {
     apply(line.common);
+    for (const CLI::Option* option : (*self)->get_options()) {
+      if (option->count() > 0) train->given.insert(option->get_name());
+    }
     return train_task(*train, line.common);
   });
+  *self = app;
+  app->footer([train] { return recipe_text(*train); });
   app->add_option("--task", train->task,
                   "task to train (mnli, squad, udpos, mlm ...); several between commas, each step one of them")
       ->required();
@@ -377,67 +332,29 @@ void add_train_commands(CommandLine& line) {
       ->check(CLI::IsMember(sampler_names()))
       ->capture_default_str();
   app->add_option("--temperature", train->sampler.temperature, "of the sampler: probability ~ examples^(1 / temperature)")
-      ->check(CLI::Range(0.01, 1e6));
+      ->check(between(0.01, 1e6));
   app->add_option("--train-examples-cap", train->sampler.train_examples_cap, "examples counted at most for a task; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app->add_option("--weights", train->sampler.weights, "comma-separated: the tasks' weights themselves")
       ->delimiter(',')
-      ->check(CLI::Range(1e-9, 1e9));
+      ->check(between(1e-9, 1e9));
   app->add_option("--weight-functions", train->sampler.weight_functions,
                   "of the sampler time_dependent: a formula in t, the steps before, for each task");
   app->add_option("--heads", train->heads, "comma-separated task=head: tasks that name one head share it")->delimiter(',');
   app->add_option("--mlm-languages", train->mlm_languages, "of mlm among several tasks; default: all that are there");
   app->add_flag("--mlm-packed", train->features.pack_lines, "fill sequences with lines of text, instead of a line each");
-  app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")
-      ->check(CLI::PositiveNumber);
-  app->add_option("--max-query-length", train->features.max_query_length, "tokens of a question")
-      ->check(CLI::PositiveNumber);
-  app->add_option("--max-train-examples", train->features.max_examples, "first examples only; 0: all")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--mlm-probability", train->mlm_probability, "share of masked tokens (mlm)")
-      ->check(CLI::Range(0.0001, 1.0));
+  app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")->check(at_least(0));
+  app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")->check(at_least(1));
+  app->add_option("--max-query-length", train->features.max_query_length, "tokens of a question")->check(at_least(1));
+  app->add_option("--max-train-examples", train->features.max_examples, "first examples only; 0: all")->check(at_least(0));
+  app->add_option("--mlm-probability", train->mlm_probability, "share of masked tokens (mlm)")->check(between(0.0001, 1.0));
   app->add_flag("--resume", train->resume, "continue an interrupted run");
   app->add_flag("--redo", train->redo, "begin again where settings changed");
   for (std::size_t i = 0; i < setting_keys().size(); ++i) {
     app->add_option(option_name(setting_keys()[i].name), train->setting_values[i], setting_keys()[i].help)
+        ->type_name(type_text(setting_keys()[i]))
         ->group("Training settings");
   }
-
-  auto evaluate = std::make_shared<EvaluateArguments>();
-  CLI::App* evaluate_app = line.add("evaluate", "Score a model on one task, each language apart", [&line, evaluate] {
-    apply(line.common);
-    return evaluate_task(*evaluate, line.common);
-  });
-  evaluate_app->add_option("--task", evaluate->task, "task to evaluate (xnli, xquad, udpos, tatoeba ...)")->required();
-  evaluate_app->add_option("--model", evaluate->model, "transformers directory with the task's head")->required();
-  evaluate_app->add_option("--tokenizer", evaluate->tokenizer,
-                           "SentencePiece model, where it is not in the model directory");
-  evaluate_app->add_option(
-      "--labels", evaluate->labels,
-      "comma-separated: what the checkpoint's classes are, in its order, where its id2label does not say");
-  line.take_task_files(*evaluate_app);
-  evaluate_app->add_option("--data", evaluate->data, "folder of the data sets")->required();
-  evaluate_app->add_option("--output", evaluate->output, "folder for predictions and figures")->required();
-  evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
-  evaluate_app->add_option("--split", evaluate->split, "test or dev; default: test, dev where there are no test files")
-      ->check(CLI::IsMember({"test", "dev"}));
-  evaluate_app->add_option("--layer", evaluate->layer,
-                           "retrieval: hidden states to use, from one pass: 14, or 7,12, or all; default: the task's own");
-  evaluate_app->add_option("--pooling", evaluate->pooling,
-                           "retrieval: mean, mean_without_special, cls or position_weighted; default: the task's own");
-  evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")
-      ->check(CLI::NonNegativeNumber);
-  evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")
-      ->check(CLI::PositiveNumber);
-  evaluate_app->add_option("--max-query-length", evaluate->features.max_query_length, "tokens of a question")
-      ->check(CLI::PositiveNumber);
-  evaluate_app->add_option("--max-eval-examples", evaluate->features.max_examples, "first examples only; 0: all")
-      ->check(CLI::NonNegativeNumber);
-  evaluate_app->add_option("--max-tokens-per-batch", evaluate->max_tokens_per_batch, "tokens in memory at a time")
-      ->check(CLI::Range(1, 1'000'000'000))
-      ->capture_default_str();
 }
 
 }  // namespace koine
