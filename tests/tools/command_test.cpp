@@ -170,6 +170,12 @@ TEST_F(Command, TrimmedVocabulariesGiveTheSameVectors) {
     return read_text(at(model + ".npy"));
   };
   EXPECT_EQ(vectors("trimmed"), vectors("model"));
+  ProgramOptions piped;
+  piped.input = read_text(at("few.txt"));
+  const Outcome from_pipe =
+      run_koine({"trim-vocabulary", "--model", at("model"), "--output", at("trimmed-pipe"), "--text", "-"}, piped);
+  ASSERT_EQ(from_pipe.exit_code, 0) << from_pipe.errors;
+  EXPECT_EQ(read_text(at("trimmed-pipe/model.safetensors")), read_text(at("trimmed/model.safetensors")));
   EXPECT_LT(fs::file_size(at("trimmed/model.safetensors")), fs::file_size(at("model/model.safetensors")));
   EXPECT_LT(fs::file_size(at("trimmed/sentencepiece.bpe.model")), fs::file_size(at("model/sentencepiece.bpe.model")));
 

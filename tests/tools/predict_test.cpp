@@ -258,6 +258,40 @@ TEST_F(Predict, VectorsAreThoseOfEncode) {
   EXPECT_EQ(read_text(at("p.npy")), npy);
 }
 
+TEST_F(Predict, AWholeSplitIsAnsweredWithoutGoldInTheSubmissionLayout) {
+  const auto split = [&](const std::string& data, std::vector<std::string> more) {
+    more.insert(more.begin(), {"predict", "--task", "xnli", "--model", at("mnli/model"), "--data", data, "--precision",
+                               "fp32", "--quiet"});
+    return run_koine(more);
+  };
+  const Outcome evaluated = run_koine({"evaluate", "--task", "xnli", "--model", at("mnli/model"), "--data", at("data"),
+                                       "--output", at("split-figures"), "--precision", "fp32", "--quiet"});
+  ASSERT_EQ(evaluated.exit_code, 0) << evaluated.errors;
+  // The same rows as XTREME hands them out: two columns, no label.
+  for (const char* language : {"en", "de"}) {
+    std::string blanked;
+    for (const std::string& line : lines_of(read_text(at("data/XNLI-1.0/xnli.test.tsv")))) {
+      if (line.starts_with(language)) blanked += line.substr(line.find('\t', line.find('\t') + 1) + 1) + "\n";
+    }
+    write_text(at("blanked/xnli/test-" + std::string(language) + ".tsv"), blanked);
+  }
+  for (const std::string& data : {at("data"), at("blanked")}) {
+    const std::string output = data + "-answers";
+    const Outcome predicted = split(data, {"--output", output});
+    ASSERT_EQ(predicted.exit_code, 0) << predicted.errors;
+    for (const char* file : {"/xnli/test-en.tsv", "/xnli/test-de.tsv"})
+      EXPECT_EQ(read_text(output + file), read_text(at("split-figures/predictions") + file)) << file;
+  }
+  expect_mistake(split(at("data"), {}), {"--output", "folder"});
+  expect_mistake(split(at("data"), {"--output", at("x"), "--language", "en"}),
+                 {"--language belongs to --input", "--languages"});
+  expect_mistake(split(at("data"), {"--output", at("x"), "--languages", "sw"}), {"\"sw\""});
+  expect_mistake(split(at("data"), {"--output", at("x"), "--input", "-"}), {"one of --input", "--data"});
+  expect_mistake(
+      run_koine({"predict", "--task", "tatoeba", "--model", at("model"), "--data", at("data"), "--output", at("x")}),
+      {"tatoeba", "koine evaluate"});
+}
+
 TEST_F(Predict, MistakesAreNamed) {
   const std::string file = at("data/XNLI-1.0/xnli.test.tsv");
   expect_mistake(predict("mlm", "model", file), {"--task mlm", "no answers"});

@@ -135,6 +135,24 @@ TEST_F(RunFolders, TheReportReadsTrainingsAndEvaluations) {
   const std::string csv = read_text(folder_ / "all.csv");
   EXPECT_NE(csv.find("\r\ntrained,none,mnli,en,selection,"), std::string::npos) << csv;
   EXPECT_NE(csv.find("\r\ntrained,none,xnli,de,accuracy,"), std::string::npos) << csv;
+
+  // The same with pipes: rows in, rows out and nothing else; predictions in.
+  ProgramOptions piped;
+  piped.input = read_text(folder_ / "evaluated/results.json");
+  const Outcome rows_out = run_koine({"report", folder_ / "trained", "-", "--csv", "-"}, piped);
+  EXPECT_EQ(rows_out.output, csv) << rows_out.errors;
+  expect_mistake(run_koine({"report", folder_ / "trained", "--csv", "-", "--latex", "-"}), {"--csv - and --latex -"});
+  piped.input = read_text(folder_ / "evaluated/predictions/xnli/test-de.tsv");
+  const std::vector<std::string> score = {"score",          "--task",      "xnli", "--gold",
+                                          folder_ / "data", "--languages", "de",   "--predictions"};
+  const auto scored = [&](const std::string& predictions) {
+    std::vector<std::string> words = score;
+    words.push_back(predictions);
+    return run_koine(words, piped);
+  };
+  EXPECT_EQ(scored("-").output, scored(folder_ / "evaluated/predictions").output) << scored("-").errors;
+  expect_mistake(run_koine({"score", "--task", "xnli", "--gold", folder_ / "data", "--predictions", "-"}, piped),
+                 {"--languages"});
 }
 
 }  // namespace

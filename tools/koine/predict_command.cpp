@@ -9,6 +9,7 @@
 #include "tasks/experiment/plan.h"
 #include "tasks/families/answers.h"
 #include "tasks/families/vectors.h"
+#include "tasks/files/task_files.h"
 #include "tasks/formats/inputs.h"
 #include "tools/koine/commands.h"
 
@@ -24,8 +25,11 @@ struct PredictArguments {
   std::string tokenizer;
   std::string input;
   std::string input_format;
+  std::string data;  ///< instead of input: whose split is answered
+  std::string split;
+  std::string languages;
   std::string output = "-";
-  std::string output_format = "jsonl";
+  std::string output_format;  ///< empty: jsonl, of a split submission
   std::string language;
   std::string labels;
   std::string pooling;
@@ -82,15 +86,59 @@ Answers vectors_of(Model& model, const InputFile& input, const Tokenizer& tokeni
   return answers;
 }
 
+/// What goes together: --input, or --data with what belongs to it.
+void check_source(const PredictArguments& arguments, const Task& task) {
+  const bool split = !arguments.data.empty();
+  require(split == arguments.input.empty(),
+          "give one of --input, a file of inputs, and --data, the folder of the data sets of which a split is answered");
+  const auto refuse = [&](const std::string& value, const char* option, const char* source) {
+    require(value.empty(), option, " belongs to ", source);
+  };
+  refuse(split ? arguments.input_format : "", "--input-format", "--input");
+  refuse(split ? arguments.language : "", "--language", "--input; of a split give --languages");
+  refuse(split ? "" : arguments.split, "--split", "--data");
+  refuse(split ? "" : arguments.languages, "--languages", "--data; of inputs give --language");
+  require(!split || arguments.output != "-", "--data: give --output, the folder of the prediction files");
+  require(!split || (!task.train_task().empty() && task.head() != HeadKind::kDualEncoder), "--data: task ", task.name(),
+          " is answered by vectors of its whole split; `koine evaluate` writes its prediction files");
+}
+
+/// The answers as the text of a file.
+std::string text_of(Answers answers, const std::string& format) {
+  if (format == "submission") return std::move(answers.submission);
+  std::string text;
+  for (const std::string& record : answers.records) text += record + "\n";
+  return text;
+}
+
+/// Every language of a split, gold or not, into files below --output in XTREME's layout.
+int predict_split(const PredictArguments& arguments, const Task& task, Model& model, const Tokenizer& tokenizer,
+                  const FeatureOptions& features, const EvaluationOptions& options, bool quiet) {
+  const std::string format = arguments.output_format.empty() ? "submission" : arguments.output_format;
+  const std::string ending = format == "jsonl" ? "jsonl" : task.head() == HeadKind::kSpan ? "json" : "tsv";
+  const std::string split = arguments.split.empty() ? "test" : arguments.split;
+  for (const std::string& language :
+       resolve_languages(task, split_commas(arguments.languages), arguments.data, split, "--languages")) {
+    const std::unique_ptr<TaskData> data = task.load(arguments.data, split, language, tokenizer, features);
+    const fs::path file = fs::path(arguments.output) / submission_name(task.name(), split, language, ending);
+    make_directory(file.parent_path());
+    write_file_atomically(file, text_of(data->answer(model, options), format));
+    if (!quiet) std::cerr << format_count(data->dataset().groups()) << " examples in " << file.string() << std::endl;
+  }
+  return 0;
+}
+
 int predict(const PredictArguments& arguments, const CommonOptions& common) {
   const Task& task = task_named(arguments.task, "--task");
   require(task.head() != HeadKind::kMaskedLm, "--task ", task.name(),
           ": masked-language modelling has no answers; name a task with labels, spans, tags, choices or vectors");
   const bool vectors = task.train_task().empty();
   refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
-  require(!vectors || arguments.output_format == "jsonl", "--output-format submission: the vectors of task ", task.name(),
-          " are no submission; `koine evaluate` writes that from the task's files");
-  const InputFile input = input_of(arguments, task);
+  check_source(arguments, task);
+  require(!vectors || arguments.output_format != "submission", "--output-format submission: the vectors of task ",
+          task.name(), " are no submission; `koine evaluate` writes that from the task's files");
+  const bool whole_split = !arguments.data.empty();
+  const InputFile input = whole_split ? InputFile{} : input_of(arguments, task);
   const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   EvaluationOptions options;
@@ -103,21 +151,22 @@ int predict(const PredictArguments& arguments, const CommonOptions& common) {
   FeatureOptions features = arguments.features;
   features.max_seq_length = resolve_length(features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
   const std::string language = arguments.language.empty() ? task.languages().front() : arguments.language;
-  const std::unique_ptr<TaskData> data = vectors ? nullptr : task.load_inputs(input, language, tokenizer, features);
+  const std::unique_ptr<TaskData> data =
+      vectors || whole_split ? nullptr : task.load_inputs(input, language, tokenizer, features);
 
   const std::unique_ptr<Model> model =
       load_task_model(arguments.model, config, task, split_commas(arguments.labels), resolve_execution(common));
   install_signal_handlers();
   Answers answers;
   try {
+    if (whole_split) return predict_split(arguments, task, *model, tokenizer, features, options, common.quiet);
     answers =
         vectors ? vectors_of(*model, input, tokenizer, features.max_seq_length, options) : data->answer(*model, options);
   } catch (const Interrupted&) {
     return kExitInterrupted;
   }
-  std::string text;
-  for (const std::string& record : answers.records) text += record + "\n";
-  if (arguments.output_format == "submission") text = std::move(answers.submission);
+  const auto count = std::ssize(answers.records);
+  const std::string text = text_of(std::move(answers), arguments.output_format);
   if (arguments.output == "-") {
     print(text);
   } else {
@@ -126,8 +175,8 @@ int predict(const PredictArguments& arguments, const CommonOptions& common) {
   if (common.quiet) return 0;
   if (data != nullptr && data->truncation().examples > 0)
     std::cerr << "koine: " << describe(data->truncation()) << std::endl;
-  std::cerr << format_count(std::ssize(answers.records)) << " answers in "
-            << (arguments.output == "-" ? "standard output" : arguments.output) << std::endl;
+  std::cerr << format_count(count) << " answers in " << (arguments.output == "-" ? "standard output" : arguments.output)
+            << std::endl;
   return 0;
 }
 
@@ -145,28 +194,33 @@ void add_predict_command(CommandLine& line) {
   app->add_option("--model", arguments->model, "transformers directory with the task's head")->required();
   app->add_option("--tokenizer", arguments->tokenizer, "SentencePiece model, where it is not in the model directory");
   line.take_task_files(*app);
-  app->add_option("--input", arguments->input, "file of inputs; -: standard input")->required();
+  app->add_option("--input", arguments->input, "file of inputs; -: standard input");
+  app->add_option(
+      "--data", arguments->data,
+      "instead: folder of the data sets; a whole split is answered, with gold or without, into prediction files");
+  app->add_option("--split", arguments->split, "with --data: test or dev; default: test")
+      ->check(CLI::IsMember({"test", "dev"}));
+  app->add_option("--languages", arguments->languages, "with --data: comma-separated; default: all that are there");
   app->add_option("--input-format", arguments->input_format,
                   "own (the task's own files), jsonl, tsv, tsv-quoted, csv or xtreme (docs/prediction.md); default: by the "
                   "ending, of standard input jsonl")
       ->check(CLI::IsMember({"own", "jsonl", "tsv", "tsv-quoted", "csv", "xtreme"}));
-  app->add_option("--output", arguments->output, "file of answers; -: standard output")->capture_default_str();
-  app->add_option("--output-format", arguments->output_format,
-                  "jsonl: an object for each input; submission: XTREME's prediction file")
-      ->check(CLI::IsMember({"jsonl", "submission"}))
+  app->add_option("--output", arguments->output, "file of answers; -: standard output; with --data: folder")
       ->capture_default_str();
+  app->add_option("--output-format", arguments->output_format,
+                  "jsonl: an object for each input; submission: XTREME's prediction file; default: jsonl, with --data "
+                  "submission")
+      ->check(CLI::IsMember({"jsonl", "submission"}));
   app->add_option("--language", arguments->language, "of the inputs; default: the task's first");
   app->add_option("--labels", arguments->labels,
                   "comma-separated: what the checkpoint's classes are, in its order, where its id2label does not say");
   app->add_option("--layer", arguments->layer, "vectors: hidden state, 0 = embeddings; default: the task's own");
   app->add_option("--pooling", arguments->pooling,
                   "vectors: mean, mean_without_special, cls or position_weighted; default: the task's own");
-  app->add_option("--max-seq-length", arguments->features.max_seq_length, "tokens; 0: the recipe's")
-      ->check(at_least(0));
+  app->add_option("--max-seq-length", arguments->features.max_seq_length, "tokens; 0: the recipe's")->check(at_least(0));
   app->add_option("--doc-stride", arguments->features.doc_stride, "advance of question answering's windows")
       ->check(at_least(1));
-  app->add_option("--max-query-length", arguments->features.max_query_length, "tokens of a question")
-      ->check(at_least(1));
+  app->add_option("--max-query-length", arguments->features.max_query_length, "tokens of a question")->check(at_least(1));
   app->add_option("--max-tokens-per-batch", arguments->max_tokens_per_batch, "tokens in memory at a time")
       ->check(at_least(1))
       ->capture_default_str();

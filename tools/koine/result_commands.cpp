@@ -36,9 +36,12 @@ std::vector<std::string> predicted_languages(const fs::path& predictions, const 
 
 int score(const std::string& task_name, const std::string& predictions, const std::string& gold, const std::string& wanted) {
   const Task& task = task_named(task_name, "--task");
-  require(fs::exists(predictions), "there is no ", predictions);
+  const bool piped = predictions == "-";
+  const fs::path place = piped ? fs::path("/dev/stdin") : fs::path(predictions);
+  require(fs::exists(place), "there is no ", predictions);
   require(fs::exists(gold), "there is no ", gold);
   std::vector<std::string> languages = split_commas(wanted);
+  require(!piped || languages.size() == 1, "--predictions -: say with --languages which one language they are in");
   if (languages.empty()) {
     require(fs::is_directory(predictions), predictions, " is a file; say its language with --languages");
     languages = predicted_languages(predictions, task.name());
@@ -46,7 +49,7 @@ int score(const std::string& task_name, const std::string& predictions, const st
   std::vector<LanguageFigures> figures;
   std::string notes;
   for (const std::string& language : languages) {
-    const Evaluation evaluation = task.score(predictions, gold, language);
+    const Evaluation evaluation = task.score(place, gold, language);
     figures.push_back({language, evaluation.metrics, evaluation.examples});
     if (evaluation.unpredicted > 0) {
       notes += concatenate(language, ": ", evaluation.unpredicted, " of ", evaluation.examples,
@@ -71,17 +74,20 @@ void write_html(const std::string& file, const std::string& title, const Rows& r
   write_report(file, title, rows);
   print("report: " + file + "\n");
 }
+/// Into a file, which is told as `what`, or with "-" to standard output.
+void write_text(const std::string& file, const char* what, const std::string& text) {
+  if (file == "-") return print(text);
+  write_file_atomically(file, text);
+  print(what + file + "\n");
+}
 void write_csv(const std::string& file, const std::string&, const Rows& rows) {
-  write_file_atomically(file, results_csv(rows));
-  print("rows:   " + file + "\n");
+  write_text(file, "rows:   ", results_csv(rows));
 }
 void write_latex(const std::string& file, const std::string&, const Rows& rows) {
-  write_file_atomically(file, results_latex(rows));
-  print("tables: " + file + "\n");
+  write_text(file, "tables: ", results_latex(rows));
 }
 void write_markdown(const std::string& file, const std::string&, const Rows& rows) {
-  write_file_atomically(file, results_markdown(rows));
-  print("tables: " + file + "\n");
+  write_text(file, "tables: ", results_markdown(rows));
 }
 
 /// What the ending of an output file asks for.
@@ -103,12 +109,17 @@ int report(const ReportArguments& arguments) {
   for (const std::string& output : arguments.outputs) writer_of(output);
   std::vector<ResultRow> rows;
   for (const std::string& run : arguments.runs) {
-    const fs::path file = fs::is_directory(run) ? fs::path(run) / "results.json" : fs::path(run);
+    const fs::path file = run == "-"              ? fs::path("/dev/stdin")
+                          : fs::is_directory(run) ? fs::path(run) / "results.json"
+                                                  : fs::path(run);
     require(fs::exists(file), "there is no ", file.string(), "; a finished `koine run`, `train` or `evaluate` writes it");
     for (ResultRow& row : read_results(file)) rows.push_back(std::move(row));
   }
-  print(results_table(rows));
-  for (const std::string& line : warning_lines(rows)) print(line + "\n");
+  require(arguments.csv != "-" || arguments.latex != "-", "--csv - and --latex -: standard output holds one of them");
+  if (arguments.csv != "-" && arguments.latex != "-") {
+    print(results_table(rows));
+    for (const std::string& line : warning_lines(rows)) print(line + "\n");
+  }
   const std::string title = arguments.runs.size() == 1 ? fs::path(arguments.runs.front()).filename().string() : "koine";
   std::vector<std::string> outputs = arguments.outputs;
   if (outputs.empty() && arguments.csv.empty() && arguments.latex.empty()) outputs.emplace_back("report.html");
@@ -276,7 +287,8 @@ void add_result_commands(CommandLine& line) {
   });
   app->add_option("--task", scored->task, "task of the predictions")->required();
   line.take_task_files(*app);
-  app->add_option("--predictions", scored->predictions, "folder with test-<language> files, or with <task>/ in it")
+  app->add_option("--predictions", scored->predictions,
+                  "folder with test-<language> files, or with <task>/ in it; or one file, -: standard input")
       ->required();
   app->add_option("--gold", scored->gold, "folder of the data sets, or of XTREME's label files")->required();
   app->add_option("--languages", scored->languages, "comma-separated; default: all predicted");
@@ -288,12 +300,15 @@ void add_result_commands(CommandLine& line) {
         return report(*reported);
       });
   line.take_task_files(*report_app);
-  report_app->add_option("runs", reported->runs, "folders of runs")->required();
+  report_app
+      ->add_option("runs", reported->runs,
+                   "folders of runs, or files of rows as their results.json; -: rows from standard input")
+      ->required();
   report_app->add_option(
       "--output", reported->outputs,
       "file to write, by its ending: .html, .csv (all rows), .tex or .md (tables); may be repeated; default: report.html");
-  report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180)");
-  report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs");
+  report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180); -: standard output, and nothing else there");
+  report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs; -: as --csv");
 
   struct DataCheck {
     std::string directory;

@@ -1,7 +1,13 @@
 // koine trim-vocabulary
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
 #include <functional>
+#include <iostream>
+#include <optional>
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
@@ -14,6 +20,31 @@ namespace koine {
 namespace fs = std::filesystem;
 
 namespace {
+
+/// What standard input held, in a file, for it is read twice; gone with this.
+class SpooledInput {
+ public:
+  SpooledInput() {
+    std::string name = (fs::temp_directory_path() / "koine-trim-XXXXXX").string();
+    const int descriptor = mkstemp(name.data());
+    require(descriptor >= 0, name, ": cannot be made");
+    close(descriptor);
+    path_ = name;
+    std::ofstream file(path_, std::ios::binary);
+    if (std::cin.peek() != std::istream::traits_type::eof()) file << std::cin.rdbuf();
+    require(static_cast<bool>(file.flush()), name, ": cannot be written");
+  }
+  ~SpooledInput() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+  SpooledInput(const SpooledInput&) = delete;
+  SpooledInput& operator=(const SpooledInput&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
 
 struct TrimArguments {
   std::string model;
@@ -74,7 +105,7 @@ void require_same_pieces(const TrimArguments& arguments, const Tokenizer& before
   require(next == whole.size(), arguments.output, ": the trimmed vocabulary gives ", next, " examples of ", whole.size());
 }
 
-int trim(const TrimArguments& arguments) {
+int trim(TrimArguments arguments) {
   require(!arguments.texts.empty() || !arguments.tasks.empty(),
           "trim-vocabulary needs what the vocabulary is for: --text files, or --tasks with --data");
   require(arguments.tasks.empty() || !arguments.data.empty(), "--tasks needs --data, the folder of the data sets");
@@ -82,6 +113,12 @@ int trim(const TrimArguments& arguments) {
           " already holds a model; choose another folder");
   const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = load_tokenizer(config, arguments.model);
+  std::optional<SpooledInput> spooled;
+  for (std::string& text : arguments.texts) {
+    if (text != "-") continue;
+    require(!spooled.has_value(), "--text - stands there twice");
+    text = spooled.emplace().path().string();
+  }
   std::vector<bool> used(static_cast<std::size_t>(tokenizer.vocabulary_size()), false);
   std::int64_t texts = 0;
   for_each_text(arguments, tokenizer, [&](const std::vector<std::int32_t>& ids, const std::string&) {
@@ -110,7 +147,7 @@ void add_trim_command(CommandLine& line) {
   });
   app->add_option("--model", arguments->model, "transformers directory with its tokenizer")->required();
   app->add_option("--output", arguments->output, "folder for the smaller model")->required();
-  app->add_option("--text", arguments->texts, "text files whose words stay");
+  app->add_option("--text", arguments->texts, "text files whose words stay; -: standard input");
   app->add_option("--data", arguments->data, "folder of the data sets");
   app->add_option("--tasks", arguments->tasks, "comma-separated: tasks all of whose data keep their words");
   app->add_option("--languages", arguments->languages, "comma-separated: of their languages; default: all that are there");
