@@ -85,14 +85,13 @@ TEST_F(RunFolders, AnEvaluationIsSkippedRefusedAndMadeAgainAsARunIs) {
   EXPECT_EQ(json_of("out/results.json")[0].at("model"), "mine");
 }
 
-TEST_F(RunFolders, AnEvaluationThatFailedBeforeItsFirstFigureLeavesNothingToRedo) {
-  const std::string german = folder_ / "data/tatoeba/v1/tatoeba.deu-eng.deu";
-  const std::string text = read_text(german);
-  write_text(german, text + "one line too many\n");
-  EXPECT_EQ(evaluate("tatoeba", "model", "out").exit_code, 2);
-  write_text(german, text);
+TEST_F(RunFolders, AnEvaluationThatEndedBeforeItsFirstFigureIsNotInTheWayOfAnother) {
+  write_text(folder_ / "out/config.toml", "evaluation = \"xnli\"\n");
   const Outcome outcome = evaluate("tatoeba", "model", "out");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  write_text(folder_ / "begun/config.toml", "evaluation = \"xnli\"\n");
+  write_text(folder_ / "begun/evaluations.json", "{}");
+  expect_mistake(evaluate("tatoeba", "model", "begun"), {"begun", "evaluation = \"xnli\" there", "--redo"});
 }
 
 TEST_F(RunFolders, AnEvaluationHasOneWriterAndDoesNotTouchATraining) {
