@@ -6,9 +6,9 @@ namespace koine::demo {
 
 namespace {
 
-const Concept& at(int number) { return concepts()[static_cast<std::size_t>(number)]; }
-
-bool is_name(int number) { return at(number).category == Category::kPerson || at(number).category == Category::kTown; }
+bool is_name(int number) {
+  return concept_at(number).category == Category::kPerson || concept_at(number).category == Category::kTown;
+}
 
 bool front_vowels(std::string_view latin) {
   const std::size_t last = latin.find_last_of("aeiou");
@@ -49,7 +49,9 @@ char part_of(Asked asked) {
   return ' ';
 }
 
-Function place_function(int place) { return at(place).category == Category::kTown ? Function::kIn : Function::kNear; }
+Function place_function(int place) {
+  return concept_at(place).category == Category::kTown ? Function::kIn : Function::kNear;
+}
 
 Word punctuation(const char* mark) {
   return {.form = mark, .lemma = mark, .upos = "PUNCT", .relation = "punct", .part = '.', .stem_bytes = 1};
@@ -63,7 +65,7 @@ Speaker::Speaker(std::uint32_t seed, const Language& language)
 Word Speaker::word(int number, const char* upos, const char* relation, char part) const {
   const std::string& form = lexicon_.form(number);
   Word word{.form = form, .lemma = form, .upos = upos, .relation = relation, .part = part};
-  word.isolated = at(number).international;
+  word.isolated = concept_at(number).international;
   word.root = number;
   word.stem_bytes = static_cast<int>(word.form.size());
   return word;
@@ -241,7 +243,7 @@ Sentence Speaker::say(Function interjection) const {
 
 Sentence Speaker::say(const Statement& statement) const {
   const Grammar& grammar = language_->grammar;
-  const bool adjective = at(statement.predicate).category == Category::kAdjective;
+  const bool adjective = concept_at(statement.predicate).category == Category::kAdjective;
   Sentence predicate;
   if (adjective)
     predicate = {word(statement.predicate, "ADJ", "root", 'V')};
@@ -275,7 +277,8 @@ Sentence Speaker::say(const Statement& statement) const {
 
 Sentence Speaker::mixed(Sentence sentence, const Speaker& source, double probability, Draws& draws) const {
   for (Word& word : sentence) {
-    if (word.root < 0 || at(word.root).category == Category::kFunction || at(word.root).international) continue;
+    if (word.root < 0 || concept_at(word.root).category == Category::kFunction || concept_at(word.root).international)
+      continue;
     if (!draws.chance(probability)) continue;
     const std::string& own = lexicon_.form(word.root);
     const std::string& borrowed = source.lexicon_.form(word.root);

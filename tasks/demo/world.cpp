@@ -90,8 +90,6 @@ const Inventory& inventory() {
   return the_inventory;
 }
 
-const Concept& at(int number) { return concepts()[static_cast<std::size_t>(number)]; }
-
 int random_place(Draws& draws) { return draws.pick(concepts_of(draws.chance(0.6) ? kTown : kLandmark)); }
 
 /// Sets a modifier to a random value.
@@ -128,10 +126,10 @@ std::vector<Modifier> missing_modifiers(const Event& event) {
 
 /// A thing for a kind: "dog" for "animal".
 void specialise(Event& event, Draws& draws) {
-  if (at(event.object.head).category != kKind) return;
+  if (concept_at(event.object.head).category != kKind) return;
   std::vector<int> members;
   for (int number = 0; number < static_cast<int>(concepts().size()); ++number) {
-    if (at(number).kind == event.object.head) members.push_back(number);
+    if (concept_at(number).kind == event.object.head) members.push_back(number);
   }
   event.object.head = draws.pick(members);
 }
@@ -150,7 +148,7 @@ Event premise_for(const Event& hypothesis, Label relation, Draws& draws) {
   }
   if (relation == Label::kContradiction) {
     if (draws.chance(0.5)) {
-      premise.verb = at(premise.verb).opposite;
+      premise.verb = concept_at(premise.verb).opposite;
     } else {
       change_modifier(premise, draws.pick(said), draws);
     }
@@ -209,11 +207,13 @@ void remove_modifier(Event& event, Modifier modifier) {
 
 void change_modifier(Event& event, Modifier modifier, Draws& draws) {
   if (modifier == Modifier::kAdjective) {
-    event.object.adjective = at(event.object.adjective).opposite;
+    event.object.adjective = concept_at(event.object.adjective).opposite;
     return;
   }
   const auto kind_or_category = [](int number) {
-    return number < 0 ? -1 : at(number).kind >= 0 ? at(number).kind : -2 - static_cast<int>(at(number).category);
+    return number < 0                     ? -1
+           : concept_at(number).kind >= 0 ? concept_at(number).kind
+                                          : -2 - static_cast<int>(concept_at(number).category);
   };
   const Event before = event;
   const auto unchanged = [&] {
@@ -255,7 +255,7 @@ Event bare_event(Draws& draws) {
   const bool named = draws.chance(0.6);
   event.subject.head = draws.pick(concepts_of(named ? kPerson : kRole));
   event.subject.definite = !named;
-  event.object.head = draws.pick(concepts_of(draws.pick(at(event.verb).objects)));
+  event.object.head = draws.pick(concepts_of(draws.pick(concept_at(event.verb).objects)));
   return event;
 }
 
@@ -284,7 +284,7 @@ Inference random_inference(Label label, Split split, Draws& draws) {
     inference.label = label;
     Event& hypothesis = inference.hypothesis;
     hypothesis = with_modifiers(bare_event(draws), draws.chance(0.8) ? 1 : 2, draws);
-    if (draws.chance(0.1)) hypothesis.object.head = at(hypothesis.object.head).kind;
+    if (draws.chance(0.1)) hypothesis.object.head = concept_at(hypothesis.object.head).kind;
     const bool negated = draws.chance(0.05);
     // What is true of the hypothesis without its negation.
     Label relation = label;
@@ -310,14 +310,14 @@ Event restated(const Event& event, Draws& draws) {
     told.object.definite = true;
     told.object.plural = event.object.count > 0;
   }
-  if (draws.chance(0.2)) told.object.head = at(told.object.head).kind;
+  if (draws.chance(0.2)) told.object.head = concept_at(told.object.head).kind;
   return told;
 }
 
 Event opposed(const Event& event, Draws& draws) {
   Event told = restated(event, draws);
   if (draws.chance(0.5)) {
-    told.verb = at(told.verb).opposite;
+    told.verb = concept_at(told.verb).opposite;
   } else {
     change_modifier(told, draws.pick(modifiers_of(told)), draws);
   }

@@ -69,6 +69,7 @@ struct Concept {
 
 /// All concepts; their numbers are positions in this list.
 const std::vector<Concept>& concepts();
+inline const Concept& concept_at(int number) { return concepts()[static_cast<std::size_t>(number)]; }
 /// Numbers of the concepts of a category.
 const std::vector<int>& concepts_of(Category category);
 int concept_of(Function function);
