@@ -1,17 +1,25 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/{xlm_roberta,xlm_roberta_xl}/<head>: what `transformers` computes, for the parity tests.
+"""Writes tests/fixtures/{xlm_roberta,xlm_roberta_xl,bert,xlm_roberta_deep}/<head>: what `transformers` computes, for the parity tests.
 
 Needs `torch` and `transformers` (any recent ones); the versions used are in each fixture's metadata. Attention "eager", dropout 0,
 everything computed in double precision from fp32 weights and rounded to fp32 at the end.
 
-    python3 tools/make_fixtures.py [OUTPUT_DIRECTORY [FAMILY ...]]
+    python3 tools/make_fixtures.py [--output DIRECTORY] [FAMILY ...]
+    python3 tools/make_fixtures.py --output DIRECTORY --layers 6 --hidden 256 --heads 4 --intermediate 1024 --vocabulary 300 --longest 128 xlm_roberta
 
-One folder per head: config.json and model.safetensors as save_pretrained writes them, and fixture.safetensors with packed batches
-(sequence after sequence, no padding): batch.K.{ids,lengths,labels} for K = 0..19; hidden.I, hidden.last, logits, loss and grad.<name> of batch 0;
-train.losses and train.grad_norms of 20 AdamW steps on batches 0..19 and trained.<name>, the weights afterwards.
+The options give a family another shape; KOINE_FIXTURES=DIRECTORY lets the parity test run on it, too. One folder per head: config.json and
+model.safetensors as save_pretrained writes them, and fixture.safetensors with packed batches (sequence after sequence, no padding):
+batch.K.{ids,lengths,labels} for K = 0..19; hidden.I, hidden.last, logits, loss and grad.<name> of batch 0; train.losses and train.grad_norms of 20
+AdamW steps on batches 0..19 and trained.<name>, the weights afterwards.
+
+The metadata's `peers.fp32` and `peers.bf16` hold what PyTorch itself, in fp32 and under autocast to bf16, is away from that double precision: of
+each kind that the parity test bounds the larger error of its two ways of attention ("eager", "sdpa"), measured as the test measures ours.
 """
+import argparse
+import contextlib
+import json
+import math
 import pathlib
-import sys
 
 import numpy as np
 import torch
@@ -22,6 +30,8 @@ STEPS = 20
 VOCABULARY = 50
 POSITIONS = 40
 LENGTHS = [[1, 7, 13, 2, 30, 5], [11, 3, 38, 16, 4, 9], [2, 2, 17, 25, 6, 1]]
+LONGEST = 38  # of these
+ZERO_GRADIENT = 1e-10  # of the whole gradient: as tests/parity/parity_test.cpp has it
 IGNORED = -100
 
 FAMILIES = {
@@ -31,7 +41,12 @@ FAMILIES = {
                                             type_vocab_size=1)),
     # Positions from row 0; its classifier is on the pooler's output as it is.
     "bert": ("Bert", dict(hidden_size=32, num_attention_heads=2, max_position_embeddings=POSITIONS - 2, layer_norm_eps=1e-12, type_vocab_size=2)),
+    # Three layers, three heads, longer sequences.
+    "xlm_roberta_deep": ("XLMRoberta", dict(hidden_size=96, num_attention_heads=3, max_position_embeddings=64, layer_norm_eps=1e-5,
+                                            type_vocab_size=1, num_hidden_layers=3, intermediate_size=128)),
 }
+DEEP = "xlm_roberta_deep"
+LONGEST_OF_DEEP = 61
 HEADS = {
     "masked_lm": ("ForMaskedLM", 2),
     "sequence": ("ForSequenceClassification", 2),
@@ -55,12 +70,17 @@ class Pooled(torch.nn.Module):
         return self.out_proj(torch.tanh(self.dense(pooled)))
 
 
-def make_model(family, head, seed):
+def make_model(family, head, seed, options):
     prefix, shape = FAMILIES[family]
     suffix, layers = HEADS[head]
+    shape = dict(num_hidden_layers=layers, intermediate_size=60, vocab_size=options.vocabulary) | shape
+    if options.longest > LONGEST:
+        shape["max_position_embeddings"] = max(shape["max_position_embeddings"], options.longest + 3)
+    given = dict(num_hidden_layers=options.layers, hidden_size=options.hidden, num_attention_heads=options.heads,
+                 intermediate_size=options.intermediate)
+    shape |= {key: value for key, value in given.items() if value is not None}
     torch.manual_seed(seed)
     config = getattr(transformers, prefix + "Config")(
-        vocab_size=VOCABULARY, num_hidden_layers=layers, intermediate_size=60,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, classifier_dropout=0.0,
         bos_token_id=0, pad_token_id=1, eos_token_id=2, num_labels=LABELS.get(head, 1 if head == "choice" else 2), **shape)
     config._attn_implementation = "eager"
@@ -78,16 +98,16 @@ def make_model(family, head, seed):
     return model.float()
 
 
-def make_batch(head, step, generator):
-    lengths = LENGTHS[step % len(LENGTHS)]
-    ids = [[0] + generator.integers(3, VOCABULARY, size=n - 1).tolist() for n in lengths]
+def make_batch(head, step, generator, vocabulary, longest):
+    lengths = [math.ceil(n * longest / LONGEST) for n in LENGTHS[step % len(LENGTHS)]]
+    ids = [[0] + generator.integers(3, vocabulary, size=n - 1).tolist() for n in lengths]
     if head in ("sequence", "sequence_pooled"):
         labels = generator.integers(0, 3, size=len(lengths))
     elif head == "token":
         labels = generator.integers(0, 5, size=sum(lengths))
         labels[generator.random(len(labels)) < 0.3] = IGNORED
     elif head == "masked_lm":
-        labels = generator.integers(0, VOCABULARY, size=sum(lengths))
+        labels = generator.integers(0, vocabulary, size=sum(lengths))
         labels[generator.random(len(labels)) < 0.7] = IGNORED
     elif head == "span":
         labels = np.stack([[generator.integers(0, n) for n in lengths], [generator.integers(0, n) for n in lengths]])
@@ -140,7 +160,7 @@ def named_parameters(model):
     return [(TIED.get(name, name), p) for name, p in model.named_parameters() if p.requires_grad]
 
 
-def train(model, head, batches):
+def train(model, head, batches, context=contextlib.nullcontext):
     decay = [p for _, p in named_parameters(model) if p.dim() == 2]
     others = [p for _, p in named_parameters(model) if p.dim() != 2]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
@@ -148,7 +168,8 @@ def train(model, head, batches):
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, 4, STEPS)
     losses, norms = [], []
     for ids, lengths, labels in batches:
-        loss, _, _ = forward(model, head, ids, lengths, labels)
+        with context():
+            loss, _, _ = forward(model, head, ids, lengths, labels)
         optimizer.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_([p for _, p in named_parameters(model)], 1.0)))
@@ -158,14 +179,53 @@ def train(model, head, batches):
     return losses, norms
 
 
-def write_fixture(root, family, head, seed):
+def relative(value, reference):
+    return float((value.double() - reference.double()).norm() / reference.double().norm())
+
+
+def of_loss(loss, reference):
+    return abs(float(loss) - reference) / max(1.0, reference)
+
+
+def peer_errors(state, build, head, batches, tensors, attention, autocast):
+    """What `transformers` in fp32, or under autocast to bf16, is away from the fixture, by kind."""
+    model = build().float().eval()
+    model.load_state_dict(state)
+    model.config._attn_implementation = attention
+    reference = {name: torch.from_numpy(value) for name, value in tensors.items()}
+    context = lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast)
+    with context():
+        loss, logits, hidden = forward(model, head, *batches[0])
+    loss.backward()
+    errors = {"hidden": max(relative(value, reference[f"hidden.{i}"]) for i, value in enumerate(hidden[:-1])),
+              "logits": relative(logits, reference["logits"]), "loss": of_loss(loss, float(reference["loss"][0]))}
+    gradients = {name: reference["grad." + name] for name, p in named_parameters(model) if p.grad is not None}
+    whole = math.sqrt(sum(float(value.double().norm()) ** 2 for value in gradients.values()))
+    counts = lambda name: float(gradients[name].double().norm()) > ZERO_GRADIENT * whole
+    errors["gradient"] = max(relative(p.grad, gradients[name]) if counts(name) else float((p.grad - gradients[name]).norm()) / whole
+                             for name, p in named_parameters(model) if name in gradients)
+    initial = {name: p.detach().clone() for name, p in named_parameters(model)}
+    losses, norms = train(model, head, batches, context)
+    errors["losses"] = max(of_loss(loss, float(expected)) for loss, expected in zip(losses, reference["train.losses"]))
+    errors["norms"] = max(abs(norm / float(expected) - 1) for norm, expected in zip(norms, reference["train.grad_norms"]))
+    trained = [(p.detach(), reference["trained." + name], initial[name]) for name, p in named_parameters(model)
+               if "trained." + name in reference and name in gradients and counts(name)]
+    if trained:
+        errors["trained"] = max(float((now - then).norm() / (then - start).norm()) for now, then, start in trained)
+    return errors
+
+
+def write_fixture(root, family, head, seed, options):
     folder = root / family / head
     folder.mkdir(parents=True, exist_ok=True)
-    model = make_model(family, head, seed)
+    build = lambda: make_model(family, head, seed, options)
+    model = build()
     model.save_pretrained(folder)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
     model = model.double().eval()
     generator = np.random.default_rng(seed)
-    batches = [make_batch(head, step, generator) for step in range(STEPS)]
+    longest = LONGEST_OF_DEEP if family == DEEP and options.longest == LONGEST else options.longest
+    batches = [make_batch(head, step, generator, options.vocabulary, longest) for step in range(STEPS)]
     tensors = {}
     for k, (ids, lengths, labels) in enumerate(batches):
         tensors[f"batch.{k}.ids"] = np.asarray(sum(ids, []), dtype=np.int32)
@@ -178,33 +238,53 @@ def write_fixture(root, family, head, seed):
         tensors[f"hidden.{i}"] = to_float(values)
     tensors["hidden.last"] = to_float(hidden[-1])
     tensors["logits"] = to_float(logits)
-    tensors["loss"] = np.asarray([float(loss)], dtype=np.float32)
+    tensors["loss"] = np.asarray([loss.item()], dtype=np.float32)
     for name, parameter in named_parameters(model):
         if parameter.grad is not None:
             tensors["grad." + name] = to_float(parameter.grad)
     losses, norms = train(model, head, batches)
     tensors["train.losses"] = np.asarray(losses, dtype=np.float32)
     tensors["train.grad_norms"] = np.asarray(norms, dtype=np.float32)
-    if HEADS[head][1] > 1:
+    if model.config.num_hidden_layers > 1:
         for name, parameter in named_parameters(model):
             tensors["trained." + name] = to_float(parameter)
     metadata = {"family": "pre" if family == "xlm_roberta_xl" else "post", "head": head, "torch": torch.__version__,
                 "transformers": transformers.__version__}
+    for precision in ("fp32", "bf16"):
+        ways = [peer_errors(state, build, head, batches, tensors, attention, precision == "bf16") for attention in ("eager", "sdpa")]
+        metadata["peers." + precision] = json.dumps({kind: max(way[kind] for way in ways) for kind in ways[0]})
     save_file(tensors, folder / "fixture.safetensors", metadata=metadata)
-    print(folder, "loss", float(loss))
+    print(folder, "loss", loss.item(), metadata["peers.fp32"], metadata["peers.bf16"])
+
+
+def parse():
+    here = pathlib.Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("families", metavar="FAMILY", nargs="*", help=f"of {', '.join(FAMILIES)}; default: all")
+    parser.add_argument("--output", type=pathlib.Path, default=here / "tests" / "fixtures")
+    parser.add_argument("--heads-of-tasks", nargs="+", choices=HEADS, default=list(HEADS), metavar="HEAD", help="default: all")
+    for name in ("layers", "hidden", "heads", "intermediate"):
+        parser.add_argument("--" + name, type=int, help="default: the family's")
+    parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help=f"default: {VOCABULARY}")
+    parser.add_argument("--longest", type=int, default=LONGEST, help=f"tokens of the longest sequence; default: {LONGEST}")
+    options = parser.parse_args()
+    unknown = [family for family in options.families if family not in FAMILIES]
+    if unknown:
+        parser.error(f"unknown family {unknown[0]}; there are {', '.join(FAMILIES)}")
+    return options
 
 
 def main():
-    here = pathlib.Path(__file__).resolve().parent.parent
-    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "tests" / "fixtures"
+    options = parse()
     torch.use_deterministic_algorithms(True)
     for f, family in enumerate(FAMILIES):
-        if len(sys.argv) > 2 and family not in sys.argv[2:]:
+        if options.families and family not in options.families:
             continue
         for h, head in enumerate(HEADS):
-            if family == "bert" and head == "sequence_pooled":
+            # BERT's classifier is on the pooler already; of the deep family one head will do.
+            if head not in options.heads_of_tasks or (family, head) == ("bert", "sequence_pooled") or (family == DEEP and head != "sequence"):
                 continue
-            write_fixture(root, family, head, 100 * f + h)
+            write_fixture(options.output, family, head, 100 * f + h, options)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,21 @@ def results_table(name):
     return markdown(rows) + (f"\nPercent, mean and standard deviation over {seeds} seeds.\n" if seeds > 1 else "\nPercent, one seed.\n")
 
 
+def finetune_table():
+    race = load("finetune.json")
+    if race is None:
+        return MEASURED_NOT
+    rows = [["XNLI accuracy", *race["languages"]]]
+    for side, runs in race["sides"].items():
+        rows.append([side, *(spread([run["accuracy"][language] for run in runs]) for language in race["languages"])])
+    ratios, processor = race["ratios"], race["processor_ratios"]
+    return markdown(rows) + (
+        f"\nPercent, mean and standard deviation over {len(ratios)} seeds, {race['eval_examples']} pairs a language; {race['model']}, the first "
+        f"{race['examples']} pairs of MNLI, {race['epochs']} epochs, {race['precision']}, {race['threads']} threads. koine is "
+        f"**{statistics.median(ratios):.1f} times** as fast from start to end ({min(ratios):.1f} to {max(ratios):.1f}; by processor time "
+        f"{statistics.median(processor):.1f}). {race['processor']}, {race['date']}, commit {race['commit']} (`{race['command']}`)\n")
+
+
 def parity_table():
     path = RESULTS / "parity.txt"
     if not path.exists():
@@ -205,7 +220,7 @@ def device_operation_table():
 
 
 TABLES = {"race": race_table, "step": step_table, "demo": lambda: results_table("demo-results.json"),
-          "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table,
+          "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
           "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table}
 
 
