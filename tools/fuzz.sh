@@ -15,13 +15,13 @@ if [ "${#targets[@]}" -eq 0 ]; then
   for folder in tests/fuzz/seeds/*/; do targets+=("$(basename "$folder")"); done
   targets+=(torch_checkpoint)
 fi
-cmake --build $build -j "$(nproc)" --target "${targets[@]/#/fuzz_}"
+cmake --build $build -j "$(nproc)" --target fuzz
 
 fuzz() {
   local target=$1 corpus=$build/corpus/$1 seeds=tests/fuzz/seeds/$1 log=$build/corpus/$1.log
   if [ "$target" = torch_checkpoint ]; then seeds=tests/fixtures/torch; fi
   mkdir -p "$corpus"
-  if ! $build/fuzz_"$target" "$corpus" "$seeds" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -max_len=16384 \
+  if ! KOINE_FUZZ_TARGET=$target $build/fuzz "$corpus" "$seeds" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -max_len=16384 \
     -artifact_prefix=$build/corpus/"$target"- -print_final_stats=1 > "$log" 2>&1; then
     tail -n 40 "$log"
     echo "$target: a finding (see above and $log)"

@@ -3,8 +3,8 @@
 // What a fuzzer does with one input of each parser: read it, then use everything the parser promises about what it accepted.
 // UserError is the answer to bad input; any other exception, a failed check or a sanitizer's report is a finding.
 //
-// tests/engine/fuzz_test.cpp and tests/tasks run these on mutated files in every test run; with Clang each is a libFuzzer program, too
-// (tests/fuzz/CMakeLists.txt), which tools/fuzz.sh builds and runs.
+// tests/engine/fuzz_test.cpp and tests/tasks run these on mutated files in every test run; libFuzzer makes inputs for them, too
+// (fuzzer.cpp, with Clang; tools/fuzz.sh).
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
