@@ -67,6 +67,17 @@ def run_transformers(options, seed, tokenizer):
     return {"seconds": seconds, "processor_seconds": processor_seconds, **json.loads(text.strip().splitlines()[-1])}
 
 
+def write(options, sides):
+    """What is measured so far: seeds that both sides have."""
+    ratios = {key: [theirs[key] / ours[key] for ours, theirs in zip(sides["koine"], sides["transformers"])] for key in ("seconds", "processor_seconds")}
+    write_result(options.output, {
+        "date": datetime.date.today().isoformat(), "commit": commit(), "processor": processor(), "threads": options.threads,
+        "command": command_line("race_finetune.py"), "model": pathlib.Path(options.model).name, "examples": options.examples, "epochs": options.epochs,
+        "batch": options.batch, "learning_rate": float(options.learning_rate), "precision": options.precision, "eval_examples": options.eval_examples,
+        "languages": options.languages.split(","), "ratios": ratios["seconds"], "processor_ratios": ratios["processor_seconds"],
+        "ratio_median": statistics.median(ratios["seconds"]), "sides": sides})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--koine", default="build/koine")
@@ -89,13 +100,7 @@ def main():
             for name, turn in turns if seed % 2 else turns[::-1]:
                 sides[name].append(turn())
                 print(f"seed {seed}: {name} {sides[name][-1]}", file=sys.stderr, flush=True)
-    ratios = {key: [theirs[key] / ours[key] for ours, theirs in zip(sides["koine"], sides["transformers"])] for key in ("seconds", "processor_seconds")}
-    write_result(options.output, {
-        "date": datetime.date.today().isoformat(), "commit": commit(), "processor": processor(), "threads": options.threads,
-        "command": command_line("race_finetune.py"), "model": pathlib.Path(options.model).name, "examples": options.examples, "epochs": options.epochs,
-        "batch": options.batch, "learning_rate": float(options.learning_rate), "precision": options.precision, "eval_examples": options.eval_examples,
-        "languages": options.languages.split(","), "ratios": ratios["seconds"], "processor_ratios": ratios["processor_seconds"],
-        "ratio_median": statistics.median(ratios["seconds"]), "sides": sides})
+            write(options, sides)
 
 
 if __name__ == "__main__":
