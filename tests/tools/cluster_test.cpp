@@ -17,21 +17,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kGrid[] = R"(
+const std::string kGrid = std::string(R"(
 name = "grid"
 precision = "fp32"
-
-[model]
-hidden_size = 16
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 32
-max_position_embeddings = 66
-
-[tokenizer]
-inputs = ["text/en.txt"]
-pieces = 40
-
+)") + kSmallModel + R"(
 [[intermediate]]
 name = "none"
 

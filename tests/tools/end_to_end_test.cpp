@@ -16,22 +16,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kExperiment[] = R"(
+const std::string kExperiment = std::string(R"(
 name = "tiny"
 seeds = [1, 2]
 precision = "fp32"
-
-[model]
-hidden_size = 16
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 32
-max_position_embeddings = 66
-
-[tokenizer]
-inputs = ["text/en.txt"]
-pieces = 40
-
+)") + kSmallModel + R"(
 [pretraining]
 files = ["text/en.txt"]
 max_seq_length = 16
@@ -305,21 +294,10 @@ TEST_F(EndToEnd, ACollapsedTrainingIsToldAndBegunAgainWithAnotherSeed) {
   EXPECT_EQ(continued, whole);
 }
 
-constexpr char kManyTasks[] = R"(
+const std::string kManyTasks = std::string(R"(
 name = "mixed"
 precision = "fp32"
-
-[model]
-hidden_size = 16
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 32
-max_position_embeddings = 66
-
-[tokenizer]
-inputs = ["text/en.txt"]
-pieces = 40
-
+)") + kSmallModel + R"(
 [[intermediate]]
 name = "mixed"
 tasks = ["mnli", "squad", "mlm"]

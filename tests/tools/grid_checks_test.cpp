@@ -12,18 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kModel[] = R"(
-precision = "fp32"
-[model]
-hidden_size = 16
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 32
-max_position_embeddings = 66
-[tokenizer]
-inputs = ["text/en.txt"]
-pieces = 40
-)";
+const std::string kModel = std::string("precision = \"fp32\"\n") + kSmallModel;
 
 /// For a device that need not be here, so that no room is known to plan for, which takes long.
 const std::vector<std::string> kPlanned = {"--device", "cuda", "--product-rate", "1"};
@@ -88,7 +77,7 @@ TEST_F(GridChecks, FilesThatLaterPhasesReadAreReadBeforeTheFirst) {
 }
 
 TEST_F(GridChecks, ATrainingThatNeitherDiskNorMemoryHoldsIsNotBegun) {
-  std::string text = std::string(kModel) + "[[target]]\ntask = \"xnli\"\nmax_steps = 2\n";
+  std::string text = kModel + "[[target]]\ntask = \"xnli\"\nmax_steps = 2\n";
   const std::string layer = "hidden_size = 16\nnum_hidden_layers = 2\nnum_attention_heads = 2\nintermediate_size = 32\n";
   text.replace(text.find(layer), layer.size(),
                "hidden_size = 65536\nnum_hidden_layers = 16\nnum_attention_heads = 256\nintermediate_size = 262144\n");

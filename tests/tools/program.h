@@ -51,6 +51,19 @@ std::string read_text(const std::filesystem::path& path);
 /// Small files in the official layouts: MNLI (train, dev), XNLI (test, en and de), SQuAD 1.1 (train), Tatoeba (German),
 /// text.
 void write_small_data(const std::filesystem::path& data);
+/// Of an experiment on that data: a model of two layers, a tokenizer.
+inline constexpr char kSmallModel[] = R"(
+[model]
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 66
+
+[tokenizer]
+inputs = ["text/en.txt"]
+pieces = 40
+)";
 /// A transformers directory with a fresh two-layer model and a tokenizer trained on the text of `data`.
 void write_small_model(const std::filesystem::path& model, const std::filesystem::path& data);
 
