@@ -30,7 +30,7 @@ if command -v python3 > /dev/null; then
 fi
 
 say "building (preset release)"
-# Where nothing is built yet the standard headers are precompiled, and the sources of a folder compiled together: half of this build's time. A
+# Where nothing is built yet the standard headers are precompiled, and the sources of a folder compiled together, which is faster. A
 # build that is there stays what it is. test_kernels_races has the CUDA kernels once more, run on the CPU with every access watched for races.
 options=(-DKOINE_TESTS=ON -DKOINE_BENCH=ON)
 if [ ! -f build/CMakeCache.txt ]; then options+=(-DKOINE_PRECOMPILE=ON -DKOINE_UNITY=ON); fi
