@@ -18,15 +18,19 @@ namespace {
 
 constexpr const char* kConfig = "config.toml";
 constexpr const char* kEndMark = "done.json";
-constexpr std::string_view kFilesSection = "\n[files]\n";
+/// Not "files": pretraining has a setting of that name.
+constexpr std::string_view kFilesSection = "\n[file_hashes]\n";
+constexpr std::string_view kEarlierFilesSection = "\n[files]\n";
 
 std::string file_line(const std::string& name, const std::string& hash) { return toml_text(name) + " = \"" + hash + "\"\n"; }
 
-/// A config.toml in its two parts: what describes the phase, and the lines of [files], none where it has no such part.
+/// A config.toml in its two parts: what describes the phase, and the lines of [file_hashes], none where it has no such part.
 std::pair<std::string, std::string> split_config(const std::string& text) {
-  const std::size_t at = text.rfind(kFilesSection);
-  if (at == std::string::npos) return {text, ""};
-  return {text.substr(0, at), text.substr(at + kFilesSection.size())};
+  for (const std::string_view section : {kFilesSection, kEarlierFilesSection}) {
+    const std::size_t at = text.rfind(section);
+    if (at != std::string::npos) return {text.substr(0, at), text.substr(at + section.size())};
+  }
+  return {text, ""};
 }
 
 std::map<std::string, std::string> lines_by_name(const std::string& lines) {

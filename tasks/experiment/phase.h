@@ -3,7 +3,7 @@
 // One phase of an experiment and its folder.
 //
 //   config.toml    everything that decides the phase's result, resolved, the fingerprints of the phases it builds on
-//                  included, and in [files] the hash of every file it reads; written first
+//                  included, and in [file_hashes] the hash of every file it reads; written first
 //   metrics.jsonl, events.out.tfevents.*, checkpoints/   of its training
 //   model/         a transformers directory, where the phase leaves a model
 //   done.json      end mark: the fingerprint of config.toml, what the phase gave, and the hash of every file of model/;
@@ -63,7 +63,7 @@ class PhaseFolder {
 std::string phase_config(const std::string& config, const FileHashes& files);
 
 /// UserError where `directory` holds the config.toml of a phase with other settings or from other files. One that is not
-/// there, and one of a program that kept no [files], is as good as the same.
+/// there, and one of a program that kept no [file_hashes], is as good as the same.
 void require_same_phase(const std::filesystem::path& directory, const std::string& config, const FileHashes& files);
 
 /// The fingerprint the phase has, or is going to have.

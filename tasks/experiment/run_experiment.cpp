@@ -31,7 +31,7 @@ using nlohmann::json;
 
 namespace {
 
-/// What a pretrained directory holds, by names and sizes. (What its files hold stands in [files] of config.toml.)
+/// What a pretrained directory holds, by names and sizes. (What its files hold stands in [file_hashes] of config.toml.)
 std::string directory_fingerprint(const fs::path& directory) {
   std::vector<std::string> entries;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/files/text_file.h"
+#include "tasks/experiment/toml_section.h"
 #include "tests/engine/temporary_folder.h"
 
 namespace koine {
@@ -56,6 +57,21 @@ TEST(PhaseFolder, LeftoversBehindAnEndMarkAreCleaned) {
   EXPECT_TRUE(PhaseFolder(folder.path(), "seed = 1\n", kFiles, false).done());
   expect_clean(folder.path());
   EXPECT_TRUE(fs::exists(folder / "model"));
+}
+
+// The hashes stand beside a phase's own settings, pretraining's `files` among them; earlier programs called their part so, too.
+TEST(PhaseFolder, ItsConfigIsTomlAndThatOfAnEarlierProgramIsTheSame) {
+  const TemporaryFolder folder;
+  const std::string config = "seed = 1\nfiles = []\n";
+  PhaseFolder(folder.path(), config, kFiles, false);
+  const std::string text = read_file(folder / "config.toml");
+  EXPECT_EQ(TomlSection::parse(text, "config.toml").integer("seed", 0, 0, 9), 1);
+  const std::size_t at = text.find("[file_hashes]");
+  ASSERT_NE(at, std::string::npos);
+  write_file_atomically(folder / "config.toml", text.substr(0, at) + "[files]" + text.substr(at + 13));
+  require_same_phase(folder.path(), config, kFiles);
+  expect_user_error([&] { require_same_phase(folder.path(), config, {{"mnli/train.jsonl", "ab"}}); },
+                    {"mnli/train.jsonl", "has changed"});
 }
 
 TEST(PhaseFolder, HasOneWriter) {

@@ -327,10 +327,10 @@ TEST_F(PlanOfData, EvaluationIsContinuedWithoutTrainingData) {
   const fs::path folder = output_ / "run/target/none/xnli/seed-1";
   fs::remove(folder / "done.json");
   fs::remove(folder / "evaluations.json");
-  // Without [files], as earlier programs wrote it, so that nothing but reading the training set would notice.
+  // Without [file_hashes], as earlier programs wrote it, so that nothing but reading the training set would notice.
   const std::string config = read_file(folder / "config.toml");
-  ASSERT_NE(config.find("\n[files]\n"), std::string::npos);
-  write_text(folder / "config.toml", config.substr(0, config.find("\n[files]\n")));
+  ASSERT_NE(config.find("\n[file_hashes]\n"), std::string::npos);
+  write_text(folder / "config.toml", config.substr(0, config.find("\n[file_hashes]\n")));
   write_text(copy / "mnli/multinli_1.0/multinli_1.0_train.jsonl", "broken\n");
   const RunOutcome continued = run_experiment(experiment, options("run"));
   ASSERT_EQ(continued.rows.size(), whole.rows.size());

@@ -62,7 +62,7 @@ TEST_F(RunFolders, AnEvaluationIsSkippedRefusedAndMadeAgainAsARunIs) {
   EXPECT_NE(first.output.find("layer: 1 of 2\n"), std::string::npos) << "the task's own is the headline: " << first.output;
   const std::string config = read_text(folder_ / "out/config.toml");
   for (const char* part : {"evaluation = \"tatoeba\"", "split = \"test\"", "layer = \"2,1\"", "pooling = \"mean\"",
-                           "[files]", "\"model/model.safetensors\" = ", "\"tatoeba/v1/tatoeba.deu-eng.deu\" = "})
+                           "[file_hashes]", "\"model/model.safetensors\" = ", "\"tatoeba/v1/tatoeba.deu-eng.deu\" = "})
     EXPECT_NE(config.find(part), std::string::npos) << part << " is not in\n" << config;
   const nlohmann::json rows = json_of("out/results.json");
   ASSERT_EQ(rows.size(), 6u) << "three figures of two layers: " << rows;
