@@ -70,8 +70,11 @@ TEST(PhaseFolder, ItsConfigIsTomlAndThatOfAnEarlierProgramIsTheSame) {
   ASSERT_NE(at, std::string::npos);
   write_file_atomically(folder / "config.toml", text.substr(0, at) + "[files]" + text.substr(at + 13));
   require_same_phase(folder.path(), config, kFiles);
-  expect_user_error([&] { require_same_phase(folder.path(), config, {{"mnli/train.jsonl", "ab"}}); },
-                    {"mnli/train.jsonl", "has changed"});
+  expect_user_error(
+      [&] {
+        require_same_phase(folder.path(), config, {{"mnli/train.jsonl", "ab"}});
+      },
+      {"mnli/train.jsonl", "has changed"});
 }
 
 TEST(PhaseFolder, HasOneWriter) {

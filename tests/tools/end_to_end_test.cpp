@@ -124,6 +124,53 @@ TEST_F(EndToEnd, KilledAndContinuedEqualsUninterrupted) {
   expect_same_predictions("whole", "broken");
 }
 
+// `koine demo --model`: the demo's languages and arms from a model of the user's, named as its folder, which stays as it is.
+TEST_F(EndToEnd, TheDemoFromAPretrainedModel) {
+  write_text(folder_ / "tiny.toml", R"(
+name = "tiny"
+precision = "fp32"
+[generated_data]
+text_passages = 100
+[model]
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 194
+[tokenizer]
+pieces = 600
+[pretraining]
+max_steps = 2
+[[intermediate]]
+name = "none"
+[[target]]
+task = "tatoeba"
+)");
+  const Outcome pretrained =
+      run_koine({"run", folder_ / "tiny.toml", "--output", folder_ / "run", "--only", "pretraining", "--quiet"});
+  ASSERT_EQ(pretrained.exit_code, 0) << pretrained.errors;
+  const fs::path model = folder_ / "mine";
+  fs::rename(folder_ / "run/pretraining/model", model);
+  const std::string weights = read_text(model / "model.safetensors");
+  const Outcome demo = run_koine({"demo", "--model", model, "--output", folder_ / "demo", "--seeds", "1", "--quiet"});
+  ASSERT_EQ(demo.exit_code, 0) << demo.errors;
+  EXPECT_EQ(read_text(model / "model.safetensors"), weights);
+  EXPECT_FALSE(fs::exists(folder_ / "demo/pretraining"));
+  std::set<std::string> models;
+  std::map<std::string, std::set<std::string>> languages;  // of arm/target
+  for (const nlohmann::json& row : results("demo")) {
+    models.insert(row.at("model"));
+    languages[row.at("intermediate").get<std::string>() + "/" + row.at("target").get<std::string>()].insert(
+        row.at("language"));
+  }
+  EXPECT_EQ(models, std::set<std::string>{"mine"});
+  EXPECT_EQ(languages.size(), 3U * 4U);
+  for (const char* arm : {"none", "mnli+squad", "mnli+squad+mlm"}) {
+    EXPECT_EQ(languages[std::string(arm) + "/xnli"].size(), 6U) << arm;
+    EXPECT_EQ(languages[std::string(arm) + "/tatoeba"].size(), 5U) << arm;
+  }
+}
+
 TEST_F(EndToEnd, KilledOutrightAndContinuedEqualsUninterrupted) {
   ASSERT_EQ(run("whole").exit_code, 0);
   ProgramOptions options;

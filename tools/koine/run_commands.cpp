@@ -54,8 +54,7 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
     // While it waited for another process.
   }
   if (!interrupted) return 0;
-  std::cerr << "koine: interrupted; `" << common.command << "` continues where it stopped" << std::endl;
-  return kExitInterrupted;
+  return say_interrupted(common);
 }
 
 /// The chosen phases, one a line: number, name, the phase whose model it begins with (or "model", the experiment's own), and
@@ -91,28 +90,48 @@ void use_seeds(Experiment& experiment, const CommonOptions& common) {
   if (common.seed.has_value()) experiment.seeds = {*common.seed};
 }
 
+struct DemoArguments {
+  std::string model;
+  std::string output;
+  int seeds = 0;
+  bool redo = false;
+};
+
+Experiment demo_experiment(const DemoArguments& arguments) {
+  Experiment experiment = arguments.model.empty()
+                              ? parse_experiment(demo_experiment_text(), "demo.toml")
+                              : parse_experiment(demo_pretrained_experiment_text(), "demo-pretrained.toml");
+  if (!arguments.model.empty()) {
+    read_model_config(arguments.model);  // refused before anything is written
+    experiment.model.directory = fs::absolute(fs::path(arguments.model) / "").lexically_normal().parent_path();
+    experiment.model.name = experiment.model.directory.filename().string();
+  }
+  if (arguments.seeds > 0) {
+    experiment.seeds.clear();
+    for (int seed = 1; seed <= arguments.seeds; ++seed) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
+  }
+  return experiment;
+}
+
 }  // namespace
 
 void add_run_commands(CommandLine& line) {
-  struct Demo {
-    std::string output = "runs/demo";
-    int seeds = 0;
-    bool redo = false;
-  };
-  auto demo = std::make_shared<Demo>();
+  auto demo = std::make_shared<DemoArguments>();
   CLI::App* demo_app = line.add("demo", "The whole method on generated languages, in minutes on a CPU", [&line, demo] {
     apply(line.common);
-    const fs::path output = demo->output;
-    Experiment experiment = parse_experiment(demo_experiment_text(), "demo.toml");
-    if (demo->seeds > 0) {
-      experiment.seeds.clear();
-      for (int seed = 1; seed <= demo->seeds; ++seed) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
-    }
+    Experiment experiment = demo_experiment(*demo);
+    const std::string name = demo->model.empty() ? "demo" : "demo-" + experiment.model.name;
+    const fs::path output = demo->output.empty() ? fs::path("runs") / name : fs::path(demo->output);
     use_seeds(experiment, line.common);
     return run_and_report(std::move(experiment), line.common, output, "", demo->redo);
   });
-  demo_app->add_option("--output", demo->output, "folder of the run")->capture_default_str();
-  demo_app->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml says")
+  demo_app->add_option(
+      "--model", demo->model,
+      "a pretrained model's directory: the same from it, in sizes for a small one; default: one that the demo "
+      "pretrains itself");
+  demo_app->add_option("--output", demo->output, "folder of the run; default: runs/demo, or runs/demo-MODEL");
+  demo_app
+      ->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml or demo-pretrained.toml says")
       ->check(between(1, 100));
   demo_app->add_flag("--redo", demo->redo, "make phases again whose settings changed");
 
