@@ -10,7 +10,10 @@
 #include "kernels/gemm/weight_gradients.h"
 #include "kernels/l2_normalise/l2_normalise.h"
 #include "kernels/layernorm/layernorm.h"
+#include "kernels/optimizer/adafactor.h"
 #include "kernels/optimizer/adamw.h"
+#include "kernels/optimizer/adamw_8bit.h"
+#include "kernels/optimizer/adamw_rms.h"
 #include "kernels/optimizer/gradient_norm.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/reduce/reduce.h"
@@ -29,14 +32,14 @@ std::vector<OperationSummary> summaries() {
 }  // namespace
 
 std::vector<OperationSummary> all_operations() {
-  return summaries<ActivationBackwardArguments, ActivationForwardArguments, AdamWArguments, AdamWRowsArguments,
-                   AdamWSegmentsArguments, AttentionBackwardArguments, AttentionForwardArguments, CastArguments,
-                   ClipFactorArguments, ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments,
-                   EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
-                   L2NormaliseBackwardArguments, L2NormaliseForwardArguments, LayerNormBackwardArguments,
-                   LayerNormForwardArguments, MeanPoolingBackwardArguments, MeanPoolingForwardArguments,
-                   ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments,
-                   SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
+  return summaries<
+      ActivationBackwardArguments, ActivationForwardArguments, AdafactorArguments, AdamWArguments, AdamW8BitArguments,
+      AdamWRmsArguments, AdamWRowsArguments, AdamWSegmentsArguments, AttentionBackwardArguments, AttentionForwardArguments,
+      CastArguments, ClipFactorArguments, ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments,
+      EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments, L2NormaliseBackwardArguments,
+      L2NormaliseForwardArguments, LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
+      MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments,
+      SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
 }
 
 VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {

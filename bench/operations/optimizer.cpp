@@ -1,5 +1,8 @@
 #include "bench/operations/measure.h"
+#include "kernels/optimizer/adafactor_cases.h"
+#include "kernels/optimizer/adamw_8bit_cases.h"
 #include "kernels/optimizer/adamw_cases.h"
+#include "kernels/optimizer/adamw_rms_cases.h"
 #include "kernels/optimizer/gradient_norm_cases.h"
 
 namespace koine::bench {
@@ -43,6 +46,43 @@ const Measured adamw_rows([] {
       std::vector<AdamWStep> history(1);
       for (std::int64_t step = 1; step <= 5; ++step) history.push_back(step_of(step));
       return cases::adamw_rows_case(rows, plan().vocabulary, batch.model.hidden, history, batch.type == DType::kBFloat16);
+    });
+  }
+});
+
+/// The same tensors, matrices factored.
+const Measured adafactor([] {
+  const std::int64_t count = plan().optimizer_elements;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    measure(concatenate("layers/any/", count), type, [=] {
+      std::vector<std::array<std::int64_t, 3>> shapes;
+      for (const FlatSegment& segment : layer_segments(count)) {
+        shapes.push_back({segment.rows, segment.width, segment.rows > 1 ? 1 : 0});
+      }
+      return cases::adafactor_case(shapes, true, type == DType::kBFloat16);
+    });
+  }
+});
+
+/// The same tensors.
+const Measured adamw_rms([] {
+  const std::int64_t count = plan().optimizer_elements;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    measure(concatenate("layers/any/", count), type,
+            [=] { return cases::adamw_rms_case(layer_segments(count), count, type == DType::kBFloat16); });
+  }
+});
+
+/// The same tensors, matrices with coded moments.
+const Measured adamw_8bit([] {
+  const std::int64_t count = plan().optimizer_elements;
+  for (const DType type : {DType::kFloat32, DType::kBFloat16}) {
+    measure(concatenate("layers/any/", count), type, [=] {
+      std::vector<std::array<std::int64_t, 2>> tensors;
+      for (const FlatSegment& segment : layer_segments(count)) {
+        tensors.push_back({segment.count(), segment.rows > 1 ? 1 : 0});
+      }
+      return cases::adamw_8bit_case(tensors, type == DType::kBFloat16);
     });
   }
 });
