@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/files/safetensors.h"
+#include "engine/optimizer/optimizer_state.h"
 #include "engine/parameters/parameter_store.h"
 #include "engine/parameters/parameter_table.h"
 #include "kernels/common/buffer.h"
@@ -14,7 +14,7 @@
 
 namespace koine {
 
-class Moments {
+class Moments : public OptimizerState {
  public:
   /// Bytes they take, by name.
   static std::vector<ParameterStore::Footprint> footprint(const ParameterTable& table);
@@ -34,10 +34,8 @@ class Moments {
   void* second(int index) const { return second_.as<float>() + table_[index].offset; }
 
   /// Every parameter's, as "first_moment.<name>" and "second_moment.<name>" fp32 of the parameter's shape, in that order.
-  /// They refer to this.
-  std::vector<TensorSource> tensors() const;
-  /// Takes all of them from a file. UserError naming file and tensor where one is missing or of another shape.
-  void read(const SafetensorsFile& file);
+  std::vector<TensorSource> tensors() const override;
+  void read(const SafetensorsFile& file) override;
 
  private:
   const ParameterTable& table_;

@@ -6,17 +6,19 @@
 #include <exception>
 #include <iterator>
 #include <limits>
+#include <utility>
 
+#include "engine/settings/setting_keys.h"
 #include "kernels/common/check.h"
 
 namespace koine {
 
 Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
-    : store_(store), settings_(settings), device_(store.device()), moments_(store.table(), device_) {
+    : store_(store), settings_(settings), device_(store.device()) {
   check(store.training(), "an optimizer needs parameters with gradients");
-  find_table(lazy);
+  find_table(lazy && has_lazy_rows(settings.optimizer));
+  rule_ = make_update_rule(store, settings, lazy_ ? table_index_ : -1);
   norm_ = segments_of_norm();
-  update_ = segments_of_update();
   results_ = Buffer(device_, "norm and clipping factor", sizeof(Results));
   const auto rows = static_cast<std::size_t>(lazy_ ? store.table()[table_index_].rows() : 0);
   const std::size_t list_bytes = kListBegin + rows * sizeof(std::int32_t);
@@ -56,43 +58,19 @@ void Optimizer::find_table(bool lazy) {
   lazy_ = lazy && table_index_ >= 0;
 }
 
-Optimizer::Segments Optimizer::segments_of_norm() const {
+SegmentList Optimizer::segments_of_norm() const {
   const ParameterTable& table = store_.table();
   std::vector<FlatSegment> list;
   for (int index = 0; index < table.size(); ++index) {
     if (index != table_index_) list.push_back({table[index].offset, table[index].rows(), table[index].width(), 0, 0});
   }
-  return in_memory(std::move(list));
+  return {std::move(list), device_};
 }
 
-// What lies between neighbours is zero in weights, gradients and moments, and AdamW leaves it so: epsilon is above zero.
-Optimizer::Segments Optimizer::segments_of_update() const {
-  const ParameterTable& table = store_.table();
-  std::vector<FlatSegment> list;
-  bool extend = false;
-  for (int index = 0; index < table.size(); ++index) {
-    const ParameterSpec& spec = table[index];
-    if (lazy_ && index == table_index_) {
-      extend = false;
-      continue;
-    }
-    const std::int64_t group = spec.decay ? 1 : 0;
-    if (!extend || list.back().group != group) list.push_back({spec.offset, 1, 0, 0, group});
-    list.back().width = spec.offset + spec.count() - list.back().offset;
-    extend = true;
-  }
-  return in_memory(std::move(list));
-}
-
-Optimizer::Segments Optimizer::in_memory(std::vector<FlatSegment> list) const {
-  Segments result;
-  result.segments = std::ssize(list);
-  result.pieces = number_pieces(list);
-  for (const FlatSegment& segment : list) result.elements += segment.count();
-  const std::size_t bytes = list.size() * sizeof(FlatSegment);
-  result.list = Buffer(device_, "list of parameters", bytes);
-  result.list.write(list.data(), bytes);
-  return result;
+Moments& Optimizer::moments() const {
+  auto* moments = dynamic_cast<Moments*>(&rule_->state());
+  check(moments != nullptr, "optimizer ", name_of(settings_.optimizer), " has not two moments of every element");
+  return *moments;
 }
 
 void Optimizer::fill_last_steps(std::int32_t step) {
@@ -178,11 +156,6 @@ void Optimizer::restore(std::int64_t steps) {
 
 // --- a step -------------------------------------------------------------------------------------------------------------
 
-AdamWStep Optimizer::scalars_of(double learning_rate, bool decay) const {
-  return adamw_step(steps_ + 1, learning_rate, settings_.adam_beta1, settings_.adam_beta2, settings_.adam_epsilon,
-                    decay ? settings_.weight_decay : 0.0);
-}
-
 double Optimizer::step(const Context& context, double learning_rate) {
   enqueue_step(context, learning_rate);
   const double result = norm(context);
@@ -208,8 +181,7 @@ double Optimizer::norm(const Context& context) {
 
 void Optimizer::upload_step(const Context& context, double learning_rate) {
   Numbers numbers;
-  numbers.steps[0] = scalars_of(learning_rate, false);
-  numbers.steps[1] = scalars_of(learning_rate, true);
+  numbers.scalars = rule_->scalars(steps_ + 1, learning_rate);
   numbers.listed = touched_rows();
   numbers.step = steps_ + 1;
   if (lazy_) reserve_history(steps_ + 1);
@@ -247,7 +219,7 @@ void Optimizer::upload(const Context& context, const Buffer& list, const Numbers
   };
   if (device_ == Device::kCpu) {
     write(list.as<std::byte>());
-    if (into_history) history_.as<AdamWStep>()[numbers.step] = numbers.steps[decay ? 1 : 0];
+    if (into_history) history_.as<AdamWStep>()[numbers.step] = numbers.scalars.adamw[decay ? 1 : 0];
     return;
   }
   Slot& slot = slots_[next_slot_];
@@ -257,8 +229,9 @@ void Optimizer::upload(const Context& context, const Buffer& list, const Numbers
   write(staged);
   cuda::copy_to_device(list.data(), staged, kListBegin + row_bytes, context.stream);
   if (into_history) {
-    cuda::copy_to_device(history_.as<AdamWStep>() + numbers.step, &reinterpret_cast<Numbers*>(staged)->steps[decay ? 1 : 0],
-                         sizeof(AdamWStep), context.stream);
+    cuda::copy_to_device(history_.as<AdamWStep>() + numbers.step,
+                         &reinterpret_cast<Numbers*>(staged)->scalars.adamw[decay ? 1 : 0], sizeof(AdamWStep),
+                         context.stream);
   }
   slot.copied.record(context.stream);
 }
@@ -271,7 +244,6 @@ void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
   arguments.pieces = norm_.pieces;
   arguments.segment_list = norm_.list.as<FlatSegment>();
   arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
-  arguments.range = moments_.range();
   arguments.maximum_norm = static_cast<float>(settings_.max_grad_norm);
   arguments.sum_of_squares = &results->sum_of_squares;
   arguments.norm = &results->norm;
@@ -290,21 +262,7 @@ void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
 }
 
 void Optimizer::launch_update(const Context& context) {
-  AdamWSegmentsArguments arguments;
-  arguments.elements = update_.elements;
-  arguments.segments = update_.segments;
-  arguments.pieces = update_.pieces;
-  arguments.segment_list = update_.list.as<FlatSegment>();
-  arguments.parameter = store_.master(0);
-  arguments.gradient = store_.gradient(0);
-  arguments.range = moments_.range();
-  arguments.state_type = moments_.type();
-  arguments.first_moment = moments_.first().data();
-  arguments.second_moment = moments_.second().data();
-  arguments.working = store_.working_bfloat16(0);
-  arguments.steps = step_list_.as<Numbers>()->steps;
-  arguments.gradient_factor = &results_.as<Results>()->factor;
-  adamw_segments(context, arguments);
+  rule_->launch(context, &step_list_.as<Numbers>()->scalars, &results_.as<Results>()->factor);
 }
 
 AdamWRowsArguments Optimizer::table_arguments() const {
@@ -314,9 +272,9 @@ AdamWRowsArguments Optimizer::table_arguments() const {
   arguments.width = spec.width();
   arguments.parameter = store_.master(table_index_);
   arguments.gradient = store_.gradient(table_index_);
-  arguments.state_type = moments_.type();
-  arguments.first_moment = moments_.first(table_index_);
-  arguments.second_moment = moments_.second(table_index_);
+  const RowMoments moments = rule_->row_moments(table_index_);
+  arguments.first_moment = moments.first;
+  arguments.second_moment = moments.second;
   arguments.working = store_.working_bfloat16(table_index_);
   arguments.last_step = last_step_.as<std::int32_t>();
   arguments.history = history_.as<AdamWStep>();

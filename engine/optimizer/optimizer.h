@@ -1,9 +1,9 @@
 #pragma once
 
-// AdamW over a whole ParameterStore: decay groups, clipping by the global norm, lazy rows.
+// An optimizer over a whole ParameterStore: clipping by the global norm, the rule of the settings (update_rule.h), lazy rows.
 //
-// A step is four operations whatever the number of parameters: the norm of all gradients and the clipping factor from it
-// (gradient_norm, two launches), the update of everything dense (adamw_segments, one), that of the lazy table's touched rows
+// A step of AdamW is four operations whatever the number of parameters: the norm of all gradients and the clipping factor from
+// it (gradient_norm, two launches), the update of everything dense (adamw_segments, one), that of the lazy table's touched rows
 // (adamw_rows, one). The norm is summed in double in an order that only the shapes decide; of a lazy table only the rows
 // that were touched are read, which changes no bit of it. Bytes a step: 36 per dense element (38 with a working copy), the
 // gradient read twice and cleared; of a lazy table as many per touched element, and per replayed one 24 (26).
@@ -14,10 +14,12 @@
 // stream, or streams the caller orders.
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "engine/batch/packed_batch.h"
 #include "engine/optimizer/moments.h"
+#include "engine/optimizer/update_rule.h"
 #include "engine/parameters/parameter_store.h"
 #include "engine/settings/settings.h"
 #include "kernels/common/buffer.h"
@@ -30,9 +32,9 @@ namespace koine {
 
 class Optimizer {
  public:
-  /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result). At most one parameter
-  /// may be so marked: its rows are the word ids of the batches. `store` has gradients and outlives the optimizer. The
-  /// moments begin at zero.
+  /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result), where the rule has such
+  /// a form. At most one parameter may be so marked: its rows are the word ids of the batches. `store` has gradients and
+  /// outlives the optimizer. The state begins at zero.
   Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy);
   ~Optimizer();
   Optimizer(const Optimizer&) = delete;
@@ -56,12 +58,13 @@ class Optimizer {
 
   std::int64_t steps() const { return steps_; }
 
-  /// What it keeps for every element: to be saved after catch_up.
-  Moments& moments() { return moments_; }
-  const Moments& moments() const { return moments_; }
+  /// What it keeps: to be saved after catch_up.
+  OptimizerState& state() { return rule_->state(); }
+  /// Where that is two moments of every element.
+  Moments& moments() const;
 
-  /// Continues behind step `steps` of another run whose weights the store now holds, and whose moments moments(), taken
-  /// after catch_up.
+  /// Continues behind step `steps` of another run whose weights the store now holds, and whose state state(), taken after
+  /// catch_up.
   void restore(std::int64_t steps);
 
   /// prepare_rows and enqueue_step in halves: the first uploads the numbers and lists (and counts the step), the second puts
@@ -79,7 +82,7 @@ class Optimizer {
  private:
   /// What lies in front of a list of rows.
   struct Numbers {
-    AdamWStep steps[2];  ///< of what does not decay, of what does
+    StepScalars scalars;
     std::int64_t listed = 0;
     std::int64_t step = 0;
   };
@@ -90,12 +93,6 @@ class Optimizer {
     float norm = 0;
     float factor = 0;
   };
-  struct Segments {
-    std::int64_t elements = 0;
-    std::int64_t segments = 0;
-    std::int64_t pieces = 0;
-    Buffer list;
-  };
   /// Where an upload waits to be copied.
   struct Slot {
     cuda::PinnedMemory memory;
@@ -103,9 +100,7 @@ class Optimizer {
   };
 
   void find_table(bool lazy);
-  Segments segments_of_norm() const;
-  Segments segments_of_update() const;
-  Segments in_memory(std::vector<FlatSegment> list) const;
+  SegmentList segments_of_norm() const;
   void reserve_history(std::int64_t steps);
   void fill_last_steps(std::int32_t step);
   void upload(const Context& context, const Buffer& list, const Numbers& numbers, const std::vector<std::int32_t>& rows,
@@ -115,17 +110,15 @@ class Optimizer {
   void launch_update(const Context& context);
   AdamWRowsArguments table_arguments() const;
   void mark_touched(const std::vector<std::int32_t>& rows);
-  AdamWStep scalars_of(double learning_rate, bool decay) const;
 
   ParameterStore& store_;
   TrainingSettings settings_;
   Device device_;
   std::int64_t steps_ = 0;
-  Moments moments_;
   int table_index_ = -1;  ///< the parameter marked lazy_rows; -1: none
   bool lazy_ = false;     ///< it is treated so
-  Segments norm_;         ///< every parameter but that one
-  Segments update_;       ///< neighbours that are updated alike; without the table where it is lazy
+  std::unique_ptr<UpdateRule> rule_;
+  SegmentList norm_;  ///< every parameter but that one
   Buffer results_;
   Buffer batch_list_;  ///< Numbers and rows of the last batch prepared
   Buffer step_list_;   ///< Numbers of the last step, and the rows it touched

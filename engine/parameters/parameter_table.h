@@ -21,6 +21,7 @@ struct ParameterSpec {
   bool head = false;              ///< belongs to a head: fresh where a checkpoint lacks it; else the checkpoint must have it
   bool lazy_rows = false;         ///< a table of which a step touches few rows (word embeddings without a tied head)
   bool adjoins_previous = false;  ///< lies directly behind the one before, so that both can be read as one matrix
+  bool embedding = false;         ///< its rows are vectors that ids choose among
   std::int64_t offset = 0;        ///< in elements, in every flat buffer; set by ParameterTable
 
   std::int64_t count() const;

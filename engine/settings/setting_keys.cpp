@@ -25,6 +25,15 @@ std::string number_text(double value) {
   return value == std::floor(value) ? std::to_string(static_cast<std::int64_t>(value)) : concatenate(value);
 }
 
+/// "linear, constant or cosine".
+std::string any_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
+  }
+  return text;
+}
+
 void check_range(double value, const SettingKey& key, const std::string& where) {
   if (value >= key.minimum && value <= key.maximum) return;
   if (key.maximum == kMany && value < key.minimum)
@@ -38,11 +47,20 @@ const std::vector<SettingKey>& setting_keys() {
   using S = TrainingSettings;
   using enum SettingEffect;
   static const std::vector<SettingKey> keys = {
-      {"learning_rate", &S::learning_rate, kDecides, 0, 10, "peak rate of AdamW"},
+      {"optimizer", &S::optimizer, kDecides, 0, 0,
+       "what updates the weights: adamw; adafactor_t5, T5's own form; adafactor, that of "
+       "transformers; adamw_rms, AdamW times the RMS of each parameter; adamw_8bit, its moments in 8 bits"},
+      {"learning_rate", &S::learning_rate, kDecides, 0, 10, "peak rate of the optimizer"},
       {"adam_beta1", &S::adam_beta1, kDecides, 0, 0.999999, "decay of the first moment"},
       {"adam_beta2", &S::adam_beta2, kDecides, 0, 0.9999999, "decay of the second moment"},
       {"adam_epsilon", &S::adam_epsilon, kDecides, 0, 1, "added to the root of the second moment"},
       {"weight_decay", &S::weight_decay, kDecides, 0, 10, "decoupled decay of matrices; biases and layer norms have none"},
+      {"adafactor_clip_threshold", &S::adafactor_clip_threshold, kDecides, 1e-9, 1e9,
+       "RMS that an update of Adafactor is cut down to"},
+      {"adafactor_scale_parameter", &S::adafactor_scale_parameter, kDecides, 0, 1,
+       "adafactor: the rate is multiplied by the RMS of each parameter, as adafactor_t5 always does"},
+      {"adafactor_step_offset", &S::adafactor_step_offset, kDecides, 0, kMany,
+       "steps that Adafactor's decay counts before the first; T5's fine-tuning went on at 1000000"},
       {"max_grad_norm", &S::max_grad_norm, kDecides, 0, 1e9, "gradients are scaled down to this norm; 0: not"},
       {"lr_scheduler_type", &S::lr_scheduler_type, kDecides, 0, 0, "linear, constant or cosine"},
       {"warmup_ratio", &S::warmup_ratio, kCounts, 0, 1, "share of the steps with a rising rate"},
@@ -76,6 +94,24 @@ const std::vector<std::string>& schedule_names() {
 
 const std::string& name_of(Schedule schedule) { return schedule_names()[static_cast<std::size_t>(schedule)]; }
 
+const std::vector<std::string>& optimizer_names() {
+  static const std::vector<std::string> names = {"adamw", "adafactor_t5", "adafactor", "adamw_rms", "adamw_8bit"};
+  return names;
+}
+
+const std::string& name_of(OptimizerKind kind) { return optimizer_names()[static_cast<std::size_t>(kind)]; }
+
+const std::vector<std::string>* choices_of(const SettingKey& key) {
+  if (std::holds_alternative<Schedule TrainingSettings::*>(key.member)) return &schedule_names();
+  if (std::holds_alternative<OptimizerKind TrainingSettings::*>(key.member)) return &optimizer_names();
+  return nullptr;
+}
+
+const std::string& choice_of(const TrainingSettings& settings, const SettingKey& key) {
+  if (const auto* schedule = std::get_if<Schedule TrainingSettings::*>(&key.member)) return name_of(settings.**schedule);
+  return name_of(settings.*std::get<OptimizerKind TrainingSettings::*>(key.member));
+}
+
 void set_setting(TrainingSettings& settings, const std::string& key, const std::string& value, const std::string& where) {
   std::vector<std::string> names;
   for (const SettingKey& known : setting_keys()) {
@@ -95,9 +131,15 @@ void set_setting(TrainingSettings& settings, const std::string& key, const std::
       require(value == "true" || value == "false", where, " is \"", value, "\"; it must be true or false");
       settings.** flag = value == "true";
     } else {
-      const auto found = std::find(schedule_names().begin(), schedule_names().end(), value);
-      require(found != schedule_names().end(), where, " is \"", value, "\"; it must be linear, constant or cosine");
-      settings.lr_scheduler_type = static_cast<Schedule>(found - schedule_names().begin());
+      const std::vector<std::string>& choices = *choices_of(known);
+      const auto found = std::find(choices.begin(), choices.end(), value);
+      require(found != choices.end(), where, " is \"", value, "\"; it must be ", any_of(choices));
+      const auto place = found - choices.begin();
+      if (const auto* schedule = std::get_if<Schedule TrainingSettings::*>(&known.member)) {
+        settings.** schedule = static_cast<Schedule>(place);
+      } else {
+        settings.*std::get<OptimizerKind TrainingSettings::*>(known.member) = static_cast<OptimizerKind>(place);
+      }
     }
     return;
   }

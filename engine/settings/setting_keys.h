@@ -22,7 +22,7 @@ enum class SettingEffect {
 struct SettingKey {
   const char* name;
   std::variant<double TrainingSettings::*, std::int64_t TrainingSettings::*, bool TrainingSettings::*,
-               Schedule TrainingSettings::*>
+               Schedule TrainingSettings::*, OptimizerKind TrainingSettings::*>
       member;
   SettingEffect effect;
   double minimum;
@@ -36,6 +36,14 @@ const std::vector<SettingKey>& setting_keys();
 /// "linear", "constant", "cosine", in the order of Schedule.
 const std::vector<std::string>& schedule_names();
 const std::string& name_of(Schedule schedule);
+/// "adamw", "adafactor_t5" ..., in the order of OptimizerKind.
+const std::vector<std::string>& optimizer_names();
+const std::string& name_of(OptimizerKind kind);
+
+/// The names a setting chooses among; null where it is a number or a flag.
+const std::vector<std::string>* choices_of(const SettingKey& key);
+/// Which of them it is.
+const std::string& choice_of(const TrainingSettings& settings, const SettingKey& key);
 
 /// Sets one key from text ("2e-5", "true", "linear"). UserError naming `where` for an unknown name (with the nearest), a
 /// wrong type or range.

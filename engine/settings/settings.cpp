@@ -46,6 +46,11 @@ void check_settings(const TrainingSettings& settings) {
   require_range(s.adam_beta2 >= 0 && s.adam_beta2 < 1, "adam_beta2", s.adam_beta2, "in [0, 1)");
   require_range(finite(s.adam_epsilon) && s.adam_epsilon > 0, "adam_epsilon", s.adam_epsilon, "above 0");
   require_range(finite(s.weight_decay) && s.weight_decay >= 0, "weight_decay", s.weight_decay, "a number, 0 or more");
+  require_range(s.optimizer != OptimizerKind::kAdafactorT5 || s.weight_decay == 0, "weight_decay", s.weight_decay,
+                "0 under optimizer = adafactor_t5, whose rule has none");
+  require_range(finite(s.adafactor_clip_threshold) && s.adafactor_clip_threshold > 0, "adafactor_clip_threshold",
+                s.adafactor_clip_threshold, "above 0");
+  require_range(s.adafactor_step_offset >= 0, "adafactor_step_offset", s.adafactor_step_offset, "0 or more");
   require_range(finite(s.max_grad_norm) && s.max_grad_norm >= 0, "max_grad_norm", s.max_grad_norm,
                 "a number, 0 (no clipping) or more");
   require_range(s.warmup_ratio >= 0 && s.warmup_ratio <= 1, "warmup_ratio", s.warmup_ratio, "in [0, 1]");

@@ -9,13 +9,20 @@ namespace koine {
 
 enum class Schedule { kLinear, kConstant, kCosine };
 
+/// What updates the weights, and keeps what for it: engine/optimizer/update_rule.h.
+enum class OptimizerKind { kAdamW, kAdafactorT5, kAdafactor, kAdamWRms, kAdamW8Bit };
+
 struct TrainingSettings {
+  OptimizerKind optimizer = OptimizerKind::kAdamW;
   double learning_rate = 1e-5;  ///< jiant's, as the other defaults here (nyu-mll/jiant, scripts/benchmarks/xtreme)
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.01;
-  double max_grad_norm = 1.0;  ///< 0: no clipping
+  double adafactor_clip_threshold = 1.0;   ///< RMS that an update of Adafactor is cut down to
+  bool adafactor_scale_parameter = false;  ///< "adafactor": rate times the RMS of each parameter; T5's own form always does
+  std::int64_t adafactor_step_offset = 0;  ///< steps that Adafactor's decay counts before the first: T5 went on at 1,000,000
+  double max_grad_norm = 1.0;              ///< 0: no clipping
   Schedule lr_scheduler_type = Schedule::kLinear;
   double warmup_ratio = 0.1;  ///< of all optimizer steps; warmup_steps, where >= 0, goes before
   std::int64_t warmup_steps = -1;

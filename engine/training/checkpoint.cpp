@@ -107,6 +107,12 @@ class PartialFolder {
   bool kept_ = false;
 };
 
+/// What programs did that did not know a setting yet.
+const std::map<std::string, std::string> kImplied = {{"optimizer", "adamw"},
+                                                     {"adafactor_clip_threshold", "1"},
+                                                     {"adafactor_scale_parameter", "false"},
+                                                     {"adafactor_step_offset", "0"}};
+
 // --- state.json ---------------------------------------------------------------------------------------------------------
 
 nlohmann::json to_json(const TrainingState& state) {
@@ -225,7 +231,7 @@ void read_weights(const SafetensorsFile& file, const ParameterTable& table,
 }  // namespace
 
 void save_checkpoint(const fs::path& directory, const TrainingState& state, const ParameterStore& store,
-                     const Moments& moments, const std::vector<float>& best, std::int64_t keep) {
+                     const OptimizerState& optimizer, const std::vector<float>& best, std::int64_t keep) {
   const fs::path checkpoints = checkpoints_of(directory);
   const fs::path target = checkpoints / folder_name(state.step);
   make_directory(checkpoints);
@@ -234,7 +240,7 @@ void save_checkpoint(const fs::path& directory, const TrainingState& state, cons
 
   const ParameterTable& table = store.table();
   write_safetensors(partial.path() / kModelFile, weights_of(store));
-  write_safetensors(partial.path() / kOptimizerFile, moments.tensors());
+  write_safetensors(partial.path() / kOptimizerFile, optimizer.tensors());
   if (!best.empty()) {
     check(static_cast<std::int64_t>(best.size()) == table.elements(), "best weights of another model");
     std::vector<TensorSource> sources;
@@ -261,7 +267,8 @@ std::optional<fs::path> newest_checkpoint(const fs::path& directory) {
   return all.back().second;
 }
 
-TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, Moments& moments, std::vector<float>& best) {
+TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, OptimizerState& optimizer,
+                              std::vector<float>& best) {
   verify(folder, true);
   const TrainingState state = parse_state(folder / kStateFile);
   const ParameterTable& table = store.table();
@@ -271,7 +278,7 @@ TrainingState load_checkpoint(const fs::path& folder, ParameterStore& store, Mom
           "; resume with the model the run was started with");
   read_weights(model, table,
                [&](int index, const std::vector<float>& values) { store.write(Values::kMaster, index, values.data()); });
-  moments.read(SafetensorsFile(folder / kOptimizerFile));
+  optimizer.read(SafetensorsFile(folder / kOptimizerFile));
   best.clear();
   if (fs::exists(folder / kBestFile)) {
     best.resize(static_cast<std::size_t>(table.elements()));
@@ -292,7 +299,8 @@ void require_same_settings(const fs::path& folder, const std::map<std::string, s
   std::map<std::string, std::string> names = saved;
   names.insert(present.begin(), present.end());
   for (const auto& [name, unused] : names) {
-    const std::string before = value(saved, name);
+    const auto implied = kImplied.find(name);
+    const std::string before = saved.contains(name) || implied == kImplied.end() ? value(saved, name) : implied->second;
     const std::string now = value(present, name);
     require(before == now, "checkpoint ", folder.string(), " was made with ", name, " = ", before, ", this run has ", now,
             "; resume with the old value, or start anew in another directory");

@@ -3,7 +3,7 @@
 // A training state on disk, all or nothing.
 //
 //   checkpoints/step-N/   model.safetensors      master weights, checkpoint names
-//                         optimizer.safetensors  the optimizer's tensors, as it names them (engine/optimizer/moments.h)
+//                         optimizer.safetensors  the optimizer's tensors, as it names them (engine/optimizer/)
 //                         best.safetensors       weights of the best evaluation so far, where they are kept
 //                         state.json             TrainingState, and the version of this layout
 //                         complete.json          end mark: size and XXH3 of every file; written last
@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/optimizer/moments.h"
+#include "engine/optimizer/optimizer_state.h"
 #include "engine/parameters/parameter_store.h"
 
 namespace koine {
@@ -53,17 +53,18 @@ struct TrainingState {
 /// elements] in the store's layout, or empty. UserError naming the folder where it cannot be written or the disk is full;
 /// earlier checkpoints are then as they were, and nothing half-written is left.
 void save_checkpoint(const std::filesystem::path& directory, const TrainingState& state, const ParameterStore& store,
-                     const Moments& moments, const std::vector<float>& best, std::int64_t keep);
+                     const OptimizerState& optimizer, const std::vector<float>& best, std::int64_t keep);
 
 /// The newest checkpoint folder in `directory`, or nothing where there is none. UserError naming it when it lacks its end
 /// mark or a file, or a file has another size than the mark says.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& directory);
 
-/// Fills the store's weights, the moments and `best` (empty where there is none) from a checkpoint folder, having compared
+/// Fills the store's weights, the optimizer's state and `best` (empty where there is none) from a checkpoint folder, having compared
 /// every file with the end mark. UserError naming the folder, file and tensor. The working copies are not touched.
-TrainingState load_checkpoint(const std::filesystem::path& folder, ParameterStore& store, Moments& moments,
+TrainingState load_checkpoint(const std::filesystem::path& folder, ParameterStore& store, OptimizerState& optimizer,
                               std::vector<float>& best);
 
+/// A setting that the saved ones lack, because the program that wrote them had none, counts as what that program did.
 /// UserError naming the setting that differs, both values and what to do; `folder` is the checkpoint's.
 void require_same_settings(const std::filesystem::path& folder, const std::map<std::string, std::string>& saved,
                            const std::map<std::string, std::string>& present);

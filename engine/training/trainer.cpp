@@ -89,6 +89,7 @@ std::string text_of(double value) {
 std::string text_of(std::int64_t value) { return std::to_string(value); }
 std::string text_of(bool value) { return value ? "true" : "false"; }
 std::string text_of(Schedule value) { return name_of(value); }
+std::string text_of(OptimizerKind value) { return name_of(value); }
 
 /// XXH3 over all ids and labels, so that other data under the same name is noticed.
 std::string fingerprint(const Dataset& data) {
@@ -252,7 +253,7 @@ void Trainer::start() {
 
 void Trainer::resume_from(const std::filesystem::path& folder) {
   const std::map<std::string, std::string> present = std::move(state_.settings);
-  state_ = load_checkpoint(folder, store_, optimizer_.moments(), best_);
+  state_ = load_checkpoint(folder, store_, optimizer_.state(), best_);
   require_same_settings(folder, state_.settings, present);
   store_.refresh_working(model_.context());
   optimizer_.restore(state_.step);
@@ -404,7 +405,7 @@ void Trainer::evaluate() {
 void Trainer::save() {
   finish_all();
   optimizer_.catch_up(model_.context());
-  save_checkpoint(run_.directory, state_, store_, optimizer_.moments(), best_, run_.settings.save_total_limit);
+  save_checkpoint(run_.directory, state_, store_, optimizer_.state(), best_, run_.settings.save_total_limit);
   saved_step_ = state_.step;
   last_save_ = Clock::now();
 }

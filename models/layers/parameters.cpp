@@ -26,6 +26,7 @@ int ParameterTableBuilder::matrix(std::string name, std::int64_t rows, std::int6
 int ParameterTableBuilder::embedding(std::string name, std::int64_t rows, std::int64_t width, bool lazy_rows) {
   ParameterSpec spec = matrix_spec(std::move(name), rows, width);
   spec.lazy_rows = lazy_rows;
+  spec.embedding = true;
   return table_.add(std::move(spec));
 }
 

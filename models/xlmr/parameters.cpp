@@ -54,8 +54,9 @@ EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec
   }
   const std::string embeddings = prefix + "embeddings.";
   if (config.norm == NormPlacement::kPost) result.embedding_norm = builder.norm(embeddings + "LayerNorm", hidden, false);
-  result.token_type = builder.matrix(embeddings + "token_type_embeddings.weight", config.type_vocab_size, hidden, false);
-  result.position = builder.matrix(embeddings + "position_embeddings.weight", config.max_position_embeddings, hidden, false);
+  result.token_type = builder.embedding(embeddings + "token_type_embeddings.weight", config.type_vocab_size, hidden, false);
+  result.position =
+      builder.embedding(embeddings + "position_embeddings.weight", config.max_position_embeddings, hidden, false);
   const bool tied = std::any_of(parts.begin(), parts.end(), [](const HeadParts& head) { return head.tied; });
   result.word = builder.embedding(embeddings + "word_embeddings.weight", config.vocab_size, hidden, /*lazy_rows=*/!tied);
   for (std::size_t i = 0; i < heads.size(); ++i) {

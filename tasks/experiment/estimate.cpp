@@ -9,7 +9,7 @@
 #include <set>
 
 #include "engine/batch/device_batch.h"
-#include "engine/optimizer/moments.h"
+#include "engine/optimizer/update_rule.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/experiment/checks.h"
@@ -198,6 +198,7 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
       dev = dev || task.has_dev;
     }
     question.tokens = phase.settings.max_tokens_per_batch;
+    question.optimizer = phase.settings.optimizer;
     const auto known = std::find_if(estimates.begin(), estimates.end(), [&](const PhaseEstimate& estimate) {
       return estimate.label == phase.label && estimate.missing.empty();
     });
@@ -259,7 +260,7 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
     add(name, static_cast<double>(bytes));
   }
   if (question.training) {
-    for (const auto& [name, bytes] : Moments::footprint(table)) add(name, static_cast<double>(bytes));
+    for (const auto& [name, bytes] : optimizer_footprint(question.optimizer, table)) add(name, static_cast<double>(bytes));
   }
   const double before = total;
   ModelOptions options;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/execution/execution.h"
+#include "engine/settings/settings.h"
 #include "tasks/experiment/plan.h"
 
 namespace koine {
@@ -46,6 +47,7 @@ struct MemoryQuestion {
   bool from_file = false;      ///< the model is read from a directory
   double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
   std::string name = {};       ///< what is in memory: the phase's label
+  OptimizerKind optimizer = OptimizerKind::kAdamW;
 };
 
 /// The trainings of a plan in its order, each with its heads and batch, one for all its seeds. A copy of the best weights is

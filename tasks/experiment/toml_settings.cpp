@@ -17,10 +17,13 @@ void read_settings(TomlSection& section, TrainingSettings& settings) {
     } else if (const auto* flag = std::get_if<bool TrainingSettings::*>(&key.member)) {
       settings.** flag = section.flag(key.name, settings.**flag);
     } else {
-      const std::string name = section.choice(key.name, name_of(settings.lr_scheduler_type), schedule_names());
+      const std::string name = section.choice(key.name, choice_of(settings, key), *choices_of(key));
       set_setting(settings, key.name, name, section.where(key.name));
     }
   }
+  require(settings.optimizer != OptimizerKind::kAdafactorT5 || settings.weight_decay == 0, section.where("optimizer"),
+          " is adafactor_t5, whose rule has no weight decay, and weight_decay is ", settings.weight_decay,
+          "; set weight_decay = 0");
 }
 
 namespace {
@@ -37,7 +40,7 @@ std::string all_settings_toml(const TrainingSettings& settings, std::string_view
     } else if (const auto* flag = std::get_if<bool TrainingSettings::*>(&key.member)) {
       result += settings.**flag ? "true" : "false";
     } else {
-      result += toml_text(name_of(settings.lr_scheduler_type));
+      result += toml_text(choice_of(settings, key));
     }
     result += "\n";
   }

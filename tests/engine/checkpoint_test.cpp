@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/files/text_file.h"
+#include "engine/optimizer/moments.h"
 #include "tests/engine/file_size_limit.h"
 #include "tests/engine/temporary_folder.h"
 
@@ -189,6 +190,15 @@ TEST(Checkpoint, AnotherModelIsRefusedByTensor) {
   ParameterStore larger(more, DType::kFloat32, true);
   Moments of_larger(larger.table(), Device::kCpu);
   expect_user_error([&] { load_checkpoint(folder / "checkpoints/step-5", larger, of_larger, best); }, {"2 tensors", "3"});
+}
+
+TEST(Checkpoint, ASettingThatEarlierProgramsHadNotIsWhatTheyDid) {
+  require_same_settings("run/step-5", {{"seed", "1"}}, {{"optimizer", "adamw"}, {"seed", "1"}});
+  expect_user_error(
+      [&] {
+        require_same_settings("run/step-5", {{"seed", "1"}}, {{"optimizer", "another"}, {"seed", "1"}});
+      },
+      {"step-5", "optimizer = adamw", "another"});
 }
 
 TEST(Checkpoint, OtherSettingsAreRefusedByName) {

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <utility>
 
 #include "bag_model.h"
 #include "engine/training/trainer.h"
+#include "kernels/common/check.h"
 
 namespace koine {
 namespace {
@@ -20,6 +22,8 @@ TrainingSettings changed(TrainingSettings settings, const SettingKey& key) {
         using Value = std::remove_reference_t<decltype(value)>;
         if constexpr (std::is_same_v<Value, Schedule>) {
           value = Schedule::kCosine;
+        } else if constexpr (std::is_same_v<Value, OptimizerKind>) {
+          value = static_cast<OptimizerKind>(optimizer_names().size() - 1);
         } else if constexpr (std::is_same_v<Value, bool>) {
           value = !value;
         } else if constexpr (std::is_same_v<Value, double>) {
@@ -34,16 +38,20 @@ TrainingSettings changed(TrainingSettings settings, const SettingKey& key) {
 
 // A member that is added to TrainingSettings fails to compile here: give it a row of the table, and a name below.
 TEST(SettingKeys, EveryMemberHasARow) {
-  const auto& [learning_rate, adam_beta1, adam_beta2, adam_epsilon, weight_decay, max_grad_norm, lr_scheduler_type,
-               warmup_ratio, warmup_steps, num_train_epochs, max_steps, per_device_train_batch_size,
-               gradient_accumulation_steps, max_tokens_per_batch, eval_steps, eval_examples, early_stopping_patience,
-               load_best_model_at_end, save_steps, save_minutes, save_total_limit, logging_steps, restarts, seed] =
-      TrainingSettings{};
-  const std::set<const void*> members = {&learning_rate,
+  const auto& [optimizer, learning_rate, adam_beta1, adam_beta2, adam_epsilon, weight_decay, adafactor_clip_threshold,
+               adafactor_scale_parameter, adafactor_step_offset, max_grad_norm, lr_scheduler_type, warmup_ratio,
+               warmup_steps, num_train_epochs, max_steps, per_device_train_batch_size, gradient_accumulation_steps,
+               max_tokens_per_batch, eval_steps, eval_examples, early_stopping_patience, load_best_model_at_end, save_steps,
+               save_minutes, save_total_limit, logging_steps, restarts, seed] = TrainingSettings{};
+  const std::set<const void*> members = {&optimizer,
+                                         &learning_rate,
                                          &adam_beta1,
                                          &adam_beta2,
                                          &adam_epsilon,
                                          &weight_decay,
+                                         &adafactor_clip_threshold,
+                                         &adafactor_scale_parameter,
+                                         &adafactor_step_offset,
                                          &max_grad_norm,
                                          &lr_scheduler_type,
                                          &warmup_ratio,
@@ -72,6 +80,25 @@ TEST(SettingKeys, EveryMemberHasARow) {
   }
   EXPECT_EQ(rows.size() + 1, members.size()) << "all but the seed";
   EXPECT_EQ(names.size(), setting_keys().size());
+}
+
+TEST(SettingKeys, AnUnknownChoiceIsRefusedWithWhatThereIs) {
+  TrainingSettings settings;
+  for (const auto& [key, choice] : {std::pair("optimizer", "adamw"), std::pair("lr_scheduler_type", "linear")}) {
+    try {
+      set_setting(settings, key, "none such", "--option");
+      ADD_FAILURE() << key;
+    } catch (const UserError& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("--option is \"none such\"; it must be "), std::string::npos) << text;
+      EXPECT_NE(text.find(choice), std::string::npos) << text;
+    }
+  }
+  for (std::size_t kind = 0; kind < optimizer_names().size(); ++kind) {
+    set_setting(settings, "optimizer", optimizer_names()[kind], "--optimizer");
+    EXPECT_EQ(settings.optimizer, static_cast<OptimizerKind>(kind));
+    EXPECT_EQ(name_of(settings.optimizer), optimizer_names()[kind]);
+  }
 }
 
 /// What a setting's row says of its effect is what a checkpoint asks for.

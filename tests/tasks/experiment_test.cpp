@@ -479,6 +479,17 @@ TEST(ExperimentToml, LayersAreOneSomeOrAll) {
   expect_refused(target + "[7, \"all\"]\n", {"file.toml:5: target[1].layer", "a list of whole numbers"});
 }
 
+TEST(ExperimentToml, ChoosesTheOptimizer) {
+  const std::string target = std::string(kModel) + "[[target]]\ntask = \"xnli\"\n";
+  EXPECT_EQ(parse(target).targets[0].settings.optimizer, OptimizerKind::kAdamW);
+  EXPECT_EQ(parse(target + "optimizer = \"adafactor\"\n").targets[0].settings.optimizer, OptimizerKind::kAdafactor);
+  EXPECT_EQ(parse(target + "optimizer = \"adafactor_t5\"\nweight_decay = 0.0\n").targets[0].settings.optimizer,
+            OptimizerKind::kAdafactorT5);
+  expect_refused(target + "optimizer = \"adam\"\n", {"file.toml:5: target[1].optimizer", "\"adam\"", "\"adamw_8bit\""});
+  expect_refused(target + "optimizer = \"adafactor_t5\"\n",
+                 {"file.toml:5: target[1].optimizer", "adafactor_t5", "set weight_decay = 0"});
+}
+
 /// docs/experiments.md is where the keys are explained: every key of a written experiment, training settings apart.
 TEST(ExperimentToml, EveryKeyIsDocumented) {
   const std::string documentation = read_file(std::filesystem::path(KOINE_SOURCE_DIR) / "docs/experiments.md");

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "engine/settings/setting_keys.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "tasks/experiment/checks.h"
@@ -25,6 +26,7 @@ struct EstimateArguments {
   std::string model;
   std::string model_size;
   std::string head = "sequence";
+  std::string optimizer = name_of(OptimizerKind::kAdamW);
   std::int64_t max_tokens = 4096;
   bool prediction = false;
   bool details = false;
@@ -185,6 +187,9 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   const double flops = (training ? 3 : 1) * model_forward_flops(config, &head, lengths, counted);
   const double rate = product_rate(arguments, execution, config, arguments.max_tokens);
   MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
+  TrainingSettings settings;
+  set_setting(settings, "optimizer", arguments.optimizer, "--optimizer");
+  question.optimizer = settings.optimizer;
   question.keeps_best = training;
   question.from_file = true;
   question.resident_bytes = resident_memory();
@@ -291,6 +296,9 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl");
   app->add_option("--head", arguments->head, "the head that is planned")
       ->check(CLI::IsMember(head_names()))
+      ->capture_default_str();
+  app->add_option("--optimizer", arguments->optimizer, "with a model: the optimizer that is planned")
+      ->check(CLI::IsMember(optimizer_names()))
       ->capture_default_str();
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
       ->check(at_least(1))

@@ -188,7 +188,10 @@ void refuse_without_use(const TrainArguments& arguments, const std::vector<Train
 std::string type_text(const SettingKey& key) {
   if (std::holds_alternative<double TrainingSettings::*>(key.member)) return "FLOAT";
   if (std::holds_alternative<std::int64_t TrainingSettings::*>(key.member)) return "INT";
-  return std::holds_alternative<bool TrainingSettings::*>(key.member) ? "true|false" : "linear|constant|cosine";
+  if (std::holds_alternative<bool TrainingSettings::*>(key.member)) return "true|false";
+  std::string text;
+  for (const std::string& name : *choices_of(key)) text += (text.empty() ? "" : "|") + name;
+  return text;
 }
 
 /// The end of --help: what the settings are where nothing else is given.
