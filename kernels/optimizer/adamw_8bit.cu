@@ -145,7 +145,7 @@ KOINE_DEVICE const CodedTensor& tensor_of(const AdamW8BitArguments& a, std::int6
   return a.tensor_list[begin];
 }
 
-KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_8bit_kernel(AdamW8BitArguments a) {
+KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 2) adamw_8bit_kernel(AdamW8BitArguments a) {
   const float factor = a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor;
   if (factor == 0) return;  // the whole block
   Shared& shared = shared_memory<Shared>();
