@@ -17,7 +17,7 @@ bool is_factored(OptimizerKind kind, const ParameterSpec& spec) {
   return kind == OptimizerKind::kAdafactor || std::min(spec.rows(), spec.width()) >= kLeastSideOfT5;
 }
 
-std::vector<AdafactorTensor> tensors_of(OptimizerKind kind, const ParameterTable& table) {
+std::vector<AdafactorTensor> factored_tensors(OptimizerKind kind, const ParameterTable& table) {
   std::vector<AdafactorTensor> list;
   std::int64_t state = 0;
   for (const ParameterSpec& spec : table.specs()) {
@@ -44,12 +44,12 @@ std::size_t state_bytes(const std::vector<AdafactorTensor>& list) {
 }  // namespace
 
 std::vector<ParameterStore::Footprint> FactoredMoments::footprint(OptimizerKind kind, const ParameterTable& table) {
-  return {{"factored moments", state_bytes(tensors_of(kind, table))}};
+  return {{"factored moments", state_bytes(factored_tensors(kind, table))}};
 }
 
 FactoredMoments::FactoredMoments(OptimizerKind kind, const ParameterTable& table, Device device)
     : table_(table),
-      list_(tensors_of(kind, table)),
+      list_(factored_tensors(kind, table)),
       values_(Buffer::zeroed(device, "factored moments", state_bytes(list_))) {}
 
 std::vector<FactoredMoments::Part> FactoredMoments::parts() const {
