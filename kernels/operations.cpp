@@ -5,6 +5,7 @@
 #include "kernels/cast/cast.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/gated_activation/gated_activation.h"
 #include "kernels/gather/gather.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/weight_gradients.h"
@@ -17,6 +18,7 @@
 #include "kernels/optimizer/gradient_norm.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/rmsnorm/rmsnorm.h"
 #include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "kernels/span_loss/span_loss.h"
 #include "kernels/topk/topk.h"
@@ -32,14 +34,16 @@ std::vector<OperationSummary> summaries() {
 }  // namespace
 
 std::vector<OperationSummary> all_operations() {
-  return summaries<
-      ActivationBackwardArguments, ActivationForwardArguments, AdafactorArguments, AdamWArguments, AdamW8BitArguments,
-      AdamWRmsArguments, AdamWRowsArguments, AdamWSegmentsArguments, AttentionBackwardArguments, AttentionForwardArguments,
-      CastArguments, ClipFactorArguments, ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments,
-      EmbeddingForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments, L2NormaliseBackwardArguments,
-      L2NormaliseForwardArguments, LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
-      MeanPoolingForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments,
-      SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
+  return summaries<ActivationBackwardArguments, ActivationForwardArguments, AdafactorArguments, AdamW8BitArguments,
+                   AdamWArguments, AdamWRmsArguments, AdamWRowsArguments, AdamWSegmentsArguments, AttentionBackwardArguments,
+                   AttentionForwardArguments, CastArguments, ClipFactorArguments, ColumnSumArguments, DropoutArguments,
+                   EmbeddingBackwardArguments, EmbeddingForwardArguments, GatedActivationBackwardArguments,
+                   GatedActivationForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
+                   L2NormaliseBackwardArguments, L2NormaliseForwardArguments, LayerNormBackwardArguments,
+                   LayerNormForwardArguments, MeanPoolingBackwardArguments, MeanPoolingForwardArguments,
+                   RmsNormBackwardArguments, RmsNormForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments,
+                   SpanLossArguments, SumArguments, SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments,
+                   WeightGradientsArguments>();
 }
 
 VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {
