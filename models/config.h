@@ -15,6 +15,17 @@ struct ModelFamily;
 /// XLM-R: what a configuration that is not read from a file belongs to.
 const ModelFamily& default_family();
 
+/// What models of an encoder and a decoder have besides.
+struct EncoderDecoderConfig {
+  std::int64_t head_size = 0;          ///< "d_kv": any, not hidden_size / num_attention_heads alone
+  std::int64_t decoder_layers = 0;     ///< "num_decoder_layers"
+  std::int32_t relative_buckets = 32;  ///< "relative_attention_num_buckets"
+  std::int32_t relative_max_distance = 128;
+  bool bias_in_every_block = false;  ///< umT5: every block of a stack has a table of relative positions of its own
+  std::int32_t decoder_start_token_id = 0;
+  std::int32_t eos_token_id = 1;
+};
+
 /// The numbers of a transformer encoder under the names of config.json; the defaults are XLM-R base's.
 struct ModelConfig {
   const ModelFamily* family = &default_family();
@@ -36,10 +47,14 @@ struct ModelConfig {
   bool classifier_pooler = false;
   double initializer_range = 0.02;
   std::int64_t pad_token_id = 1;
-  bool tie_word_embeddings = true;  ///< false: a masked-language head has a decoder of its own, which koine does not run
-  nlohmann::json original;          ///< the file as read, so that saving changes only what must change
+  /// False: a masked-language head has a decoder of its own, which koine does not run; a text-to-text head one that it does.
+  bool tie_word_embeddings = true;
+  EncoderDecoderConfig encoder_decoder;  ///< decoder_layers 0: an encoder alone
+  nlohmann::json original;               ///< the file as read, so that saving changes only what must change
 
-  std::int64_t head_size() const { return hidden_size / num_attention_heads; }
+  std::int64_t head_size() const {
+    return encoder_decoder.head_size > 0 ? encoder_decoder.head_size : hidden_size / num_attention_heads;
+  }
   /// Tokens of the longest sequence: 512 for XLM-R.
   std::int64_t maximum_length() const { return max_position_embeddings - first_position; }
   double head_dropout() const { return classifier_dropout < 0 ? hidden_dropout_prob : classifier_dropout; }

@@ -7,6 +7,7 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "models/mt5/families.h"
 #include "models/xlmr/families.h"
 
 namespace koine {
@@ -68,7 +69,8 @@ void require_model_directory(const std::filesystem::path& directory) {
 }  // namespace
 
 std::span<const ModelFamily* const> model_families() {
-  static const std::array<const ModelFamily*, 2> kFamilies = {&xlmr_family(), &bert_family()};
+  static const std::array<const ModelFamily*, 5> kFamilies = {&xlmr_family(), &bert_family(), &mt5_family(), &t5_family(),
+                                                              &umt5_family()};
   return kFamilies;
 }
 
@@ -96,8 +98,9 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
     if (std::find(family->model_types.begin(), family->model_types.end(), type) == family->model_types.end()) continue;
     config.family = family;
     family->read(reader, config);
-    require(config.hidden_size % config.num_attention_heads == 0, file, ": \"hidden_size\" ", config.hidden_size,
-            " is not a multiple of \"num_attention_heads\" ", config.num_attention_heads);
+    require(config.encoder_decoder.head_size > 0 || config.hidden_size % config.num_attention_heads == 0, file,
+            ": \"hidden_size\" ", config.hidden_size, " is not a multiple of \"num_attention_heads\" ",
+            config.num_attention_heads);
     return config;
   }
   fail_user(file, ": key \"model_type\" is \"", type, "\"; koine reads ", all_model_types());
@@ -121,6 +124,7 @@ ModelConfig published_model_config(const std::string& size) {
       config.num_attention_heads = shape.heads;
       config.intermediate_size = shape.intermediate;
       config.vocab_size = shape.vocabulary;
+      if (family->complete_published != nullptr) family->complete_published(config);
       return config;
     }
   }

@@ -64,8 +64,12 @@ struct ModelFamily {
   /// What runs it, on the parameters of that table. The addresses are read during the call only.
   std::unique_ptr<ModelRunner> (*runner)(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads,
                                          const ParameterAddresses& addresses) = nullptr;
-  /// Forward FLOPs of the model without a head, two for each multiplication and addition.
-  double (*forward_flops)(const ModelConfig& config, const std::vector<std::int64_t>& lengths) = nullptr;
+  /// Forward FLOPs of the model without a head, two for each multiplication and addition; of its decoder where `targets` has
+  /// the lengths of what that reads.
+  double (*forward_flops)(const ModelConfig& config, const std::vector<std::int64_t>& lengths,
+                          const std::vector<std::int64_t>& targets) = nullptr;
+  /// Numbers of a published shape that PublishedShape leaves out; null: none.
+  void (*complete_published)(ModelConfig& config) = nullptr;
 };
 
 /// All of them; the first is default_family().

@@ -53,7 +53,9 @@ class ModelShell : public Model {
     reserved_training_ = reserved_training_ || training;
     const MemoryPlan plan = plan_memory(*runner_, config_, options_.heads, reserved_tokens_, reserved_training_, context_);
     context_.scratch = nullptr;
-    if (device_ != nullptr) device_->reserve(reserved_tokens_);
+    const auto decodes = [](const HeadSpec& head) { return facts_of(head.kind).of_target; };
+    const bool targets = std::any_of(options_.heads.begin(), options_.heads.end(), decodes);
+    if (device_ != nullptr) device_->reserve(reserved_tokens_, targets ? 2 : 1);
     activations_.reset();
     scratch_.reset();
     activations_ = std::make_unique<StackMemory>("activations", plan.activation_bytes, context_.device);
@@ -151,10 +153,10 @@ class ModelShell : public Model {
 
   void ready_for(const PackedBatch& batch, bool training) {
     // Growing in the middle of a run would hide a wrong budget: only prediction may, for sequences longer than it.
-    if (batch.source.tokens > reserved_tokens_ || (training && !reserved_training_)) {
-      check(!training, "a training batch of ", batch.source.tokens, " tokens is beyond the ", reserved_tokens_,
+    if (batch.tokens() > reserved_tokens_ || (training && !reserved_training_)) {
+      check(!training, "a training batch of ", batch.tokens(), " tokens is beyond the ", reserved_tokens_,
             " tokens reserved");
-      reserve(batch.source.tokens, false);
+      reserve(batch.tokens(), false);
     }
   }
 
@@ -228,12 +230,19 @@ std::unique_ptr<Model> make_model(const ModelConfig& config, const ModelOptions&
 std::unique_ptr<Model> load_model(const std::filesystem::path& directory, const ModelOptions& options, LoadReport* report) {
   ModelConfig config = read_model_config(directory);
   const ModelWeights weights(directory);
+  const bool told_tied = config.tie_word_embeddings;
   if (config.family->correct != nullptr) config.family->correct(weights, config);
   require_tied(config, options.heads, directory);
   use_device(options.execution);
   auto model = std::make_unique<ModelShell>(config, options);
   model->initialise(/*heads_only=*/true);
   LoadReport found = read_weights(weights, directory, *config.family, model->parameters());
+  if (told_tied != config.tie_word_embeddings) {
+    found.notes.push_back(
+        concatenate((directory / "config.json").string(), ": \"tie_word_embeddings\" says ", told_tied ? "true" : "false",
+                    ", the tensors another thing: ",
+                    config.tie_word_embeddings ? "the head is the word embedding" : "the head has weights of its own"));
+  }
   if (report != nullptr) *report = std::move(found);
   model->refresh();
   return model;
@@ -313,9 +322,12 @@ MemoryPlan plan_model_memory(const ModelConfig& config, const ModelOptions& opti
 
 double model_forward_flops(const ModelConfig& config, const HeadSpec* head, const std::vector<std::int64_t>& lengths,
                            std::int64_t counted_labels) {
-  const double flops = config.family->forward_flops(config, lengths);
+  const bool decodes = head != nullptr && facts_of(head->kind).of_target;
+  const std::int64_t tokens = decodes ? counted_labels : std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+  std::vector<std::int64_t> targets;
+  if (decodes) targets.assign(lengths.size(), counted_labels / std::max<std::int64_t>(1, std::ssize(lengths)));
+  const double flops = config.family->forward_flops(config, lengths, targets);
   if (head == nullptr) return flops;
-  const std::int64_t tokens = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
   return flops + head_forward_flops(*head, parts_of(config, head->kind), config.hidden_size, tokens, std::ssize(lengths),
                                     counted_labels);
 }

@@ -32,6 +32,7 @@ std::unique_ptr<Model> make_model(const ModelConfig& config, const ModelOptions&
 struct LoadReport {
   std::vector<std::string> fresh;   ///< head parameters the checkpoint lacks, initialised from the seed
   std::vector<std::string> unused;  ///< tensors of the checkpoint this model has no place for
+  std::vector<std::string> notes;   ///< where config.json and the tensors disagree: the tensors count
 };
 
 /// A model from a transformers directory (config.json, model.safetensors or shards). Encoder tensors must be there with the
@@ -65,7 +66,8 @@ ParameterTable model_parameter_table(const ModelConfig& config, const std::vecto
 MemoryPlan plan_model_memory(const ModelConfig& config, const ModelOptions& options, std::int64_t maximum_tokens);
 
 /// FLOPs of a batch as Model::forward_flops counts them: two for each multiplication and addition of the products and of
-/// attention, nothing else. Without a head (null) those of the encoder.
+/// attention, nothing else. Without a head (null) those of the encoder; with a text-to-text head those of targets that share
+/// its counted labels evenly.
 double model_forward_flops(const ModelConfig& config, const HeadSpec* head, const std::vector<std::int64_t>& lengths,
                            std::int64_t counted_labels);
 

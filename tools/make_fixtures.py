@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/{xlm_roberta,xlm_roberta_xl,bert,xlm_roberta_deep}/<head>: what `transformers` computes, for the parity tests.
+"""Writes tests/fixtures/{xlm_roberta,xlm_roberta_xl,bert,xlm_roberta_deep,mt5,mt5_tied,t5,umt5}/<head>: what `transformers` computes, for the parity tests.
 
 Needs `torch` and `transformers` (any recent ones); the versions used are in each fixture's metadata. Attention "eager", dropout 0,
 everything computed in double precision from fp32 weights and rounded to fp32 at the end.
@@ -11,6 +11,10 @@ The options give a family another shape; KOINE_FIXTURES=DIRECTORY lets the parit
 model.safetensors as save_pretrained writes them, and fixture.safetensors with packed batches (sequence after sequence, no padding):
 batch.K.{ids,lengths,labels} for K = 0..19; hidden.I, hidden.last, logits, loss and grad.<name> of batch 0; train.losses and train.grad_norms of 20
 AdamW steps on batches 0..19 and trained.<name>, the weights afterwards.
+
+Of the encoder-decoders (head text_to_text) batch.K has target_lengths besides, labels are the targets, hidden.I is the encoder's and
+decoder_hidden.I the decoder's; generated.N.{ids,lengths,scores} are what `generate` makes of the sources of batches 0 and 1 with the settings in the
+metadata's `generated`.
 
 The metadata's `peers.fp32` and `peers.bf16` hold what PyTorch itself, in fp32 and under autocast to bf16, is away from that double precision: of
 each kind that the parity test bounds the larger error of its two ways of attention ("eager", "sdpa"), measured as the test measures ours.
@@ -46,6 +50,21 @@ FAMILIES = {
                                             type_vocab_size=1, num_hidden_layers=3, intermediate_size=128)),
 }
 DEEP = "xlm_roberta_deep"
+# Encoder-decoders: an inner width of the heads that is not the hidden size, a head of their own or tied; few buckets, so that far ones are reached.
+# The decoder of one has another number of blocks. (`transformers` ties all of them; a head of its own is put in.)
+TEXT_FAMILIES = {
+    "mt5": ("MT5", dict(d_model=32, d_kv=8, num_heads=3, num_decoder_layers=3), False),
+    "mt5_tied": ("MT5", dict(d_model=32, d_kv=8, num_heads=3, relative_attention_num_buckets=8, relative_attention_max_distance=20), True),
+    "t5": ("T5", dict(d_model=24, d_kv=12, num_heads=2, feed_forward_proj="gated-gelu", tie_word_embeddings=False), False),
+    "umt5": ("UMT5", dict(d_model=24, d_kv=8, num_heads=2, relative_attention_num_buckets=8, relative_attention_max_distance=20,
+                          tie_word_embeddings=False), False),
+}
+TEXT_HEAD = "text_to_text"
+TARGET_LENGTHS = [[3, 1, 6, 2, 9, 14], [1, 5, 2, 12, 4, 7], [8, 2, 3, 1, 10, 2]]
+GENERATIONS = [dict(num_beams=1), dict(num_beams=3, length_penalty=1.0, early_stopping=False),
+               dict(num_beams=4, length_penalty=0.5, early_stopping=True), dict(num_beams=2, length_penalty=2.0, early_stopping="never")]
+MAX_NEW_TOKENS = 12
+ALL_FAMILIES = [*FAMILIES, *TEXT_FAMILIES]
 LONGEST_OF_DEEP = 61
 HEADS = {
     "masked_lm": ("ForMaskedLM", 2),
@@ -96,6 +115,79 @@ def make_model(family, head, seed, options):
         if family != "bert":
             model.base_model.embeddings.position_embeddings.weight[1].zero_()
     return model.float()
+
+
+def make_text_model(family, seed, options):
+    prefix, shape, tied = TEXT_FAMILIES[family]
+    given = dict(num_layers=options.layers, d_model=options.hidden, num_heads=options.heads, d_ff=options.intermediate)
+    shape = dict(num_layers=2, d_ff=40, vocab_size=options.vocabulary, dropout_rate=0.0, use_cache=False,
+                 decoder_start_token_id=0) | shape
+    shape |= {key: value for key, value in given.items() if value is not None}
+    torch.manual_seed(seed)
+    config = getattr(transformers, prefix + "Config")(**shape)
+    config._attn_implementation = "eager"
+    model = getattr(transformers, prefix + "ForConditionalGeneration")(config)
+    if not tied:
+        model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * shape["d_model"] ** -0.5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        if tied:  # Else the logits are of the size of the embedding, and the softmax of one piece.
+            model.shared.weight.mul_(0.3)
+    return model.float()
+
+
+def make_text_batch(step, generator, vocabulary, longest):
+    lengths = [math.ceil(n * longest / LONGEST) for n in LENGTHS[step % len(LENGTHS)]]
+    ids = [generator.integers(3, vocabulary, size=n - 1).tolist() + [1] for n in lengths]
+    target_lengths = TARGET_LENGTHS[step % len(TARGET_LENGTHS)]
+    labels = [generator.integers(3, vocabulary, size=n - 1).tolist() + [1] for n in target_lengths]
+    labels[3][0] = labels[4][2] = IGNORED
+    return ids, lengths, (labels, target_lengths)
+
+
+def text_forward(model, ids, lengths, targets):
+    """(loss, packed logits, packed hidden states of the encoder, of the decoder)"""
+    labels, target_lengths = targets
+    pad = lambda rows, value: torch.tensor([row + [value] * (max(map(len, rows)) - len(row)) for row in rows])
+    mask = torch.tensor([[1] * n + [0] * (max(lengths) - n) for n in lengths])
+    output = model(input_ids=pad(ids, 0), attention_mask=mask, labels=pad(labels, IGNORED), output_hidden_states=True)
+    packed = lambda values, sizes: torch.cat([values[i, :n] for i, n in enumerate(sizes)])
+    return (output.loss, packed(output.logits, target_lengths), [packed(h, lengths) for h in output.encoder_hidden_states],
+            [packed(h, target_lengths) for h in output.decoder_hidden_states])
+
+
+def any_forward(model, head, ids, lengths, labels):
+    """(loss, logits, hidden states, hidden states of a decoder)"""
+    if head == TEXT_HEAD:
+        return text_forward(model, ids, lengths, labels)
+    return *forward(model, head, ids, lengths, labels), []
+
+
+def generate(model, batches, tensors):
+    """Greedy and beam outputs for the sources of `batches`, with the score that beams are compared by."""
+    sources = sum((batch[0] for batch in batches), [])
+    width = max(map(len, sources))
+    padded = torch.tensor([row + [0] * (width - len(row)) for row in sources])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in sources])
+    run = lambda **settings: model.generate(padded, attention_mask=mask, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, use_cache=False,
+                                            return_dict_in_generate=True, output_logits=True, output_scores=True, **settings)
+    until = lambda row, end: row[: row.index(end) + 1] if end in row else row
+    # Of an untrained model the end would come nowhere: it is the piece by which greedy outputs end at the most different places.
+    endless = [row[1:].tolist() for row in run(num_beams=1, eos_token_id=model.config.vocab_size).sequences]
+    end = max(range(2, model.config.vocab_size), key=lambda piece: len({len(until(row, piece)) for row in endless}))
+    for n, settings in enumerate(GENERATIONS):
+        output = run(**settings, eos_token_id=end)
+        ids = [until(row[1:].tolist(), end) for row in output.sequences]
+        if settings["num_beams"] == 1:
+            steps = [torch.log_softmax(step, dim=-1) for step in output.logits]
+            scores = [sum(float(steps[t][i, token]) for t, token in enumerate(row)) / len(row) for i, row in enumerate(ids)]
+        else:
+            scores = output.sequences_scores.tolist()
+        tensors[f"generated.{n}.ids"] = np.asarray(sum(ids, []), dtype=np.int32)
+        tensors[f"generated.{n}.lengths"] = np.asarray([len(row) for row in ids], dtype=np.int32)
+        tensors[f"generated.{n}.scores"] = np.asarray(scores, dtype=np.float32)
+    return end
 
 
 def make_batch(head, step, generator, vocabulary, longest):
@@ -169,7 +261,7 @@ def train(model, head, batches, context=contextlib.nullcontext):
     losses, norms = [], []
     for ids, lengths, labels in batches:
         with context():
-            loss, _, _ = forward(model, head, ids, lengths, labels)
+            loss = any_forward(model, head, ids, lengths, labels)[0]
         optimizer.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_([p for _, p in named_parameters(model)], 1.0)))
@@ -191,14 +283,17 @@ def peer_errors(state, build, head, batches, tensors, attention, autocast):
     """What `transformers` in fp32, or under autocast to bf16, is away from the fixture, by kind."""
     model = build().float().eval()
     model.load_state_dict(state)
-    model.config._attn_implementation = attention
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = attention
     reference = {name: torch.from_numpy(value) for name, value in tensors.items()}
     context = lambda: torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast)
     with context():
-        loss, logits, hidden = forward(model, head, *batches[0])
+        loss, logits, hidden, decoder_hidden = any_forward(model, head, *batches[0])
     loss.backward()
-    errors = {"hidden": max(relative(value, reference[f"hidden.{i}"]) for i, value in enumerate(hidden[:-1])),
+    errors = {"hidden": max(relative(value, reference[f"hidden.{i}"]) for i, value in enumerate(hidden if head == TEXT_HEAD else hidden[:-1])),
               "logits": relative(logits, reference["logits"]), "loss": of_loss(loss, float(reference["loss"][0]))}
+    errors["hidden"] = max([errors["hidden"]] + [relative(value, reference[f"decoder_hidden.{i}"]) for i, value in enumerate(decoder_hidden)])
     gradients = {name: reference["grad." + name] for name, p in named_parameters(model) if p.grad is not None}
     whole = math.sqrt(sum(float(value.double().norm()) ** 2 for value in gradients.values()))
     counts = lambda name: float(gradients[name].double().norm()) > ZERO_GRADIENT * whole
@@ -218,24 +313,33 @@ def peer_errors(state, build, head, batches, tensors, attention, autocast):
 def write_fixture(root, family, head, seed, options):
     folder = root / family / head
     folder.mkdir(parents=True, exist_ok=True)
-    build = lambda: make_model(family, head, seed, options)
+    text = head == TEXT_HEAD
+    build = lambda: make_text_model(family, seed, options) if text else make_model(family, head, seed, options)
     model = build()
     model.save_pretrained(folder)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     model = model.double().eval()
     generator = np.random.default_rng(seed)
     longest = LONGEST_OF_DEEP if family == DEEP and options.longest == LONGEST else options.longest
-    batches = [make_batch(head, step, generator, options.vocabulary, longest) for step in range(STEPS)]
+    make = make_text_batch if text else lambda *arguments: make_batch(head, *arguments)
+    batches = [make(step, generator, options.vocabulary, longest) for step in range(STEPS)]
     tensors = {}
     for k, (ids, lengths, labels) in enumerate(batches):
         tensors[f"batch.{k}.ids"] = np.asarray(sum(ids, []), dtype=np.int32)
         tensors[f"batch.{k}.lengths"] = np.asarray(lengths, dtype=np.int32)
+        if text:
+            tensors[f"batch.{k}.target_lengths"] = np.asarray(labels[1], dtype=np.int32)
+            labels = np.asarray(sum(labels[0], []), dtype=np.int32)
         tensors[f"batch.{k}.labels"] = labels
-    loss, logits, hidden = forward(model, head, *batches[0])
+    if text:
+        end = generate(model, batches[:2], tensors)
+    loss, logits, hidden, decoder_hidden = any_forward(model, head, *batches[0])
     loss.backward()
     to_float = lambda value: value.detach().numpy().astype(np.float32)
-    for i, values in enumerate(hidden[:-1]):
+    for i, values in enumerate(hidden if text else hidden[:-1]):
         tensors[f"hidden.{i}"] = to_float(values)
+    for i, values in enumerate(decoder_hidden):
+        tensors[f"decoder_hidden.{i}"] = to_float(values)
     tensors["hidden.last"] = to_float(hidden[-1])
     tensors["logits"] = to_float(logits)
     tensors["loss"] = np.asarray([loss.item()], dtype=np.float32)
@@ -248,8 +352,10 @@ def write_fixture(root, family, head, seed, options):
     if model.config.num_hidden_layers > 1:
         for name, parameter in named_parameters(model):
             tensors["trained." + name] = to_float(parameter)
-    metadata = {"family": "pre" if family == "xlm_roberta_xl" else "post", "head": head, "torch": torch.__version__,
+    metadata = {"family": "pre" if text or family == "xlm_roberta_xl" else "post", "head": head, "torch": torch.__version__,
                 "transformers": transformers.__version__}
+    if text:
+        metadata["generated"] = json.dumps([dict(settings, max_new_tokens=MAX_NEW_TOKENS, eos_token_id=end) for settings in GENERATIONS])
     for precision in ("fp32", "bf16"):
         ways = [peer_errors(state, build, head, batches, tensors, attention, precision == "bf16") for attention in ("eager", "sdpa")]
         metadata["peers." + precision] = json.dumps({kind: max(way[kind] for way in ways) for kind in ways[0]})
@@ -260,7 +366,7 @@ def write_fixture(root, family, head, seed, options):
 def parse():
     here = pathlib.Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("families", metavar="FAMILY", nargs="*", help=f"of {', '.join(FAMILIES)}; default: all")
+    parser.add_argument("families", metavar="FAMILY", nargs="*", help=f"of {', '.join(ALL_FAMILIES)}; default: all")
     parser.add_argument("--output", type=pathlib.Path, default=here / "tests" / "fixtures")
     parser.add_argument("--heads-of-tasks", nargs="+", choices=HEADS, default=list(HEADS), metavar="HEAD", help="default: all")
     for name in ("layers", "hidden", "heads", "intermediate"):
@@ -268,9 +374,9 @@ def parse():
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help=f"default: {VOCABULARY}")
     parser.add_argument("--longest", type=int, default=LONGEST, help=f"tokens of the longest sequence; default: {LONGEST}")
     options = parser.parse_args()
-    unknown = [family for family in options.families if family not in FAMILIES]
+    unknown = [family for family in options.families if family not in ALL_FAMILIES]
     if unknown:
-        parser.error(f"unknown family {unknown[0]}; there are {', '.join(FAMILIES)}")
+        parser.error(f"unknown family {unknown[0]}; there are {', '.join(ALL_FAMILIES)}")
     return options
 
 
@@ -285,6 +391,9 @@ def main():
             if head not in options.heads_of_tasks or (family, head) == ("bert", "sequence_pooled") or (family == DEEP and head != "sequence"):
                 continue
             write_fixture(options.output, family, head, 100 * f + h, options)
+    for f, family in enumerate(TEXT_FAMILIES):
+        if not options.families or family in options.families:
+            write_fixture(options.output, family, TEXT_HEAD, 1000 + f, options)
 
 
 if __name__ == "__main__":

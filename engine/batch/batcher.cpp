@@ -25,7 +25,7 @@ std::uint64_t below(std::uint64_t count, std::uint32_t high, std::uint32_t low) 
 std::int64_t group_tokens(const Dataset& dataset, std::int64_t group) {
   std::int64_t tokens = 0;
   for (std::int64_t i = group * dataset.group; i < (group + 1) * dataset.group; ++i) {
-    tokens += static_cast<std::int64_t>(dataset.examples[static_cast<std::size_t>(i)].ids.size());
+    tokens += dataset.examples[static_cast<std::size_t>(i)].tokens();
   }
   return tokens;
 }

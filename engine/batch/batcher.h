@@ -1,6 +1,7 @@
 #pragma once
 
-// Which examples go together. Never any padding: a batch is limited by tokens, not by sequences times the longest.
+// Which examples go together. Never any padding: a batch is limited by tokens, those of sources and targets together, not by
+// sequences times the longest.
 
 #include <cstdint>
 #include <span>

@@ -8,13 +8,15 @@
 namespace koine {
 namespace {
 
-constexpr std::array<HeadFacts, 7> kHeads = {{
+constexpr std::array<HeadFacts, 8> kHeads = {{
     {HeadKind::kMaskedLm, "masked-lm", LabelPlace::kToken, LogitsPlace::kCountedToken, ClassesFrom::kVocabulary, 0},
     {HeadKind::kSequence, "sequence", LabelPlace::kSequence, LogitsPlace::kSequence, ClassesFrom::kLabels, 0},
     {HeadKind::kSequencePooled, "sequence-pooled", LabelPlace::kSequence, LogitsPlace::kSequence, ClassesFrom::kLabels, 0},
     {HeadKind::kToken, "token", LabelPlace::kToken, LogitsPlace::kToken, ClassesFrom::kLabels, 0},
     {HeadKind::kSpan, "span", LabelPlace::kSpan, LogitsPlace::kToken, ClassesFrom::kHead, 2},
     {HeadKind::kChoice, "choice", LabelPlace::kGroup, LogitsPlace::kSequence, ClassesFrom::kHead, 1},
+    {HeadKind::kTextToText, "text-to-text", LabelPlace::kToken, LogitsPlace::kToken, ClassesFrom::kVocabulary, 0, false,
+     true},
     {HeadKind::kDualEncoder, "dual-encoder", LabelPlace::kOwnGroup, LogitsPlace::kSequence, ClassesFrom::kHead, 1, true},
 }};
 

@@ -17,7 +17,8 @@ namespace koine {
 ///   kChoice          one score per sequence, softmax over the consecutive sequences of an example; labels one per example
 ///   kDualEncoder     a vector per sequence; examples are pairs of sequences, a query and its candidate, and every query chooses
 ///                    among the candidates of its batch; labels one per pair
-enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice, kDualEncoder };
+///   kTextToText      logits over the vocabulary at every token of the target; labels per token of the target, the next one
+enum class HeadKind { kMaskedLm, kSequence, kSequencePooled, kToken, kSpan, kChoice, kDualEncoder, kTextToText };
 
 /// Sequences of an example of a dual encoder: the query, and behind it its candidate.
 inline constexpr std::int32_t kPair = 2;
@@ -45,6 +46,7 @@ struct HeadFacts {
   ClassesFrom classes_from = ClassesFrom::kLabels;
   std::int32_t own_classes = 0;  ///< kHead
   bool in_batch = false;         ///< examples of a batch compete, so that none may be added to a batch or taken from it
+  bool of_target = false;        ///< stands on a decoder: examples have targets
 
   std::int32_t classes(std::int64_t labels_of_task, std::int64_t vocabulary) const;
   /// Labels of a sequence of `tokens` tokens where it is labelled.

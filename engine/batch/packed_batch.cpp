@@ -70,6 +70,14 @@ void add_labels(PackedBatch& batch, std::span<const Example* const> examples) {
 
 }  // namespace
 
+void set_target(Example& example, std::vector<std::int32_t> text, std::int32_t start, std::int32_t pad) {
+  require(!text.empty(), "example ", example.number, " has an empty target");
+  example.target_ids = {start};
+  example.target_ids.insert(example.target_ids.end(), text.begin(), text.end() - 1);
+  std::replace(example.target_ids.begin(), example.target_ids.end(), kIgnoredLabel, pad);
+  example.labels = std::move(text);
+}
+
 void PackedSequences::add(std::span<const std::int32_t> sequence, std::uint32_t number) {
   check(!sequence.empty(), "sequence ", number, " to be packed is empty");
   check(tokens + std::ssize(sequence) <= std::numeric_limits<std::int32_t>::max(),

@@ -17,13 +17,19 @@ struct Example {
   std::vector<std::int32_t> ids;
   /// kSequence(Pooled): {class}. kToken, kMaskedLm: one per token (kMaskedLm: empty, drawn anew each epoch). kSpan: {start,
   /// end}. kChoice: {right choice} on the first sequence of the example, empty on the others. kDualEncoder: {0} on the
-  /// query, empty on its candidate. Empty: unlabelled.
+  /// query, empty on its candidate. kTextToText: one per token of the target. Empty: unlabelled.
   std::vector<std::int32_t> labels;
   /// Number of this sequence in its data set: names it to dropout and in messages.
   std::uint32_t number = 0;
   /// What a decoder reads; empty: there is none. The labels are then those of this list.
   std::vector<std::int32_t> target_ids = {};
+
+  std::int64_t tokens() const { return std::ssize(ids) + std::ssize(target_ids); }
 };
+
+/// Gives an example the text it is to be answered with, its end included (teacher forcing): labels are the text, and what the
+/// decoder reads is `start` and all of the text but its last token, pad for kIgnoredLabel. UserError for an empty text.
+void set_target(Example& example, std::vector<std::int32_t> text, std::int32_t start, std::int32_t pad);
 
 /// All model inputs of one split of one task in one language.
 struct Dataset {
@@ -79,6 +85,8 @@ struct PackedBatch {
 
   /// The list whose tokens have the hidden states that heads read: the target where there is one.
   const PackedSequences& under_head() const { return target.sequences > 0 ? target : source; }
+  /// Of both lists.
+  std::int64_t tokens() const { return source.tokens + target.tokens; }
 };
 
 /// Packs examples in the order given. Throws Error for an empty list, an empty sequence, labels that do not fit the head, or

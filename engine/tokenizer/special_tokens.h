@@ -47,4 +47,7 @@ struct SentencePieceNumbering {
 inline constexpr SentencePieceNumbering kFairseqNumbering = {
     1, true, {.begin = 0, .pad = 1, .end = 2, .unknown = 3, .ends_between = 2}};
 
+/// T5's and mT5's: pieces have the numbers of the file, <pad> 0, </s> 1, <unk> 2; a text is a </s>, a pair a </s> b </s>.
+inline constexpr SentencePieceNumbering kT5Numbering = {0, false, {.pad = 0, .end = 1, .unknown = 2, .ends_between = 1}};
+
 }  // namespace koine

@@ -19,6 +19,8 @@ void validate_forward(const EmbeddingForwardArguments& a) {
 }
 void validate_backward(const EmbeddingBackwardArguments& a) {
   check(a.tokens >= 0 && a.width > 0, "embedding_backward: [tokens ", a.tokens, ", width ", a.width, "] is not a shape");
+  check(a.d_position != nullptr || a.by_position.groups == 0 || a.tokens == 0,
+        "embedding_backward: positions without a table for their gradient");
   check(a.by_id.groups <= a.tokens && a.by_position.groups <= a.tokens, "embedding_backward: ", a.tokens,
         " tokens cannot have ", a.by_id.groups, " ids and ", a.by_position.groups, " positions");
 }

@@ -286,7 +286,7 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kLongRowThreads) embedding_long_rows_kernel(Bac
   const bool inside = column < p.width;
   LongRow todo;
   if (block_index().x == 0) {
-    todo = {p.windows, p.token_type_pieces, p.token_type_pieces, p.d_token_type};
+    if (p.d_token_type != nullptr) todo = {p.windows, p.token_type_pieces, p.token_type_pieces, p.d_token_type};
   } else {
     const std::int64_t item = std::int64_t{block_index().x} - 1;
     const bool id = item < p.windows;

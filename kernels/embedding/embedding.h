@@ -7,7 +7,7 @@
 // Backward adds rows of d_output into fp32 tables. Word rows: for each distinct id, its tokens in order of their place in
 // the batch, as a TokenOrder lists them; rows of ids that do not occur are neither read nor written, which is what lets the
 // optimizer treat the table lazily. Position rows likewise; the token-type row gets the sum over all tokens
-// (also those in no group: padding, whose d_output is zero).
+// (also those in no group: padding, whose d_output is zero). A table without a gradient (null) gets none.
 // Tables [*, width] of `type` (gradients fp32), output and d_output [tokens, width] of `type`, ids and position_ids
 // [tokens]. Deterministic. Ids out of range are the caller's mistake, checked only where the memory is the host's.
 
@@ -51,8 +51,8 @@ struct EmbeddingBackwardArguments {
   TokenOrder by_position;
   const void* d_output = nullptr;
   float* d_word = nullptr;        ///< += at the touched rows
-  float* d_position = nullptr;    ///< += at the touched rows
-  float* d_token_type = nullptr;  ///< += row 0
+  float* d_position = nullptr;    ///< += at the touched rows; null: by_position has no groups
+  float* d_token_type = nullptr;  ///< += row 0; null: not wanted
 };
 
 inline void embedding_forward(const Context& context, const EmbeddingForwardArguments& arguments) {

@@ -131,7 +131,7 @@ std::size_t embedding_backward_cpu_workspace(const EmbeddingBackwardArguments& a
 void embedding_backward_cpu(const Context& context, const EmbeddingBackwardArguments& a, void* workspace) {
   add_rows(a, a.by_id, a.d_word);
   add_rows(a, a.by_position, a.d_position);
-  column_sum_cpu(context, token_type_sum(a), workspace);
+  if (a.d_token_type != nullptr) column_sum_cpu(context, token_type_sum(a), workspace);
 }
 
 }  // namespace koine

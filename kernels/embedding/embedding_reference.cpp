@@ -32,6 +32,7 @@ void embedding_forward_reference(const Context&, const EmbeddingForwardArguments
 void embedding_backward_reference(const Context&, const EmbeddingBackwardArguments& a, void*) {
   add_groups(a, a.by_id, a.d_word);
   add_groups(a, a.by_position, a.d_position);
+  if (a.d_token_type == nullptr) return;
   for (std::int64_t c = 0; c < a.width; ++c) {
     double sum = static_cast<double>(a.d_token_type[c]);
     for (std::int64_t token = 0; token < a.tokens; ++token) sum += load_element(a.d_output, a.type, token * a.width + c);

@@ -39,6 +39,13 @@ std::vector<float> from_device(const HeadInput& input, const void* values, DType
 
 }  // namespace
 
+std::int64_t vocabulary_chunk_rows(const HeadInput& input, std::int64_t classes, std::int64_t rows) {
+  // Elements of the logits buffer: enough rows for the product to run at full rate; 256 MB at most in fp32 on the CPU. A
+  // device, on which a chunk should outlast several waves of tiles, gets four times as many (0.5 GB in bf16).
+  const std::int64_t elements = std::int64_t{1} << (input.context.device == Device::kCuda ? 28 : 26);
+  return std::clamp<std::int64_t>(elements / classes, 64, std::max<std::int64_t>(rows, 64));
+}
+
 std::vector<float> to_host(const HeadInput& input, const void* logits, DType type, std::int64_t count) {
   if (input.context.device == Device::kCuda) return from_device(input, logits, type, count);
   if (input.context.dry_run) return {};
@@ -107,13 +114,14 @@ void sentence_vectors_backward(const HeadInput& input, const HeadParameters& hea
 }
 
 const HeadFunctions& functions_of(HeadKind kind) {
-  static constexpr std::array<HeadFunctions, 7> kHeads = {{
+  static constexpr std::array<HeadFunctions, 8> kHeads = {{
       {HeadKind::kMaskedLm, "ForMaskedLM", masked_lm_head_loss, masked_lm_head_logits},
       {HeadKind::kSequence, "ForSequenceClassification", sequence_head_loss, sequence_head_logits},
       {HeadKind::kSequencePooled, "ForSequenceClassification", sequence_head_loss, sequence_head_logits},
       {HeadKind::kToken, "ForTokenClassification", token_head_loss, token_head_logits},
       {HeadKind::kSpan, "ForQuestionAnswering", token_head_loss, token_head_logits},
       {HeadKind::kChoice, "ForMultipleChoice", choice_head_loss, choice_head_logits},
+      {HeadKind::kTextToText, "ForConditionalGeneration", text_to_text_head_loss, text_to_text_head_logits},
       {HeadKind::kDualEncoder, "ForRetrieval", dual_encoder_loss, dual_encoder_vectors},
   }};
   const auto* const row =

@@ -6,6 +6,7 @@
 //   choice_head.cpp      kChoice: a score per sequence through the pooler, softmax over an example's sequences
 //   token_head.cpp       kToken, kSpan: a linear layer on every token
 //   dual_encoder_head.cpp  kDualEncoder: vectors through the pooler, every query against the candidates of its batch
+//   text_to_text_head.cpp  kTextToText: a linear layer over the vocabulary on every token of the target
 //   masked_lm_head.cpp   kMaskedLm: dense, GELU, layernorm, decoder tied to the word embeddings, at the counted tokens only
 //
 // Logits are fp32 (fp64 in gradient checks) but those over a vocabulary, which have the model's type.
@@ -98,6 +99,9 @@ const HeadFunctions& functions_of(HeadKind kind);
 /// Type of a small head's logits: never bf16, so that a mixed-precision loss keeps fp32 logits.
 inline DType logits_type(DType type) { return type == DType::kBFloat16 ? DType::kFloat32 : type; }
 
+/// How many rows of logits over `classes` pieces of a vocabulary a head has in memory at once, of `rows`.
+std::int64_t vocabulary_chunk_rows(const HeadInput& input, std::int64_t classes, std::int64_t rows);
+
 /// Values of any type to fp32 on the host; waits for them.
 std::vector<float> to_host(const HeadInput& input, const void* logits, DType type, std::int64_t count);
 
@@ -133,5 +137,7 @@ void dual_encoder_loss(const HeadInput&, const HeadParameters&, double* loss, vo
 std::vector<float> dual_encoder_vectors(const HeadInput&, const HeadParameters&);
 void masked_lm_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> masked_lm_head_logits(const HeadInput&, const HeadParameters&);
+void text_to_text_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
+std::vector<float> text_to_text_head_logits(const HeadInput&, const HeadParameters&);
 
 }  // namespace koine

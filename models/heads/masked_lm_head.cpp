@@ -14,10 +14,6 @@
 namespace koine {
 namespace {
 
-// Elements of the logits buffer: enough rows for the decoder's product to run at full rate; 256 MB at most in fp32 on the
-// CPU. A device, on which a chunk should outlast several waves of tiles, gets four times as many (0.5 GB in bf16).
-std::int64_t chunk_elements(Device device) { return std::int64_t{1} << (device == Device::kCuda ? 28 : 26); }
-
 struct MaskedLmForward {
   std::int64_t rows = 0;
   void* gathered = nullptr;
@@ -57,11 +53,6 @@ MaskedLmForward forward(const HeadInput& input, const HeadParameters& head) {
   return state;
 }
 
-std::int64_t chunk_rows(const HeadInput& input, const HeadParameters& head, std::int64_t rows) {
-  return std::clamp<std::int64_t>(chunk_elements(input.context.device) / head.spec.classes, 64,
-                                  std::max<std::int64_t>(rows, 64));
-}
-
 void backward(const HeadInput& input, const HeadParameters& head, const MaskedLmForward& state, void* d_normalised,
               void* d_hidden) {
   LayerNormBackwardArguments norm;
@@ -92,7 +83,7 @@ void backward(const HeadInput& input, const HeadParameters& head, const MaskedLm
 void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
   const std::int64_t classes = head.spec.classes;
   const MaskedLmForward state = forward(input, head);
-  const std::int64_t chunk = chunk_rows(input, head, state.rows);
+  const std::int64_t chunk = vocabulary_chunk_rows(input, classes, state.rows);
   // Rows begin on 16 bytes: 250,002 pieces are no multiple of them, and products read and write 16 bytes at a time.
   const std::int64_t stride = (classes + 7) / 8 * 8;
   void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * stride);
@@ -129,7 +120,7 @@ void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, dou
 std::vector<float> masked_lm_head_logits(const HeadInput& input, const HeadParameters& head) {
   const std::int64_t classes = head.spec.classes;
   const MaskedLmForward state = forward(input, head);
-  const std::int64_t chunk = chunk_rows(input, head, state.rows);
+  const std::int64_t chunk = vocabulary_chunk_rows(input, classes, state.rows);
   void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * classes);
   std::vector<float> result;
   for (std::int64_t begin = 0; begin < state.rows; begin += chunk) {

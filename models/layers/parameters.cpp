@@ -61,9 +61,9 @@ Linear ParameterAddresses::linear(LinearIndex index) const {
   linear.out = spec(index.weight).rows();
   linear.in = spec(index.weight).width();
   linear.weight = working(index.weight);
-  linear.bias = master(index.bias);
+  linear.bias = index.bias < 0 ? nullptr : master(index.bias);
   linear.d_weight = gradient(index.weight);
-  linear.d_bias = gradient(index.bias);
+  linear.d_bias = index.bias < 0 ? nullptr : gradient(index.bias);
   return linear;
 }
 

@@ -18,11 +18,11 @@ namespace koine {
 /// A stream, batches on their way, and the recordings of steps.
 class DeviceSide {
  public:
-  /// Batches of up to `tokens` tokens from now on. What was recorded for the old memory is forgotten.
-  void reserve(std::int64_t tokens) {
+  /// Batches of up to `lists` lists of up to `tokens` tokens from now on. What was recorded for the old memory is forgotten.
+  void reserve(std::int64_t tokens, int lists) {
     cuda::synchronize_device();
     graphs_.clear();
-    uploader_ = std::make_unique<BatchUploader>(tokens);
+    uploader_ = std::make_unique<BatchUploader>(tokens, lists);
   }
 
   void* stream() const { return stream_.handle(); }

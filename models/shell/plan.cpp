@@ -7,6 +7,22 @@
 namespace koine {
 namespace {
 
+/// Of `tokens` tokens, sources of one token and targets of `length`, or the other way round.
+PackedBatch planned_batch_of_targets(HeadKind kind, std::int64_t tokens, std::int64_t length, bool long_targets) {
+  std::vector<Example> examples;
+  for (std::int64_t used = 0; used < tokens || examples.empty(); used += length + 1) {
+    const auto rest = static_cast<std::size_t>(std::clamp<std::int64_t>(tokens - used - 1, 1, length));
+    Example example;
+    example.ids.assign(long_targets ? 1 : rest, 0);
+    example.target_ids.assign(long_targets ? rest : 1, 0);
+    example.labels.assign(example.target_ids.size(), 0);
+    examples.push_back(std::move(example));
+  }
+  std::vector<const Example*> pointers;
+  for (const Example& example : examples) pointers.push_back(&example);
+  return pack(pointers, kind);
+}
+
 /// Of `tokens` tokens; where examples are pairs, one sequence more may be needed to make them whole.
 PackedBatch planned_batch(const HeadSpec* head, std::int64_t tokens, std::int64_t length) {
   const std::size_t group = head != nullptr && facts_of(head->kind).in_batch ? kPair : 1;
@@ -24,6 +40,13 @@ PackedBatch planned_batch(const HeadSpec* head, std::int64_t tokens, std::int64_
   std::vector<const Example*> pointers;
   for (const Example& example : examples) pointers.push_back(&example);
   return pack(pointers, head == nullptr ? HeadKind::kSequence : head->kind, static_cast<std::int32_t>(group));
+}
+
+/// What is counted by token of the source or of the target is most where nearly all tokens are.
+std::vector<PackedBatch> planned_batches(const HeadSpec& head, std::int64_t tokens, std::int64_t length) {
+  if (!facts_of(head.kind).of_target) return {planned_batch(&head, tokens, length)};
+  return {planned_batch_of_targets(head.kind, tokens, length, false),
+          planned_batch_of_targets(head.kind, tokens, length, true)};
 }
 
 }  // namespace
@@ -60,16 +83,17 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
         runner.hidden_states(context, host_view(unlabelled, zeros), config.num_hidden_layers, stack);
       });
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        PackedBatch batch = planned_batch(&heads[i], tokens, length);
-        batch.head = static_cast<std::int32_t>(i);
-        const BatchView view = host_view(batch, zeros);
-        double nothing = 0;
-        plan([&](const Context& context, StackMemory& stack) { runner.predict(context, view, stack); });
-        plan([&](const Context& context, StackMemory& stack) { runner.loss(context, view, stack, &nothing); });
-        if (!training) continue;
-        plan([&](const Context& context, StackMemory& stack) {
-          runner.train(context, view, 1.0, StepIdentity{}, stack, &nothing, nullptr);
-        });
+        for (PackedBatch& batch : planned_batches(heads[i], tokens, length)) {
+          batch.head = static_cast<std::int32_t>(i);
+          const BatchView view = host_view(batch, zeros);
+          double nothing = 0;
+          plan([&](const Context& context, StackMemory& stack) { runner.predict(context, view, stack); });
+          plan([&](const Context& context, StackMemory& stack) { runner.loss(context, view, stack, &nothing); });
+          if (!training) continue;
+          plan([&](const Context& context, StackMemory& stack) {
+            runner.train(context, view, 1.0, StepIdentity{}, stack, &nothing, nullptr);
+          });
+        }
       }
     }
   }

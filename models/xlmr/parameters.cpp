@@ -69,7 +69,8 @@ ParameterTable encoder_parameter_table(const ModelConfig& config, const std::vec
   return encoder_table(config, heads).table;
 }
 
-double encoder_forward_flops(const ModelConfig& config, const std::vector<std::int64_t>& lengths) {
+double encoder_forward_flops(const ModelConfig& config, const std::vector<std::int64_t>& lengths,
+                             const std::vector<std::int64_t>&) {
   const auto hidden = static_cast<double>(config.hidden_size);
   const auto layers = static_cast<double>(config.num_hidden_layers);
   const double weights = layers * (4 * hidden * hidden + 2 * hidden * static_cast<double>(config.intermediate_size));

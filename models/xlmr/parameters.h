@@ -30,6 +30,7 @@ EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec
 
 /// As ModelFamily has them.
 ParameterTable encoder_parameter_table(const ModelConfig& config, const std::vector<HeadSpec>& heads);
-double encoder_forward_flops(const ModelConfig& config, const std::vector<std::int64_t>& lengths);
+double encoder_forward_flops(const ModelConfig& config, const std::vector<std::int64_t>& lengths,
+                             const std::vector<std::int64_t>& targets);
 
 }  // namespace koine

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/gather/gather.h"
-#include "kernels/pooling/pooling.h"
+#include "models/heads/pooled.h"
 
 namespace koine {
 
@@ -106,36 +105,9 @@ std::vector<float> EncoderRunner::encode_layers(const Context& context, const Ba
                                                 const std::vector<std::int64_t>& layers, Pooling pooling,
                                                 StackMemory& stack) {
   const StackScope scope(stack);
-  check(!layers.empty(), "no layer to encode");
-  const std::int64_t numbers = batch.source.sequences * config_.hidden_size;
-  std::vector<float> result(context.dry_run ? 0 : layers.size() * static_cast<std::size_t>(numbers));
-  encoder_.forward_prediction(context, batch.source, *std::max_element(layers.begin(), layers.end()), stack,
-                              [&](std::int64_t layer, const void* hidden) {
-                                if (std::find(layers.begin(), layers.end(), layer) == layers.end()) return;
-                                const std::vector<float> vectors = pool(context, batch, hidden, pooling, stack);
-                                for (std::size_t i = 0; i < layers.size(); ++i) {
-                                  if (layers[i] == layer)
-                                    std::copy(vectors.begin(), vectors.end(),
-                                              result.begin() + static_cast<std::ptrdiff_t>(i) * numbers);
-                                }
-                              });
-  return result;
-}
-
-std::vector<float> EncoderRunner::pool(const Context& context, const BatchView& batch, const void* hidden, Pooling pooling,
-                                       StackMemory& stack) const {
-  const StackScope scope(stack);
-  const std::int64_t width = config_.hidden_size;
-  void* vectors = stack.allocate_elements("sentence_vectors", type_, batch.source.sequences * width);
-  if (pooling == Pooling::kFirstToken) {
-    gather_rows(context, {type_, batch.source.sequences, width, batch.source.tokens, batch.source.cumulative_lengths, hidden,
-                          vectors});
-  } else {
-    mean_pooling_forward(
-        context, {type_, batch.source.tokens, batch.source.sequences, width, batch.source.cumulative_lengths,
-                  pooling == Pooling::kMeanWithoutSpecial, hidden, vectors, pooling == Pooling::kPositionWeightedMean});
-  }
-  return to_host(head_input(context, batch, vectors, stack), vectors, type_, batch.source.sequences * width);
+  return pooled_layers(
+      head_input(context, batch, nullptr, stack), batch.source, layers, pooling,
+      [&](std::int64_t last, const auto& use) { encoder_.forward_prediction(context, batch.source, last, stack, use); });
 }
 
 std::unique_ptr<ModelRunner> make_encoder_runner(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads,

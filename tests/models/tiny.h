@@ -32,9 +32,12 @@ inline HeadSpec head(HeadKind kind) {
   return {"", kind, facts.classes(facts.labels == LabelPlace::kToken ? 5 : 3, kVocabulary)};
 }
 
+/// Those of encoders.
 inline std::vector<HeadKind> head_kinds() {
   std::vector<HeadKind> kinds;
-  for (const HeadFacts& head : all_heads()) kinds.push_back(head.kind);
+  for (const HeadFacts& head : all_heads()) {
+    if (!head.of_target) kinds.push_back(head.kind);
+  }
   return kinds;
 }
 

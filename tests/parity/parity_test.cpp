@@ -125,13 +125,22 @@ class Fixture {
     const auto label = [&](std::size_t at) { return static_cast<std::int32_t>(labels[at]); };
     const LabelPlace place = facts_of(kind_).labels;
     std::vector<Example> examples(lengths.size());
+    const bool targets = facts_of(kind_).of_target;
+    const std::vector<std::int64_t> target_lengths =
+        targets ? file_.read_integer(prefix + "target_lengths") : std::vector<std::int64_t>();
+    std::size_t target_token = 0;
     std::int64_t token = 0;
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       Example& example = examples[i];
       example.number = static_cast<std::uint32_t>(i);
       for (std::int64_t t = token; t < token + lengths[i]; ++t) {
         example.ids.push_back(static_cast<std::int32_t>(ids[static_cast<std::size_t>(t)]));
-        if (place == LabelPlace::kToken) example.labels.push_back(label(static_cast<std::size_t>(t)));
+        if (place == LabelPlace::kToken && !targets) example.labels.push_back(label(static_cast<std::size_t>(t)));
+      }
+      if (targets) {
+        std::vector<std::int32_t> text;
+        for (std::int64_t t = 0; t < target_lengths[i]; ++t) text.push_back(label(target_token++));
+        set_target(example, std::move(text), /*start=*/0, /*pad=*/0);
       }
       if (place == LabelPlace::kSequence) example.labels = {label(i)};
       if (place == LabelPlace::kSpan) example.labels = {label(i), label(lengths.size() + i)};
@@ -218,23 +227,33 @@ class Report {
   std::map<std::string, std::pair<double, std::string>> largest_;
 };
 
-std::int64_t layers_of(const Fixture& fixture) {
+std::int64_t layers_of(const Fixture& fixture, const std::string& stack = "hidden.") {
   std::int64_t layers = 0;
-  while (fixture.has("hidden." + std::to_string(layers + 1))) ++layers;
+  while (fixture.has(stack + std::to_string(layers + 1))) ++layers;
   return layers;
+}
+
+/// Hidden states of an encoder, and of a decoder where there is one.
+void compare_hidden_states(const Fixture& fixture, Model& model, const PackedBatch& batch, const std::string& stack,
+                           const Bounds& bounds, Report& report) {
+  for (std::int64_t layer = 0; layer <= layers_of(fixture, stack); ++layer) {
+    const std::string name = stack + std::to_string(layer);
+    const double error = relative_distance(model.hidden_states(batch, layer), fixture.reference(name));
+    EXPECT_LE(error, bounds.hidden) << fixture.folder() << " " << name;
+    report.note("hidden state", error, fixture.name() + " " + name);
+  }
 }
 
 void compare_forward_and_gradients(const Fixture& fixture, const Execution& execution, const Bounds& bounds,
                                    Report& report) {
   const std::unique_ptr<Model> model = fixture.model(execution);
   const PackedBatch batch = fixture.batch(0);
-  for (std::int64_t layer = 0; layer <= layers_of(fixture); ++layer) {
-    const std::string name = "hidden." + std::to_string(layer);
-    const double error = relative_distance(model->hidden_states(batch, layer), fixture.reference(name));
-    EXPECT_LE(error, bounds.hidden) << fixture.folder() << " " << name;
-    report.note("hidden state", error, fixture.name() + " " + name);
-  }
-  EXPECT_LE(relative_distance(model->hidden_states(batch, model->layers()), fixture.reference("hidden.last")), bounds.hidden)
+  PackedBatch sources = batch;
+  sources.target = {};
+  compare_hidden_states(fixture, *model, sources, "hidden.", bounds, report);
+  if (batch.target.sequences > 0) compare_hidden_states(fixture, *model, batch, "decoder_hidden.", bounds, report);
+  EXPECT_LE(relative_distance(model->hidden_states(sources, model->layers()), fixture.reference("hidden.last")),
+            bounds.hidden)
       << fixture.folder();
   if (facts_of(fixture.kind()).logits !=
       LogitsPlace::kCountedToken) {  // The reference has logits at every token, koine at the counted ones.
@@ -337,8 +356,9 @@ void for_fixtures(const std::vector<fs::path>& folders, const Execution& executi
 template <class Compare>
 void for_all_fixtures(DType precision, const char* title, const Compare& compare) {
   const std::vector<fs::path> folders = fixture_folders();
-  ASSERT_GE(folders.size(), 18u)
-      << "the project's own fixtures: XLM-R, XLM-R XL with six heads each, BERT with five, a deeper one";
+  ASSERT_GE(folders.size(), 22u)
+      << "the project's own fixtures: XLM-R, XLM-R XL with six heads each, BERT with five, a deeper "
+         "one, mT5 with its own head and tied, T5, umT5";
   for_fixtures(folders, {.device = Device::kCpu, .precision = precision}, title, compare);
 }
 
@@ -376,11 +396,11 @@ TEST(Parity, ForwardAndGradientsInMixedPrecision) {
 TEST(Parity, TrainingInMixedPrecision) { for_all_fixtures(DType::kBFloat16, "mixed", compare_training); }
 
 TEST_F(DeviceParity, ForwardAndGradientsInFloat32) {
-  for_fixtures(folders({"choice", "masked_lm", "sequence_pooled", "span", "token"}),
+  for_fixtures(folders({"choice", "masked_lm", "sequence_pooled", "span", "text_to_text", "token"}),
                {.device = Device::kCuda, .precision = DType::kFloat32}, "fp32 on a device", compare_forward_and_gradients);
 }
 TEST_F(DeviceParity, ForwardAndGradientsInMixedPrecision) {
-  for_fixtures(folders({"masked_lm", "sequence"}), {.device = Device::kCuda, .precision = DType::kBFloat16},
+  for_fixtures(folders({"masked_lm", "sequence", "text_to_text"}), {.device = Device::kCuda, .precision = DType::kBFloat16},
                "mixed on a device", compare_forward_and_gradients);
 }
 TEST_F(DeviceParity, TrainingInFloat32) {
