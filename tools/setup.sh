@@ -12,6 +12,7 @@ packages=(
   libsentencepiece-dev
   libicu-dev             # text folding as the scorers need it
   libxxhash-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev
+  libboost-dev           # Boost.Math's distributions
   libgtest-dev libbenchmark-dev
 )
 # clang-format differs between versions; only this one decides whether the sources are formatted. Debian 12 and Ubuntu 24.04 have it.

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "tasks/common/guards.h"
+#include "tasks/statistics/spread.h"
 
 namespace koine {
 
@@ -56,13 +57,5 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path);
 
 /// One row a line; a value that is not finite is a UserError naming the row, and nothing is written.
 void write_results(const std::filesystem::path& path, const std::vector<ResultRow>& rows);
-
-/// Mean and sample standard deviation (n - 1 below the line) of values; the deviation of fewer than two values is unknown.
-struct Spread {
-  std::int64_t count = 0;
-  double mean = 0;
-  std::optional<double> deviation = std::nullopt;
-};
-Spread spread_of(const std::vector<double>& values);
 
 }  // namespace koine
