@@ -113,7 +113,7 @@ TokenizerSpec read_tokenizer(TomlSection section, bool fresh, const fs::path& ba
 PretrainingSpec read_pretraining(TomlSection section, const Experiment& experiment) {
   PretrainingSpec pretraining;
   pretraining.settings = pretraining_recipe();
-  pretraining.languages = section.texts("languages", {});
+  pretraining.languages = section.one_or_more("languages", {});
   pretraining.files = section.texts("files", {});
   pretraining.mlm_probability = section.number("mlm_probability", pretraining.mlm_probability, 0.0001, 1);
   pretraining.mlm_packed = section.flag("mlm_packed", false);
@@ -154,7 +154,7 @@ void read_task_tables(TomlSection& section, IntermediateSpec& arm) {
   TomlSection languages = section.table("task_languages");
   for (const std::string& task : arm.tasks) {
     if (heads.has(task)) arm.heads[task] = heads.text(task, task);
-    if (languages.has(task)) arm.task_languages[task] = languages.texts(task, {});
+    if (languages.has(task)) arm.task_languages[task] = languages.one_or_more(task, {});
   }
   heads.finish();
   languages.finish();
@@ -177,8 +177,8 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment, con
   arm.settings = intermediate_recipe(arm.tasks);
   if (recipe != nullptr) recipe->apply_intermediate(arm.tasks, numbers);
   arm.start_fresh = section.choice("start", "pretrained", {"pretrained", "fresh"}) == "fresh";
-  arm.languages = section.texts("languages", {experiment.source_language});
-  arm.mlm_languages = section.texts("mlm_languages", {});
+  arm.languages = section.one_or_more("languages", {experiment.source_language});
+  arm.mlm_languages = section.one_or_more("mlm_languages", {});
   arm.mlm_probability = section.number("mlm_probability", arm.mlm_probability, 0.0001, 1);
   arm.features.pack_lines = section.flag("mlm_packed", false);
   arm.sampler = read_sampler(section, arm.tasks.size());
@@ -220,7 +220,7 @@ TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   if (recipe != nullptr) recipe->apply_target(target.task, numbers);
   target.train_task = section.text("train_task", find_task(target.task).train_task());
   if (!target.train_task.empty()) find_task(target.train_task, section.where("train_task"));
-  target.languages = section.texts("languages", {});
+  target.languages = section.one_or_more("languages", {});
   target.split = section.choice("split", target.split, {"test", "dev"});
   target.max_eval_examples = section.integer("max_eval_examples", 0, 0, kMany);
   target.layers = read_layers(section);

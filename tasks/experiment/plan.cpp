@@ -8,6 +8,7 @@
 
 #include "kernels/common/check.h"
 #include "tasks/formats/labels.h"
+#include "tasks/languages/language_facts.h"
 
 namespace koine {
 
@@ -20,12 +21,13 @@ std::vector<std::string> choose_languages(const Task& task, const std::vector<st
                                           const std::string& split, const std::string& where) {
   require(!there.empty(), where, ": ", task.without_files(data, split));
   if (wanted.empty()) return there;
-  for (const std::string& language : wanted) {
+  std::vector<std::string> chosen = expand_languages(wanted, there, concatenate(where, ": task ", task.name()));
+  for (const std::string& language : chosen) {
     require(std::find(there.begin(), there.end(), language) != there.end(), where, ": task ", task.name(), " has no ", split,
             " file for language \"", language, "\" below ", data.string(), "; there are ", join_names(there),
-            "; looked for ", looked_for(task.files_in(language), split, language));
+            "; looked for ", looked_for(task.files_in(language), split, language), language_hint(language));
   }
-  return wanted;
+  return chosen;
 }
 
 /// Takes languages without gold out of an evaluation. `missing_gold`: Task::missing_gold of a language.
@@ -35,7 +37,8 @@ void leave_out_unlabelled(PlannedEvaluation& evaluation, const std::vector<std::
   std::erase_if(evaluation.languages, [&](const std::string& language) {
     const std::string missing = missing_gold(language);
     if (missing.empty()) return false;
-    require(wanted.empty(), where, ": \"", language, "\": ", missing);
+    const bool asked_for = std::find(wanted.begin(), wanted.end(), language) != wanted.end();
+    require(!asked_for, where, ": \"", language, "\": ", missing);
     reason = missing;
     evaluation.unlabelled.push_back(language);
     return true;

@@ -72,13 +72,13 @@ struct Plan {
 /// files are there below experiment.data, and those that are evaluated, whether they have gold. Where that folder itself is not there, dev sets are taken to be.
 Plan make_plan(Experiment experiment, const ModelConfig& config);
 
-/// Languages a list in an experiment stands for: itself, checked against what is there, or all that are there where it is
-/// empty. UserError naming `where`, and the folder where there is none, or the language that is missing.
+/// Languages a list in an experiment stands for: itself with the names of families, branches and scripts resolved
+/// (languages/language_facts.h), checked against what is there, or all that are there where it is empty. UserError naming `where`, and the folder where there is none, or the language that is missing.
 std::vector<std::string> resolve_languages(const Task& task, const std::vector<std::string>& wanted,
                                            const std::filesystem::path& data, const std::string& split,
                                            const std::string& where);
 /// The same of an evaluation's task and split, into its `languages`: those without gold go to `unlabelled`. UserError where
-/// one of them was wanted, or none is left.
+/// one of them was wanted by its code, or none is left.
 void resolve_languages(PlannedEvaluation& evaluation, const std::vector<std::string>& wanted,
                        const std::filesystem::path& data, const std::string& where);
 /// "xcopa test: not evaluated, for they have no gold labels: en"; empty where all have.

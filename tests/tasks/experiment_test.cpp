@@ -58,8 +58,8 @@ TEST(ExperimentFile, WrongTypesAreRefused) {
   expect_refused(std::string("save_models = 1\n") + kModel + kTarget, {"file.toml:1: save_models", "true or false"});
   expect_refused(std::string(kModel) + kTarget + "max_steps = 1.5\n",
                  {"file.toml:5: target[1].max_steps", "a whole number"});
-  expect_refused(std::string(kModel) + kTarget + "languages = \"fi\"\n",
-                 {"file.toml:5: target[1].languages", "a list of texts"});
+  expect_refused(std::string(kModel) + kTarget + "languages = 3\n",
+                 {"file.toml:5: target[1].languages", "a text or a list of texts"});
   expect_refused("model = \"m\"\n", {"file.toml:1: model", "a table: [model]"});
   expect_refused(std::string(kModel) + "[target]\ntask = \"xnli\"\n", {"target", "a list of tables: [[target]]"});
   expect_refused("name = \n", {"file.toml:1"});

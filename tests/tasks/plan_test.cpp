@@ -103,6 +103,56 @@ class PlanOfData : public testing::Test {
 };
 TemporaryFolder* PlanOfData::data_ = nullptr;
 
+/// A task of a few rows in real languages, whose training sets and tests are there in four.
+TEST(PlanOfGroups, FamiliesAndScriptsStandForTheirLanguages) {
+  const TemporaryFolder data;
+  for (const char* language : {"en", "fi", "hu", "ru"}) {
+    for (const char* split : {"train", "test"})
+      write_file_atomically(data.path() / concatenate(language, "-", split, ".tsv"),
+                            "text\tlabel\na text\tno\nanother\tyes\n");
+  }
+  const auto plan_of = [&](const std::string& languages) {
+    return make_plan(parse_experiment(concatenate(R"(
+[[task]]
+name = "grouped"
+family = "classification"
+format = "tsv"
+train = "{language}-train.tsv"
+test = "{language}-test.tsv"
+languages = ["en"]
+first = "text"
+label = "label"
+labels = ["no", "yes"]
+[model]
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 32
+[[intermediate]]
+tasks = ["grouped"]
+)",
+                                                  languages, "[[target]]\ntask = \"grouped\"\n", languages),
+                                      "tiny.toml", data.path()),
+                     ModelConfig());
+  };
+  using Codes = std::vector<std::string>;
+  const auto expect = [&](const std::string& languages, const Codes& expected) {
+    const Plan plan = plan_of(languages);
+    EXPECT_EQ(plan.phases[0].tasks.at(0).languages, expected) << plan.phases[0].missing;
+    EXPECT_EQ(plan.phases[1].evaluation->languages, expected) << plan.phases[1].missing;
+  };
+  expect("languages = \"uralic\"\n", {"fi", "hu"});
+  expect("languages = [\"ru\", \"Latin\"]\n", {"ru", "en", "fi", "hu"});
+  expect("languages = \"fi\"\n", {"fi"});
+  const auto expect_refused = [&](const std::string& languages, const char* part) {
+    const std::string missing = plan_of(languages).phases[1].missing;
+    EXPECT_NE(missing.find("tiny.toml: grouped.languages"), std::string::npos) << missing;
+    EXPECT_NE(missing.find(part), std::string::npos) << missing;
+  };
+  expect_refused("languages = \"uralik\"\n", "did you mean \"uralic\"?");
+  expect_refused("languages = \"dravidian\"\n", "none of the languages that are there is dravidian");
+}
+
 TEST_F(PlanOfData, ListsPhasesInTheOrderOfARun) {
   Experiment experiment = read(kTiny);
   ModelConfig config = experiment.model.config;

@@ -259,7 +259,8 @@ void add_evaluate_command(CommandLine& line) {
   evaluate_app->add_option("--name", evaluate->name,
                            "what the results call the model; default: its directory, of RUN/model the RUN");
   evaluate_app->add_flag("--redo", evaluate->redo, "begin again where settings or files changed");
-  evaluate_app->add_option("--languages", evaluate->languages, "comma-separated; default: all that are there");
+  evaluate_app->add_option("--languages", evaluate->languages,
+                           "comma-separated codes, families, branches or scripts (uralic); default: all that are there");
   evaluate_app->add_option("--split", evaluate->split, "test or dev; default: test, dev where there are no test files")
       ->check(CLI::IsMember({"test", "dev"}));
   evaluate_app->add_option("--layer", evaluate->layer,

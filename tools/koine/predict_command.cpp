@@ -200,7 +200,8 @@ void add_predict_command(CommandLine& line) {
       "instead: folder of the data sets; a whole split is answered, with gold or without, into prediction files");
   app->add_option("--split", arguments->split, "with --data: test or dev; default: test")
       ->check(CLI::IsMember({"test", "dev"}));
-  app->add_option("--languages", arguments->languages, "with --data: comma-separated; default: all that are there");
+  app->add_option("--languages", arguments->languages,
+                  "with --data: comma-separated codes, families, branches or scripts (uralic); default: all that are there");
   app->add_option("--input-format", arguments->input_format,
                   "own (the task's own files), jsonl, tsv, tsv-quoted, csv or xtreme (docs/prediction.md); default: by the "
                   "ending, of standard input jsonl")

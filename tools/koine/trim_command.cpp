@@ -13,6 +13,7 @@
 #include "kernels/common/check.h"
 #include "models/vocabulary.h"
 #include "tasks/experiment/plan.h"
+#include "tasks/languages/language_facts.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -69,8 +70,10 @@ void for_each_text(const TrimArguments& arguments, const Tokenizer& tokenizer, c
   for (const std::string& name : split_commas(arguments.tasks)) {
     const Task& task = task_named(name, "--tasks");
     for (const std::string& split : task.splits()) {
-      for (const std::string& language : task.available_languages(arguments.data, split)) {
-        const std::vector<std::string> wanted = split_commas(arguments.languages);
+      const std::vector<std::string> there = task.available_languages(arguments.data, split);
+      std::vector<std::string> wanted = split_commas(arguments.languages);
+      if (!there.empty()) wanted = expand_languages(wanted, there, "--languages");
+      for (const std::string& language : there) {
         if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), language) == wanted.end()) continue;
         FeatureOptions options;
         options.max_seq_length = kUncut;
