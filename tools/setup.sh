@@ -8,6 +8,7 @@ say() { printf '== %s (after %d s)\n' "$*" "$SECONDS"; }
 packages=(
   g++ cmake ninja-build ccache git ca-certificates
   libdnnl-dev            # matrix products
+  libgloo-dev            # runs of many processes
   libhwy-dev             # vector code for the processor at hand
   libsentencepiece-dev
   libicu-dev             # text folding as the scorers need it

@@ -33,4 +33,9 @@ void OneRank::broadcast(DType, void*, std::int64_t, int root, void*) {
   check(root == 0, "broadcast from rank ", root, " of a run with one");
 }
 
+std::string OneRank::share(const std::string& text, int root) {
+  check(root == 0, "text from rank ", root, " of a run with one");
+  return text;
+}
+
 }  // namespace koine

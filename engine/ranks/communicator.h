@@ -19,6 +19,8 @@
 // from the call that notices it, which may be a later one. After an error the communicator is of no more use.
 
 #include <cstdint>
+#include <span>
+#include <string>
 
 #include "kernels/common/types.h"
 
@@ -38,9 +40,17 @@ class Communicator {
   virtual void all_to_all(DType type, const void* from, void* to, std::int64_t count, void* stream) = 0;
   virtual void broadcast(DType type, void* values, std::int64_t count, int root, void* stream) = 0;
 
-  /// The sum over ranks of a number of the host's. Returns when all have given theirs.
-  virtual std::int64_t sum(std::int64_t value) = 0;
-  /// Returns when all ranks have come here. What is in streams does not count.
+  // Of the host's: they return when they are done, and what is in streams does not count.
+
+  /// The sums over ranks of some numbers, in their places.
+  virtual void sum(std::span<std::int64_t> values) = 0;
+  std::int64_t sum(std::int64_t value) {
+    sum(std::span(&value, 1));
+    return value;
+  }
+  /// What rank `root` says, which the others need not know the length of. Waits for it as long as that rank lives: it may be
+  /// evaluating or saving. So does barrier(), which returns when all ranks have come here.
+  virtual std::string share(const std::string& text, int root) = 0;
   virtual void barrier() = 0;
 };
 
@@ -58,7 +68,9 @@ class OneRank : public Communicator {
   void all_gather(DType type, const void* from, void* to, std::int64_t count, void* stream) override;
   void all_to_all(DType type, const void* from, void* to, std::int64_t count, void* stream) override;
   void broadcast(DType type, void* values, std::int64_t count, int root, void* stream) override;
-  std::int64_t sum(std::int64_t value) override { return value; }
+  using Communicator::sum;
+  void sum(std::span<std::int64_t>) override {}
+  std::string share(const std::string& text, int root) override;
   void barrier() override {}
 
  private:

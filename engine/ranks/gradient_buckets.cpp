@@ -1,5 +1,6 @@
 #include "engine/ranks/gradient_buckets.h"
 
+#include "engine/ranks/ordered_sum.h"
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -20,17 +21,30 @@ std::vector<GradientBucket> plan_buckets(const ParameterTable& table, std::int64
   return buckets;
 }
 
-GradientExchange::GradientExchange(ParameterStore& store, Communicator& communicator, std::int64_t bucket_elements)
+GradientExchange::GradientExchange(ParameterStore& store, Communicator& communicator, std::int64_t bucket_elements,
+                                   std::int64_t parts)
     : store_(store), communicator_(communicator), buckets_(plan_buckets(store.table(), bucket_elements)) {
   check(store.training(), "only gradients can be exchanged");
   check(communicator.device() == store.device(), "gradients on device ", name_of(store.device()),
         ", a communicator for device ", name_of(communicator.device()));
   if (store.device() == Device::kCuda) on_device_ = std::make_unique<OnDevice>();
+  if (parts > 0) ordered_ = std::make_unique<OrderedSum>(store, communicator, parts);
+}
+
+GradientExchange::~GradientExchange() = default;
+
+void GradientExchange::end_part(const Context& context) {
+  check(ordered_ != nullptr, "a step without parts has none that ends");
+  ordered_->keep_part(context);
 }
 
 void GradientExchange::send(const GradientBucket& bucket) {
   void* stream = on_device_ == nullptr ? nullptr : on_device_->stream.handle();
-  communicator_.all_reduce(DType::kFloat32, store_.gradient(0) + bucket.begin, bucket.count(), stream);
+  if (ordered_ != nullptr) {
+    ordered_->sum(bucket.begin, bucket.end, stream);
+  } else {
+    communicator_.all_reduce(DType::kFloat32, store_.gradient(0) + bucket.begin, bucket.count(), stream);
+  }
 }
 
 GradientReady GradientExchange::start() {

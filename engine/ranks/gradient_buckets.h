@@ -47,14 +47,23 @@ inline constexpr std::int64_t kBucketElements = (std::int64_t{25} << 20) / 4;
 /// bucket ends with the first parameter by which it has the wished number of elements or more; the last one may have fewer.
 std::vector<GradientBucket> plan_buckets(const ParameterTable& table, std::int64_t wished_elements);
 
-/// Sums the gradients of a store over the ranks.
+class OrderedSum;
+
+/// Sums the gradients of a store over the ranks: by the communicator's all_reduce, or, where a step has parts, in the fixed
+/// order of ordered_sum.h.
 class GradientExchange {
  public:
-  /// Both outlive it.
-  GradientExchange(ParameterStore& store, Communicator& communicator, std::int64_t bucket_elements = kBucketElements);
+  /// Both outlive it. `parts` of a step, of all ranks; 0: none.
+  GradientExchange(ParameterStore& store, Communicator& communicator, std::int64_t bucket_elements = kBucketElements,
+                   std::int64_t parts = 0);
+  ~GradientExchange();
+  GradientExchange(const GradientExchange&) = delete;
+  GradientExchange& operator=(const GradientExchange&) = delete;
 
   const std::vector<GradientBucket>& buckets() const { return buckets_; }
 
+  /// Behind each part of this rank but its last: what the gradients are is kept, and they are zero for the next part.
+  void end_part(const Context& context);
   /// To be called once a step, for its last batch: what it returns is for the model, and valid until finish().
   GradientReady start();
   /// Behind that batch: what has not left yet leaves (all of it where a step had no batch), and what is put into
@@ -67,7 +76,8 @@ class GradientExchange {
   ParameterStore& store_;
   Communicator& communicator_;
   std::vector<GradientBucket> buckets_;
-  std::size_t next_ = 0;  ///< the bucket that leaves next
+  std::unique_ptr<OrderedSum> ordered_;  ///< null: all_reduce
+  std::size_t next_ = 0;                 ///< the bucket that leaves next
   struct OnDevice {
     cuda::Stream stream;  ///< of the communication
     cuda::Event computed;

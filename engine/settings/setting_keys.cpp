@@ -71,6 +71,9 @@ const std::vector<SettingKey>& setting_keys() {
       {"gradient_accumulation_steps", &S::gradient_accumulation_steps, kCounts, 1, 1e9,
        "times that many examples make an optimizer step"},
       {"max_tokens_per_batch", &S::max_tokens_per_batch, kDecides, 1, 1e9, "tokens in memory at a time"},
+      {"gradient_parts", &S::gradient_parts, kCounts, -1, 4096,
+       "parts of a step added up in a fixed order, for the same bits on any number of ranks; 0: none; -1: 8 where there are "
+       "several ranks"},
       {"eval_steps", &S::eval_steps, kDecides, 0, kMany, "evaluate on dev every so many steps; 0: at the end"},
       {"eval_examples", &S::eval_examples, kDecides, 0, kMany, "first examples of dev used while training; 0: all"},
       {"early_stopping_patience", &S::early_stopping_patience, kDecides, 0, kMany,

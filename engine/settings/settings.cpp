@@ -21,6 +21,14 @@ std::int64_t warmup_steps_of(const TrainingSettings& settings, std::int64_t tota
   return static_cast<std::int64_t>(std::ceil(settings.warmup_ratio * static_cast<double>(total)));
 }
 
+std::int64_t gradient_parts_of(const TrainingSettings& settings, std::int64_t ranks) {
+  if (settings.gradient_parts >= 0) return settings.gradient_parts;
+  if (ranks == 1) return 0;
+  std::int64_t parts = 8;
+  while (parts < ranks) parts *= 2;
+  return parts;
+}
+
 double learning_rate_at(const TrainingSettings& settings, std::int64_t step, std::int64_t total) {
   const std::int64_t warmup = warmup_steps_of(settings, total);
   if (step < warmup) return settings.learning_rate * (static_cast<double>(step) / static_cast<double>(warmup));
@@ -59,6 +67,9 @@ void check_settings(const TrainingSettings& settings) {
   require_range(s.per_device_train_batch_size > 0, "per_device_train_batch_size", s.per_device_train_batch_size, "above 0");
   require_range(s.gradient_accumulation_steps > 0, "gradient_accumulation_steps", s.gradient_accumulation_steps, "above 0");
   require_range(s.max_tokens_per_batch > 0, "max_tokens_per_batch", s.max_tokens_per_batch, "above 0");
+  const auto power_of_two = [](std::int64_t value) { return value > 0 && (value & (value - 1)) == 0; };
+  require_range(s.gradient_parts == -1 || s.gradient_parts == 0 || power_of_two(s.gradient_parts), "gradient_parts",
+                s.gradient_parts, "-1 (8 where several ranks train), 0 (none) or a power of two");
   require_range(s.eval_steps >= 0, "eval_steps", s.eval_steps, "0 (only at the end) or more");
   require_range(s.eval_examples >= 0, "eval_examples", s.eval_examples, "0 (all) or more");
   require_range(s.early_stopping_patience >= 0, "early_stopping_patience", s.early_stopping_patience, "0 (never) or more");

@@ -32,6 +32,10 @@ struct TrainingSettings {
   std::int64_t gradient_accumulation_steps = 1;   ///< the product of the two is the examples of an optimizer step
   /// Tokens in memory at a time; a step is cut into packed batches of at most this.
   std::int64_t max_tokens_per_batch = 4096;
+  /// Parts that a step's examples are cut into, whose gradients are made alone and added up in a fixed order, so that any
+  /// number of ranks gives the same bits (engine/ranks/ordered_sum.h). -1: 8, or as many as ranks, where several train
+  /// together; 0: none.
+  std::int64_t gradient_parts = -1;
   std::int64_t eval_steps = 0;                ///< evaluate every so many optimizer steps; 0: only at the end
   std::int64_t eval_examples = 500;           ///< first examples of dev used while training (jiant); 0: all
   std::int64_t early_stopping_patience = 30;  ///< evaluations without improvement; 0: never stop early
@@ -46,6 +50,9 @@ struct TrainingSettings {
 
 /// UserError naming the setting that is out of its range, and the range.
 void check_settings(const TrainingSettings& settings);
+
+/// The parts a step is cut into in a run of so many ranks; 0: it is not.
+std::int64_t gradient_parts_of(const TrainingSettings& settings, std::int64_t ranks);
 
 /// Rate of optimizer step `step` (from 0) of `total`, as transformers' schedules define it: warm-up k / warmup, then linear
 /// to 0, constant, or half a cosine to 0. The first step of a warm-up has rate 0, as there.

@@ -1,6 +1,7 @@
 #include "engine/training/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <deque>
@@ -9,11 +10,15 @@
 #include <utility>
 #include <variant>
 
+#include "engine/batch/step_parts.h"
 #include "engine/files/text_file.h"
+#include "engine/ranks/agreement.h"
+#include "engine/ranks/ordered_sum.h"
 #include "engine/settings/setting_keys.h"
 #include "engine/training/checkpoint.h"
 #include "engine/training/step_results.h"
 #include "kernels/common/check.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/random/random.h"
 
 namespace koine {
@@ -110,12 +115,14 @@ double weight_of(const TrainingTask& task, std::int64_t step) {
 
 // --- the run ------------------------------------------------------------------------------------------------------------
 
-/// The micro-batches of one optimizer step.
+/// One optimizer step. What is counted is that of all ranks.
 struct StepBatches {
   const TrainingTask* task = nullptr;
-  std::vector<PackedBatch> batches;
-  std::int64_t counted_labels = 0;  ///< of all ranks
+  std::vector<PackedBatch> batches;    ///< of this rank
+  std::vector<std::size_t> part_ends;  ///< of its parts, each behind its last batch
+  std::int64_t counted_labels = 0;
   std::int64_t tokens = 0;
+  std::int64_t flops = 0;
   double epoch = 0;
   std::optional<double> probability;  ///< with which the task was drawn, where there are several
 };
@@ -162,15 +169,26 @@ class Trainer {
  private:
   void start();
   void resume_from(const std::filesystem::path& folder);
-  bool stop_requested() const { return run_.stop != nullptr && run_.stop->load(); }
+  void require_agreement();
+  bool leads() const { return communicator_.rank() == 0; }
+  bool alone() const { return communicator_.size() == 1; }
+  void agree();
+  /// Of several ranks as they agreed last, so that all of them do the same.
+  bool stop_requested() const { return alone() ? stop_signalled() : stop_agreed_; }
+  bool stop_signalled() const { return run_.stop != nullptr && run_.stop->load(); }
   bool stopped_early() const;
   bool finished() const { return state_.step >= total_ || stopped_early(); }
   bool evaluation_due() const;
   bool checkpoint_due() const;
+  bool save_minutes_passed() const;
   StepBatches next_batches();
+  std::vector<StepPlan> plan_of(const TrainingTask& task, std::span<const std::int64_t> groups) const;
+  std::map<std::string, double> evaluate_by_one();
   PackedBatch pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const;
   void take_step();
   void accumulate(const StepBatches& step);
+  void keep_part(std::int64_t part, bool last);
+  double* loss_sums() { return parts_ > 0 ? part_losses_.as<double>() : model_.loss_sum(); }
   void finish_oldest();
   void finish_all();
   void require_finite(const char* what, const RunningStep& step, double value, std::span<const PackedBatch> batches) const;
@@ -186,6 +204,9 @@ class Trainer {
   std::int64_t total_;
   OneRank alone_;
   Communicator& communicator_;
+  std::int64_t parts_;   ///< gradient_parts; 0: a part for each rank, added up by all_reduce
+  PartRange own_parts_;  ///< of this rank
+  Buffer part_losses_;   ///< [parts_]
   Optimizer optimizer_;
   GradientExchange gradients_;
   std::vector<EpochSampler> samplers_;  ///< of each task
@@ -197,6 +218,8 @@ class Trainer {
   std::int64_t saved_step_ = -1;
   Clock::time_point last_save_ = Clock::now();
   std::vector<float> best_;  ///< best weights so far, in the store's layout
+  bool stop_agreed_ = false;
+  bool save_agreed_ = false;
 };
 
 Trainer::Trainer(const TrainingRun& run)
@@ -206,11 +229,14 @@ Trainer::Trainer(const TrainingRun& run)
       total_(total_steps(run)),
       alone_(store_.device()),
       communicator_(run.communicator == nullptr ? alone_ : *run.communicator),
+      parts_(gradient_parts_of(run.settings, communicator_.size())),
+      own_parts_(parts_of_rank(parts_ > 0 ? parts_ : communicator_.size(), communicator_.size(), communicator_.rank())),
+      part_losses_(Buffer::zeroed(store_.device(), "losses of parts", static_cast<std::size_t>(parts_) * sizeof(double))),
       // The rows that other ranks touched are not known here.
       optimizer_(store_, run.settings, run.model->word_gradient_is_sparse() && communicator_.size() == 1),
-      gradients_(store_, communicator_),
+      gradients_(store_, communicator_, kBucketElements, parts_),
       visits_(run.tasks.size()),
-      results_(store_.device(), kMostRunning) {
+      results_(store_.device(), kMostRunning, std::max<std::int64_t>(parts_, 1)) {
   for (const TrainingTask& task : run.tasks) {
     samplers_.emplace_back(task.train->groups(), groups_per_step(run.settings), run.settings.seed);
   }
@@ -220,6 +246,7 @@ TrainingResult Trainer::run() {
   start();
   bool interrupted = false;
   while (true) {
+    agree();
     if (evaluation_due() && !stop_requested()) evaluate();
     if (checkpoint_due()) save();
     if (finished() && !evaluation_due()) break;
@@ -237,18 +264,40 @@ TrainingResult Trainer::run() {
   return result(interrupted);
 }
 
+// Of several ranks the first looks into the directory, and all read the checkpoint that it found.
 void Trainer::start() {
   model_.reserve(run_.settings.max_tokens_per_batch, true);
   store_.reset_gradients();
   if (!run_.directory.empty()) {
     state_.settings = deciding_settings(run_);
-    const std::optional<std::filesystem::path> newest = newest_checkpoint(run_.directory);
-    require(run_.resume || !newest, run_.directory.string(), " holds checkpoints of an earlier run (",
-            newest.value_or("").string(), "); resume it, or choose another output directory");
-    if (newest) resume_from(*newest);
+    std::filesystem::path newest;
+    if (leads()) newest = newest_checkpoint(run_.directory).value_or("");
+    require(run_.resume || newest.empty(), run_.directory.string(), " holds checkpoints of an earlier run (",
+            newest.string(), "); resume it, or choose another output directory");
+    newest = communicator_.share(newest.string(), 0);
+    if (!newest.empty()) resume_from(newest);
   }
+  if (!alone()) require_agreement();
   for (TrainingObserver* observer : run_.observers) observer->on_start(state_.step, total_);
   if (state_.step > 0) message(concatenate("resumed behind step ", state_.step));
+}
+
+void Trainer::require_agreement() {
+  std::map<std::string, std::string> facts = deciding_settings(run_);
+  facts["program"] = run_.program;
+  facts["steps before"] = std::to_string(state_.step);
+  const std::vector<float> weights = store_.read_all(ParameterStore::Values::kMaster);
+  facts["weights (XXH3)"] = xxh3_hex({reinterpret_cast<const char*>(weights.data()), weights.size() * sizeof(float)});
+  require_same_on_all_ranks(communicator_, facts);
+}
+
+/// What each rank would decide by itself, at its own time: whether to stop, and whether to save.
+void Trainer::agree() {
+  if (alone()) return;
+  std::array<std::int64_t, 2> wishes = {stop_signalled() ? 1 : 0, leads() && save_minutes_passed() ? 1 : 0};
+  communicator_.sum(wishes);
+  stop_agreed_ = wishes[0] > 0;
+  save_agreed_ = wishes[1] > 0;
 }
 
 void Trainer::resume_from(const std::filesystem::path& folder) {
@@ -277,7 +326,24 @@ bool Trainer::checkpoint_due() const {
   if (run_.directory.empty() || state_.step == 0 || saved_step_ == state_.step) return false;
   const TrainingSettings& settings = run_.settings;
   if (settings.save_steps > 0 && state_.step % settings.save_steps == 0) return true;
-  return settings.save_minutes > 0 && Clock::now() - last_save_ >= std::chrono::duration<double>(60 * settings.save_minutes);
+  return alone() ? save_minutes_passed() : save_agreed_;
+}
+
+bool Trainer::save_minutes_passed() const {
+  const double minutes = run_.settings.save_minutes;
+  return minutes > 0 && Clock::now() - last_save_ >= std::chrono::duration<double>(60 * minutes);
+}
+
+/// A plan for each part of the step, the same on every rank.
+std::vector<StepPlan> Trainer::plan_of(const TrainingTask& task, std::span<const std::int64_t> groups) const {
+  const std::int64_t most = run_.settings.max_tokens_per_batch;
+  const std::int64_t together = run_.settings.per_device_train_batch_size;
+  const bool in_batch = facts_of(task.train->head).in_batch;
+  const std::int64_t parts = parts_ > 0 ? parts_ : communicator_.size();
+  if (parts == 1)
+    return {in_batch ? plan_whole_batches(*task.train, groups, together, most) : plan_step(*task.train, groups, most)};
+  return in_batch ? plan_whole_batch_parts(*task.train, groups, together, parts, most, model_.hidden_size())
+                  : plan_parts(*task.train, groups, parts, most, model_.hidden_size());
 }
 
 StepBatches Trainer::next_batches() {
@@ -289,16 +355,21 @@ StepBatches Trainer::next_batches() {
   if (run_.tasks.size() > 1) step.probability = task_probabilities(state_.step, run_.tasks)[drawn];
   step.epoch = static_cast<double>((visit + 1) * groups_per_step(run_.settings)) / static_cast<double>(task.train->groups());
   const std::vector<std::int64_t> groups = samplers_[drawn].step_groups(visit);
-  const std::int64_t most = run_.settings.max_tokens_per_batch;
-  const StepPlan plan = facts_of(task.train->head).in_batch
-                            ? plan_whole_batches(*task.train, groups, run_.settings.per_device_train_batch_size, most)
-                            : plan_step(*task.train, groups, most);
-  for (const std::vector<std::int64_t>& part : plan.micro_batches) {
-    step.batches.push_back(pack_one(task, part, visit));
-    step.counted_labels += step.batches.back().counted_labels;
-    step.tokens += step.batches.back().source.tokens;
+  const std::vector<StepPlan> parts = plan_of(task, groups);
+  for (std::int64_t part = own_parts_.first; part < own_parts_.last; ++part) {
+    for (const std::vector<std::int64_t>& batch : parts[static_cast<std::size_t>(part)].micro_batches) {
+      step.batches.push_back(pack_one(task, batch, visit));
+      step.counted_labels += step.batches.back().counted_labels;
+      step.tokens += step.batches.back().source.tokens;
+      step.flops += std::llround(batch_flops(model_, step.batches.back()));
+    }
+    step.part_ends.push_back(step.batches.size());
   }
-  step.counted_labels = communicator_.sum(step.counted_labels);
+  std::array<std::int64_t, 3> counts = {step.counted_labels, step.tokens, step.flops};
+  communicator_.sum(counts);
+  step.counted_labels = counts[0];
+  step.tokens = counts[1];
+  step.flops = counts[2];
   return step;
 }
 
@@ -316,9 +387,9 @@ PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int
 void Trainer::take_step() {
   RunningStep step = {next_batches(), state_.step, learning_rate_at(run_.settings, state_.step, total_), Clock::now()};
   accumulate(step.batches);
-  communicator_.all_reduce(DType::kFloat64, model_.loss_sum(), 1, model_.context().stream);
+  communicator_.all_reduce(DType::kFloat64, loss_sums(), std::max<std::int64_t>(parts_, 1), model_.context().stream);
   optimizer_.enqueue_step(model_.context(), step.learning_rate);
-  results_.enqueue(model_.context(), model_.loss_sum(), optimizer_.norm_on_device());
+  results_.enqueue(model_.context(), loss_sums(), optimizer_.norm_on_device());
   running_.push_back(std::move(step));
   ++state_.step;
   while (std::ssize(running_) > (store_.device() == Device::kCuda ? 1 : 0)) finish_oldest();
@@ -345,7 +416,7 @@ void Trainer::finish_oldest() {
   count.tokens += batches.tokens;
   state_.seconds += taken.count();
   state_.last_loss = loss;
-  for (const PackedBatch& batch : batches.batches) state_.flops += batch_flops(model_, batch);
+  state_.flops += static_cast<double>(batches.flops);
   const TrainingObserver::Step report = {step.number + 1,    total_,
                                          batches.epoch,      loss,
                                          result.norm,        step.learning_rate,
@@ -362,26 +433,57 @@ void Trainer::require_finite(const char* what, const RunningStep& step, double v
                           step.batches.task->train->name));
 }
 
-/// Adds up the gradients and losses of a step, and the gradients over the ranks. A micro-batch without a counted label adds
-/// nothing.
+/// Adds up the gradients and losses of a step, and the gradients over parts and ranks. A micro-batch without a counted label
+/// adds nothing.
 void Trainer::accumulate(const StepBatches& step) {
   const StepIdentity identity = {run_.settings.seed, static_cast<std::uint32_t>(state_.step)};
   const auto counts = [](const PackedBatch& batch) { return batch.counted_labels > 0; };
-  const PackedBatch* last = nullptr;
-  for (const PackedBatch& batch : step.batches) last = counts(batch) ? &batch : last;
-  for (const PackedBatch& batch : step.batches) {
-    if (!counts(batch)) continue;
-    optimizer_.prepare_rows(model_.context(), batch);
-    const GradientReady ready = &batch == last ? gradients_.start() : GradientReady();
-    model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity, ready);
+  std::size_t begin = 0;
+  for (std::size_t part = 0; part < step.part_ends.size(); ++part) {
+    const bool last_part = part + 1 == step.part_ends.size();
+    const std::span<const PackedBatch> batches(step.batches.data() + begin, step.part_ends[part] - begin);
+    const PackedBatch* last = nullptr;  // of the rank's step
+    for (const PackedBatch& batch : batches) last = last_part && counts(batch) ? &batch : last;
+    for (const PackedBatch& batch : batches) {
+      if (!counts(batch)) continue;
+      optimizer_.prepare_rows(model_.context(), batch);
+      const GradientReady ready = &batch == last ? gradients_.start() : GradientReady();
+      model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity, ready);
+    }
+    if (parts_ > 0) keep_part(own_parts_.first + static_cast<std::int64_t>(part), last_part);
+    begin = step.part_ends[part];
   }
   gradients_.finish(model_.context());
+}
+
+/// A part's loss goes to its own place, where the other ranks have zero, and so do the gradients of all but the last.
+void Trainer::keep_part(std::int64_t part, bool last) {
+  const Context& context = model_.context();
+  double* place = part_losses_.as<double>() + part;
+  if (context.device == Device::kCpu) {
+    *place = std::exchange(*model_.loss_sum(), 0.0);
+  } else {
+    cuda::copy_on_device(place, model_.loss_sum(), sizeof(double), context.stream);
+    cuda::fill_with_zero(model_.loss_sum(), sizeof(double), context.stream);
+  }
+  if (!last) gradients_.end_part(context);
+}
+
+/// What rank 0 finds. Nothing where it was perhaps cut short.
+std::map<std::string, double> Trainer::evaluate_by_one() {
+  std::map<std::string, double> metrics;
+  if (leads()) metrics = run_.evaluate(model_);
+  if (alone()) return metrics;
+  if (leads() && stop_signalled()) metrics.clear();
+  metrics = numbers_of_text(communicator_.share(leads() ? text_of_numbers(metrics) : "", 0));
+  stop_agreed_ = communicator_.sum(leads() && stop_signalled() ? 1 : 0) > 0;
+  return metrics;
 }
 
 void Trainer::evaluate() {
   finish_all();
   optimizer_.catch_up(model_.context());
-  const std::map<std::string, double> metrics = run_.evaluate(model_);
+  const std::map<std::string, double> metrics = evaluate_by_one();
   if (stop_requested()) return;  // perhaps cut short
   state_.evaluated_step = state_.step;
   if (metrics.empty()) return;
@@ -405,7 +507,10 @@ void Trainer::evaluate() {
 void Trainer::save() {
   finish_all();
   optimizer_.catch_up(model_.context());
-  save_checkpoint(run_.directory, state_, store_, optimizer_.state(), best_, run_.settings.save_total_limit);
+  if (leads()) {
+    save_checkpoint(run_.directory, state_, store_, optimizer_.state(), best_, run_.settings.save_total_limit);
+  }
+  communicator_.barrier();
   saved_step_ = state_.step;
   last_save_ = Clock::now();
 }
@@ -458,6 +563,8 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
       {"seed", std::to_string(s.seed)},
       {"device", name_of(run.model->parameters().device())},
       {"precision", name_of(run.model->parameters().compute_type())}};
+  const std::int64_t parts = gradient_parts_of(s, run.communicator == nullptr ? 1 : run.communicator->size());
+  if (parts > 0) all["parts of a step (gradient_parts)"] = std::to_string(parts);
   for (const SettingKey& key : setting_keys()) {
     if (key.effect != SettingEffect::kDecides) continue;
     all[key.name] = std::visit([&](auto member) { return text_of(s.*member); }, key.member);

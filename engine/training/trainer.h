@@ -89,6 +89,7 @@ struct TrainingRun {
   EvaluateFunction evaluate;  ///< may be empty
   std::vector<TrainingObserver*> observers;
   Communicator* communicator = nullptr;     ///< of the ranks that train together; null: this process alone
+  std::string program;                      ///< and its version: must be the same on all ranks
   std::filesystem::path directory;          ///< for checkpoints; empty: none are written
   bool resume = false;                      ///< continue from the newest checkpoint in `directory`, where there is one
   const std::atomic<bool>* stop = nullptr;  ///< set by a signal handler: finish the step, write a checkpoint, return
@@ -101,9 +102,17 @@ struct TrainingRun {
 /// named by the seed and the number of steps before this one. So the cut into micro-batches decides only where fp32 gradient
 /// sums are rounded: the same labels count, the same elements drop, and results agree but for that rounding. (Where the
 /// examples of a batch compete, as a dual encoder's do, a micro-batch is per_device_train_batch_size examples as they were
-/// drawn, whatever their lengths.) Counted labels,
-/// losses and gradients of a step are summed over the ranks; gradients leave in buckets as the backward of the step's last
-/// micro-batch completes them (engine/ranks/gradient_buckets.h).
+/// drawn, whatever their lengths.)
+///
+/// Ranks. All of them call train() with the same run, but for observers, which only rank 0 should have; first they compare
+/// settings, data, program and weights, and Error names who differs. A step is that of one process, whatever their number:
+/// per_device_train_batch_size * gradient_accumulation_steps examples, which every rank cuts into the same parts of like cost
+/// (engine/batch/step_parts.h) and of which it computes its own. Counted labels, losses and gradients of a step are summed
+/// over the ranks; gradients leave in buckets as the backward of the step's last micro-batch completes them
+/// (engine/ranks/gradient_buckets.h). With gradient_parts they are added up in a fixed order (engine/ranks/ordered_sum.h), and
+/// any number of ranks gives the same bits: weights, moments, losses. Rank 0 evaluates and writes checkpoints while the others
+/// wait; all of them read the one that is resumed from, so `directory` is one that all see. They stop together, where any was
+/// told to.
 ///
 /// Early stopping as jiant's: the score of an evaluation is the mean of its metrics; strictly greater than the best is an
 /// improvement; early_stopping_patience evaluations in a row without one end the run. The best weights are kept in memory

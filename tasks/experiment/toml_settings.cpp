@@ -32,6 +32,9 @@ std::string all_settings_toml(const TrainingSettings& settings, std::string_view
   std::string result;
   for (const SettingKey& key : setting_keys()) {
     if (key.name == but) continue;
+    // What came later stands here only where it is used, so that older runs can be continued.
+    if (std::string_view(key.name) == "gradient_parts" && settings.gradient_parts == TrainingSettings().gradient_parts)
+      continue;
     result += std::string(key.name) + " = ";
     if (const auto* member = std::get_if<double TrainingSettings::*>(&key.member)) {
       result += toml_number(settings.**member);

@@ -162,22 +162,6 @@ TrainingRun run_of(BagModel& model, RankRecorder& recorder, Communicator* ranks)
   return run;
 }
 
-// Each of two ranks with the same examples adds half of their mean: halving and doubling round nothing.
-TEST(Train, OverTwoRanksThatHoldTheSameIsOverOne) {
-  BagModel one, two;
-  one.sparse = two.sparse = false;
-  RankRecorder first, second;
-  TwinCommunicator twins;
-  train(run_of(one, first, nullptr));
-  train(run_of(two, second, &twins));
-  ASSERT_EQ(first.steps.size(), second.steps.size());
-  for (std::size_t i = 0; i < first.steps.size(); ++i) {
-    EXPECT_EQ(first.steps[i].loss, second.steps[i].loss) << "step " << i + 1;
-    EXPECT_EQ(first.steps[i].gradient_norm, second.steps[i].gradient_norm) << "step " << i + 1;
-  }
-  EXPECT_TRUE(same_bits(one.parameters().master(0), two.parameters().master(0), one.parameters().table().elements()));
-}
-
 // Every step: the gradients, all of them and in order, then the loss.
 TEST(Train, SendsGradientsAndLossOfEveryStep) {
   BagModel model;

@@ -44,18 +44,4 @@ class RecordingCommunicator : public OneRank {
   }
 };
 
-/// The first of two ranks that hold the same: sums are doubles of what is here.
-class TwinCommunicator : public OneRank {
- public:
-  TwinCommunicator() : OneRank(Device::kCpu) {}
-  int size() const override { return 2; }
-  void all_reduce(DType type, void* values, std::int64_t count, void*) override {
-    for (std::int64_t i = 0; i < count; ++i) {
-      if (type == DType::kFloat32) static_cast<float*>(values)[i] *= 2;
-      if (type == DType::kFloat64) static_cast<double*>(values)[i] *= 2;
-    }
-  }
-  std::int64_t sum(std::int64_t value) override { return 2 * value; }
-};
-
 }  // namespace koine

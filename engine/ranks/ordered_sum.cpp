@@ -1,0 +1,192 @@
+#include "engine/ranks/ordered_sum.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/reduce/reduce.h"
+
+namespace koine {
+
+namespace {
+
+/// Shares of ranks begin where vector loads want them.
+constexpr std::int64_t kShareMultiple = 64;
+
+std::int64_t round_up_to(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+}  // namespace
+
+PartRange parts_of_rank(std::int64_t parts, int ranks, int rank) {
+  require(ranks <= parts, "gradient_parts is ", parts, ", but there are ", ranks,
+          " ranks, which need a part each; raise it, or use fewer ranks");
+  return {rank * parts / ranks, (rank + 1) * parts / ranks};
+}
+
+bool are_siblings(const PartRange& left, const PartRange& right) {
+  return left.last == right.first && left.count() == right.count() && left.first % (2 * left.count()) == 0;
+}
+
+std::vector<PartRange> sums_of(const PartRange& parts) {
+  std::vector<PartRange> sums;
+  for (std::int64_t part = parts.first; part < parts.last; ++part) {
+    sums.push_back({part, part + 1});
+    while (sums.size() > 1 && are_siblings(sums[sums.size() - 2], sums.back())) {
+      sums[sums.size() - 2].last = sums.back().last;
+      sums.pop_back();
+    }
+  }
+  return sums;
+}
+
+OrderedSum::OrderedSum(ParameterStore& store, Communicator& communicator, std::int64_t parts, std::int64_t exchange_elements)
+    : store_(store), communicator_(communicator), own_(parts_of_rank(parts, communicator.size(), communicator.rank())) {
+  check(parts > 0 && (parts & (parts - 1)) == 0, "a step of ", parts, " parts");
+  next_ = own_.first;
+  // As many sums wait at a time as there are before the last part, at most.
+  std::size_t most = 0;
+  for (std::int64_t last = own_.first + 1; last < own_.last; ++last)
+    most = std::max(most, sums_of({own_.first, last}).size());
+  const std::size_t bytes = static_cast<std::size_t>(store.table().elements()) * sizeof(float);
+  for (std::size_t i = 0; i < most; ++i) buffers_.emplace_back(store.device(), "sums of gradients", bytes);
+  const std::int64_t ranks = communicator.size();
+  for (int rank = 0; rank < ranks; ++rank) {
+    sums_.push_back(sums_of(parts_of_rank(parts, communicator.size(), rank)));
+    slots_ = std::max(slots_, std::ssize(sums_.back()));
+  }
+  if (ranks == 1) return;
+  piece_ = round_up_to(std::min(exchange_elements, store.table().elements()), ranks * kShareMultiple);
+  const auto exchanged = static_cast<std::size_t>(slots_ * piece_) * sizeof(float);
+  sent_ = Buffer::zeroed(store.device(), "gradients sent", exchanged);
+  received_ = Buffer(store.device(), "gradients received", exchanged);
+}
+
+void OrderedSum::keep_part(const Context& context) {
+  check(next_ + 1 < own_.last, "the last part of a rank is summed, not kept");
+  float* gradient = store_.gradient(0);
+  const std::int64_t count = store_.table().elements();
+  PartRange parts = {next_, next_ + 1};
+  ++next_;
+  if (waiting_.empty() || !are_siblings(waiting_.back(), parts)) {
+    copy(buffers_[waiting_.size()].as<float>(), gradient, count, context.stream);
+    waiting_.push_back(parts);
+  } else {
+    add(buffers_[waiting_.size() - 1].as<float>(), gradient, count, context.stream);
+    waiting_.back().last = parts.last;
+    while (waiting_.size() > 1 && are_siblings(waiting_[waiting_.size() - 2], waiting_.back())) {
+      const std::size_t left = waiting_.size() - 2;
+      add(buffers_[left].as<float>(), buffers_[left + 1].as<float>(), count, context.stream);
+      waiting_[left].last = waiting_.back().last;
+      waiting_.pop_back();
+    }
+  }
+  clear(gradient, count, context.stream);
+}
+
+void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
+  check(next_ + 1 == own_.last, "a sum before the last part of the rank");
+  float* gradient = store_.gradient(0);
+  PartRange parts = {next_, next_ + 1};
+  for (std::size_t left = waiting_.size(); left > 0 && are_siblings(waiting_[left - 1], parts); --left) {
+    add(gradient + begin, buffers_[left - 1].as<float>() + begin, end - begin, stream);
+    parts.first = waiting_[left - 1].first;
+  }
+  if (communicator_.size() > 1) {
+    for (std::int64_t at = begin; at < end; at += piece_) exchange(at, std::min(piece_, end - at), stream);
+  }
+  if (end == store_.table().elements()) {  // the last range: the next step begins anew
+    waiting_.clear();
+    next_ = own_.first;
+  }
+}
+
+// Sums lie one behind the other in sent_ for each receiver, his share of each; in received_ for each sender.
+void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) {
+  const std::int64_t ranks = communicator_.size();
+  const std::int64_t share = round_up_to((count + ranks - 1) / ranks, kShareMultiple);
+  const auto length_of = [&](std::int64_t rank) { return std::clamp<std::int64_t>(count - rank * share, 0, share); };
+  float* gradient = store_.gradient(0) + begin;
+  auto* sent = sent_.as<float>();
+  auto* received = received_.as<float>();
+  const std::int64_t own_sums = std::ssize(sums_[static_cast<std::size_t>(communicator_.rank())]);
+  for (std::int64_t rank = 0; rank < ranks; ++rank) {
+    for (std::int64_t slot = 0; slot < own_sums; ++slot) {
+      const float* from = slot + 1 == own_sums ? gradient : buffers_[static_cast<std::size_t>(slot)].as<float>() + begin;
+      copy(sent + (rank * slots_ + slot) * share, from + rank * share, length_of(rank), stream);
+    }
+  }
+  communicator_.all_to_all(DType::kFloat32, sent, received, slots_ * share, stream);
+  std::vector<PartRange> open;
+  std::vector<float*> places;
+  for (std::int64_t rank = 0; rank < ranks; ++rank) {
+    const std::vector<PartRange>& sums = sums_[static_cast<std::size_t>(rank)];
+    for (std::size_t slot = 0; slot < sums.size(); ++slot) {
+      open.push_back(sums[slot]);
+      places.push_back(received + (rank * slots_ + static_cast<std::int64_t>(slot)) * share);
+      while (open.size() > 1 && are_siblings(open[open.size() - 2], open.back())) {
+        add(places[places.size() - 2], places.back(), share, stream);
+        open[open.size() - 2].last = open.back().last;
+        open.pop_back();
+        places.pop_back();
+      }
+    }
+  }
+  check(open.size() == 1, "the parts of all ranks are not the whole tree");
+  communicator_.all_gather(DType::kFloat32, places.front(), sent, share, stream);
+  copy(gradient, sent, count, stream);
+}
+
+// --- values ---------------------------------------------------------------------------------------------------------------
+
+void OrderedSum::add(float* to, const float* from, std::int64_t count, void* stream) {
+  if (count == 0) return;
+  if (store_.device() == Device::kCuda) {
+    const Context context = in_stream(stream);
+    for (std::int64_t at = 0; at < count; at += kExchangeElements) {
+      const std::int64_t piece = std::min(kExchangeElements, count - at);
+      column_sum(context, {DType::kFloat32, 1, piece, piece, from + at, to + at});
+    }
+    return;
+  }
+  parallel_ranges(count, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) to[i] += from[i];
+  });
+}
+
+void OrderedSum::copy(float* to, const float* from, std::int64_t count, void* stream) const {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
+  if (count == 0) return;
+  if (store_.device() == Device::kCuda) {
+    cuda::copy_on_device(to, from, bytes, stream);
+  } else {
+    std::memcpy(to, from, bytes);
+  }
+}
+
+void OrderedSum::clear(float* values, std::int64_t count, void* stream) const {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
+  if (store_.device() == Device::kCuda) {
+    cuda::fill_with_zero(values, bytes, stream);
+  } else {
+    std::memset(values, 0, bytes);
+  }
+}
+
+/// With scratch of its own. Streams that use it are ordered.
+Context OrderedSum::in_stream(void* stream) {
+  Context context;
+  context.device = store_.device();
+  context.architecture = 80;  // what column_sum asks for
+  context.stream = stream;
+  if (!scratch_.made()) {
+    const std::int64_t most = std::min(kExchangeElements, store_.table().elements() + kShareMultiple);
+    scratch_ = OwnScratch(context, "scratch of sums of gradients", [&](const Context& dry) {
+      column_sum(dry, {DType::kFloat32, 1, most, most, nullptr, nullptr});
+    });
+  }
+  return scratch_.in(context);
+}
+
+}  // namespace koine

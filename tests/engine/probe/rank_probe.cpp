@@ -1,0 +1,277 @@
+// One rank, for tests that start several: rank_probe WHAT [KEY=VALUE ...]. Which rank it is stands in the environment.
+//
+//   meet                      meets the others and leaves
+//   collectives               every operation of a communicator, compared with what it is defined as
+//   sums output=FILE          bits of sums that could be rounded in many orders, as hexadecimal numbers
+//   train output=FOLDER ...   trains the small model of bag_model.h; each rank leaves FOLDER/rank-N.txt
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+#include "engine/files/text_file.h"
+#include "engine/ranks/rank_group.h"
+#include "engine/training/trainer.h"
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+#include "kernels/random/random.h"
+#include "tests/engine/bag_model.h"
+
+namespace koine {
+namespace {
+
+using Arguments = std::map<std::string, std::string>;
+
+std::string text_argument(const Arguments& arguments, const std::string& key) {
+  const auto found = arguments.find(key);
+  return found == arguments.end() ? "" : found->second;
+}
+
+std::int64_t number_argument(const Arguments& arguments, const std::string& key, std::int64_t otherwise) {
+  const auto found = arguments.find(key);
+  return found == arguments.end() ? otherwise : std::stoll(found->second);
+}
+
+// --- collectives ----------------------------------------------------------------------------------------------------------
+
+constexpr DType kTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat64};
+
+/// Whole numbers: every order of their sum is exact, in every type.
+double value_of(int rank, std::int64_t i) { return static_cast<double>((7 * rank + 3 * i) % 13 - 6); }
+
+class Values {
+ public:
+  Values(DType type, std::int64_t count)
+      : type_(type), count_(count), bytes_(static_cast<std::size_t>(count + 1) * size_of(type)) {
+    for (std::int64_t i = 0; i <= count; ++i) store_element(bytes_.data(), type, i, 99);  // one more as a guard
+  }
+  Values& fill(int rank, std::int64_t first = 0) {
+    for (std::int64_t i = 0; i < count_; ++i) store_element(bytes_.data(), type_, i, value_of(rank, first + i));
+    return *this;
+  }
+  void* data() { return bytes_.data(); }
+  template <class Expected>
+  void expect(const char* what, const Expected& expected) const {
+    for (std::int64_t i = 0; i <= count_; ++i) {
+      const double wanted = i == count_ ? 99 : expected(i);
+      const double found = load_element(bytes_.data(), type_, i);
+      check(found == wanted, "", what, " of ", count_, " ", name_of(type_), ": [", i, "] is ", found, ", not ", wanted);
+    }
+  }
+
+ private:
+  DType type_;
+  std::int64_t count_;
+  std::vector<std::byte> bytes_;
+};
+
+void try_collectives(Communicator& ranks, DType type, std::int64_t count) {
+  const int rank = ranks.rank();
+  const int size = ranks.size();
+  const auto sum = [&](std::int64_t i) {
+    double total = 0;
+    for (int other = 0; other < size; ++other) total += value_of(other, i);
+    return total;
+  };
+  Values all = Values(type, count).fill(rank);
+  ranks.all_reduce(type, all.data(), count, nullptr);
+  all.expect("all_reduce", sum);
+
+  Values many = Values(type, size * count).fill(rank);
+  Values one(type, count);
+  ranks.reduce_scatter(type, many.data(), one.data(), count, nullptr);
+  one.expect("reduce_scatter", [&](std::int64_t i) { return sum(rank * count + i); });
+  many.expect("what reduce_scatter read", [&](std::int64_t i) { return value_of(rank, i); });
+  void* own = static_cast<char*>(many.data()) + static_cast<std::size_t>(rank * count) * size_of(type);
+  ranks.reduce_scatter(type, many.data(), own, count, nullptr);
+  many.expect("reduce_scatter in place",
+              [&](std::int64_t i) { return count > 0 && i / count == rank ? sum(i) : value_of(rank, i); });
+
+  one.fill(rank);
+  const auto gathered = [&](std::int64_t i) { return value_of(static_cast<int>(i / count), i % count); };
+  ranks.all_gather(type, one.data(), many.data(), count, nullptr);
+  many.expect("all_gather", gathered);
+  Values in_place(type, size * count);
+  own = static_cast<char*>(in_place.data()) + static_cast<std::size_t>(rank * count) * size_of(type);
+  if (count > 0) std::memcpy(own, one.data(), static_cast<std::size_t>(count) * size_of(type));
+  ranks.all_gather(type, own, in_place.data(), count, nullptr);
+  in_place.expect("all_gather in place", gathered);
+
+  many.fill(rank);
+  ranks.all_to_all(type, many.data(), in_place.data(), count, nullptr);
+  in_place.expect("all_to_all",
+                  [&](std::int64_t i) { return value_of(static_cast<int>(i / count), rank * count + i % count); });
+
+  for (int root = 0; root < size; ++root) {
+    one.fill(rank);
+    ranks.broadcast(type, one.data(), count, root, nullptr);
+    one.expect("broadcast", [&](std::int64_t i) { return value_of(root, i); });
+  }
+}
+
+void collectives(RankGroup& group) {
+  Communicator& ranks = group.communicator();
+  for (const DType type : kTypes) {
+    for (const std::int64_t count : {0, 1, 2, 3, 17, 1000, 70001}) {
+      if (type != DType::kFloat32 && count > 1000) continue;
+      try_collectives(ranks, type, count);
+    }
+  }
+  std::vector<std::int64_t> numbers = {ranks.rank(), -1, std::int64_t{1} << 60};
+  if (ranks.size() > 4) numbers[2] = 0;
+  const std::int64_t large = numbers[2];
+  ranks.sum(numbers);
+  check(numbers[0] == ranks.size() * (ranks.size() - 1) / 2 && numbers[1] == -ranks.size() &&
+            numbers[2] == ranks.size() * large,
+        "sums of whole numbers are wrong");
+  for (int root = 0; root < ranks.size(); ++root) {
+    const std::string said(static_cast<std::size_t>(1000 * root), static_cast<char>('a' + root));
+    check(ranks.share(ranks.rank() == root ? said : "mine", root) == said, "a text that was shared is another");
+  }
+  ranks.barrier();
+}
+
+void sums(RankGroup& group, const Arguments& arguments) {
+  Communicator& ranks = group.communicator();
+  std::string text;
+  for (const DType type : kTypes) {
+    const std::int64_t count = 4099;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(count) * size_of(type));
+    RandomStream random(5, static_cast<std::uint64_t>(ranks.rank()));
+    for (std::int64_t i = 0; i < count; ++i)
+      store_element(bytes.data(), type, i, (random.uniform() - 0.5) * std::pow(2.0, static_cast<double>(random.below(20))));
+    ranks.all_reduce(type, bytes.data(), count, nullptr);
+    text += xxh3_hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()}) + "\n";
+    if (type == DType::kBFloat16) text += concatenate(load_element(bytes.data(), type, 0), "\n");
+  }
+  std::ofstream(concatenate(text_argument(arguments, "output"), ".", ranks.rank())) << text;
+}
+
+// --- training -------------------------------------------------------------------------------------------------------------
+
+/// Writes down every step, and ends this rank in the way a test wants.
+class ProbeObserver : public TrainingObserver {
+ public:
+  ProbeObserver(int rank, const Arguments& arguments) : rank_(rank), arguments_(arguments) {}
+
+  void on_step(const Step& step) override {
+    char line[160];
+    std::snprintf(line, sizeof line, "step %lld loss %a norm %a tokens %lld\n", static_cast<long long>(step.step), step.loss,
+                  step.gradient_norm, static_cast<long long>(step.tokens));
+    text_ += line;
+    if (step.step == number_argument(arguments_, "stop-at", -1)) stop.store(true);
+    if (step.step != number_argument(arguments_, "end-at", -1) || rank_ != number_argument(arguments_, "end-rank", 0))
+      return;
+    const std::string how = text_argument(arguments_, "end");
+    if (how == "kill") raise(SIGKILL);
+    if (how == "stop") raise(SIGSTOP);
+    if (how == "late") std::this_thread::sleep_for(std::chrono::seconds(60));
+    if (how == "throw") throw Error("this rank has had enough");
+  }
+  void on_evaluation(std::int64_t step, const std::map<std::string, double>& metrics, bool best) override {
+    char line[160];
+    std::snprintf(line, sizeof line, "evaluation %lld %a %s\n", static_cast<long long>(step), metrics.begin()->second,
+                  best ? "best" : "");
+    text_ += line;
+  }
+  void on_message(const std::string& text) override { text_ += text + "\n"; }
+  const std::string& text() const { return text_; }
+
+  std::atomic<bool> stop = false;
+
+ private:
+  int rank_;
+  const Arguments& arguments_;
+  std::string text_;
+};
+
+void train_bags(RankGroup& group, const Arguments& arguments) {
+  const int rank = group.place().rank;
+  const Dataset data = bag_dataset(70);
+  const Dataset tokens = bag_dataset(40, HeadKind::kToken, 11);
+  BagModel model({{"bags", HeadKind::kSequence, 3}, {"tokens", HeadKind::kToken, 3}}, DType::kFloat32,
+                 static_cast<std::uint32_t>(number_argument(arguments, "model-seed", 7)) +
+                     (number_argument(arguments, "other-model", -1) == rank ? 1 : 0));
+  TrainingRun run;
+  run.model = &model;
+  TrainingTask task;
+  task.name = "bags";
+  task.train = &data;
+  run.tasks = {task};
+  task.name = "tokens";
+  task.train = &tokens;
+  task.head = 1;
+  task.weight = 0.5;
+  run.tasks.push_back(task);
+  run.settings.learning_rate = number_argument(arguments, "other-rate", -1) == rank ? 1e-2 : 2e-2;
+  run.settings.per_device_train_batch_size = 16;
+  run.settings.max_tokens_per_batch = 64;
+  run.settings.max_steps = number_argument(arguments, "steps", 8);
+  run.settings.gradient_parts = number_argument(arguments, "parts", -1);
+  run.settings.save_steps = number_argument(arguments, "save", 0);
+  run.settings.save_minutes = 0;
+  run.settings.eval_steps = number_argument(arguments, "eval", 0);
+  run.settings.early_stopping_patience = number_argument(arguments, "patience", 0);
+  ProbeObserver observer(rank, arguments);
+  run.observers = {&observer};
+  run.evaluate = [&](Model& trained) -> std::map<std::string, double> {
+    check(rank == 0, "a rank that does not lead evaluates");
+    double squares = 0;  // that grow: the first evaluation is the best
+    const float* weights = trained.parameters().master(0);
+    for (int i = 0; i < 3 * BagModel::kWidth; ++i) squares += double{weights[i]} * weights[i];
+    return {{"bags", -squares}};
+  };
+  if (run.settings.eval_steps == 0) run.evaluate = {};
+  run.communicator = &group.communicator();
+  run.directory = text_argument(arguments, "output");
+  run.resume = true;
+  run.stop = &observer.stop;
+  const TrainingResult result = train(run);
+  const std::int64_t bytes = model.parameters().table().elements() * static_cast<std::int64_t>(sizeof(float));
+  std::ofstream(concatenate(run.directory.string(), "/rank-", rank, ".txt"))
+      << observer.text() << "weights "
+      << xxh3_hex({reinterpret_cast<const char*>(model.parameters().master(0)), static_cast<std::size_t>(bytes)})
+      << "\nsteps " << result.steps << (result.interrupted ? " interrupted" : "")
+      << (result.stopped_early ? " stopped early" : "") << "\n";
+}
+
+int run_probe(const std::string& what, const Arguments& arguments) {
+  set_thread_count(1);
+  RankGroup group(find_rank_place(environment()));
+  try {
+    if (what == "collectives") collectives(group);
+    if (what == "sums") sums(group, arguments);
+    if (what == "train") train_bags(group, arguments);
+    group.leave();
+    return 0;
+  } catch (const std::exception& error) {
+    group.fail(error.what());
+    throw;
+  }
+}
+
+}  // namespace
+}  // namespace koine
+
+int main(int count, char** values) {
+  try {
+    koine::Arguments arguments;
+    for (int i = 2; i < count; ++i) {
+      const std::string word = values[i];
+      arguments[word.substr(0, word.find('='))] = word.substr(word.find('=') + 1);
+    }
+    return koine::run_probe(values[1], arguments);
+  } catch (const koine::UserError& error) {
+    std::cerr << error.what() << std::endl;
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << std::endl;
+    return 1;
+  }
+}
