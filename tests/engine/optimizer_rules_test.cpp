@@ -244,7 +244,9 @@ TEST(OptimizerRules, FactorsWhatEachFormFactors) {
   const auto names = [](OptimizerKind kind) {
     TrainingSettings settings;
     settings.optimizer = kind;
-    RuleRun run(settings, Device::kCpu);
+    ParameterTable table = fixture_table();
+    table.add({"middle.weight", {100, 130}, true});  // mesh_tensorflow's own default would factor it
+    RuleRun run(settings, Device::kCpu, DType::kFloat32, table);
     std::vector<std::string> factored;
     for (const TensorSource& source : run.optimizer.state().tensors()) {
       if (source.name.starts_with("row_second_moment.")) factored.push_back(source.name.substr(18));
@@ -252,7 +254,7 @@ TEST(OptimizerRules, FactorsWhatEachFormFactors) {
     return factored;
   };
   EXPECT_EQ(names(OptimizerKind::kAdafactor),
-            (std::vector<std::string>{"small.weight", "table", "large.weight", "tall.weight"}));
+            (std::vector<std::string>{"small.weight", "table", "large.weight", "tall.weight", "middle.weight"}));
   EXPECT_EQ(names(OptimizerKind::kAdafactorT5), std::vector<std::string>{"large.weight"});
 }
 

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "engine/files/text_file.h"
+#include "engine/settings/setting_keys.h"
 #include "engine/training/checkpoint.h"
+#include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "tests/engine/bag_model.h"
 #include "tests/engine/temporary_folder.h"
@@ -198,6 +200,7 @@ TEST(Train, TheCutIntoMicroBatchesChangesRoundingOnly) {
 struct ResumeCase {
   DType type;
   std::int64_t stop_at;
+  OptimizerKind optimizer = OptimizerKind::kAdamW;
 };
 
 class Resume : public testing::TestWithParam<ResumeCase> {};
@@ -205,6 +208,8 @@ class Resume : public testing::TestWithParam<ResumeCase> {};
 // An uninterrupted run against one that stops, is saved, and goes on in a new model that begins with other weights.
 TEST_P(Resume, IsTheUninterruptedRunBitForBit) {
   TrainingSettings settings = quick_settings();
+  settings.optimizer = GetParam().optimizer;
+  if (settings.optimizer == OptimizerKind::kAdafactorT5) settings.weight_decay = 0;
   settings.eval_steps = 4;
   settings.load_best_model_at_end = true;
   const std::vector<HeadSpec> heads = {{"", HeadKind::kSequence, 3}};
@@ -251,9 +256,14 @@ TEST_P(Resume, IsTheUninterruptedRunBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Places, Resume,
                          testing::Values(ResumeCase{DType::kFloat32, 1}, ResumeCase{DType::kFloat32, 14},
                                          ResumeCase{DType::kFloat32, 16}, ResumeCase{DType::kFloat32, 30},
-                                         ResumeCase{DType::kBFloat16, 14}),
+                                         ResumeCase{DType::kBFloat16, 14},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdafactorT5},
+                                         ResumeCase{DType::kFloat32, 14, OptimizerKind::kAdafactor},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamWRms},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW8Bit}),
                          [](const auto& info) {
-                           return std::string(name_of(info.param.type)) + "_" + std::to_string(info.param.stop_at);
+                           return concatenate(name_of(info.param.type), "_", info.param.stop_at, "_",
+                                              name_of(info.param.optimizer));
                          });
 
 TEST(Train, CheckpointsAreWrittenAsTheRunGoesAndTheNewestIsTaken) {

@@ -6,9 +6,12 @@
 
 #include <set>
 #include <sstream>
+#include <utility>
+#include <vector>
 
 #include "engine/files/text_file.h"
 #include "engine/optimizer/optimizer.h"
+#include "engine/settings/setting_keys.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "models/models.h"
@@ -546,6 +549,11 @@ TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
   EXPECT_EQ(line(question, "moments"), 2 * line(question, "gradients"));
   // 1200 tokens x 64 x 4 bytes in each of two layers.
   EXPECT_EQ(line(question, "activations: blocks: pre_activation"), 2 * 1200 * 64 * 4);
+  MemoryQuestion factored = question;
+  factored.optimizer = OptimizerKind::kAdafactor;
+  EXPECT_EQ(line(factored, "moments"), 0);
+  EXPECT_DOUBLE_EQ(total(factored), total(question) - line(question, "moments") + line(factored, "factored moments"));
+  EXPECT_LT(line(factored, "factored moments"), line(question, "moments") / 10);
   MemoryQuestion best = question;
   best.keeps_best = true;
   const double parameters = static_cast<double>(model_parameter_table(question.config, question.heads).elements()) * 4;
@@ -560,8 +568,13 @@ TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
 // own small numbers: the promise is 5 %.
 TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
   if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
-  for (const HeadKind kind : {HeadKind::kSequence, HeadKind::kMaskedLm}) {
+  const std::vector<std::pair<HeadKind, OptimizerKind>> trainings = {{HeadKind::kSequence, OptimizerKind::kAdamW},
+                                                                     {HeadKind::kMaskedLm, OptimizerKind::kAdamW},
+                                                                     {HeadKind::kSequence, OptimizerKind::kAdafactor},
+                                                                     {HeadKind::kSequence, OptimizerKind::kAdamW8Bit}};
+  for (const auto& [kind, rule] : trainings) {
     MemoryQuestion question;
+    question.optimizer = rule;
     question.config.vocab_size = 4000;
     question.config.hidden_size = 64;
     question.config.num_hidden_layers = 4;
@@ -581,10 +594,11 @@ TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
     model->reserve(question.tokens, true);
     TrainingSettings settings;
     settings.max_steps = 100;
+    settings.optimizer = rule;
     Optimizer optimizer(model->parameters(), settings, model->word_gradient_is_sparse());
     const auto taken = static_cast<double>(cuda::trace().device_bytes - before);
     const double estimated = estimate_memory(question).back().bytes;
-    EXPECT_NEAR(estimated / taken, 1, 0.05) << estimated << " estimated, " << taken << " taken";
+    EXPECT_NEAR(estimated / taken, 1, 0.05) << name_of(rule) << ": " << estimated << " estimated, " << taken << " taken";
   }
 }
 
