@@ -7,8 +7,8 @@
 namespace koine {
 namespace {
 
-constexpr std::int64_t kLeastSideOfT5 =
-    128;  // of a factored matrix: min_dim_size_to_factor of t5x and of T5's own gin files
+// Of a factored matrix: min_dim_size_to_factor of t5x and of T5's own gin files
+constexpr std::int64_t kLeastSideOfT5 = 128;
 
 bool is_factored(OptimizerKind kind, const ParameterSpec& spec) {
   check(spec.shape.size() <= 2, "parameter ", spec.name,

@@ -162,7 +162,9 @@ TEST_P(OptimizerRule, AgreesWithThePublishedOne) {
     for (std::size_t i = 0; i < there.size(); ++i) EXPECT_NEAR(ours[i] / there[i], 1, 2e-6) << source.name << " " << i;
     ++compared;
   }
-  if (rule().kind != OptimizerKind::kAdamWRms) EXPECT_GE(compared, 5);
+  if (rule().kind != OptimizerKind::kAdamWRms) {
+    EXPECT_GE(compared, 5);
+  }
 }
 
 TEST_P(OptimizerRule, ResumedFromItsTensorsContinuesBitForBit) {

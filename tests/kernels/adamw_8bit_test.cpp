@@ -146,7 +146,9 @@ void expect_as_the_reference(const CodedRun& run, const CodedRun& expected, cons
     const int second = int{run.second_codes[i]} - int{expected.second_codes[i]};
     EXPECT_LE(std::abs(second), 1) << where << " " << i;
     // Where r is kept otherwise so is m / r, which may be some codes away.
-    if (second == 0) EXPECT_LE(std::abs(first), 1) << where << " " << i;
+    if (second == 0) {
+      EXPECT_LE(std::abs(first), 1) << where << " " << i;
+    }
     others += (first != 0 ? 1 : 0) + (second != 0 ? 1 : 0);
     // Updates of 1e-3 times at most 10.
     EXPECT_NEAR(run.parameter[i], expected.parameter[i], fp32_error(3, 0.1) + fp32_error(12, 0.01)) << where << " " << i;
@@ -224,6 +226,24 @@ TEST(AdamW8Bit, UpdatesStayNearTheExactOnesUnderLognormalGradients) {
   EXPECT_GT(largest_exact, 1) << "the test shows nothing";
   // 0.13 by the same arithmetic in double; 0.20 where m itself is coded.
   EXPECT_LT(std::sqrt(square_of_error / square_of_exact), 0.16);
+}
+
+// An element 1e-9 of its block's largest is below half of the first code, and yet kept by it; only what is zero is zero.
+TEST(AdamW8Bit, ASecondMomentAboveZeroIsNeverKeptAsZero) {
+  for (const auto& variant : operation<AdamW8BitArguments>().variants) {
+    CodedRun run(300);
+    run.gradient[0] = 1;
+    run.gradient[1] = run.gradient[299] = 1e-9f;
+    run.gradient[260] = -1;
+    if (!launch_coded(variant, run, adamw_step(1, 1e-2, 0.9, 0.999, 1e-8, 0))) return;
+    for (const std::size_t i : {1, 299}) {
+      EXPECT_EQ(run.second_codes[i], 1) << variant.name << " " << i;
+      EXPECT_GT(run.first_codes[i], 127) << variant.name << " " << i;
+    }
+    EXPECT_EQ(run.second_codes[2], 0) << variant.name;
+    EXPECT_EQ(run.second_codes[260], 255) << variant.name;
+    EXPECT_LT(run.first_codes[260], 127) << variant.name;
+  }
 }
 
 // Where neither moment nor gradient is, nothing moves: a row that was never touched.
