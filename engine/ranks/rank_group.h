@@ -25,7 +25,8 @@ class RankGroup {
   const RankPlace& place() const { return place_; }
   /// Of the host's memory.
   Communicator& communicator() { return *communicator_; }
-  RankWatch& watch() { return *watch_; }
+  /// Null where there are no others.
+  RankWatch* watch() { return watch_.get(); }
 
   /// Tells the others why this rank ends. Throws nothing.
   void fail(const std::string& why) noexcept;

@@ -16,6 +16,7 @@
 #include "engine/ranks/agreement.h"
 #include "engine/ranks/ordered_sum.h"
 #include "engine/ranks/rank_place.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/random/random.h"
 #include "tests/engine/bag_model.h"
 #include "tests/engine/temporary_folder.h"
@@ -173,10 +174,11 @@ class Processes : public ::testing::Test {
   }
 
   /// Trains in `folder`, and gives what every rank wrote, which is the same.
-  std::string trained(int ranks, const std::string& name, std::vector<std::string> arguments) {
+  std::string trained(int ranks, const std::string& name, std::vector<std::string> arguments,
+                      const std::string& what = "train") {
     const fs::path folder = folder_ / name;
     fs::create_directories(folder);
-    arguments.insert(arguments.begin(), {"train", "output=" + folder.string()});
+    arguments.insert(arguments.begin(), {what, "output=" + folder.string()});
     const std::vector<RankOutcome> outcomes = run_ranks(ranks, arguments, short_timeouts);
     std::string text;
     for (int rank = 0; rank < ranks; ++rank) {
@@ -289,6 +291,17 @@ TEST_F(Processes, TrainToTheSameCurveByAllReduce) {
   }
 }
 
+// The same with devices, and with the communicator of devices.
+TEST_F(Processes, AnyNumberOfDevicesTrainsToTheSameBits) {
+  if (!cuda::on_host()) GTEST_SKIP() << "the stand-in for NCCL moves memory of the host implementation of CUDA";
+  expect_success(run_ranks(3, {"collectives", "device=cuda"}));
+  const std::string one = trained(1, "one", {"parts=4", "device=cuda"}, "encoder");
+  ASSERT_NE(one.find("step 3"), std::string::npos) << one;
+  EXPECT_EQ(trained(2, "two", {"parts=4", "device=cuda"}, "encoder"), one);
+  EXPECT_EQ(trained(3, "three", {"parts=4", "device=cuda"}, "encoder"), one);
+}
+
+// Interrupted three times, each time by the last rank alone, and continued by others.
 TEST_F(Processes, ResumeInAnotherNumber) {
   const std::string whole = trained(1, "whole", {"parts=8", "steps=9", "save=9", "eval=2"});
   const auto part = [&](int ranks, const std::string& stop) {
@@ -303,8 +316,7 @@ TEST_F(Processes, ResumeInAnotherNumber) {
             read_file(folder_ / "parts" / "rank-2.txt").substr(read_file(folder_ / "parts" / "rank-2.txt").find("weights")));
 }
 
-// The same stop on all ranks, though only one was told to; the same early end.
-TEST_F(Processes, AgreeWhenToStop) {
+TEST_F(Processes, EndEarlyTogether) {
   const std::string early = trained(2, "early", {"steps=20", "eval=1", "patience=3"});
   EXPECT_NE(early.find("stopped early"), std::string::npos) << early;
 }
@@ -357,14 +369,14 @@ TEST_F(Processes, AKilledRankEndsAllAndTheRunResumes) {
 TEST_F(Processes, AStoppedRankEndsAll) {
   const std::vector<RankOutcome> outcomes =
       run_ranks(3, {"train", "output=" + (folder_ / "stopped").string(), "end=stop", "end-at=2", "end-rank=1"},
-                [](int) { return std::vector<std::string>{"KOINE_RANKS_TIMEOUT=3"}; });
+                [](int) { return std::vector<std::string>{"KOINE_RANKS_TIMEOUT=6"}; });
   expect_all_end(outcomes, 1, "rank 1 is gone or stopped", 20);
 }
 
 TEST_F(Processes, ALateRankEndsAll) {
   const std::vector<RankOutcome> outcomes =
       run_ranks(3, {"train", "output=" + (folder_ / "late").string(), "end=late", "end-at=2", "end-rank=1"},
-                [](int) { return std::vector<std::string>{"KOINE_RANKS_TIMEOUT=2"}; });
+                [](int) { return std::vector<std::string>{"KOINE_RANKS_TIMEOUT=5"}; });
   expect_all_end(outcomes, 1, "rank 1 is late", 20);
   EXPECT_EQ(outcomes[1].exit_code, 1) << "it is ended too";
 }

@@ -1,9 +1,11 @@
 // One rank, for tests that start several: rank_probe WHAT [KEY=VALUE ...]. Which rank it is stands in the environment.
 //
 //   meet                      meets the others and leaves
-//   collectives               every operation of a communicator, compared with what it is defined as
+//   collectives               every operation of a communicator, compared with what it is defined as; device=cuda: of the host
+//                             implementation of CUDA, through the stand-in for NCCL
 //   sums output=FILE          bits of sums that could be rounded in many orders, as hexadecimal numbers
 //   train output=FOLDER ...   trains the small model of bag_model.h; each rank leaves FOLDER/rank-N.txt
+//   encoder output=FOLDER ... the same with a small encoder on that device
 
 #include <signal.h>
 #include <unistd.h>
@@ -16,12 +18,16 @@
 #include <thread>
 
 #include "engine/files/text_file.h"
+#include "engine/ranks/nccl_communicator.h"
 #include "engine/ranks/rank_group.h"
 #include "engine/training/trainer.h"
+#include "kernels/common/buffer.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "kernels/random/random.h"
 #include "tests/engine/bag_model.h"
+#include "tests/engine/nccl_stand_in.h"
+#include "tests/models/tiny.h"
 
 namespace koine {
 namespace {
@@ -47,20 +53,31 @@ double value_of(int rank, std::int64_t i) { return static_cast<double>((7 * rank
 
 class Values {
  public:
-  Values(DType type, std::int64_t count)
-      : type_(type), count_(count), bytes_(static_cast<std::size_t>(count + 1) * size_of(type)) {
-    for (std::int64_t i = 0; i <= count; ++i) store_element(bytes_.data(), type, i, 99);  // one more as a guard
+  Values(Device device, DType type, std::int64_t count)
+      : type_(type),
+        count_(count),
+        host_(static_cast<std::size_t>(count + 1) * size_of(type)),
+        memory_(device, "values", host_.size()) {
+    for (std::int64_t i = 0; i <= count; ++i) store_element(host_.data(), type, i, 99);  // one more as a guard
+    memory_.write(host_.data(), host_.size());
   }
-  Values& fill(int rank, std::int64_t first = 0) {
-    for (std::int64_t i = 0; i < count_; ++i) store_element(bytes_.data(), type_, i, value_of(rank, first + i));
+  Values& fill(int rank) {
+    for (std::int64_t i = 0; i < count_; ++i) store_element(host_.data(), type_, i, value_of(rank, i));
+    memory_.write(host_.data(), host_.size());
     return *this;
   }
-  void* data() { return bytes_.data(); }
+  void* data(std::int64_t at = 0) { return offset_by(memory_.data(), type_, at); }
+  void copy_from(Values& other, std::int64_t at) {
+    std::vector<std::byte> values(static_cast<std::size_t>(other.count_) * size_of(type_));
+    other.memory_.read(values.data(), values.size());
+    memory_.write(values.data(), values.size(), static_cast<std::size_t>(at) * size_of(type_));
+  }
   template <class Expected>
-  void expect(const char* what, const Expected& expected) const {
+  void expect(const char* what, const Expected& expected) {
+    memory_.read(host_.data(), host_.size());
     for (std::int64_t i = 0; i <= count_; ++i) {
       const double wanted = i == count_ ? 99 : expected(i);
-      const double found = load_element(bytes_.data(), type_, i);
+      const double found = load_element(host_.data(), type_, i);
       check(found == wanted, "", what, " of ", count_, " ", name_of(type_), ": [", i, "] is ", found, ", not ", wanted);
     }
   }
@@ -68,7 +85,8 @@ class Values {
  private:
   DType type_;
   std::int64_t count_;
-  std::vector<std::byte> bytes_;
+  std::vector<std::byte> host_;
+  Buffer memory_;
 };
 
 void try_collectives(Communicator& ranks, DType type, std::int64_t count) {
@@ -79,17 +97,19 @@ void try_collectives(Communicator& ranks, DType type, std::int64_t count) {
     for (int other = 0; other < size; ++other) total += value_of(other, i);
     return total;
   };
-  Values all = Values(type, count).fill(rank);
+  const Device device = ranks.device();
+  Values all(device, type, count);
+  all.fill(rank);
   ranks.all_reduce(type, all.data(), count, nullptr);
   all.expect("all_reduce", sum);
 
-  Values many = Values(type, size * count).fill(rank);
-  Values one(type, count);
+  Values many(device, type, size * count);
+  many.fill(rank);
+  Values one(device, type, count);
   ranks.reduce_scatter(type, many.data(), one.data(), count, nullptr);
   one.expect("reduce_scatter", [&](std::int64_t i) { return sum(rank * count + i); });
   many.expect("what reduce_scatter read", [&](std::int64_t i) { return value_of(rank, i); });
-  void* own = static_cast<char*>(many.data()) + static_cast<std::size_t>(rank * count) * size_of(type);
-  ranks.reduce_scatter(type, many.data(), own, count, nullptr);
+  ranks.reduce_scatter(type, many.data(), many.data(rank * count), count, nullptr);
   many.expect("reduce_scatter in place",
               [&](std::int64_t i) { return count > 0 && i / count == rank ? sum(i) : value_of(rank, i); });
 
@@ -97,10 +117,9 @@ void try_collectives(Communicator& ranks, DType type, std::int64_t count) {
   const auto gathered = [&](std::int64_t i) { return value_of(static_cast<int>(i / count), i % count); };
   ranks.all_gather(type, one.data(), many.data(), count, nullptr);
   many.expect("all_gather", gathered);
-  Values in_place(type, size * count);
-  own = static_cast<char*>(in_place.data()) + static_cast<std::size_t>(rank * count) * size_of(type);
-  if (count > 0) std::memcpy(own, one.data(), static_cast<std::size_t>(count) * size_of(type));
-  ranks.all_gather(type, own, in_place.data(), count, nullptr);
+  Values in_place(device, type, size * count);
+  if (count > 0) in_place.copy_from(one, rank * count);
+  ranks.all_gather(type, in_place.data(rank * count), in_place.data(), count, nullptr);
   in_place.expect("all_gather in place", gathered);
 
   many.fill(rank);
@@ -115,11 +134,19 @@ void try_collectives(Communicator& ranks, DType type, std::int64_t count) {
   }
 }
 
-void collectives(RankGroup& group) {
-  Communicator& ranks = group.communicator();
+/// Through the stand-in for NCCL where the arguments name a device.
+std::unique_ptr<Communicator> device_communicator(RankGroup& group, const Arguments& arguments) {
+  if (text_argument(arguments, "device") != "cuda") return nullptr;
+  nccl_stand_in::state().polls_in_progress = 2;
+  return make_nccl_communicator(group.communicator(), nccl_stand_in::api(), group.watch(), group.place().timeout);
+}
+
+void collectives(RankGroup& group, const Arguments& arguments) {
+  const std::unique_ptr<Communicator> on_device = device_communicator(group, arguments);
+  Communicator& ranks = on_device == nullptr ? group.communicator() : *on_device;
   for (const DType type : kTypes) {
     for (const std::int64_t count : {0, 1, 2, 3, 17, 1000, 70001}) {
-      if (type != DType::kFloat32 && count > 1000) continue;
+      if ((type != DType::kFloat32 || on_device != nullptr) && count > 1000) continue;
       try_collectives(ranks, type, count);
     }
   }
@@ -158,14 +185,15 @@ void sums(RankGroup& group, const Arguments& arguments) {
 /// Writes down every step, and ends this rank in the way a test wants.
 class ProbeObserver : public TrainingObserver {
  public:
-  ProbeObserver(int rank, const Arguments& arguments) : rank_(rank), arguments_(arguments) {}
+  ProbeObserver(const RankPlace& place, const Arguments& arguments)
+      : rank_(place.rank), last_(place.rank + 1 == place.size), arguments_(arguments) {}
 
   void on_step(const Step& step) override {
     char line[160];
     std::snprintf(line, sizeof line, "step %lld loss %a norm %a tokens %lld\n", static_cast<long long>(step.step), step.loss,
                   step.gradient_norm, static_cast<long long>(step.tokens));
     text_ += line;
-    if (step.step == number_argument(arguments_, "stop-at", -1)) stop.store(true);
+    if (last_ && step.step == number_argument(arguments_, "stop-at", -1)) stop.store(true);  // the others are not told
     if (step.step != number_argument(arguments_, "end-at", -1) || rank_ != number_argument(arguments_, "end-rank", 0))
       return;
     const std::string how = text_argument(arguments_, "end");
@@ -187,6 +215,7 @@ class ProbeObserver : public TrainingObserver {
 
  private:
   int rank_;
+  bool last_;
   const Arguments& arguments_;
   std::string text_;
 };
@@ -218,7 +247,7 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
   run.settings.save_minutes = 0;
   run.settings.eval_steps = number_argument(arguments, "eval", 0);
   run.settings.early_stopping_patience = number_argument(arguments, "patience", 0);
-  ProbeObserver observer(rank, arguments);
+  ProbeObserver observer(group.place(), arguments);
   run.observers = {&observer};
   run.evaluate = [&](Model& trained) -> std::map<std::string, double> {
     check(rank == 0, "a rank that does not lead evaluates");
@@ -241,11 +270,48 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
       << (result.stopped_early ? " stopped early" : "") << "\n";
 }
 
+/// A short training without checkpoints. rank-N.txt holds losses, and what the weights are.
+void train_encoder(RankGroup& group, const Arguments& arguments) {
+  const std::unique_ptr<Communicator> on_device = device_communicator(group, arguments);
+  Communicator& ranks = on_device == nullptr ? group.communicator() : *on_device;
+  ModelOptions options;
+  options.execution.device = ranks.device();
+  options.execution.precision = DType::kBFloat16;
+  options.training = true;
+  options.heads = {tiny::head(HeadKind::kSequence)};
+  options.seed = 5;
+  const std::unique_ptr<Model> model = make_model(tiny::config(NormPlacement::kPost), options);
+  Dataset data;
+  data.name = "sentences";
+  data.classes = 3;
+  data.examples = tiny::examples(HeadKind::kSequence, {2, 7, 12, 17, 5, 10, 15, 3, 8, 13}, 9);
+  TrainingRun run;
+  run.model = model.get();
+  TrainingTask task;
+  task.name = "sentences";
+  task.train = &data;
+  run.tasks = {task};
+  run.settings.learning_rate = 1e-3;
+  run.settings.max_steps = number_argument(arguments, "steps", 3);
+  run.settings.per_device_train_batch_size = 6;
+  run.settings.max_tokens_per_batch = 32;
+  run.settings.gradient_parts = number_argument(arguments, "parts", -1);
+  ProbeObserver observer(group.place(), arguments);
+  run.observers = {&observer};
+  run.communicator = &ranks;
+  train(run);
+  const std::vector<float> weights = model->parameters().read_all(ParameterStore::Values::kMaster);
+  std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", group.place().rank, ".txt"))
+      << observer.text() << "weights "
+      << xxh3_hex({reinterpret_cast<const char*>(weights.data()), weights.size() * sizeof(float)}) << "\n";
+}
+
 int run_probe(const std::string& what, const Arguments& arguments) {
   set_thread_count(1);
   RankGroup group(find_rank_place(environment()));
   try {
-    if (what == "collectives") collectives(group);
+    if (what == "collectives") collectives(group, arguments);
+    if (what == "encoder") train_encoder(group, arguments);
     if (what == "sums") sums(group, arguments);
     if (what == "train") train_bags(group, arguments);
     group.leave();
