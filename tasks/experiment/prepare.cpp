@@ -26,6 +26,9 @@ std::vector<std::string> text_files(const fs::path& data) {
   return files;
 }
 
+/// Where a tokenizer that is trained for an experiment lies.
+fs::path trained_tokenizer_path(const fs::path& output) { return output / "tokenizer" / "sentencepiece.bpe.model"; }
+
 }  // namespace
 
 void prepare_data(Experiment& experiment, const fs::path& folder, const RunOptions& options) {
@@ -66,7 +69,7 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
       concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
                   "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
   PhaseFolder phase(folder / "tokenizer", config, {}, redo);
-  const fs::path model = phase.path() / "sentencepiece.bpe.model";
+  const fs::path model = trained_tokenizer_path(folder);
   if (!phase.done()) {
     Tokenizer::train(training, model);
     phase.finish({{"xxh3", xxh3_file(model)}});
@@ -76,6 +79,12 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
           " is not the file that was written there (its bytes have changed since); restore it, or delete ",
           phase.path().string(), " to make it again");
   return Tokenizer(model);
+}
+
+Tokenizer prepared_tokenizer(const Experiment& experiment, const fs::path& folder) {
+  const fs::path& directory = experiment.model.directory;
+  if (!directory.empty()) return load_tokenizer(read_model_config(directory), directory);
+  return Tokenizer(experiment.tokenizer.path.empty() ? trained_tokenizer_path(folder) : experiment.tokenizer.path);
 }
 
 ModelConfig experiment_model_config(const Experiment& experiment, const Tokenizer& tokenizer) {

@@ -20,6 +20,7 @@
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/phase_files.h"
 #include "tasks/experiment/prepare.h"
+#include "tasks/experiment/rank_jobs.h"
 #include "tasks/experiment/selection.h"
 #include "tasks/experiment/toml_settings.h"
 #include "tasks/formats/labels.h"
@@ -91,7 +92,7 @@ class Runner {
   /// False where it was interrupted, here and below.
   bool run_chosen();
   bool run_phase(std::size_t number);
-  bool train(const PlannedPhase& phase, const StartPoint& start, const fs::path& folder, json& training);
+  bool train(std::size_t number, const StartPoint& start, const fs::path& folder, json& training);
   bool evaluate(const PlannedPhase& phase, const StartPoint& model, const fs::path& folder, json& evaluations);
 
   StartPoint start_of(const PlannedPhase& phase) const;
@@ -103,7 +104,6 @@ class Runner {
   bool is_chosen(std::size_t number) const { return std::binary_search(chosen_.begin(), chosen_.end(), number); }
   std::string time_left() const;
   void collect();
-  std::vector<PhaseTask> tasks_of(const PlannedPhase& phase);
   std::string config_of(const PlannedPhase& phase, const StartPoint& start) const;
 
   const RunOptions& options_;
@@ -126,6 +126,14 @@ void Runner::with_phase_named(const PlannedPhase& phase, const Work& work) const
   }
 }
 
+/// Random parameters: the same for every rank.
+StartPoint fresh_start(const Plan& plan, const PlannedPhase& phase) {
+  StartPoint start;
+  start.config = plan.config;
+  start.seed = phase.seed;
+  return start;
+}
+
 StartPoint Runner::start_of(const PlannedPhase& phase) const {
   if (phase.start.has_value()) return prepared_[*phase.start].model;
   StartPoint start;
@@ -135,8 +143,7 @@ StartPoint Runner::start_of(const PlannedPhase& phase) const {
     return start;
   }
   const ModelConfig& config = outcome_.plan.config;
-  start.config = config;
-  start.seed = phase.seed;
+  start = fresh_start(outcome_.plan, phase);
   start.fingerprint = xxh3_hex(concatenate(
       "fresh ", phase.seed, " ", config.hidden_size, " ", config.num_hidden_layers, " ", config.num_attention_heads, " ",
       config.intermediate_size, " ", config.max_position_embeddings, " ", config.hidden_dropout_prob, " ",
@@ -228,26 +235,30 @@ std::string heading_of(const PlannedPhase& phase, const Experiment& experiment) 
   return concatenate(arm, " / ", experiment.targets[phase.target].name, " / seed ", phase.seed);
 }
 
-std::vector<PhaseTask> Runner::tasks_of(const PlannedPhase& phase) {
-  std::vector<PhaseTask> tasks = data_.tasks(phase.tasks, experiment().source_language, phase.settings.eval_examples);
-  if (phase.kind == PhaseKind::kIntermediate) set_sampler(tasks, experiment().intermediate[phase.arm].sampler);
-  return tasks;
+/// A phase of the plan as it is trained, without its folder.
+TrainingPhase training_phase_of(const Plan& plan, std::size_t number, const StartPoint& start, PhaseData& data) {
+  const PlannedPhase& planned = plan.phases[number];
+  const Experiment& experiment = plan.experiment;
+  TrainingPhase phase;
+  phase.number = static_cast<std::int64_t>(number);
+  phase.start = start;
+  phase.fresh_heads = planned.kind != PhaseKind::kPretraining;
+  phase.settings = planned.settings;
+  phase.tasks = data.tasks(planned.tasks, experiment.source_language, planned.settings.eval_examples);
+  if (planned.kind == PhaseKind::kIntermediate) set_sampler(phase.tasks, experiment.intermediate[planned.arm].sampler);
+  if (!planned.tasks.empty()) phase.labels = planned.tasks.front().task->labels();
+  return phase;
 }
 
-bool Runner::train(const PlannedPhase& planned, const StartPoint& start, const fs::path& folder, json& training) {
+bool Runner::train(std::size_t number, const StartPoint& start, const fs::path& folder, json& training) {
   const fs::path mark = folder / "trained.json";
   if (fs::exists(mark)) {
     training = read_json(mark);
     require_same_model(folder, training);
     return true;
   }
-  TrainingPhase phase;
+  TrainingPhase phase = training_phase_of(outcome_.plan, number, start, data_);
   phase.directory = folder;
-  phase.start = start;
-  phase.fresh_heads = planned.kind != PhaseKind::kPretraining;
-  phase.settings = planned.settings;
-  phase.tasks = tasks_of(planned);
-  if (!planned.tasks.empty()) phase.labels = planned.tasks.front().task->labels();
   const PhaseTraining trained = run_training_phase(phase, tokenizer_, options_);
   if (trained.result.interrupted) return false;
   training = training_record(trained);
@@ -345,7 +356,7 @@ bool Runner::run_phase(std::size_t number) {
     StartPoint model = prepared.start;
     json end_mark = {{"program", options_.program}, {"training", json::object()}, {"keeps_model", keeps_model}};
     if (!phase.tasks.empty()) {
-      if (!train(phase, model, folder.path(), end_mark["training"])) return false;
+      if (!train(number, model, folder.path(), end_mark["training"])) return false;
       model.directory = folder.path() / "model";
       end_mark["files"] = end_mark["training"].value("files", json::object());
       end_mark["training"].erase("files");
@@ -426,6 +437,11 @@ RunOutcome Runner::run(std::unique_ptr<FolderLock> preparing) {
   prepare_phases();
   check_chosen();
   preparing.reset();
+  RankJob begin;
+  begin.kind = RankJob::Kind::kBegin;
+  begin.precision = name_of(options_.execution.precision);
+  begin.data = fs::absolute(experiment().data);
+  tell_job(options_.execution.communicator, begin);
   outcome_.interrupted = !run_chosen();
   const std::unique_ptr<FolderLock> collecting = lock_output(options_.output, options_);
   collect();
@@ -456,6 +472,21 @@ RunOutcome run_experiment(Experiment experiment, const RunOptions& options, std:
   const ModelConfig config = experiment_model_config(experiment, tokenizer);
   write_file_atomically(options.output / "config.toml", experiment_toml(experiment));
   return Runner(make_plan(std::move(experiment), config), tokenizer, options).run(std::move(preparing));
+}
+
+void follow_experiment(Experiment experiment, const RunOptions& options) {
+  const Tokenizer tokenizer = prepared_tokenizer(experiment, options.output);
+  const ModelConfig config = experiment_model_config(experiment, tokenizer);
+  const Plan plan = make_plan(std::move(experiment), config);
+  PhaseData data(plan.experiment.data, tokenizer);
+  follow_trainings(tokenizer, options, [&](const RankJob& job) {
+    check(job.phase >= 0 && job.phase < std::ssize(plan.phases), "rank 0 trains phase ", job.phase, " of ",
+          plan.phases.size());
+    const auto number = static_cast<std::size_t>(job.phase);
+    StartPoint start = job.start.empty() ? fresh_start(plan, plan.phases[number]) : StartPoint{};
+    start.directory = job.start;
+    return training_phase_of(plan, number, start, data);
+  });
 }
 
 }  // namespace koine

@@ -34,7 +34,12 @@ std::unique_ptr<FolderLock> lock_output(const std::filesystem::path& output, con
 /// Writes results.json, costs.json and report.html. `preparing`: lock_output of options.output, where the caller has taken
 /// it already; it is let go when the first phase begins. UserErrors for data that is missing, and for a phase that begins
 /// with the model of another which is neither done nor chosen, before the first phase begins; for data that is wrong, before
-/// the phase that reads it. Interrupted as lock_output.
+/// the phase that reads it. Interrupted as lock_output. Where there are several ranks, this is for rank 0, and the others call
+/// follow_experiment; the caller tells them of the end.
 RunOutcome run_experiment(Experiment experiment, const RunOptions& options, std::unique_ptr<FolderLock> preparing = {});
+
+/// A rank that follows: trains what rank 0 trains, until that is done with the experiment. options.execution.precision is
+/// what rank 0 decided.
+void follow_experiment(Experiment experiment, const RunOptions& options);
 
 }  // namespace koine

@@ -173,7 +173,16 @@ namespace {
 /// One training from the phase's start in a folder of its own, and its model, where it was not interrupted.
 std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path& folder, const Tokenizer& tokenizer,
                                      const RunOptions& options, TrainingResult& result) {
-  make_directory(folder);
+  Communicator* const ranks = options.execution.communicator;
+  const bool leads = is_leader(ranks);
+  if (leads) make_directory(folder);
+  RankJob job;
+  job.kind = RankJob::Kind::kTrain;
+  job.phase = phase.number;
+  job.seed = phase.settings.seed;
+  job.directory = fs::absolute(folder);
+  if (!phase.start.directory.empty()) job.start = fs::absolute(phase.start.directory);
+  if (leads) tell_job(ranks, job);
   std::unique_ptr<Model> model = make_model(phase.start, model_options(phase, options), phase.fresh_heads);
 
   std::vector<MaskingSettings> masking;
@@ -187,6 +196,16 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
                          task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr, task.weight_at, task.examples_cap});
   }
   run.settings = phase.settings;
+  run.communicator = ranks;
+  run.program = options.program;
+  run.directory = folder;
+  run.resume = true;
+  run.stop = options.stop;
+  run.evaluate = dev_evaluation(phase.tasks, phase.settings, nullptr);
+  if (!leads) {
+    result = train(run);
+    return model;
+  }
   if (run.tasks.size() > 1) options.message("tasks: " + probabilities_text(run.tasks, total_steps(run)));
   if (fs::exists(folder / "metrics.jsonl") && !newest_checkpoint(folder).has_value())
     options.message(folder.string() + " holds a training that was begun, but no checkpoint of it: it starts over");
@@ -196,10 +215,6 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
   run.observers = {&metrics, &events};
   if (progress != nullptr) run.observers.push_back(progress.get());
   run.evaluate = dev_evaluation(phase.tasks, phase.settings, progress.get());
-  run.communicator = options.execution.communicator;
-  run.directory = folder;
-  run.resume = true;
-  run.stop = options.stop;
   result = train(run);
   return model;
 }
@@ -235,6 +250,19 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
     remove_at_once(folder / "checkpoints");
     options.message(concatenate("  begun again with seed ", seed_of_attempt(phase.settings.seed, attempt + 1), ", restart ",
                                 attempt + 1, " of ", phase.settings.restarts));
+  }
+}
+
+void follow_trainings(const Tokenizer& tokenizer, const RunOptions& options,
+                      const std::function<TrainingPhase(const RankJob& job)>& phase_of) {
+  while (true) {
+    const RankJob job = next_job(*options.execution.communicator);
+    if (job.kind == RankJob::Kind::kEnd) return;
+    check(job.kind == RankJob::Kind::kTrain, "rank 0 tells a rank to begin twice");
+    TrainingPhase phase = phase_of(job);
+    phase.settings.seed = job.seed;
+    TrainingResult result;
+    train_attempt(phase, job.directory, tokenizer, options, result);
   }
 }
 

@@ -17,6 +17,7 @@
 #include "engine/training/trainer.h"
 #include "models/models.h"
 #include "tasks/common/task.h"
+#include "tasks/experiment/rank_jobs.h"
 #include "tasks/experiment/sampler.h"
 
 namespace koine {
@@ -65,6 +66,7 @@ void set_sampler(std::vector<PhaseTask>& tasks, const SamplerSpec& sampler);
 int add_head(std::vector<HeadSpec>& heads, const HeadSpec& head);
 
 struct TrainingPhase {
+  std::int64_t number = 0;  ///< in the plan, by which the other ranks find it
   std::filesystem::path directory;
   StartPoint start;
   bool fresh_heads = true;  ///< a head that the start happens to hold under the same name is not taken over
@@ -100,6 +102,11 @@ std::uint32_t seed_of_attempt(std::uint32_t seed, std::int64_t attempt);
 /// so often; the last attempt's model stays whatever it answers. `directory`/attempts.json holds the record of each attempt
 /// that was left, and is written before the next begins, so that a phase continued goes on with the same attempt.
 PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
+
+/// What a rank that follows does instead: whenever rank 0 trains, it trains with it, until rank 0 says that the command is over.
+/// `phase_of` gives the phase of a job: the same start, tasks and settings as rank 0 has.
+void follow_trainings(const Tokenizer& tokenizer, const RunOptions& options,
+                      const std::function<TrainingPhase(const RankJob& job)>& phase_of);
 
 /// {"steps", "total_steps", "final_loss", "tokens", "seconds", "flops", "best_step", "stopped_early", "best_metrics", "seed"},
 /// and where there are any "collapsed": {task: ...} and "collapsed_attempts": [...].

@@ -31,7 +31,9 @@ struct CommonOptions {
   bool quiet = false;
   ForcedVariants forced;  ///< KOINE_FORCE
   std::vector<std::string> task_files;
-  std::string command;  ///< the whole command line, as a shell reads it
+  std::string command;             ///< the whole command line, as a shell reads it
+  std::vector<std::string> words;  ///< the same, word by word
+  std::string ranks;               ///< --ranks: a number, "launcher", or empty: this process alone
 };
 
 struct CommandLine {
@@ -43,6 +45,8 @@ struct CommandLine {
   CLI::App* add(const std::string& name, const std::string& description, std::function<int()> run);
   /// Gives a subcommand --task-file, whose tasks are known before it runs.
   void take_task_files(CLI::App& command);
+  /// Gives a subcommand --ranks.
+  void take_ranks(CLI::App& command);
 };
 
 void add_run_commands(CommandLine& line);      // demo, run

@@ -12,6 +12,7 @@
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "tools/koine/commands.h"
+#include "tools/koine/ranks.h"
 #include "tools/koine/version.h"
 
 namespace koine {
@@ -72,6 +73,15 @@ void CommandLine::take_task_files(CLI::App& command) {
   command
       .add_option("--task-file", common.task_files, "file with [[task]] of your own (docs/task-files.md); may be repeated")
       ->allow_extra_args(false);
+}
+
+void CommandLine::take_ranks(CLI::App& command) {
+  command
+      .add_option("--ranks", common.ranks,
+                  "N: train in N processes of this machine; launcher: this is one of those that torchrun, mpirun or srun "
+                  "started (docs/ranks.md)")
+      ->check(check_ranks)
+      ->type_name("N|launcher");
 }
 
 RunOptions run_options(const CommonOptions& common, Execution execution) {

@@ -123,6 +123,7 @@ int parse_and_run(int count, char** values) {
   add_doctor_command(line);
 
   line.common.command = command_text(count, values);
+  line.common.words.assign(values, values + count);
   std::vector<std::string> arguments;  // CLI11 takes them last first
   for (int i = count - 1; i > 0; --i) arguments.push_back(with_dashes(values[i]));
   if (arguments.empty()) {

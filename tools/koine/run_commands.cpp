@@ -8,6 +8,7 @@
 #include "tasks/experiment/selection.h"
 #include "tools/koine/commands.h"
 #include "tools/koine/demo_experiment.h"
+#include "tools/koine/ranks.h"
 
 namespace koine {
 
@@ -34,8 +35,24 @@ void print_outcome(const RunOutcome& outcome, const RunOptions& options) {
   if (!outcome.rows.empty()) print("report:  " + (options.output / "report.html").string() + "\n");
 }
 
+/// A rank that follows. Data and numeric mode are what rank 0 has prepared and decided.
+int follow_run(Experiment experiment, CommonOptions common, const fs::path& output, RankSession& ranks) {
+  install_signal_handlers();
+  RankJob job;
+  if (!ranks.wait_to_begin(job)) return 0;
+  common.precision = job.precision;
+  experiment.precision = job.precision;
+  experiment.data = job.data;
+  RunOptions options = run_options(common, resolve_execution(common, job.precision, {}));
+  ranks.join(options.execution);
+  options.output = output;
+  follow_experiment(std::move(experiment), options);
+  return 0;
+}
+
 int run_and_report(Experiment experiment, const CommonOptions& common, const fs::path& output, const std::string& only,
-                   bool redo) {
+                   bool redo, RankSession& ranks) {
+  if (!ranks.leads()) return follow_run(std::move(experiment), common, output, ranks);
   install_signal_handlers();
   bool interrupted = true;
   try {
@@ -43,6 +60,7 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
     // only once.
     std::unique_ptr<FolderLock> preparing = lock_output(output, run_options(common, {}));
     RunOptions options = run_options(common, resolve_execution(common, experiment.precision, output / "config.toml"));
+    ranks.join(options.execution);
     options.output = output;
     options.redo = redo;
     options.only = only;
@@ -118,12 +136,14 @@ Experiment demo_experiment(const DemoArguments& arguments) {
 void add_run_commands(CommandLine& line) {
   auto demo = std::make_shared<DemoArguments>();
   CLI::App* demo_app = line.add("demo", "The whole method on generated languages, in minutes on a CPU", [&line, demo] {
-    apply(line.common);
     Experiment experiment = demo_experiment(*demo);
     const std::string name = demo->model.empty() ? "demo" : "demo-" + experiment.model.name;
     const fs::path output = demo->output.empty() ? fs::path("runs") / name : fs::path(demo->output);
     use_seeds(experiment, line.common);
-    return run_and_report(std::move(experiment), line.common, output, "", demo->redo);
+    return with_ranks(line.common, [&](RankSession& ranks) {
+      apply(line.common);
+      return run_and_report(std::move(experiment), line.common, output, "", demo->redo, ranks);
+    });
   });
   demo_app->add_option(
       "--model", demo->model,
@@ -133,6 +153,7 @@ void add_run_commands(CommandLine& line) {
   demo_app
       ->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml or demo-pretrained.toml says")
       ->check(between(1, 100));
+  line.take_ranks(*demo_app);
   demo_app->add_flag("--redo", demo->redo, "make phases again whose settings changed");
 
   struct Run {
@@ -149,17 +170,20 @@ void add_run_commands(CommandLine& line) {
   CLI::App* run_app = line.add(
       "run", "A grid of model x intermediate x target x seed from an experiment file; run again, it continues",
       [&line, run] {
-        apply(line.common);
         Experiment experiment = read_experiment(run->file, run->data);
         use_seeds(experiment, line.common);
         if (run->dry) return print_numbers(experiment);
         const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
         if (run->list) return print_phases(std::move(experiment), run->only, output);
         require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
-        return run_and_report(std::move(experiment), line.common, output, run->only, run->redo);
+        return with_ranks(line.common, [&](RankSession& ranks) {
+          apply(line.common);
+          return run_and_report(std::move(experiment), line.common, output, run->only, run->redo, ranks);
+        });
       });
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
   line.take_task_files(*run_app);
+  line.take_ranks(*run_app);
   run_app->add_option("--data", run->data, "folder of the data sets");
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");
   run_app->add_option("--only", run->only,

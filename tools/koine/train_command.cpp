@@ -18,6 +18,7 @@
 #include "tasks/experiment/toml_settings.h"
 #include "tasks/report/results.h"
 #include "tools/koine/commands.h"
+#include "tools/koine/ranks.h"
 
 namespace koine {
 
@@ -234,7 +235,30 @@ std::vector<ResultRow> validation_rows(const TrainArguments& arguments, const Tr
   return rows;
 }
 
-int train_task(const TrainArguments& arguments, const CommonOptions& common) {
+/// A rank that follows: it is told the numeric mode, and each training of the phase.
+int follow_task(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options) {
+  install_signal_handlers();
+  follow_trainings(tokenizer, options, [&](const RankJob&) { return phase; });
+  return 0;
+}
+
+/// The numeric mode, which rank 0 decides.
+Execution execution_of_task(const fs::path& output, CommonOptions common, RankSession& ranks) {
+  RankJob job;
+  if (!ranks.leads()) {
+    check(ranks.wait_to_begin(job), "rank 0 ends before it begins");
+    common.precision = job.precision;
+  }
+  Execution execution = resolve_execution(common, "auto", output / "config.toml");
+  ranks.join(execution);
+  if (!ranks.leads()) return execution;
+  job.kind = RankJob::Kind::kBegin;
+  job.precision = name_of(execution.precision);
+  tell_job(execution.communicator, job);
+  return execution;
+}
+
+int train_task(const TrainArguments& arguments, const CommonOptions& common, RankSession& ranks) {
   std::vector<std::string> names;
   for (const std::string& name : split_commas(arguments.task)) names.push_back(task_named(name, "--task").name());
   const bool several = names.size() > 1;
@@ -253,11 +277,13 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
 
   const fs::path output = arguments.output;
-  require_unlocked(output);
-  require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
-  require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
-          output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
-  const RunOptions options = run_options(common, resolve_execution(common, "auto", output / "config.toml"));
+  if (ranks.leads()) {
+    require_unlocked(output);
+    require(!arguments.resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
+    require(arguments.resume || arguments.redo || !fs::exists(output / "config.toml") || fs::exists(output / "done.json"),
+            output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
+  }
+  const RunOptions options = run_options(common, execution_of_task(output, common, ranks));
   PhaseData data(arguments.data, tokenizer);
   TrainingPhase phase;
   phase.directory = output;
@@ -266,6 +292,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common) {
   phase.tasks = data.tasks(tasks, arguments.language, settings.eval_examples);
   if (several) set_sampler(phase.tasks, arguments.sampler);
   phase.labels = tasks.front().task->labels();
+  if (!ranks.leads()) return follow_task(phase, tokenizer, options);
   HashCache hashes;
   FileHashes files = data_files(tasks, {}, arguments.data, arguments.language, hashes);
   files.merge(model_files(arguments.model, hashes));
@@ -310,11 +337,13 @@ void add_train_command(CommandLine& line) {
   train->setting_values.resize(setting_keys().size());
   auto self = std::make_shared<CLI::App*>();
   CLI::App* app = line.add("train", "Train a task, or several together, from a model directory", [&line, train, self] {
-    apply(line.common);
     for (const CLI::Option* option : (*self)->get_options()) {
       if (option->count() > 0) train->given.insert(option->get_name());
     }
-    return train_task(*train, line.common);
+    return with_ranks(line.common, [&](RankSession& ranks) {
+      apply(line.common);
+      return train_task(*train, line.common, ranks);
+    });
   });
   *self = app;
   app->footer([train] { return recipe_text(*train); });
@@ -322,6 +351,7 @@ void add_train_command(CommandLine& line) {
                   "task to train (mnli, squad, udpos, mlm ...); several between commas, each step one of them")
       ->required();
   line.take_task_files(*app);
+  line.take_ranks(*app);
   app->add_option("--model", train->model, "transformers directory to start from")->required();
   app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
   app->add_option("--data", train->data, "folder of the data sets")->required();
