@@ -65,6 +65,17 @@ void add_in_order(void* to, const void* left, const void* right, std::size_t cou
   }
 }
 
+/// Gloo of 2022 takes the store by reference, later ones share it.
+template <class GlooContext>
+void connect(GlooContext& context, const std::shared_ptr<GlooStore>& store,
+             std::shared_ptr<gloo::transport::Device>& device) {
+  if constexpr (requires { context.connectFullMesh(*store, device); }) {
+    context.connectFullMesh(*store, device);
+  } else {
+    context.connectFullMesh(store, device);
+  }
+}
+
 class GlooCommunicator : public Communicator {
  public:
   GlooCommunicator(const RankPlace& place, RankStore& store, RankWatch& watch) : place_(place), watch_(watch) {
@@ -74,8 +85,7 @@ class GlooCommunicator : public Communicator {
       std::shared_ptr<gloo::transport::Device> device = gloo::transport::tcp::CreateDevice(attributes);
       auto context = std::make_shared<gloo::rendezvous::Context>(place.rank, place.size);
       context->setTimeout(Milliseconds(static_cast<std::int64_t>(1000 * place.timeout)));
-      GlooStore gloo_store(store, watch);
-      context->connectFullMesh(gloo_store, device);
+      connect(*context, std::make_shared<GlooStore>(store, watch), device);
       context_ = std::move(context);
     });
   }

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <limits>
+#include <set>
 
 #include "kernels/common/check.h"
 
@@ -28,13 +29,10 @@ void read_settings(TomlSection& section, TrainingSettings& settings) {
 
 namespace {
 
-std::string all_settings_toml(const TrainingSettings& settings, std::string_view but) {
+std::string all_settings_toml(const TrainingSettings& settings, const std::set<std::string>& left_out) {
   std::string result;
   for (const SettingKey& key : setting_keys()) {
-    if (key.name == but) continue;
-    // What came later stands here only where it is used, so that older runs can be continued.
-    if (std::string_view(key.name) == "gradient_parts" && settings.gradient_parts == TrainingSettings().gradient_parts)
-      continue;
+    if (left_out.contains(key.name)) continue;
     result += std::string(key.name) + " = ";
     if (const auto* member = std::get_if<double TrainingSettings::*>(&key.member)) {
       result += toml_number(settings.**member);
@@ -52,9 +50,11 @@ std::string all_settings_toml(const TrainingSettings& settings, std::string_view
 
 }  // namespace
 
-std::string settings_toml(const TrainingSettings& settings) { return all_settings_toml(settings, ""); }
+std::string settings_toml(const TrainingSettings& settings) { return all_settings_toml(settings, {}); }
 
-std::string phase_settings_toml(const TrainingSettings& settings) { return all_settings_toml(settings, "save_minutes"); }
+std::string phase_settings_toml(const TrainingSettings& settings) {
+  return all_settings_toml(settings, {"save_minutes", "gradient_parts"});
+}
 
 std::string toml_number(double value) {
   char buffer[64];

@@ -16,7 +16,8 @@ void read_settings(TomlSection& section, TrainingSettings& settings);
 /// "key = value" lines in the order of the table.
 std::string settings_toml(const TrainingSettings& settings);
 /// The same for the config.toml of a phase: without save_minutes, which changes no result and may change between the parts
-/// of a run.
+/// of a run, and without gradient_parts, which like the number of ranks decides where sums are rounded: a checkpoint knows
+/// under which it was made.
 std::string phase_settings_toml(const TrainingSettings& settings);
 
 /// Values as TOML spells them: shortest decimal that reads back the same, always with a point or an exponent; a quoted text;

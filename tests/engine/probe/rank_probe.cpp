@@ -284,7 +284,7 @@ void train_encoder(RankGroup& group, const Arguments& arguments) {
   Dataset data;
   data.name = "sentences";
   data.classes = 3;
-  data.examples = tiny::examples(HeadKind::kSequence, {2, 7, 12, 17, 5, 10, 15, 3, 8, 13}, 9);
+  data.examples = tiny::examples(HeadKind::kSequence, {2, 6, 4, 7, 3, 5}, 9);
   TrainingRun run;
   run.model = model.get();
   TrainingTask task;
@@ -292,9 +292,9 @@ void train_encoder(RankGroup& group, const Arguments& arguments) {
   task.train = &data;
   run.tasks = {task};
   run.settings.learning_rate = 1e-3;
-  run.settings.max_steps = number_argument(arguments, "steps", 3);
-  run.settings.per_device_train_batch_size = 6;
-  run.settings.max_tokens_per_batch = 32;
+  run.settings.max_steps = number_argument(arguments, "steps", 2);
+  run.settings.per_device_train_batch_size = 4;
+  run.settings.max_tokens_per_batch = 12;
   run.settings.gradient_parts = number_argument(arguments, "parts", -1);
   ProbeObserver observer(group.place(), arguments);
   run.observers = {&observer};
