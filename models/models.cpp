@@ -12,6 +12,7 @@
 #include "models/shell/checkpoint.h"
 #include "models/shell/device_side.h"
 #include "models/shell/plan.h"
+#include "models/shell/search.h"
 
 namespace koine {
 namespace {
@@ -122,6 +123,20 @@ class ModelShell : public Model {
   std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer) override {
     const BatchView view = view_of(batch);  // which may make room first
     return runner_->hidden_states(context_, view, layer, *activations_);
+  }
+
+  std::vector<Generation> generate(const PackedBatch& batch, const GenerationSettings& settings) override {
+    PackedBatch sources = batch;
+    sources.target = {};
+    sources.labels.clear();
+    sources.counted_labels = 0;
+    const BatchView view = view_of(sources);  // which may make room first
+    GenerationSettings whole = settings;
+    const std::int64_t rows = sources.source.sequences * settings.beams;
+    const std::unique_ptr<Decoding> decoding =
+        runner_->begin_decoding(context_, view, rows, settings.maximum_length, *activations_);
+    if (whole.end < 0) whole.end = decoding->end();
+    return search(*decoding, sources.source.sequences, whole);
   }
 
   double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const override {

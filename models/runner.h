@@ -3,13 +3,40 @@
 // One step of a model with its heads, on memory that is handed in: what a model runs and what a dry run counts. Nothing here
 // waits for a device but what returns values to the host. Every call leaves the stack as it found it.
 
+#include <memory>
 #include <vector>
 
 #include "engine/batch/batch_view.h"
 #include "engine/training/model.h"
+#include "kernels/common/check.h"
 #include "kernels/common/registry.h"
 
 namespace koine {
+
+/// The rows of a decoder's step: texts it goes on with.
+struct DecodingRows {
+  std::vector<std::int32_t> parents;  ///< the row of the step before that each continues; before the first step its source
+  std::vector<std::int32_t> sources;  ///< ascending
+  std::vector<std::int32_t> tokens;   ///< what each reads next; -1: the start
+  std::vector<std::vector<std::int32_t>> allowed;  ///< empty: every token may come next; else for each row those that may
+};
+
+/// What may come next, the most probable first, `count` for each row.
+struct NextTokens {
+  std::int32_t count = 1;
+  std::vector<std::int32_t> ids;         ///< [rows, count]; -1: there are no more
+  std::vector<float> log_probabilities;  ///< [rows, count]
+};
+
+/// A decoder that goes on token by token with the keys and values it has kept, over sources that were read once. A row's
+/// numbers do not depend on the others.
+class Decoding {
+ public:
+  virtual ~Decoding() = default;
+  virtual std::int64_t vocabulary() const = 0;
+  virtual std::int32_t end() const = 0;  ///< the model's own end of a text
+  virtual void step(const DecodingRows& rows, NextTokens& next) = 0;
+};
 
 class ModelRunner {
  public:
@@ -30,6 +57,13 @@ class ModelRunner {
                                            const std::vector<std::int64_t>& layers, Pooling pooling, StackMemory& stack) = 0;
   virtual std::vector<float> hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,
                                            StackMemory& stack) = 0;
+
+  /// A decoding of the batch's sources, with memory of its own for up to `rows` rows a step of up to `maximum_length` tokens.
+  /// Throws Error where the model has no decoder.
+  virtual std::unique_ptr<Decoding> begin_decoding(const Context&, const BatchView&, std::int64_t /*rows*/,
+                                                   std::int64_t /*maximum_length*/, StackMemory&) {
+    throw Error("this model has no decoder, and generates nothing");
+  }
 };
 
 }  // namespace koine

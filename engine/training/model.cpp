@@ -22,4 +22,8 @@ std::vector<float> Model::hidden_states(const PackedBatch&, std::int64_t) {
   throw Error("this model has no hidden states to show");
 }
 
+std::vector<Generation> Model::generate(const PackedBatch&, const GenerationSettings&) {
+  throw Error("this model has no decoder, and generates nothing");
+}
+
 }  // namespace koine

@@ -10,6 +10,7 @@
 #include "engine/batch/packed_batch.h"
 #include "engine/parameters/parameter_store.h"
 #include "engine/ranks/gradient_buckets.h"
+#include "engine/training/generation.h"
 #include "kernels/common/registry.h"
 
 namespace koine {
@@ -92,6 +93,9 @@ class Model {
   /// Hidden state `layer` of every token, [tokens, hidden_size] fp32, without dropout; numbered as in encode(). Throws Error
   /// where a model has none to show.
   virtual std::vector<float> hidden_states(const PackedBatch& batch, std::int64_t layer);
+
+  /// An answer to each of the batch's sources (kTextToText); its targets are not read. Throws Error where a model has no decoder.
+  virtual std::vector<Generation> generate(const PackedBatch& batch, const GenerationSettings& settings);
 
   /// Forward FLOPs of one batch with these sequence lengths and head (-1: without one); a training step takes three times as
   /// many.

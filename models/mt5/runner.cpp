@@ -4,6 +4,7 @@
 
 #include "kernels/common/check.h"
 #include "models/heads/pooled.h"
+#include "models/mt5/decoding.h"
 
 namespace koine {
 
@@ -136,6 +137,18 @@ std::vector<float> EncoderDecoderRunner::encode_layers(const Context& context, c
   return pooled_layers(
       head_input(context, batch, nullptr, stack), batch.source, layers, pooling,
       [&](std::int64_t last, const auto& use) { encoder_.forward_prediction(context, batch.source, {}, last, stack, use); });
+}
+
+std::unique_ptr<Decoding> EncoderDecoderRunner::begin_decoding(const Context& context, const BatchView& batch,
+                                                               std::int64_t rows, std::int64_t maximum_length,
+                                                               StackMemory& stack) {
+  const StackScope scope(stack);
+  check(!heads_.empty(), "a model without a text-to-text head generates nothing");
+  const void* source = encoder_.forward_prediction(context, batch.source, {}, encoder_.layers(), stack);
+  const EncoderDecoderConfig& numbers = config_.encoder_decoder;
+  return koine::begin_decoding(context,
+                               {decoder_, heads_.front().output, numbers.decoder_start_token_id, numbers.eos_token_id},
+                               batch.source, source, rows, maximum_length);
 }
 
 std::unique_ptr<ModelRunner> make_encoder_decoder_runner(const ModelConfig& config, DType type,

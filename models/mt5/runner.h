@@ -27,6 +27,8 @@ class EncoderDecoderRunner : public ModelRunner {
   /// Of the decoder where the batch has targets, else of the encoder.
   std::vector<float> hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,
                                    StackMemory& stack) override;
+  std::unique_ptr<Decoding> begin_decoding(const Context& context, const BatchView& batch, std::int64_t rows,
+                                           std::int64_t maximum_length, StackMemory& stack) override;
 
  private:
   EncoderDecoderRunner(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads,

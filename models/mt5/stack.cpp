@@ -77,7 +77,7 @@ const void* Stack::forward_training(const Context& context, const SequencesView&
   activations.blocks.resize(parameters_.blocks.size());
   for (std::size_t layer = 0; layer < activations.blocks.size(); ++layer) {
     activations.blocks[layer] =
-        allocate_t5_block(stack, concatenate(name, "block.", layer, "."), shape_, tokens, source_tokens);
+        allocate_t5_block(stack, concatenate("block.", layer, ".", name), shape_, tokens, source_tokens);
   }
   activations.output = stack.allocate_elements(name + "output", shape_.type, tokens * shape_.hidden);
   activations.rstd = stack.allocate_array<float>(name + "rstd", tokens);

@@ -93,6 +93,18 @@ TEST(Embedding, ABatchPaddedToACommonSize) {
   check_variants(backward_case(nothing, nothing, 8, 70));
 }
 
+// A model of relative positions has no other tables, and their gradients are not wanted.
+TEST(Embedding, WordsAlone) {
+  for (const std::int64_t tokens : {0, 5, 200}) {
+    const Batch batch(tokens);
+    Case<EmbeddingBackwardArguments> test_case = backward_case(TokenGroups(batch.ids), TokenGroups({}), 64);
+    test_case.operand("d_position").bind = [](auto& to, void*) { to.d_position = nullptr; };
+    test_case.operand("d_token_type").bind = [](auto& to, void*) { to.d_token_type = nullptr; };
+    for (const char* table : {"d_position", "d_token_type"}) test_case.operand(table).written = false;
+    check_variants(test_case);
+  }
+}
+
 TEST(Embedding, UntouchedRowsKeepTheirBits) {
   const Batch batch(50);
   const TokenGroups by_id(batch.ids);

@@ -12,6 +12,7 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
 #include "models/families.h"
 #include "models/mt5/families.h"
 #include "tests/models/finite_differences.h"
@@ -155,6 +156,82 @@ TEST(TextToTextModel, TargetsAreShifted) {
   EXPECT_EQ(example.target_ids, (std::vector<std::int32_t>{5, 7, 0, 9}));
   EXPECT_EQ(example.labels, (std::vector<std::int32_t>{7, kIgnoredLabel, 9, 1}));
   EXPECT_THROW(set_target(example, {}, 5, 0), UserError);
+}
+
+PackedBatch sources_of(const std::vector<Example>& examples) {
+  PackedBatch batch = tiny::packed(examples, kText);
+  batch.target = {};
+  batch.labels.clear();
+  recount_labels(batch);
+  return batch;
+}
+
+TEST(TextToTextModel, GeneratesForEachSourceAsIfAlone) {
+  for (const DType precision : {DType::kFloat32, DType::kBFloat16}) {
+    const std::unique_ptr<Model> model = text_model(text_config(mt5_family(), false), precision);
+    const std::vector<Example> examples = text_examples(kLengths, 3);
+    for (const std::int32_t beams : {1, 3}) {
+      const GenerationSettings settings = {.beams = beams, .maximum_length = 9, .end = 11};
+      const std::vector<Generation> together = model->generate(sources_of(examples), settings);
+      for (std::size_t i = 0; i < examples.size(); ++i) {
+        const Generation alone = model->generate(sources_of({examples[i]}), settings).front();
+        EXPECT_EQ(together[i].ids, alone.ids);
+        EXPECT_EQ(together[i].score, alone.score);
+      }
+    }
+  }
+}
+
+// What a decoder with kept keys and values says is what it says when it reads the whole text at once.
+TEST(TextToTextModel, KeptKeysAreThoseOfTheWholeText) {
+  const std::unique_ptr<Model> model = text_model(text_config(umt5_family(), false), DType::kFloat32);
+  std::vector<Example> examples = text_examples(kLengths, 8);
+  const std::vector<Generation> answers = model->generate(sources_of(examples), {.maximum_length = 12, .end = 11});
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    set_target(examples[i], answers[i].ids, 0, 0);
+    const double loss = model->evaluate_loss(tiny::packed({examples[i]}, kText));
+    EXPECT_NEAR(answers[i].score, -loss / static_cast<double>(answers[i].ids.size()), 1e-6);
+  }
+}
+
+TEST(TextToTextModel, AnswersOnlyWhatIsAllowed) {
+  const std::unique_ptr<Model> model = text_model(text_config(mt5_family(), false), DType::kFloat32);
+  // Two begin alike, and one is the beginning of another but for its end.
+  const std::vector<std::vector<std::int32_t>> answers = {{5, 6, 1}, {5, 6, 7, 1}, {9, 1}};
+  for (const std::int32_t beams : {1, 2}) {
+    GenerationSettings settings = {.beams = beams, .maximum_length = 9, .end = 1, .answers = answers};
+    for (const Generation& answer : model->generate(sources_of(text_examples(kLengths, 3)), settings)) {
+      EXPECT_NE(std::find(answers.begin(), answers.end(), answer.ids), answers.end());
+    }
+    settings.answers = {{5, 6}};
+    EXPECT_THROW(model->generate(sources_of(text_examples(kLengths, 3)), settings), UserError);
+  }
+}
+
+// On a device, or the host implementation of its kernels, as on the CPU.
+TEST(TextToTextModel, ADeviceAnswersAsTheCpu) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  const PackedBatch sources = sources_of(text_examples({{3, 1}, {5, 1}}, 3));
+  const GenerationSettings settings = {.beams = 2, .maximum_length = 3, .end = 11};
+  std::vector<std::vector<Generation>> answers;
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    ModelOptions options;
+    options.execution = {.device = device, .precision = DType::kFloat32};
+    options.heads = {{"", kText, tiny::kVocabulary}};
+    const std::unique_ptr<Model> model = make_model(text_config(mt5_family(), false), options);
+    model->reserve(16, false);
+    answers.push_back(model->generate(sources, settings));
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(answers[0][i].ids, answers[1][i].ids);
+    EXPECT_NEAR(answers[0][i].score, answers[1][i].score, 1e-5);  // fp32 roundings of scores near 3
+  }
+}
+
+TEST(TextToTextModel, AnEncoderGeneratesNothing) {
+  const std::unique_ptr<Model> model = tiny::model(tiny::config(NormPlacement::kPost), HeadKind::kSequence, DType::kFloat32);
+  const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {5}, 3), HeadKind::kSequence);
+  EXPECT_THROW(model->generate(batch, {}), Error);
 }
 
 class TextToTextFiles : public testing::Test {

@@ -153,6 +153,8 @@ class Fixture {
   }
 
   std::vector<float> reference(const std::string& name) const { return file_.read_float(name); }
+  std::vector<std::int64_t> integers(const std::string& name) const { return file_.read_integer(name); }
+  nlohmann::json generations() const { return nlohmann::json::parse(file_.metadata().at("generated")); }
   bool has(const std::string& name) const { return file_.contains(name); }
   const fs::path& folder() const { return folder_; }
   HeadKind kind() const { return kind_; }
@@ -386,6 +388,56 @@ TEST(ParityBounds, AreTwiceThePeersErrorsWhereThatIsMore) {
   EXPECT_DOUBLE_EQ(bounds.loss, kFloat32Bounds.loss);
   EXPECT_DOUBLE_EQ(bounds.gradient, kFloat32Bounds.gradient);
   EXPECT_DOUBLE_EQ(bounds_for(metadata, DType::kBFloat16).hidden, kMixedBounds.hidden);
+}
+
+/// What `generate` answers to the sources of the first two batches, token for token.
+void compare_generation(const Fixture& fixture, const Execution& execution, double score_bound) {
+  const std::unique_ptr<Model> model = fixture.model(execution);
+  std::vector<std::vector<std::int32_t>> expected;
+  int number = 0;
+  for (const nlohmann::json& settings : fixture.generations()) {
+    GenerationSettings asked;
+    asked.beams = settings.at("num_beams");
+    asked.maximum_length = settings.at("max_new_tokens");
+    asked.end = settings.at("eos_token_id");
+    asked.length_penalty = settings.value("length_penalty", 1.0);
+    const nlohmann::json stopping = settings.value("early_stopping", nlohmann::json(false));
+    asked.early_stopping = stopping.is_string()   ? EarlyStopping::kNever
+                           : stopping.get<bool>() ? EarlyStopping::kYes
+                                                  : EarlyStopping::kNo;
+    std::vector<Generation> answers = model->generate(fixture.batch(0), asked);
+    for (Generation& answer : model->generate(fixture.batch(1), asked)) answers.push_back(std::move(answer));
+    const std::string name = concatenate("generated.", number++, ".");
+    const std::vector<float> scores = fixture.reference(name + "scores");
+    const std::vector<std::int64_t> ids = fixture.integers(name + "ids");
+    const std::vector<std::int64_t> lengths = fixture.integers(name + "lengths");
+    ASSERT_EQ(answers.size(), lengths.size());
+    auto next = ids.begin();
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const std::vector<std::int32_t> wanted(next, next + lengths[i]);
+      next += lengths[i];
+      EXPECT_EQ(answers[i].ids, wanted) << fixture.name() << " " << name << " source " << i;
+      EXPECT_NEAR(answers[i].score, scores[i], score_bound) << fixture.name() << " " << name << " source " << i;
+    }
+  }
+  EXPECT_EQ(number, 4);
+}
+
+TEST(Parity, GreedyAndBeamsInFloat32) {
+  int compared = 0;
+  for (const fs::path& folder : fixture_folders()) {
+    const Fixture fixture(folder);
+    if (!facts_of(fixture.kind()).of_target) continue;
+    compare_generation(fixture, {.device = Device::kCpu, .precision = DType::kFloat32}, 1e-5);
+    ++compared;
+  }
+  EXPECT_GE(compared, 4);
+}
+
+TEST_F(DeviceParity, GreedyAndBeamsInFloat32) {
+  if (cuda::on_host()) GTEST_SKIP() << "of the kernels on the CPU tests/models/mt5_test.cpp has a shorter one";
+  const fs::path folder = fs::path(KOINE_SOURCE_DIR) / "tests" / "fixtures" / "mt5" / "text_to_text";
+  compare_generation(Fixture(folder), {.device = Device::kCuda, .precision = DType::kFloat32}, 1e-5);
 }
 
 TEST(Parity, ForwardAndGradientsInFloat32) { for_all_fixtures(DType::kFloat32, "fp32", compare_forward_and_gradients); }
