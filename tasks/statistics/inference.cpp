@@ -16,9 +16,13 @@ namespace {
 using boost::math::complement;
 using boost::math::students_t;
 
+/// Values that differ by less, relative to their mean, are the same but for the rounding of the sums they come from: figures in percent have
+/// steps of a thousandth at the least.
+constexpr double kRounding = 1e-9;
+
 /// Standard error of a mean; nothing where the values do not tell it.
 std::optional<double> standard_error(const Spread& spread) {
-  if (!spread.deviation.has_value() || *spread.deviation == 0) return std::nullopt;
+  if (!spread.deviation.has_value() || *spread.deviation <= kRounding * (1 + std::abs(spread.mean))) return std::nullopt;
   return *spread.deviation / std::sqrt(static_cast<double>(spread.count));
 }
 
