@@ -30,6 +30,12 @@ std::string results_latex(const std::vector<ResultRow>& rows, const ReportDetail
 /// across. Means over seeds, the deviation over seeds behind them. UserErrors as write_report says.
 std::string results_markdown(const std::vector<ResultRow>& rows, const ReportDetails& details = {});
 
+/// A field of a CSV record, in quotes where it needs them.
+std::string csv_field(const std::string& text);
+
+/// A text for a cell of a Markdown table: nothing in it ends the cell or the line, or is markup.
+std::string escape_markdown(const std::string& text);
+
 /// A text with LaTeX's special characters escaped, control characters as blanks.
 std::string escape_latex(std::string_view text);
 

@@ -6,6 +6,7 @@
 
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/report/html.h"
 #include "tasks/report/summary.h"
 
 namespace koine {
@@ -17,86 +18,6 @@ constexpr const char* kOutside = "†";
 constexpr const char* kOutsideNote = "† not a language of the benchmark: outside the mean";
 /// Beyond this many languages a terminal's lines show means only.
 constexpr std::size_t kTerminalLanguages = 12;
-
-constexpr const char* kStyle = R"css(
-:root { color-scheme: light dark; --text: #1d232a; --soft: #5d6873; --rule: #d8dde2; --back: #ffffff; --band: #f5f7f9; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e8ec; --soft: #9aa5b1; --rule: #39424c; --back: #14181d; --band: #1c2228; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 68rem; color: var(--text); background: var(--back);
-       font: 15px/1.55 system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-serif; }
-h1 { font-size: 1.7rem; font-weight: 650; margin: 0 0 .4rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; font-weight: 650; margin: 2.6rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--rule); }
-h3 { font-size: 1rem; font-weight: 600; margin: 1.6rem 0 .4rem; }
-p, li { max-width: 46rem; }
-.soft { color: var(--soft); }
-.wide { overflow-x: auto; margin: .6rem 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
-th, td { padding: .28rem .8rem .28rem 0; text-align: right; white-space: nowrap; vertical-align: baseline; }
-th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--rule); }
-th.name, td.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 5rem; max-width: 22rem; padding-right: 1.4rem; }
-tbody tr:nth-child(even) { background: var(--band); }
-tbody tr.mean td { border-top: 1px solid var(--rule); font-weight: 600; }
-.spread { display: inline-block; min-width: 3.4em; color: var(--soft); font-size: .86em; font-weight: 400; text-align: left; padding-left: .35em; }
-td.text { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere; }
-summary { cursor: pointer; color: var(--soft); margin: .5rem 0; }
-svg { display: block; margin: .4rem 0; }
-)css";
-
-/// An HTML table in the making. Names may run either way and be long; numbers are aligned.
-class Table {
- public:
-  explicit Table(const std::vector<std::string>& names, const std::vector<std::string>& numbers) {
-    html_ = "<div class=\"wide\"><table><thead><tr>";
-    for (const std::string& name : names)
-      html_ += "<th class=\"name\" scope=\"col\"><bdi>" + escape_markup(name) + "</bdi></th>";
-    for (const std::string& number : numbers) html_ += "<th scope=\"col\"><bdi>" + escape_markup(number) + "</bdi></th>";
-    html_ += "</tr></thead><tbody>\n";
-  }
-  Table& row(bool mean = false) {
-    close_row();
-    html_ += mean ? "<tr class=\"mean\">" : "<tr>";
-    open_ = true;
-    return *this;
-  }
-  Table& name(const std::string& text) {
-    html_ += "<td class=\"name\"><bdi>" + escape_markup(text) + "</bdi></td>";
-    return *this;
-  }
-  Table& text(const std::string& text) {
-    html_ += "<td class=\"text\" dir=\"auto\">" + escape_markup(text) + "</td>";
-    return *this;
-  }
-  Table& number(const std::string& text) {
-    html_ += "<td>" + escape_markup(text) + "</td>";
-    return *this;
-  }
-  /// "61.3 ±1.2"; `sign`: with a plus where positive.
-  Table& spread(const Spread& spread, bool sign = false) {
-    html_ += "<td>";
-    if (spread.count == 0) {
-      html_ += kMissing;
-    } else {
-      html_ += (sign && spread.mean >= 0.005 ? "+" : "") + format_decimal(spread.mean, 2);
-    }
-    html_ += "<span class=\"spread\">" + (spread.deviation ? "±" + format_decimal(*spread.deviation, 2) : std::string()) +
-             "</span></td>";
-    return *this;
-  }
-  std::string finish() {
-    close_row();
-    return html_ + "</tbody></table></div>\n";
-  }
-
- private:
-  void close_row() {
-    if (open_) html_ += "</tr>\n";
-    open_ = false;
-  }
-  std::string html_;
-  bool open_ = false;
-};
 
 std::optional<PlotValue> plot_value(const Spread& spread) {
   if (spread.count == 0) return std::nullopt;
@@ -144,11 +65,7 @@ class Page {
       : summary_(summary), details_(details), warnings_(std::move(warnings)) {}
 
   std::string html(const std::string& title) const {
-    const std::string shown = escape_markup(title);
-    std::string html =
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-        "content=\"width=device-width, initial-scale=1\">\n<title>" +
-        shown + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1><bdi>" + shown + "</bdi></h1>\n";
+    std::string html = html_head(title);
     if (!details_.introduction.empty()) html += "<p>" + escape_markup(details_.introduction) + "</p>\n";
     html +=
         "<p class=\"soft\">Means over seeds, ± sample standard deviation over seeds. Differences to the baseline are taken "
@@ -161,7 +78,7 @@ class Page {
     }
     if (!details_.curves.empty()) html += "<h2>Curves</h2>\n";
     for (const LineChart& curve : details_.curves) html += "<div class=\"wide\">" + line_chart_svg(curve) + "</div>\n";
-    return html + costs() + provenance() + "</body>\n</html>\n";
+    return html + costs() + provenance() + html_foot();
   }
 
  private:
@@ -175,7 +92,8 @@ class Page {
   }
 
   std::string overview() const {
-    Table table({"target", "training before the target"}, {"source", "zero-shot mean", "difference", "languages", "seeds"});
+    HtmlTable table({"target", "training before the target"},
+                    {"source", "zero-shot mean", "difference", "languages", "seeds"});
     for (const TargetSummary& target : summary_.targets) {
       if (!target.headline) continue;
       for (const Arm* arm : arms_of(summary_, target)) {
@@ -262,7 +180,7 @@ class Page {
       compared.push_back(arm);
       columns.push_back(arm->label + " − baseline");
     }
-    Table table({target.metric}, columns);
+    HtmlTable table({target.metric}, columns);
     for (const std::string& language : target.languages) {
       table.row().name(shown_language(language) + (target.outside.contains(language) ? kOutside : ""));
       for (const Arm* arm : arms) table.spread(target.spread(arm->label, language));
@@ -289,7 +207,7 @@ class Page {
         std::any_of(summary_.costs.begin(), summary_.costs.end(), [](const CostSummary& c) { return c.flops.has_value(); });
     std::vector<std::string> columns = {"evaluations", "examples", "tokens", "seconds", "tokens per second"};
     if (flops) columns.emplace_back("TFLOP");
-    Table table({"target", "training before the target"}, columns);
+    HtmlTable table({"target", "training before the target"}, columns);
     for (const CostSummary& cost : summary_.costs) {
       table.row().name(cost.target).name(cost.arm).number(std::to_string(cost.evaluations));
       table.number(format_thousands(static_cast<double>(cost.examples)))
@@ -303,7 +221,7 @@ class Page {
 
   std::string provenance() const {
     if (details_.provenance.empty()) return "";
-    Table table({"what", "value"}, {});
+    HtmlTable table({"what", "value"}, {});
     for (const auto& [key, value] : details_.provenance) table.row().name(key).text(value);
     return "<h2>Settings and provenance</h2>\n" + table.finish();
   }

@@ -7,12 +7,7 @@ namespace koine {
 
 namespace {
 
-std::string field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
+std::string field(const std::string& text) { return csv_field(text); }
 
 std::string field(double value) {
   char buffer[64];
@@ -22,6 +17,13 @@ std::string field(double value) {
 std::string field(const std::optional<double>& value) { return value.has_value() ? field(*value) : ""; }
 
 }  // namespace
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
 
 std::string results_csv(const std::vector<ResultRow>& rows) {
   std::string text =

@@ -8,16 +8,6 @@
 namespace koine {
 namespace {
 
-/// A name in a cell: nothing in it ends the cell or the line, or is markup.
-std::string cell(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (std::string_view("|\\`*_<>[]").find(c) != std::string_view::npos) escaped += '\\';
-    escaped += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-  }
-  return escaped;
-}
-
 std::string markdown_figure(const Spread& spread, bool sign = false) {
   if (spread.count == 0) return "–";
   return (sign && spread.mean >= 0.05 ? "+" : "") + format_decimal(spread.mean, 1) +
@@ -32,21 +22,30 @@ std::string markdown_line(const std::vector<std::string>& cells) {
 
 }  // namespace
 
+std::string escape_markdown(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (std::string_view("|\\`*_<>[]").find(c) != std::string_view::npos) escaped += '\\';
+    escaped += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  }
+  return escaped;
+}
+
 std::string results_markdown(const std::vector<ResultRow>& rows, const ReportDetails& details) {
   const Summary summary = summarise(rows, details.baseline, details.source_language);
   std::string text;
   for (const TargetSummary& target : summary.targets) {
     if (!target.headline) continue;
-    std::vector<std::string> heading = {cell(target.target + ", " + target.metric)};
+    std::vector<std::string> heading = {escape_markdown(target.target + ", " + target.metric)};
     for (const std::string& language : target.languages)
-      heading.push_back(cell(language) + (target.outside.contains(language) ? "†" : ""));
+      heading.push_back(escape_markdown(language) + (target.outside.contains(language) ? "†" : ""));
     heading.insert(heading.end(), {"zero-shot mean", "languages", "− baseline"});
     text += (text.empty() ? "" : "\n") + markdown_line(heading) + "|---|";
     for (std::size_t i = 1; i < heading.size(); ++i) text += "--:|";
     text += "\n";
     for (const Arm& arm : summary.arms) {
       if (!target.values.contains(arm.label)) continue;
-      std::vector<std::string> cells = {cell(arm.label)};
+      std::vector<std::string> cells = {escape_markdown(arm.label)};
       for (const std::string& language : target.languages)
         cells.push_back(markdown_figure(target.spread(arm.label, language)));
       cells.push_back(markdown_figure(spread_of(target.mean_by_seed(arm.label, false))));

@@ -76,7 +76,7 @@ class Arranger {
       const std::string baseline = label(row);
       for (const std::string& intermediate : intermediates[model]) {
         row.intermediate = intermediate;
-        summary_.arms.push_back({label(row), baseline});
+        summary_.arms.push_back({label(row), baseline, model, intermediate});
       }
     }
   }
@@ -247,24 +247,22 @@ Spread spread_of(const SeedValues& values) {
   return spread_of(list);
 }
 
+SeedValues paired_differences(const SeedValues& values, const SeedValues& baseline, bool single_for_all) {
+  const bool different = single_for_all && values.size() != baseline.size();
+  const bool one_value = different && values.size() == 1;
+  const bool one_baseline = different && baseline.size() == 1;
+  SeedValues paired;
+  for (const auto& [seed, ignored] : one_value ? baseline : values) {
+    const auto first = one_value ? values.begin() : values.find(seed);
+    const auto second = one_baseline ? baseline.begin() : baseline.find(seed);
+    if (first != values.end() && second != baseline.end()) paired[seed] = first->second - second->second;
+  }
+  return paired;
+}
+
 Spread difference(const SeedValues& values, const SeedValues& baseline, bool single_for_all) {
   if (values.empty() || baseline.empty()) return {};
-  if (single_for_all && values.size() != baseline.size()) {
-    SeedValues repeated;
-    if (baseline.size() == 1) {
-      for (const auto& [seed, ignored] : values) repeated[seed] = baseline.begin()->second;
-      return difference(values, repeated);
-    }
-    if (values.size() == 1) {
-      for (const auto& [seed, ignored] : baseline) repeated[seed] = values.begin()->second;
-      return difference(repeated, baseline);
-    }
-  }
-  std::vector<double> paired;
-  for (const auto& [seed, value] : values) {
-    const auto other = baseline.find(seed);
-    if (other != baseline.end()) paired.push_back(value - other->second);
-  }
+  const SeedValues paired = paired_differences(values, baseline, single_for_all);
   if (!paired.empty()) return spread_of(paired);
   return {.count = 1, .mean = spread_of(values).mean - spread_of(baseline).mean};
 }

@@ -18,6 +18,8 @@ using SeedValues = std::map<std::uint32_t, double>;
 struct Arm {
   std::string label;     ///< intermediate, or "model / intermediate" where there are several models
   std::string baseline;  ///< label of its model's baseline arm; its own for the baseline
+  std::string model;
+  std::string intermediate;
 };
 
 /// One metric of one target.
@@ -68,8 +70,12 @@ struct Summary {
 /// UserErrors as write_report says.
 Summary summarise(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source_language);
 
-/// `values - baseline`, seed by seed where they share seeds; else of the means, without spread. Count 0 where one is empty.
-/// With `single_for_all` a single figure on one side is that of every seed of the other.
+/// `values - baseline`, of the seeds they share. With `single_for_all` a single figure on one side is that of every seed of the
+/// other.
+SeedValues paired_differences(const SeedValues& values, const SeedValues& baseline, bool single_for_all = false);
+
+/// The same, summed up; where they share no seed the difference of the means, without spread. Count 0 where one is
+/// empty.
 Spread difference(const SeedValues& values, const SeedValues& baseline, bool single_for_all = false);
 
 Spread spread_of(const SeedValues& values);

@@ -15,6 +15,7 @@
 
 #include "engine/files/comma_list.h"
 #include "kernels/operations.h"
+#include "tasks/experiment/experiment.h"
 #include "tasks/experiment/training_phase.h"
 #include "tools/koine/machine.h"
 
@@ -49,17 +50,33 @@ struct CommandLine {
   void take_ranks(CLI::App& command);
 };
 
-void add_run_commands(CommandLine& line);      // demo, run
-void add_train_command(CommandLine& line);     // train
-void add_evaluate_command(CommandLine& line);  // evaluate
-void add_predict_command(CommandLine& line);   // predict
-void add_text_commands(CommandLine& line);     // tokenize, encode
-void add_result_commands(CommandLine& line);   // score, report, data check
-void add_model_commands(CommandLine& line);    // inspect, convert
-void add_trim_command(CommandLine& line);      // trim-vocabulary
-void add_estimate_command(CommandLine& line);  // estimate
-void add_verify_command(CommandLine& line);    // verify
-void add_doctor_command(CommandLine& line);    // doctor
+/// What `koine report --study` is asked.
+struct StudyArguments {
+  std::string study;
+  std::vector<std::string> runs;
+  std::string morphology;
+  std::string parameters;
+  double price = 0;
+  double watts = 0;
+};
+/// Prints question and answer, and writes the page as each output's ending asks.
+int report_study(const StudyArguments& arguments, const std::vector<std::string>& outputs);
+
+/// Puts a transformers directory in the place of an experiment's; empty: leaves it. UserError where the experiment trains a fresh model.
+void use_model(Experiment& experiment, const std::string& directory);
+
+void add_run_commands(CommandLine& line);                        // demo, run
+void add_train_command(CommandLine& line);                       // train
+void add_evaluate_command(CommandLine& line);                    // evaluate
+void add_predict_command(CommandLine& line);                     // predict
+void add_text_commands(CommandLine& line);                       // tokenize, encode
+void add_morphology_command(CommandLine& line, CLI::App& data);  // data morphology
+void add_result_commands(CommandLine& line);                     // score, report, data check
+void add_model_commands(CommandLine& line);                      // inspect, convert
+void add_trim_command(CommandLine& line);                        // trim-vocabulary
+void add_estimate_command(CommandLine& line);                    // estimate
+void add_verify_command(CommandLine& line);                      // verify
+void add_doctor_command(CommandLine& line);                      // doctor
 
 /// What the number of an option must be: in its --help as "1 or more", in messages as "it must be 1 or more".
 CLI::Validator at_least(double minimum);

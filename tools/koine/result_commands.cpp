@@ -7,8 +7,10 @@
 #include "kernels/common/check.h"
 #include "tasks/files/official_counts.h"
 #include "tasks/formats/labels.h"
+#include "tasks/languages/language_facts.h"
 #include "tasks/report/exports.h"
 #include "tasks/report/report.h"
+#include "tasks/report/study.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -42,9 +44,10 @@ int score(const std::string& task_name, const std::string& predictions, const st
   require(fs::exists(gold), "there is no ", gold);
   std::vector<std::string> languages = split_commas(wanted);
   require(!piped || languages.size() == 1, "--predictions -: say with --languages which one language they are in");
-  if (languages.empty()) {
+  if (languages.empty() || std::any_of(languages.begin(), languages.end(), is_language_group)) {
     require(fs::is_directory(predictions), predictions, " is a file; say its language with --languages");
-    languages = predicted_languages(predictions, task.name());
+    const std::vector<std::string> there = predicted_languages(predictions, task.name());
+    languages = languages.empty() ? there : expand_languages(languages, there, "--languages");
   }
   std::vector<LanguageFigures> figures;
   std::string notes;
@@ -62,6 +65,8 @@ int score(const std::string& task_name, const std::string& predictions, const st
 }
 
 struct ReportArguments {
+  StudyArguments study;
+  std::string languages;
   std::vector<std::string> runs;
   std::vector<std::string> outputs;
   std::string csv;
@@ -105,8 +110,34 @@ auto writer_of(const std::string& output) {
             ": the ending says what is written: .html (the page), .csv (all rows), .tex or .md (tables)");
 }
 
+/// The rows in some languages alone.
+Rows in_languages(const Rows& rows, const std::string& wanted) {
+  if (wanted.empty()) return rows;
+  std::vector<std::string> there;
+  for (const ResultRow& row : rows) {
+    if (std::find(there.begin(), there.end(), row.language) == there.end()) there.push_back(row.language);
+  }
+  const std::vector<std::string> languages = expand_languages(split_commas(wanted), there, "--languages");
+  for (const std::string& language : languages) {
+    const bool known = std::find(there.begin(), there.end(), language) != there.end();
+    require(known, "--languages: no row is in \"", language, "\"; there are ", join_names(there), language_hint(language));
+  }
+  Rows chosen;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(chosen), [&](const ResultRow& row) {
+    return std::find(languages.begin(), languages.end(), row.language) != languages.end();
+  });
+  return chosen;
+}
+
 int report(const ReportArguments& arguments) {
   for (const std::string& output : arguments.outputs) writer_of(output);
+  if (!arguments.study.study.empty()) {
+    StudyArguments study = arguments.study;
+    study.runs = arguments.runs;
+    require(arguments.csv.empty() && arguments.latex.empty() && arguments.languages.empty(),
+            "--csv, --latex and --languages are not of a study: write its tables with --output FILE.csv and FILE.tex");
+    return report_study(study, arguments.outputs);
+  }
   std::vector<ResultRow> rows;
   for (const std::string& run : arguments.runs) {
     const fs::path file = run == "-"              ? fs::path("/dev/stdin")
@@ -115,6 +146,7 @@ int report(const ReportArguments& arguments) {
     require(fs::exists(file), "there is no ", file.string(), "; a finished `koine run`, `train` or `evaluate` writes it");
     for (ResultRow& row : read_results(file)) rows.push_back(std::move(row));
   }
+  rows = in_languages(rows, arguments.languages);
   require(arguments.csv != "-" || arguments.latex != "-", "--csv - and --latex -: standard output holds one of them");
   if (arguments.csv != "-" && arguments.latex != "-") {
     print(results_table(rows));
@@ -291,7 +323,8 @@ void add_result_commands(CommandLine& line) {
                   "folder with test-<language> files, or with <task>/ in it; or one file, -: standard input")
       ->required();
   app->add_option("--gold", scored->gold, "folder of the data sets, or of XTREME's label files")->required();
-  app->add_option("--languages", scored->languages, "comma-separated; default: all predicted");
+  app->add_option("--languages", scored->languages,
+                  "comma-separated codes, or families, branches and scripts of languages; default: all predicted");
 
   auto reported = std::make_shared<ReportArguments>();
   CLI::App* report_app =
@@ -307,6 +340,19 @@ void add_result_commands(CommandLine& line) {
   report_app->add_option(
       "--output", reported->outputs,
       "file to write, by its ending: .html, .csv (all rows), .tex or .md (tables); may be repeated; default: report.html");
+  report_app->add_option("--languages", reported->languages,
+                         "these rows alone: comma-separated codes, families, branches or scripts (uralic)");
+  report_app
+      ->add_option("--study", reported->study.study,
+                   "a study's page instead, which answers its question (docs/studies.md): one of its names")
+      ->check(CLI::IsMember(study_names()));
+  report_app->add_option("--morphology", reported->study.morphology,
+                         "of a study: measures of the languages, of koine data morphology");
+  report_app->add_option("--parameters", reported->study.parameters,
+                         "of a study: model=number, comma-separated, where the runs do not say");
+  report_app->add_option("--price", reported->study.price, "of a study: money for a device's hour")->check(above_zero());
+  report_app->add_option("--watts", reported->study.watts, "of a study: power limit of the device, to assume its energy")
+      ->check(above_zero());
   report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180); -: standard output, and nothing else there");
   report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs; -: as --csv");
 
@@ -319,6 +365,7 @@ void add_result_commands(CommandLine& line) {
   CLI::App* data = line.app.add_subcommand("data", "What is in a folder of data sets");
   data->allow_extras();
   data->require_subcommand(0, 1);
+  add_morphology_command(line, *data);
   CLI::App* check_app = data->add_subcommand("check", "Which data sets are there, complete, in the right layout");
   check_app->allow_extras();
   line.take_task_files(*check_app);

@@ -1,0 +1,84 @@
+#pragma once
+
+// The figures that study pages are made of: gains and gaps by seed, with the rows they come from.
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tasks/report/study.h"
+#include "tasks/report/summary.h"
+
+namespace koine {
+
+/// Figures by seed, and the rows behind them.
+struct Measured {
+  SeedValues values;
+  std::vector<std::size_t> rows;  ///< rising, each once
+
+  Estimate estimate() const;
+  void add_rows(const std::vector<std::size_t>& more);
+};
+
+/// The mean of several, over the seeds that all have; empty ones are left out.
+Measured mean_of(const std::vector<Measured>& parts);
+/// `values - others`, seed by seed.
+Measured less(const Measured& values, const Measured& others);
+
+/// An arm that trains before the target, in one target.
+struct Comparison {
+  const Arm* arm = nullptr;
+  const TargetSummary* target = nullptr;
+};
+
+class StudyFigures {
+ public:
+  /// Errors as summarise(). With `all_languages` those that are not the benchmark's count as well (XTREME-R's, whose rows
+  /// stand under XTREME's tasks).
+  explicit StudyFigures(const StudyInput& input, bool all_languages = false);
+
+  /// Models, those of known size first, the smallest before the larger; then the others in the order of the rows.
+  const std::vector<std::string>& models() const { return models_; }
+  /// Of models of known size, log10 of the parameters.
+  std::optional<double> log_parameters(const std::string& model) const;
+  /// Every arm but the baselines with each target's headline metric, of models in their order.
+  const std::vector<Comparison>& comparisons() const { return comparisons_; }
+  /// What an arm is called within its model.
+  std::vector<std::string> arms(const std::string& model) const;
+  /// Zero-shot languages that all arms of a comparison's target have.
+  std::vector<std::string> languages(const Comparison& comparison) const;
+  /// All of them, of all comparisons, in the order in which they appear.
+  std::vector<std::string> languages() const;
+
+  /// The mean over languages, of the arm, of its baseline, and their difference; and the same of one language.
+  Measured figure(const Comparison& comparison, const std::vector<std::string>& languages) const;
+  Measured baseline(const Comparison& comparison, const std::vector<std::string>& languages) const;
+  Measured gain(const Comparison& comparison, const std::vector<std::string>& languages) const;
+  /// The source language less the zero-shot mean, of the arm. Empty where the target is not evaluated in the source language.
+  Measured gap(const Comparison& comparison) const;
+  /// The lowest of the languages' figures, of the arm.
+  Measured worst(const Comparison& comparison) const;
+  /// Share of the languages, in percent, in which the arm is below its baseline.
+  Measured losing(const Comparison& comparison) const;
+
+  /// The mean of a measure over the comparisons of a model, of those whose (target, arm) all models have; `arm`: of this one.
+  Measured of_model(const std::string& model, const std::function<Measured(const Comparison&)>& measure,
+                    const std::string& arm = "") const;
+  /// The slope of a measure of models on log10 of their parameters, for each seed. Empty with fewer than two models of known size.
+  Measured slope(const std::function<Measured(const std::string& model)>& measure) const;
+
+ private:
+  Measured mean_figure(const std::string& arm, const TargetSummary& target, const std::vector<std::string>& languages) const;
+  bool everywhere(const Comparison& comparison) const;
+
+  const StudyInput& input_;
+  bool all_languages_;
+  Summary summary_;
+  std::vector<std::string> models_;
+  std::vector<Comparison> comparisons_;
+  /// By arm's label, target, metric and language.
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, std::vector<std::size_t>> rows_;
+};
+
+}  // namespace koine
