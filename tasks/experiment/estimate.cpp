@@ -45,13 +45,6 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-/// Tokens and forward FLOPs of one pass over a data set.
-struct Pass {
-  double groups = 0;
-  double tokens = 0;
-  double flops = 0;
-};
-
 /// Walks a plan. Phases that differ in arm or seed alone are counted together.
 class Estimator {
  public:
@@ -69,9 +62,9 @@ class Estimator {
   }
 
  private:
-  Pass pass_of(const Dataset& dataset, double mlm_probability) const {
+  TrainingPass pass_of(const Dataset& dataset, double mlm_probability) const {
     std::vector<std::int64_t> lengths;
-    Pass pass;
+    TrainingPass pass;
     for (const Example& example : dataset.examples) {
       lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
       pass.tokens += static_cast<double>(example.ids.size());
@@ -85,26 +78,6 @@ class Estimator {
     if (facts_of(dataset.head).in_batch) counted = 0;  // scores within a batch: nothing beside the encoder
     pass.flops = model_forward_flops(plan_.config, &head, lengths, static_cast<std::int64_t>(counted));
     return pass;
-  }
-
-  /// Steps, tokens and FLOPs of a training with these settings over `passes` (one per task), to be expected of its draws.
-  static void add_training(PhaseEstimate& phase, const std::vector<Pass>& passes, const std::vector<TrainingTask>& tasks,
-                           const TrainingSettings& settings) {
-    const auto batch = static_cast<double>(settings.per_device_train_batch_size * settings.gradient_accumulation_steps);
-    double steps_per_epoch = 0;
-    for (std::size_t i = 0; i < passes.size(); ++i) {
-      const auto cap = static_cast<double>(tasks[i].examples_cap);
-      steps_per_epoch += std::ceil((cap > 0 ? std::min(passes[i].groups, cap) : passes[i].groups) / batch);
-    }
-    phase.steps = settings.max_steps > 0 ? settings.max_steps
-                                         : static_cast<std::int64_t>(std::ceil(settings.num_train_epochs * steps_per_epoch));
-    if (passes.size() > 1) phase.tasks = probabilities_text(tasks, phase.steps);
-    const std::vector<double> steps = expected_steps(tasks, phase.steps);
-    for (std::size_t i = 0; i < passes.size(); ++i) {
-      const double epochs = passes[i].groups > 0 ? steps[i] * batch / passes[i].groups : 0;
-      phase.tokens += epochs * passes[i].tokens;
-      phase.flops += 3 * epochs * passes[i].flops;
-    }
   }
 
   template <class Fill>
@@ -132,7 +105,7 @@ class Estimator {
     if (!phase.tasks.empty() || !phase.evaluation.has_value()) {
       add(phase.label, true, [&](PhaseEstimate& estimate) {
         require(training_known, phase.missing);
-        std::vector<Pass> passes;
+        std::vector<TrainingPass> passes;
         std::vector<std::string> names;
         std::vector<std::int64_t> examples;
         for (const TrainedTask& task : phase.tasks) {
@@ -151,7 +124,7 @@ class Estimator {
     add("evaluate " + plan_.experiment.targets[phase.target].name, false, [&](PhaseEstimate& estimate) {
       require(phase.missing.empty(), phase.missing);
       for (const std::string& language : evaluation.languages) {
-        const Pass pass =
+        const TrainingPass pass =
             pass_of(evaluation.task->load(plan_.experiment.data, evaluation.split, language, tokenizer_, evaluation.features)
                         ->dataset(),
                     0);
@@ -168,6 +141,25 @@ class Estimator {
 };
 
 }  // namespace
+
+void add_training(PhaseEstimate& phase, const std::vector<TrainingPass>& passes, const std::vector<TrainingTask>& tasks,
+                  const TrainingSettings& settings) {
+  const auto batch = static_cast<double>(settings.per_device_train_batch_size * settings.gradient_accumulation_steps);
+  double steps_per_epoch = 0;
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    const auto cap = static_cast<double>(tasks[i].examples_cap);
+    steps_per_epoch += std::ceil((cap > 0 ? std::min(passes[i].groups, cap) : passes[i].groups) / batch);
+  }
+  phase.steps = settings.max_steps > 0 ? settings.max_steps
+                                       : static_cast<std::int64_t>(std::ceil(settings.num_train_epochs * steps_per_epoch));
+  if (passes.size() > 1) phase.tasks = probabilities_text(tasks, phase.steps);
+  const std::vector<double> steps = expected_steps(tasks, phase.steps);
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    const double epochs = passes[i].groups > 0 ? steps[i] * batch / passes[i].groups : 0;
+    phase.tokens += epochs * passes[i].tokens;
+    phase.flops += 3 * epochs * passes[i].flops;
+  }
+}
 
 ExperimentEstimate estimate_experiment(Experiment experiment) {
   const TemporaryFolder folder;

@@ -9,6 +9,7 @@
 
 #include "engine/execution/execution.h"
 #include "engine/settings/settings.h"
+#include "engine/training/trainer.h"
 #include "tasks/experiment/plan.h"
 
 namespace koine {
@@ -31,6 +32,17 @@ struct ExperimentEstimate {
   /// Memory this process holds with the tokenizer and the training data loaded, as a run holds them.
   double resident_bytes = 0;
 };
+
+/// Tokens and forward FLOPs of one pass over a training set.
+struct TrainingPass {
+  double groups = 0;  ///< examples
+  double tokens = 0;
+  double flops = 0;
+};
+
+/// Adds steps, tokens and FLOPs of a training with these settings over `passes` (one per task), to be expected of its draws.
+void add_training(PhaseEstimate& phase, const std::vector<TrainingPass>& passes, const std::vector<TrainingTask>& tasks,
+                  const TrainingSettings& settings);
 
 /// Every phase of an experiment at its full length (no early stop). Data that is not there leaves a phase unknown and says
 /// so. Data to be generated and a tokenizer to be trained are made in a temporary folder.

@@ -387,6 +387,11 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
             ": data are given (data or --data) and to be generated; remove one");
     experiment.generated = read_generated(root.table("generated_data"));
   }
+  if (root.has("study")) {
+    TomlSection study = root.table("study");
+    experiment.study = {study.text("question", ""), study.texts("model_sizes", {})};
+    study.finish();
+  }
   experiment.source_language = root.text("source_language", "en");
   experiment.save_models = root.flag("save_models", false);
   experiment.model = read_model(root.table("model"), base, experiment.data);
@@ -430,6 +435,9 @@ std::string experiment_toml(const Experiment& experiment) {
                   "\nsource_language = ", toml_text(experiment.source_language),
                   "\nsave_models = ", experiment.save_models ? "true" : "false", "\n");
   if (experiment.generated.has_value()) text += "\n[generated_data]\n" + generated_data_toml(*experiment.generated);
+  if (experiment.study.has_value())
+    text += concatenate("\n[study]\nquestion = ", toml_text(experiment.study->question),
+                        "\nmodel_sizes = ", toml_list(experiment.study->model_sizes), "\n");
   text += model_toml(experiment.model);
   if (experiment.model.directory.empty()) text += tokenizer_toml(experiment.tokenizer);
   if (experiment.pretraining.has_value()) {

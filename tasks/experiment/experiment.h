@@ -82,6 +82,12 @@ struct TargetSpec {
   Origins origins;  ///< of features and settings
 };
 
+/// What a study (report/study.h) asks, and the published sizes of models it is to be run with, one run for each.
+struct StudySpec {
+  std::string question;
+  std::vector<std::string> model_sizes;
+};
+
 struct Experiment {
   std::string name;
   std::filesystem::path file;  ///< it was read from, for messages
@@ -91,6 +97,7 @@ struct Experiment {
       recipe;  ///< whose numbers go before the defaults: one of the program's, or a file's absolute path; empty: none
   std::filesystem::path data;  ///< empty: --data must be given, unless the data are generated
   std::optional<GeneratedDataSpec> generated;
+  std::optional<StudySpec> study;
   std::string source_language = "en";
   bool save_models = false;
   ModelSpec model;

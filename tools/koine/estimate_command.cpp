@@ -12,6 +12,7 @@
 #include "tasks/experiment/device_kinds.h"
 #include "tasks/experiment/estimate.h"
 #include "tasks/experiment/selection.h"
+#include "tasks/experiment/study_cost.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 struct EstimateArguments {
-  std::string experiment;
+  std::vector<std::string> experiments;
   std::string data;
   std::string model;
   std::string model_size;
@@ -226,8 +227,60 @@ void print_problems(const ExperimentEstimate& estimate, const EstimateArguments&
   for (const std::string& problem : problems) print("would fail: " + printable(problem) + "\n");
 }
 
+std::string hours_text(double seconds) { return format_number(seconds / 3600, 1); }
+
+/// A study at its full size, model by model: on one device and on several, its runs as separate jobs.
+std::string study_table(const Experiment& experiment, const EstimateArguments& arguments, double rate) {
+  const HourlyCost hourly = hourly_cost(arguments);
+  std::vector<std::vector<std::string>> rows = {{"model", "parameters", "EFLOP", "hours on 1", "on 8", "on 64"}};
+  if (hourly.watts > 0) rows[0].emplace_back("kWh");
+  if (hourly.price > 0) rows[0].emplace_back("money");
+  rows[0].emplace_back("weights, gradients, moments");
+  std::string notes;
+  for (const StudyCost& cost : study_costs(experiment)) {
+    std::vector<std::string>& row = rows.emplace_back(1, cost.model_size);
+    if (!cost.unknown_model.empty()) {
+      row.insert(row.end(), rows[0].size() - 1, "?");
+      continue;
+    }
+    const double hours = cost.flops / rate / 3600;
+    row.insert(row.end(), {format_number(cost.parameters * 1e-6, 0) + " M", format_number(cost.flops * 1e-18, 2)});
+    for (const std::int64_t devices : {1, 8, 64}) row.push_back(hours_text(schedule_seconds(cost.chains, devices, rate)));
+    if (hourly.watts > 0) row.push_back(format_number(kilowatt_hours(hourly, hours), 0));
+    if (hourly.price > 0) row.push_back(format_number(hourly.price * hours, 0));
+    row.push_back(format_bytes(cost.state_bytes));
+    for (const std::string& left_out : cost.left_out) {
+      if (notes.find(left_out) == std::string::npos) notes += (notes.empty() ? "" : "; ") + left_out;
+    }
+  }
+  return experiment.name + "\n" + format_table(rows) + (notes.empty() ? "" : "not in these figures: " + notes + "\n");
+}
+
+/// Experiments with a [study], without data and weights.
+int estimate_studies(const EstimateArguments& arguments) {
+  const double known = arguments.device_kind.empty() ? 0 : device_kind(arguments.device_kind).tflops;
+  const double product_rate = arguments.product_rate > 0 ? arguments.product_rate : known;
+  require(product_rate > 0,
+          "a study is estimated for a device whose rate is known: say --device-kind h200, or --product-rate");
+  for (std::size_t i = 0; i < arguments.experiments.size(); ++i) {
+    const Experiment experiment = read_experiment(arguments.experiments[i]);
+    print((i == 0 ? "" : "\n") + study_table(experiment, arguments, kAssumedShare * product_rate * 1e12));
+  }
+  print(concatenate("\nAll seeds and arms, at the data sets' official sizes and the lengths measured on samples. Hours: ",
+                    format_number(100 * kAssumedShare, 0), " % of ", product_rate,
+                    " TFLOP/s, runs as separate jobs of one device each (koine run --only)."));
+  if (hourly_cost(arguments).watts > 0)
+    print(concatenate(" Energy: ", format_number(100 * kShareOfPowerLimit, 0), " % of ", hourly_cost(arguments).watts,
+                      " W and ", kHostWatts, " W of the host, times ", kPowerUsageEffectiveness, "; assumed."));
+  print("\n");
+  return 0;
+}
+
 int estimate_run(const EstimateArguments& arguments, const CommonOptions& common) {
-  Experiment experiment = read_experiment(arguments.experiment, arguments.data);
+  Experiment experiment = read_experiment(arguments.experiments.front(), arguments.data);
+  if (arguments.experiments.size() > 1 || (experiment.study.has_value() && experiment.data.empty()))
+    return estimate_studies(arguments);
+  use_model(experiment, arguments.model);
   const Execution execution = planned_execution(planned_for(arguments, common), experiment.precision);
   const ExperimentEstimate estimate = estimate_experiment(std::move(experiment));
   const ModelConfig& config = estimate.plan.config;
@@ -280,19 +333,22 @@ void add_estimate_command(CommandLine& line) {
   auto arguments = std::make_shared<EstimateArguments>();
   CLI::App* app = line.add("estimate", "Memory, FLOPs, tokens and time before a run", [&line, arguments] {
     if (!line.common.device.starts_with("cuda")) apply(line.common);
-    const int given = (arguments->experiment.empty() ? 0 : 1) + (arguments->model.empty() ? 0 : 1) +
-                      (arguments->model_size.empty() ? 0 : 1);
-    require(given == 1, "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
+    const bool experiments = !arguments->experiments.empty();
+    const int models = (arguments->model.empty() ? 0 : 1) + (arguments->model_size.empty() ? 0 : 1);
+    require(experiments ? arguments->model_size.empty() : models == 1,
+            "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
     require(arguments->device_kind.empty() || arguments->device_memory.empty(),
             "--device-kind and --device-memory say the same in two ways; give one");
-    require(arguments->experiment.empty() || arguments->examples == 0,
+    require(!experiments || arguments->examples == 0,
             "--examples belongs to --model or --model-size; an experiment's data say how many there are");
-    return arguments->experiment.empty() ? estimate_model(*arguments, line.common) : estimate_run(*arguments, line.common);
+    return experiments ? estimate_run(*arguments, line.common) : estimate_model(*arguments, line.common);
   });
-  app->add_option("experiment", arguments->experiment, "experiment file");
+  app->add_option("experiment", arguments->experiments,
+                  "experiment file; of studies several: without --data they are planned at their official sizes");
   line.take_task_files(*app);
   app->add_option("--data", arguments->data, "folder of the data sets");
-  app->add_option("--model", arguments->model, "transformers directory (its config.json)");
+  app->add_option("--model", arguments->model,
+                  "transformers directory (its config.json); with an experiment in the place of the file's");
   app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl");
   app->add_option("--head", arguments->head, "the head that is planned")
       ->check(CLI::IsMember(head_names()))

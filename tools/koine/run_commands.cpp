@@ -133,6 +133,15 @@ Experiment demo_experiment(const DemoArguments& arguments) {
 
 }  // namespace
 
+void use_model(Experiment& experiment, const std::string& directory) {
+  if (directory.empty()) return;
+  require(!experiment.model.directory.empty(), "--model: ", experiment.file.string(),
+          " trains a fresh model; only a directory is replaced");
+  experiment.model.directory = fs::absolute(directory).lexically_normal();
+  if (!experiment.model.directory.has_filename()) experiment.model.directory = experiment.model.directory.parent_path();
+  experiment.model.name = experiment.model.directory.filename().string();
+}
+
 void add_run_commands(CommandLine& line) {
   auto demo = std::make_shared<DemoArguments>();
   CLI::App* demo_app = line.add("demo", "The whole method on generated languages, in minutes on a CPU", [&line, demo] {
@@ -159,6 +168,7 @@ void add_run_commands(CommandLine& line) {
   struct Run {
     std::string file;
     std::string data;
+    std::string model;
     std::string output;
     std::string only;
     bool redo = false;
@@ -172,6 +182,7 @@ void add_run_commands(CommandLine& line) {
       [&line, run] {
         Experiment experiment = read_experiment(run->file, run->data);
         use_seeds(experiment, line.common);
+        use_model(experiment, run->model);
         if (run->dry) return print_numbers(experiment);
         const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
         if (run->list) return print_phases(std::move(experiment), run->only, output);
@@ -185,6 +196,7 @@ void add_run_commands(CommandLine& line) {
   line.take_task_files(*run_app);
   line.take_ranks(*run_app);
   run_app->add_option("--data", run->data, "folder of the data sets");
+  run_app->add_option("--model", run->model, "transformers directory to take in the place of the file's");
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");
   run_app->add_option("--only", run->only,
                       "carry out these phases alone: numbers or names of --list-phases, comma-separated (7, 4-9, mnli/1, "
