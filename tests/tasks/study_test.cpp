@@ -120,6 +120,11 @@ TEST(Study, ScaleFindsWhatIsPlanted) {
   EXPECT_TRUE(covers(figure_of(page, "Slopes", {"gain", "all"}, "slope"), 1.5));
   EXPECT_TRUE(covers(figure_of(page, "By model", {"middle"}, "gain"), 2));
   EXPECT_TRUE(begins(make_study("scale-and-robustness", simulate({.gap_by_size = 3}, 1)).answer, "No: "));
+  for (const double gain : {-4.0, 4.0}) {
+    const StudyPage all = make_study("scale-and-robustness", simulate({.gain = gain}, 1));
+    EXPECT_EQ(figure_of(all, "By model", {"small"}, "losing, %").value, gain < 0 ? 100 : 0);
+    EXPECT_EQ(table_of(all, "Gain by model").lines.front().cells[7].text, gain < 0 ? "100" : "0");
+  }
 }
 
 TEST(Study, MorphologyFindsWhatIsPlanted) {
@@ -247,6 +252,21 @@ TEST(Study, EveryFigureLeadsToItsRows) {
   }
   EXPECT_EQ(keys, (std::set<std::string>{"small first de cheap", "small first de none"}));
   EXPECT_EQ(line.rows.size(), 8u);
+}
+
+TEST(Study, ManyComparisonsAreCorrected) {
+  const StudyTable table = table_of(make_study("scale-and-robustness", simulate({.gain = 0.5}, 10)), "Gain by language");
+  std::vector<double> p;
+  for (const StudyLine& line : table.lines) p.push_back(line.cells[6].estimate->p.value());
+  const std::vector<double> corrected = holm(p);
+  EXPECT_EQ(table.columns.back(), "p (Holm, of 60)");
+  int different = 0;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const std::string& shown = table.lines[i].cells.back().text;
+    EXPECT_NEAR(shown[0] == '<' ? 0 : std::stod(shown), corrected[i], 0.001) << i;
+    different += std::abs(corrected[i] - p[i]) > 0.01 ? 1 : 0;
+  }
+  EXPECT_GT(different, 30) << "the correction must show";
 }
 
 TEST(Study, IsWrittenInFourFormats) {
