@@ -127,6 +127,18 @@ TEST(Study, ScaleFindsWhatIsPlanted) {
   }
 }
 
+// Levels of 60 and noise of some points at most: a language set to 20 is the worst with every model.
+TEST(Study, TheWorstLanguageIsTheLowest) {
+  StudyInput input = simulate({}, 1);
+  for (ResultRow& row : input.rows) {
+    if (row.language == "sw") row.value = 20;
+  }
+  const StudyPage page = make_study("scale-and-robustness", input);
+  for (const char* model : {"small", "middle", "large"})
+    EXPECT_DOUBLE_EQ(figure_of(page, "By model", {model}, "worst language").value, 20) << model;
+  EXPECT_DOUBLE_EQ(figure_of(page, "Slopes", {"worst language", "all"}, "slope").value, 0);
+}
+
 TEST(Study, MorphologyFindsWhatIsPlanted) {
   const StudyPage page = make_study("morphology", simulate({.gain = 3, .gain_by_features = 1}, 2));
   EXPECT_TRUE(begins(page.answer, "Yes: with large the gain in fi hu ta is +")) << page.answer;
