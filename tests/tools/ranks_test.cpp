@@ -192,17 +192,20 @@ TEST_F(RanksOfTheProgram, OneThatIsKilledEndsAllAndTheRunResumes) {
   EXPECT_EQ(weights("killed"), weights("whole")) << "rank " << culprit << ", " << milliseconds << " ms";
 }
 
-TEST_F(RanksOfTheProgram, StopTogetherAndResume) {
+// Several ranks have eight parts where nothing else is said; one process goes on under that number.
+TEST_F(RanksOfTheProgram, StopTogetherAndResumeInOneProcess) {
   ProgramOptions options;
   options.while_running = [&](int process) {
     if (!fs::exists(folder_ / "stopped/checkpoints/step-20")) return false;
     kill(process, SIGTERM);
     return true;
   };
-  const Outcome stopped = run_koine(words("stopped", "3", 60), options);
+  std::vector<std::string> first = words("stopped", "3", 60);
+  first.erase(first.begin() + 11, first.begin() + 13);  // --gradient-parts 8
+  const Outcome stopped = run_koine(first, options);
   EXPECT_EQ(stopped.exit_code, 130) << stopped.errors;
   EXPECT_NE(stopped.errors.find("interrupted at step"), std::string::npos) << stopped.errors;
-  std::vector<std::string> again = words("stopped", "2", 60);
+  std::vector<std::string> again = words("stopped", "1", 60);
   again.push_back("--resume");
   const Outcome resumed = run_koine(again);
   ASSERT_EQ(resumed.exit_code, 0) << resumed.errors;
