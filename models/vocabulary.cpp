@@ -97,7 +97,7 @@ TrimmedVocabulary trim_vocabulary(const fs::path& directory, const fs::path& out
   require(fs::exists(weights), weights.string(),
           ": is not there; `koine convert` makes it of a pytorch_model.bin, and of shards one file is wanted");
   const std::string& bytes = tokenizer.sentencepiece_model();
-  const TokenizerModel model = parse_tokenizer_model(bytes, tokenizer.file().string());
+  const TokenizerModel model = parse_tokenizer_model(bytes, tokenizer.file().string(), tokenizer.numbering());
   require(UnigramSegmenter::supports(model), tokenizer.file().string(),
           ": its vocabulary cannot be trimmed: it is no unigram model as XLM-R's");
   const std::vector<bool> keep = pieces_to_keep(model, tokenizer, used);

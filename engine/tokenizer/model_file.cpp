@@ -205,7 +205,8 @@ std::string write_tokenizer_model(const TokenizerModel& model) {
   return file.message();
 }
 
-TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where) {
+TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where,
+                                     const SentencePieceNumbering& numbering) {
   TokenizerModel model;
   bool trainer_spec = false;
   bool normalizer_spec = false;
@@ -218,9 +219,11 @@ TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& 
   }
   // The specifications stand behind the pieces: a file cut between two fields lacks them.
   require(trainer_spec && normalizer_spec, where, ": truncated or damaged: not a whole SentencePiece model file");
-  require(model.pieces.size() > 3 && model.pieces[0].text == "<unk>" && model.pieces[1].text == "<s>" &&
-              model.pieces[2].text == "</s>",
-          where, ": its first pieces are not <unk> <s> </s>: not an XLM-R tokenizer");
+  const auto& first = numbering.first;
+  bool as_numbered = model.pieces.size() > first.size();
+  for (std::size_t i = 0; i < first.size() && as_numbered; ++i) as_numbered = model.pieces[i].text == first[i];
+  require(as_numbered, where, ": its first pieces are not ", first[0], " ", first[1], " ", first[2], ": not ",
+          first[0] == "<unk>" ? "an XLM-R tokenizer" : "an mT5 tokenizer");
   std::unordered_set<std::string_view> texts;
   for (const ModelPiece& piece : model.pieces) {
     require(texts.insert(piece.text).second, where, ": damaged: two of its pieces have the same text");

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/tokenizer/special_tokens.h"
+
 namespace koine {
 
 struct ModelPiece {
@@ -40,8 +42,9 @@ struct TokenizerModel {
 };
 
 /// Reads a model file in memory; views point into `bytes`. UserError (`where` names the file) when it is truncated, no
-/// SentencePiece model, without <unk> <s> </s> as its first pieces, or with a damaged character map.
-TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where);
+/// SentencePiece model, without the numbering's first pieces, or with a damaged character map.
+TokenizerModel parse_tokenizer_model(std::string_view bytes, const std::string& where,
+                                     const SentencePieceNumbering& numbering = kFairseqNumbering);
 
 /// A model file of these pieces and rules: unigram, with the settings XLM-R's has. The first piece is unknown, the two behind it
 /// are control pieces, the others are text, whatever types they say; the scores of those three are 0.

@@ -2,7 +2,10 @@
 
 // Ids that stand for no text, and how the texts of a sequence stand between them.
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace koine {
@@ -35,11 +38,18 @@ struct SpecialTokens {
                                        std::int64_t maximum_length) const;
 };
 
-/// How the pieces of a SentencePiece file become ids: piece n, its <unk> (piece 0) aside, is n + shift.
+/// How the pieces of a SentencePiece file become ids: piece n, its <unk> aside, is n + shift.
 struct SentencePieceNumbering {
   std::int32_t shift = 0;
-  bool mask_behind = false;  ///< a <mask> behind the last piece
-  SpecialTokens special;     ///< but the mask
+  bool mask_behind = false;                                          ///< a <mask> behind the last piece
+  SpecialTokens special;                                             ///< but the mask
+  std::array<std::string_view, 3> first = {"<unk>", "<s>", "</s>"};  ///< the file's first pieces
+  std::string_view file = "sentencepiece.bpe.model";                 ///< as transformers looks for it in a directory
+
+  /// Which piece is <unk>.
+  std::int32_t unknown_piece() const {
+    return static_cast<std::int32_t>(std::find(first.begin(), first.end(), "<unk>") - first.begin());
+  }
 };
 
 /// fairseq's, which XLM-R has: <s> 0, <pad> 1, </s> 2, <unk> 3, every other piece its number + 1, <mask> last (250001 for
@@ -48,6 +58,7 @@ inline constexpr SentencePieceNumbering kFairseqNumbering = {
     1, true, {.begin = 0, .pad = 1, .end = 2, .unknown = 3, .ends_between = 2}};
 
 /// T5's and mT5's: pieces have the numbers of the file, <pad> 0, </s> 1, <unk> 2; a text is a </s>, a pair a </s> b </s>.
-inline constexpr SentencePieceNumbering kT5Numbering = {0, false, {.pad = 0, .end = 1, .unknown = 2, .ends_between = 1}};
+inline constexpr SentencePieceNumbering kT5Numbering = {
+    0, false, {.pad = 0, .end = 1, .unknown = 2, .ends_between = 1}, {"<pad>", "</s>", "<unk>"}, "spiece.model"};
 
 }  // namespace koine

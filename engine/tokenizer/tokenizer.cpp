@@ -19,7 +19,7 @@ namespace {
 
 std::filesystem::path model_file_at(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) return path;
-  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model", "tokenizer.json"}) {
+  for (const char* name : {"sentencepiece.bpe.model", "sentencepiece.model", "spiece.model", "tokenizer.json"}) {
     if (std::filesystem::exists(path / name)) return path / name;
   }
   require(!std::filesystem::exists(path / "vocab.txt"), (path / "vocab.txt").string(),
@@ -71,11 +71,12 @@ struct Tokenizer::Implementation {
   std::int32_t pieces = 0;
   SentencePieceNumbering numbering;
   std::int32_t shift = 0;
+  std::int32_t unknown_piece = 0;
   SpecialTokens special;
   std::optional<Normalizer> normalizer;
   std::optional<UnigramSegmenter> segmenter;  ///< absent: a kind of model that is left to the library
 
-  std::int32_t from_sentencepiece(int id) const { return id == 0 ? special.unknown : id + shift; }
+  std::int32_t from_sentencepiece(int id) const { return id == unknown_piece ? special.unknown : id + shift; }
 
   /// SentencePiece's own reading of the model, made when first wanted: it takes as long as all the rest.
   const sentencepiece::SentencePieceProcessor& sentencepiece_processor() const {
@@ -100,10 +101,11 @@ Tokenizer::Tokenizer(const std::filesystem::path& path, const SentencePieceNumbe
   own.bytes = read_file(own.file);
   if (own.file.extension() == ".json") own.bytes = sentencepiece_of_tokenizer_json(own.bytes, numbering, own.file.string());
   own.fingerprint = xxh3_hex(own.bytes);
-  const TokenizerModel model = parse_tokenizer_model(own.bytes, own.file.string());
+  const TokenizerModel model = parse_tokenizer_model(own.bytes, own.file.string(), numbering);
   own.pieces = static_cast<std::int32_t>(model.pieces.size());
   own.numbering = numbering;
   own.shift = numbering.shift;
+  own.unknown_piece = numbering.unknown_piece();
   own.special = numbering.special;
   if (numbering.mask_behind) own.special.mask = own.pieces + own.shift;
   if (UnigramSegmenter::supports(model)) {
@@ -171,6 +173,15 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& ids) const {
   const auto status = implementation_->sentencepiece_processor().Decode(plain, &text);
   check(status.ok(), "SentencePiece: ", status.message());
   return text;
+}
+
+std::int32_t Tokenizer::sentinel(std::int32_t number) const {
+  const auto& processor = implementation_->sentencepiece_processor();
+  for (const char* space : {"\u2581", ""}) {
+    const int piece = processor.PieceToId(concatenate(space, "<extra_id_", number, ">"));
+    if (!processor.IsUnknown(piece)) return implementation_->from_sentencepiece(piece);
+  }
+  return -1;
 }
 
 std::string Tokenizer::piece(std::int32_t id) const {

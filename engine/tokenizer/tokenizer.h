@@ -27,14 +27,17 @@ struct TokenizerTraining {
   std::vector<std::filesystem::path> inputs;  ///< plain text, one sentence a line
   std::int32_t pieces = 8000;                 ///< SentencePiece pieces, its three control pieces included
   double character_coverage = 0.9995;
+  SentencePieceNumbering numbering = kFairseqNumbering;  ///< which control pieces it has, and where
+  bool byte_fallback = false;                            ///< unknown characters become bytes, 256 pieces for them
+  std::int32_t sentinels = 0;                            ///< <extra_id_0> ... of them, the last pieces
 };
 
 /// May be shared by threads.
 class Tokenizer {
  public:
   /// `path`: a SentencePiece model file, a tokenizer.json (tokenizer_json.h), or a model directory that holds
-  /// sentencepiece.bpe.model (or sentencepiece.model, or else tokenizer.json). Throws UserError naming the file when it is
-  /// missing, damaged or not a SentencePiece model with <unk> <s> </s> first, and for a tokenizer of another kind.
+  /// sentencepiece.bpe.model (or sentencepiece.model, or spiece.model, or else tokenizer.json). Throws UserError naming the file when it is
+  /// missing, damaged or not a SentencePiece model with the numbering's pieces first, and for a tokenizer of another kind.
   explicit Tokenizer(const std::filesystem::path& path, const SentencePieceNumbering& numbering = kFairseqNumbering);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -50,6 +53,9 @@ class Tokenizer {
   std::string decode(const std::vector<std::int32_t>& ids) const;
   /// The piece of an id as the model file spells it ("▁the", "<s>", "<mask>").
   std::string piece(std::int32_t id) const;
+
+  /// The id of the sentinel <extra_id_NUMBER>, which span corruption puts into texts; -1 where the vocabulary has none.
+  std::int32_t sentinel(std::int32_t number) const;
 
   const SpecialTokens& special() const;
   /// Rows an embedding table needs (it may have more).

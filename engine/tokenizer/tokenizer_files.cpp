@@ -55,10 +55,17 @@ std::string settings_text(json settings, std::int64_t maximum_length) {
 
 void save_tokenizer(const Tokenizer& tokenizer, std::int64_t maximum_length, const fs::path& directory) {
   make_directory(directory);
-  write_file_atomically(directory / "sentencepiece.bpe.model", tokenizer.sentencepiece_model());
-  const TokenizerModel model = parse_tokenizer_model(tokenizer.sentencepiece_model(), tokenizer.file().string());
-  if (!UnigramSegmenter::supports(model)) return;
+  write_file_atomically(directory / tokenizer.numbering().file, tokenizer.sentencepiece_model());
+  const TokenizerModel model =
+      parse_tokenizer_model(tokenizer.sentencepiece_model(), tokenizer.file().string(), tokenizer.numbering());
   const fs::path source = tokenizer.file().parent_path();
+  if (tokenizer.numbering().first != kFairseqNumbering.first) {
+    for (const char* name : {kVocabulary, kSettings, kNames}) {  // what came with it says the same
+      if (fs::is_regular_file(source / name)) write_file_atomically(directory / name, read_file(source / name));
+    }
+    return;
+  }
+  if (!UnigramSegmenter::supports(model)) return;
   const bool taken_over = describes(source, tokenizer, model);
   json settings = own_settings(tokenizer);
   if (taken_over && fs::is_regular_file(source / kSettings)) {

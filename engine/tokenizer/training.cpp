@@ -2,6 +2,7 @@
 
 #include <sentencepiece_trainer.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "engine/files/text_file.h"
@@ -41,7 +42,12 @@ void Tokenizer::train(const TokenizerTraining& training, const std::filesystem::
   }
   require(!lines.empty(), training.inputs.front().string(), ": holds no text to train a tokenizer on");
 
-  const std::unordered_map<std::string, std::string> settings = {
+  const auto& first = training.numbering.first;
+  const auto place = [&](std::string_view piece) {
+    const auto found = std::find(first.begin(), first.end(), piece);
+    return std::to_string(found == first.end() ? -1 : found - first.begin());
+  };
+  std::unordered_map<std::string, std::string> settings = {
       {"model_type", "unigram"},
       {"vocab_size", std::to_string(training.pieces)},
       {"character_coverage", std::to_string(training.character_coverage)},
@@ -49,12 +55,17 @@ void Tokenizer::train(const TokenizerTraining& training, const std::filesystem::
       {"input_sentence_size", "0"},
       {"shuffle_input_sentence", "false"},
       {"num_threads", std::to_string(kTrainerThreads)},
-      {"unk_id", "0"},
-      {"bos_id", "1"},
-      {"eos_id", "2"},
-      {"pad_id", "-1"},
+      {"unk_id", place("<unk>")},
+      {"bos_id", place("<s>")},
+      {"eos_id", place("</s>")},
+      {"pad_id", place("<pad>")},
       {"minloglevel", "3"},
   };
+  if (training.byte_fallback) settings["byte_fallback"] = "true";
+  std::string sentinels;
+  for (std::int32_t i = training.sentinels - 1; i >= 0; --i)
+    sentinels += concatenate(sentinels.empty() ? "" : ",", "<extra_id_", i, ">");
+  if (!sentinels.empty()) settings["user_defined_symbols"] = sentinels;
   LineIterator iterator(lines);
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(settings, &iterator, &model);

@@ -1,5 +1,7 @@
 #include "engine/tokenizer/tokenizer.h"
 
+#include <sentencepiece_processor.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -311,6 +313,43 @@ TEST_F(TrainedTokenizer, TakesAnotherNumbering) {
   EXPECT_EQ(tokenizer.special().frame_pair({10, 11}, {20}, 5), (std::vector<std::int32_t>{10, 11, 2, 20, 2}));
   EXPECT_EQ(tokenizer.special().frame_single({10, 11}, 2), (std::vector<std::int32_t>{10, 2}));
   EXPECT_EQ(tokenizer.special().all(), (std::vector<std::int32_t>{2, 0}));
+}
+
+/// Ids are the library's own, bytes of unknown characters and sentinels with them, as mT5's vocabulary has them.
+TEST_F(TrainedTokenizer, IsT5sWithBytesAndSentinels) {
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder / "spiece.model";
+  Tokenizer::train({.inputs = {*folder_ / "text"},
+                    .pieces = 480,
+                    .character_coverage = 0.9995,
+                    .numbering = kT5Numbering,
+                    .byte_fallback = true,
+                    .sentinels = 100},
+                   file);
+  const Tokenizer tokenizer(folder.path(), kT5Numbering);
+  sentencepiece::SentencePieceProcessor library;
+  ASSERT_TRUE(library.Load(file.string()).ok());
+  EXPECT_EQ(tokenizer.vocabulary_size(), library.GetPieceSize());
+  for (const char* text :
+       {"malkena torvis", "", " ", "malkena  中文字 torvis", "<extra_id_0> torvis <extra_id_99>", "\u0001é", "</s><pad>"}) {
+    std::vector<int> expected;
+    ASSERT_TRUE(library.Encode(text, &expected).ok());
+    EXPECT_EQ(tokenizer.encode(text), expected) << text;
+    EXPECT_EQ(ids_of(tokenizer.encode_with_spans(text)), expected) << text;
+    std::string decoded;
+    ASSERT_TRUE(library.Decode(expected, &decoded).ok());
+    EXPECT_EQ(tokenizer.decode(tokenizer.special().single(expected)), decoded) << text;
+  }
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("中文字")), "中文字");  // by its bytes
+  EXPECT_EQ(tokenizer.piece(0), "<pad>");
+  EXPECT_EQ(tokenizer.piece(1), "</s>");
+  EXPECT_EQ(tokenizer.piece(2), "<unk>");
+  for (const std::int32_t number : {0, 1, 99}) {
+    EXPECT_EQ(tokenizer.sentinel(number), library.PieceToId(concatenate("<extra_id_", number, ">")));
+  }
+  EXPECT_LT(tokenizer.sentinel(99), tokenizer.sentinel(0));
+  EXPECT_EQ(tokenizer.sentinel(100), -1);
+  EXPECT_THROW(Tokenizer(folder.path(), kFairseqNumbering), UserError);
 }
 
 TEST_F(TrainedTokenizer, AWordPieceVocabularyIsRefusedByName) {
