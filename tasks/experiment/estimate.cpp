@@ -267,7 +267,9 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   }
   add("activations: alignment", static_cast<double>(plan.activation_bytes) - named);
   add("scratch", static_cast<double>(plan.scratch_bytes));
-  if (!on_cpu) add("batches", static_cast<double>(batch_upload_bytes(question.tokens)));
+  const auto decodes = [](const HeadSpec& head) { return facts_of(head.kind).of_target; };
+  const bool targets = std::any_of(question.heads.begin(), question.heads.end(), decodes);
+  if (!on_cpu) add("batches", static_cast<double>(batch_upload_bytes(question.tokens, targets ? 2 : 1)));
   const auto weights = static_cast<double>(table.elements()) * sizeof(float);
   if (question.keeps_best && on_cpu) add("best weights so far", weights);
   // The file is mapped only until the parameters are read, before there are activations.

@@ -70,6 +70,7 @@ void add_train_command(CommandLine& line);                       // train
 void add_evaluate_command(CommandLine& line);                    // evaluate
 void add_predict_command(CommandLine& line);                     // predict
 void add_text_commands(CommandLine& line);                       // tokenize, encode
+void add_generate_command(CommandLine& line);                    // generate
 void add_morphology_command(CommandLine& line, CLI::App& data);  // data morphology
 void add_result_commands(CommandLine& line);                     // score, report, data check
 void add_model_commands(CommandLine& line);                      // inspect, convert

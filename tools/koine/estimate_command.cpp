@@ -26,7 +26,7 @@ struct EstimateArguments {
   std::string data;
   std::string model;
   std::string model_size;
-  std::string head = "sequence";
+  std::string head;  ///< empty: the sequence head, of an encoder-decoder the one it has
   std::string optimizer = name_of(OptimizerKind::kAdamW);
   std::int64_t max_tokens = 4096;
   bool prediction = false;
@@ -39,12 +39,15 @@ struct EstimateArguments {
   std::int64_t examples = 0;
   double epochs = 1;
   std::int64_t length = 128;
+  std::int64_t target_length = 32;  ///< of text-to-text examples
 };
 
 /// Labels that a head of this kind is planned with: udpos has 17, MNLI 3.
 std::int64_t planned_labels(const HeadFacts& head) { return head.labels == LabelPlace::kToken ? 17 : 3; }
 
-HeadSpec head_of(const std::string& name, const ModelConfig& config) {
+HeadSpec head_of(const std::string& asked, const ModelConfig& config) {
+  const HeadKind usual = config.encoder_decoder.decoder_layers > 0 ? HeadKind::kTextToText : HeadKind::kSequence;
+  const std::string name = asked.empty() ? std::string(facts_of(usual).name) : asked;
   for (const HeadFacts& head : all_heads()) {
     if (head.name == name) return {"", head.kind, head.classes(planned_labels(head), config.vocab_size)};
   }
@@ -181,10 +184,13 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   require(arguments.length <= config.maximum_length(), "--length ", arguments.length, ": the model reads at most ",
           config.maximum_length(), " tokens");
   const std::int64_t length = std::min(arguments.length, arguments.max_tokens);
-  const std::vector<std::int64_t> lengths(static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / length, 1)),
-                                          length);
-  const auto tokens = static_cast<double>(lengths.front()) * static_cast<double>(lengths.size());
-  const auto counted = static_cast<std::int64_t>(0.15 * tokens);  // of a masked batch
+  const bool targets = facts_of(head.kind).of_target;
+  const std::int64_t example = length + (targets ? arguments.target_length : 0);
+  const std::vector<std::int64_t> lengths(
+      static_cast<std::size_t>(std::max<std::int64_t>(arguments.max_tokens / example, 1)), length);
+  const auto tokens = static_cast<double>(example) * static_cast<double>(lengths.size());
+  const std::int64_t counted = targets ? arguments.target_length * std::ssize(lengths)
+                                       : static_cast<std::int64_t>(0.15 * tokens);  // of a masked batch
   const double flops = (training ? 3 : 1) * model_forward_flops(config, &head, lengths, counted);
   const double rate = product_rate(arguments, execution, config, arguments.max_tokens);
   MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
@@ -199,14 +205,16 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   print("\n");
   print(format_table(
       {{""},
-       {training ? "training" : "prediction", concatenate("on sequences of ", length, " tokens")},
+       {training ? "training" : "prediction",
+        concatenate("on sequences of ", length, " tokens",
+                    targets ? concatenate(" and targets of ", arguments.target_length) : std::string())},
        {"FLOPs per token", format_number(flops / tokens * 1e-9, 3) + " G"},
        {"product rate", rate_text(rate, execution.precision)},
        {"tokens per second", std::isnan(rate) ? "?"
                                               : format_number(kAssumedShare * rate / (flops / tokens), 1) + " at " +
                                                     format_number(100 * kAssumedShare, 0) + " % of it"}}));
   if (arguments.examples > 0) {
-    const double all = static_cast<double>(arguments.examples) * arguments.epochs * static_cast<double>(length);
+    const double all = static_cast<double>(arguments.examples) * arguments.epochs * static_cast<double>(example);
     const double seconds = all * (flops / tokens) / (kAssumedShare * rate);
     print(concatenate("\n", format_count(arguments.examples), " examples, ", arguments.epochs,
                       " times: ", format_count(static_cast<std::int64_t>(all)), " tokens, ",
@@ -336,7 +344,7 @@ void add_estimate_command(CommandLine& line) {
     const bool experiments = !arguments->experiments.empty();
     const int models = (arguments->model.empty() ? 0 : 1) + (arguments->model_size.empty() ? 0 : 1);
     require(experiments ? arguments->model_size.empty() : models == 1,
-            "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl");
+            "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl or mt5-small|...|mt5-xxl");
     require(arguments->device_kind.empty() || arguments->device_memory.empty(),
             "--device-kind and --device-memory say the same in two ways; give one");
     require(!experiments || arguments->examples == 0,
@@ -349,10 +357,10 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--data", arguments->data, "folder of the data sets");
   app->add_option("--model", arguments->model,
                   "transformers directory (its config.json); with an experiment in the place of the file's");
-  app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl");
-  app->add_option("--head", arguments->head, "the head that is planned")
-      ->check(CLI::IsMember(head_names()))
-      ->capture_default_str();
+  app->add_option("--model-size", arguments->model_size,
+                  "base, large, xl or xxl of XLM-R; mt5-small, mt5-base, mt5-large, mt5-xl or mt5-xxl");
+  app->add_option("--head", arguments->head, "the head that is planned; default: sequence, of an mT5 text-to-text")
+      ->check(CLI::IsMember(head_names()));
   app->add_option("--optimizer", arguments->optimizer, "with a model: the optimizer that is planned")
       ->check(CLI::IsMember(optimizer_names()))
       ->capture_default_str();
@@ -375,6 +383,9 @@ void add_estimate_command(CommandLine& line) {
       ->check(above_zero())
       ->capture_default_str();
   app->add_option("--length", arguments->length, "with a model: tokens of a sequence")
+      ->check(at_least(1))
+      ->capture_default_str();
+  app->add_option("--target-length", arguments->target_length, "with an mT5: tokens of what a sequence is answered with")
       ->check(at_least(1))
       ->capture_default_str();
 }

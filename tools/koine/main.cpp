@@ -115,6 +115,7 @@ int parse_and_run(int count, char** values) {
   add_evaluate_command(line);
   add_predict_command(line);
   add_text_commands(line);
+  add_generate_command(line);
   add_result_commands(line);
   add_model_commands(line);
   add_trim_command(line);

@@ -29,6 +29,12 @@ struct TokenizeArguments {
   bool pieces = false;
 };
 
+/// Numbered as the family of the directory's model has it; as XLM-R's where there is no model that koine reads.
+Tokenizer tokenizer_at(const fs::path& path) {
+  if (fs::exists(path / "spiece.model")) return load_tokenizer(read_model_config(path), path);
+  return Tokenizer(path);
+}
+
 std::string tokens_line(const Tokenizer& tokenizer, const std::string& text, const TokenizeArguments& arguments) {
   std::vector<std::int32_t> ids = tokenizer.encode(text);
   if (arguments.special) ids = tokenizer.special().single(std::move(ids));
@@ -41,7 +47,7 @@ std::string tokens_line(const Tokenizer& tokenizer, const std::string& text, con
 /// Line by line, some thousand at a time on all threads, so that a pipe of any length goes through.
 int tokenize(const TokenizeArguments& arguments) {
   if (!fs::exists(arguments.model)) read_model_config(arguments.model);  // which says how to get one
-  const Tokenizer tokenizer(arguments.model);
+  const Tokenizer tokenizer = tokenizer_at(arguments.model);
   const bool piped = arguments.input.empty() || arguments.input == "-";
   const std::string name = piped ? "standard input" : arguments.input;
   std::ifstream file;
