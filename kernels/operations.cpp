@@ -34,16 +34,16 @@ std::vector<OperationSummary> summaries() {
 }  // namespace
 
 std::vector<OperationSummary> all_operations() {
-  return summaries<ActivationBackwardArguments, ActivationForwardArguments, AdafactorArguments, AdamW8BitArguments,
-                   AdamWArguments, AdamWRmsArguments, AdamWRowsArguments, AdamWSegmentsArguments, AttentionBackwardArguments,
-                   AttentionForwardArguments, CastArguments, ClipFactorArguments, ColumnSumArguments, DropoutArguments,
-                   EmbeddingBackwardArguments, EmbeddingForwardArguments, GatedActivationBackwardArguments,
-                   GatedActivationForwardArguments, GatherRowsArguments, GemmArguments, GradientNormArguments,
-                   L2NormaliseBackwardArguments, L2NormaliseForwardArguments, LayerNormBackwardArguments,
-                   LayerNormForwardArguments, MeanPoolingBackwardArguments, MeanPoolingForwardArguments,
-                   RmsNormBackwardArguments, RmsNormForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments,
-                   SpanLossArguments, SumArguments, SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments,
-                   WeightGradientsArguments>();
+  return summaries<ActivationBackwardArguments, ActivationForwardArguments, AdafactorArguments, AdamWArguments,
+                   AdamW8BitArguments, AdamWRmsArguments, AdamWRowsArguments, AdamWSegmentsArguments,
+                   AttentionBackwardArguments, AttentionForwardArguments, CastArguments, ClipFactorArguments,
+                   ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments, EmbeddingForwardArguments,
+                   GatedActivationBackwardArguments, GatedActivationForwardArguments, GatherRowsArguments, GemmArguments,
+                   GradientNormArguments, L2NormaliseBackwardArguments, L2NormaliseForwardArguments,
+                   LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
+                   MeanPoolingForwardArguments, RmsNormBackwardArguments, RmsNormForwardArguments, ScatterRowsArguments,
+                   SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments, SumOfSquaresArguments, TopKArguments,
+                   TwoWayTopKArguments, WeightGradientsArguments>();
 }
 
 VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {

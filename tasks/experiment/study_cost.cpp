@@ -89,6 +89,7 @@ class StudyEstimator {
     cost_.model_size = size;
     try {
       config_ = published_model_config(size);
+      table_ = model_parameter_table(config_, {{"", HeadKind::kSequence, 3}});  // of models that tasks can be trained on
     } catch (const UserError& error) {
       cost_.unknown_model = error.what();
     }
@@ -96,10 +97,9 @@ class StudyEstimator {
 
   StudyCost estimate() {
     if (!cost_.unknown_model.empty()) return std::move(cost_);
-    const ParameterTable table = model_parameter_table(config_, {{"", HeadKind::kSequence, 3}});
-    cost_.parameters = static_cast<double>(table.parameters());
+    cost_.parameters = static_cast<double>(table_.parameters());
     // bf16 weights, fp32 master weights, gradients, two moments.
-    cost_.state_bytes = static_cast<double>(table.elements()) * (2 + 4 + 4 + 8);
+    cost_.state_bytes = static_cast<double>(table_.elements()) * (2 + 4 + 4 + 8);
     for (const IntermediateSpec& arm : experiment_.intermediate) add_arm(arm);
     return std::move(cost_);
   }
@@ -214,6 +214,7 @@ class StudyEstimator {
 
   const Experiment& experiment_;
   ModelConfig config_;
+  ParameterTable table_;
   StudyCost cost_;
 };
 
