@@ -265,7 +265,8 @@ class StudyWriter {
       }
       for (const std::string& model : figures_.models()) {
         for (const auto& [group, languages] : groups) {
-          const Measured gain = figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, languages); });
+          const Measured gain =
+              figures_.of_model(model, [&, &members = languages](const Comparison& c) { return gain_in(c, members); });
           if (gain.rows.empty()) continue;
           std::string names;
           for (const std::string& language : languages) names += (names.empty() ? "" : " ") + language;
