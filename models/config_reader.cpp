@@ -16,8 +16,9 @@ std::int64_t ConfigReader::dimension(const char* key, std::int64_t smallest, std
   return number;
 }
 
-std::int64_t ConfigReader::dimension_or(const char* key, std::int64_t otherwise, std::int64_t smallest) const {
-  return json_.contains(key) && !json_[key].is_null() ? dimension(key, smallest) : otherwise;
+std::int64_t ConfigReader::dimension_or(const char* key, std::int64_t otherwise, std::int64_t smallest,
+                                        std::int64_t largest) const {
+  return json_.contains(key) && !json_[key].is_null() ? dimension(key, smallest, largest) : otherwise;
 }
 
 double ConfigReader::number_or(const char* key, double otherwise, double smallest, double below) const {

@@ -10,6 +10,7 @@
 #include "engine/training/model.h"
 #include "kernels/common/check.h"
 #include "kernels/common/registry.h"
+#include "kernels/random/dropout_mask.h"
 
 namespace koine {
 
@@ -37,6 +38,12 @@ class Decoding {
   virtual std::int32_t end() const = 0;  ///< the model's own end of a text
   virtual void step(const DecodingRows& rows, NextTokens& next) = 0;
 };
+
+/// UserError for a token that is none of the vocabulary's.
+void require_known_tokens(const PackedSequences& list, std::int64_t vocabulary);
+
+/// Seed and step of a training batch's dropout, with rate 1: models multiply their own rates with it.
+Dropout training_dropout(const BatchView& batch, const StepIdentity& step);
 
 class ModelRunner {
  public:

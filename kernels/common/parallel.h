@@ -4,6 +4,7 @@
 // depend on the shapes only, never on the number of threads, and each task writes its own outputs. So one thread and many
 // compute the same bits.
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 
@@ -22,5 +23,8 @@ void parallel_for(std::int64_t tasks, const std::function<void(std::int64_t inde
 /// parallel_for over [0, count) cut into ranges of `grain` elements (the last may be shorter): task(begin, end).
 void parallel_ranges(std::int64_t count, std::int64_t grain,
                      const std::function<void(std::int64_t begin, std::int64_t end)>& task);
+
+/// Rows of `width` elements that are worth a task: about 16,384 elements, tens of microseconds.
+inline std::int64_t rows_of_a_task(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / width); }
 
 }  // namespace koine

@@ -65,8 +65,9 @@ HWY_EXPORT(drop);
 }  // namespace
 
 void dropout_cpu(const Context&, const DropoutArguments& a, void*) {
-  const std::int64_t rows = std::max<std::int64_t>(1, 16384 / a.width);
-  parallel_ranges(a.rows, rows, [&](std::int64_t begin, std::int64_t end) { HWY_DYNAMIC_DISPATCH(drop)(a, begin, end); });
+  parallel_ranges(a.rows, rows_of_a_task(a.width), [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(drop)(a, begin, end);
+  });
 }
 
 }  // namespace koine

@@ -119,7 +119,7 @@ void embedding_forward_cpu(const Context&, const EmbeddingForwardArguments& a, v
     check(a.position_ids[token] >= 0 && a.position_ids[token] < a.positions, "embedding_forward: position ",
           a.position_ids[token], " of token ", token, " is not one of ", a.positions, " positions");
   }
-  parallel_ranges(a.tokens, std::max<std::int64_t>(1, 16384 / a.width), [&](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(a.tokens, rows_of_a_task(a.width), [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(forward)(a, begin, end);
   });
 }

@@ -62,13 +62,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace koine {
 namespace {
-
 HWY_EXPORT(forward);
 HWY_EXPORT(backward);
-
-// About 16,384 elements a task: tens of microseconds.
-std::int64_t rows_of_a_task(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / width); }
-
 }  // namespace
 
 void gated_activation_forward_cpu(const Context&, const GatedActivationForwardArguments& a, void*) {

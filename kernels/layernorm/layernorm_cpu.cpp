@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/row_blocks.h"
 #include "kernels/layernorm/layernorm.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -178,19 +179,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace koine {
 namespace {
-
 HWY_EXPORT(forward);
 HWY_EXPORT(backward);
-
-// About 16,384 elements a task: tens of microseconds.
-std::int64_t rows_of_a_task(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / width); }
-
-// Backward's blocks are larger where there are many rows, so that the blocks' sums stay a small part of the traffic.
-std::int64_t rows_of_a_block(const LayerNormBackwardArguments& a) { return std::max<std::int64_t>(32, (a.rows + 63) / 64); }
-std::int64_t blocks_of(const LayerNormBackwardArguments& a) {
-  return (a.rows + rows_of_a_block(a) - 1) / rows_of_a_block(a);
-}
-
 }  // namespace
 
 void layernorm_forward_cpu(const Context&, const LayerNormForwardArguments& a, void*) {
@@ -200,27 +190,18 @@ void layernorm_forward_cpu(const Context&, const LayerNormForwardArguments& a, v
 }
 
 std::size_t layernorm_backward_cpu_workspace(const LayerNormBackwardArguments& a) {
-  return static_cast<std::size_t>(blocks_of(a) * 2 * a.width) * sizeof(float);
+  return static_cast<std::size_t>(RowBlocks(a.rows).count * 2 * a.width) * sizeof(float);
 }
 
 void layernorm_backward_cpu(const Context&, const LayerNormBackwardArguments& a, void* workspace) {
   auto* sums = static_cast<float*>(workspace);  // [blocks][d_weight, d_bias][width]
-  const std::int64_t rows = rows_of_a_block(a);
-  parallel_ranges(a.rows, rows, [&](std::int64_t begin, std::int64_t end) {
-    float* d_weight = sums + begin / rows * 2 * a.width;
+  const RowBlocks blocks(a.rows);
+  parallel_ranges(a.rows, blocks.rows_of_one, [&](std::int64_t begin, std::int64_t end) {
+    float* d_weight = sums + begin / blocks.rows_of_one * 2 * a.width;
     HWY_DYNAMIC_DISPATCH(backward)(a, begin, end, d_weight, d_weight + a.width);
   });
-  const auto add_blocks = [&](const float* first, float* total, std::int64_t begin, std::int64_t end) {
-    if (total == nullptr) return;
-    for (std::int64_t block = 0; block < blocks_of(a); ++block) {
-      const float* share = first + block * 2 * a.width;
-      for (std::int64_t c = begin; c < end; ++c) total[c] += share[c];
-    }
-  };
-  parallel_ranges(a.width, 512, [&](std::int64_t begin, std::int64_t end) {
-    add_blocks(sums, a.d_weight, begin, end);
-    add_blocks(sums + a.width, a.d_bias, begin, end);
-  });
+  add_shares(blocks, sums, 2 * a.width, a.width, a.d_weight);
+  add_shares(blocks, sums + a.width, 2 * a.width, a.width, a.d_bias);
 }
 
 }  // namespace koine

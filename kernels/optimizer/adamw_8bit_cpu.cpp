@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "kernels/optimizer/adamw_8bit_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/optimizer/adamw-inl.h"
 // clang-format on
 
 #include <algorithm>
@@ -32,17 +33,6 @@ struct Block {
   HWY_ALIGN float second[kCodedBlock];  ///< then its root
 };
 
-template <class V>
-HWY_INLINE void update(Tag d, V& parameter, V& first_moment, V& second_moment, V gradient, const AdamWStep& step) {
-  const auto squared = hn::Mul(gradient, gradient);
-  first_moment = hn::MulAdd(hn::Set(d, step.one_minus_beta1), hn::Sub(gradient, first_moment), first_moment);
-  second_moment = hn::MulAdd(hn::Set(d, step.one_minus_beta2), squared, hn::Mul(hn::Set(d, step.beta2), second_moment));
-  const auto root = hn::Div(hn::Sqrt(second_moment), hn::Set(d, step.sqrt_correction2));
-  const auto denominator = hn::Add(root, hn::Set(d, step.epsilon));
-  const auto change = hn::Div(hn::Mul(hn::Set(d, step.step_size), first_moment), denominator);
-  parameter = hn::MulSub(parameter, hn::Set(d, step.one_minus_rate_decay), change);
-}
-
 /// Elements of parameter and gradient, with fp32 moments.
 void update_elements(const AdamW8BitArguments& a, const AdamWStep& step, std::int64_t at, std::int64_t count, float* first,
                      float* second) {
@@ -52,7 +42,7 @@ void update_elements(const AdamW8BitArguments& a, const AdamWStep& step, std::in
     auto parameter = lanes.load(d, a.parameter + at + i);
     auto m = lanes.load(d, first + i);
     auto v = lanes.load(d, second + i);
-    update(d, parameter, m, v, hn::Mul(factor, lanes.load(d, a.gradient + at + i)), step);
+    adamw_update(d, parameter, m, v, hn::Mul(factor, lanes.load(d, a.gradient + at + i)), step);
     lanes.store(d, parameter, a.parameter + at + i);
     lanes.store(d, m, first + i);
     lanes.store(d, v, second + i);

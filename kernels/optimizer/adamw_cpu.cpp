@@ -1,4 +1,4 @@
-// Both forms apply one inlined function, update(), whose products that feed additions are written as multiply-adds: so the
+// Both forms apply one inlined function, adamw_update(), whose products that feed additions are written as multiply-adds: so the
 // dense update and the replay of missed steps compute the same bits. Dense: a task is a range of elements. Rows: a task is a
 // block of rows; each vector stays in registers from its first missed step to the last. Where both moments are zero bit for
 // bit (a row no gradient has reached) a step is the decay alone.
@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "kernels/optimizer/adamw_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/optimizer/adamw-inl.h"
 // clang-format on
 
 #include <algorithm>
@@ -20,17 +21,6 @@ namespace koine {
 namespace HWY_NAMESPACE {
 namespace {
 
-template <class D, class V>
-HWY_INLINE void update(D d, V& parameter, V& first_moment, V& second_moment, V gradient, const AdamWStep& step) {
-  const auto squared = hn::Mul(gradient, gradient);
-  first_moment = hn::MulAdd(hn::Set(d, step.one_minus_beta1), hn::Sub(gradient, first_moment), first_moment);
-  second_moment = hn::MulAdd(hn::Set(d, step.one_minus_beta2), squared, hn::Mul(hn::Set(d, step.beta2), second_moment));
-  const auto root = hn::Div(hn::Sqrt(second_moment), hn::Set(d, step.sqrt_correction2));
-  const auto denominator = hn::Add(root, hn::Set(d, step.epsilon));
-  const auto change = hn::Div(hn::Mul(hn::Set(d, step.step_size), first_moment), denominator);
-  parameter = hn::MulSub(parameter, hn::Set(d, step.one_minus_rate_decay), change);
-}
-
 void dense(const AdamWArguments& a, std::int64_t begin, std::int64_t end) {
   const hn::ScalableTag<float> d;
   const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
@@ -40,7 +30,7 @@ void dense(const AdamWArguments& a, std::int64_t begin, std::int64_t end) {
     auto parameter = lanes.load(d, a.parameter + i);
     auto first = lanes.load(d, a.first_moment + i);
     auto second = lanes.load(d, a.second_moment + i);
-    update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, a.gradient + i)), step);
+    adamw_update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, a.gradient + i)), step);
     lanes.store(d, parameter, a.parameter + i);
     lanes.store(d, first, a.first_moment + i);
     lanes.store(d, second, a.second_moment + i);
@@ -116,10 +106,10 @@ void update_row(const AdamWRowsArguments& a, const RowPart& part, std::int64_t f
     auto first = lanes.load(d, part.first_moment + i);
     auto second = lanes.load(d, part.second_moment + i);
     for (std::int64_t step = first_step; step <= last_step; ++step) {
-      update(d, parameter, first, second, hn::Zero(d), a.history[step]);
+      adamw_update(d, parameter, first, second, hn::Zero(d), a.history[step]);
     }
     if (a.with_gradient) {
-      update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, part.gradient + i)), a.history[a.step]);
+      adamw_update(d, parameter, first, second, hn::Mul(factor, lanes.load(d, part.gradient + i)), a.history[a.step]);
       if (a.zero_gradient) lanes.store(d, hn::Zero(d), part.gradient + i);
     }
     lanes.store(d, parameter, part.parameter + i);
@@ -222,7 +212,7 @@ void adamw_rows_cpu(const Context&, const AdamWRowsArguments& given, void*) {
     check(a.last_step[row] <= (a.with_gradient ? a.step - 1 : a.step), "adamw_rows: row ", row, " of [", a.rows, ", ",
           a.width, "] already stands at step ", a.last_step[row], ", behind step ", a.step);
   }
-  parallel_ranges(count, std::max<std::int64_t>(1, 16384 / a.width), [&](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(count, rows_of_a_task(a.width), [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(rows)(a, begin, end);
   });
 }

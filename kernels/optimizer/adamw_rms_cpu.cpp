@@ -6,6 +6,8 @@
 #define HWY_TARGET_INCLUDE "kernels/optimizer/adamw_rms_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/optimizer/adamw-inl.h"
+#include "kernels/reduce/squares-inl.h"
 // clang-format on
 
 #include <algorithm>
@@ -19,18 +21,6 @@ namespace koine {
 namespace HWY_NAMESPACE {
 namespace {
 
-double squares(const float* values, std::int64_t count) {
-  const hn::ScalableTag<double> d;
-  const hn::Rebind<float, decltype(d)> d32;
-  hn::Vec<decltype(d)> slots[kSlots] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
-  for_lanes_in_slots(d32, count, [&](std::int64_t i, auto lanes, auto slot) KOINE_LANES {
-    const auto value = hn::PromoteTo(d, lanes.load(d32, values + i));
-    slots[slot] = hn::MulAdd(value, value, slots[slot]);
-  });
-  const auto sum = hn::Add(hn::Add(slots[0], slots[1]), hn::Add(slots[2], slots[3]));
-  return hn::GetLane(hn::SumOfLanes(d, sum));
-}
-
 void update(const AdamWRmsArguments& a, const AdamWStep& step, float scale, std::int64_t begin, std::int64_t end) {
   const hn::ScalableTag<float> d;
   const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
@@ -39,11 +29,9 @@ void update(const AdamWRmsArguments& a, const AdamWStep& step, float scale, std:
     const auto gradient = hn::Mul(factor, lanes.load(d, a.gradient + i));
     auto first = lanes.load(d, a.first_moment + i);
     auto second = lanes.load(d, a.second_moment + i);
-    first = hn::MulAdd(hn::Set(d, step.one_minus_beta1), hn::Sub(gradient, first), first);
-    second =
-        hn::MulAdd(hn::Set(d, step.one_minus_beta2), hn::Mul(gradient, gradient), hn::Mul(hn::Set(d, step.beta2), second));
-    const auto root = hn::Div(hn::Sqrt(second), hn::Set(d, step.sqrt_correction2));
-    const auto change = hn::Div(hn::Mul(hn::Set(d, scale * step.step_size), first), hn::Add(root, hn::Set(d, step.epsilon)));
+    update_moments(d, first, second, gradient, step);
+    const auto scaled = hn::Mul(hn::Set(d, scale * step.step_size), first);
+    const auto change = hn::Div(scaled, denominator_of(d, second, step));
     const auto moved = hn::Sub(lanes.load(d, a.parameter + i), change);
     const auto parameter = hn::Mul(moved, hn::Set(d, step.one_minus_rate_decay));
     lanes.store(d, parameter, a.parameter + i);

@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "kernels/reduce/reduce_cpu.cpp"
 #include "kernels/common/vector_targets.h"
 #include "kernels/common/vector-inl.h"
+#include "kernels/reduce/squares-inl.h"
 // clang-format on
 
 #include <algorithm>
@@ -42,18 +43,6 @@ void column_sum_rows(const ColumnSumArguments& a, std::int64_t begin, std::int64
 
 void column_sum_block(const ColumnSumArguments& a, std::int64_t begin, std::int64_t end, float* share) {
   a.type == DType::kFloat32 ? column_sum_rows<float>(a, begin, end, share) : column_sum_rows<BFloat16>(a, begin, end, share);
-}
-
-double squares(const float* values, std::int64_t count) {
-  const hn::ScalableTag<double> d;
-  const hn::Rebind<float, decltype(d)> d32;
-  hn::Vec<decltype(d)> slots[kSlots] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
-  for_lanes_in_slots(d32, count, [&](std::int64_t i, auto lanes, auto slot) KOINE_LANES {
-    const auto value = hn::PromoteTo(d, lanes.load(d32, values + i));
-    slots[slot] = hn::MulAdd(value, value, slots[slot]);
-  });
-  const auto sum = hn::Add(hn::Add(slots[0], slots[1]), hn::Add(slots[2], slots[3]));
-  return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 }  // namespace

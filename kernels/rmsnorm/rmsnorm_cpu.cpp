@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "kernels/common/parallel.h"
+#include "kernels/common/row_blocks.h"
 #include "kernels/rmsnorm/rmsnorm.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -95,17 +96,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace koine {
 namespace {
-
 HWY_EXPORT(forward);
 HWY_EXPORT(backward);
-
-// About 16,384 elements a task: tens of microseconds.
-std::int64_t rows_of_a_task(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / width); }
-
-// Backward's blocks are larger where there are many rows, so that the blocks' sums stay a small part of the traffic.
-std::int64_t rows_of_a_block(const RmsNormBackwardArguments& a) { return std::max<std::int64_t>(32, (a.rows + 63) / 64); }
-std::int64_t blocks_of(const RmsNormBackwardArguments& a) { return (a.rows + rows_of_a_block(a) - 1) / rows_of_a_block(a); }
-
 }  // namespace
 
 void rmsnorm_forward_cpu(const Context&, const RmsNormForwardArguments& a, void*) {
@@ -115,21 +107,16 @@ void rmsnorm_forward_cpu(const Context&, const RmsNormForwardArguments& a, void*
 }
 
 std::size_t rmsnorm_backward_cpu_workspace(const RmsNormBackwardArguments& a) {
-  return static_cast<std::size_t>(blocks_of(a) * a.width) * sizeof(float);
+  return static_cast<std::size_t>(RowBlocks(a.rows).count * a.width) * sizeof(float);
 }
 
 void rmsnorm_backward_cpu(const Context&, const RmsNormBackwardArguments& a, void* workspace) {
   auto* sums = static_cast<float*>(workspace);  // [blocks, width]
-  const std::int64_t rows = rows_of_a_block(a);
-  parallel_ranges(a.rows, rows, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(backward)(a, begin, end, sums + begin / rows * a.width);
+  const RowBlocks blocks(a.rows);
+  parallel_ranges(a.rows, blocks.rows_of_one, [&](std::int64_t begin, std::int64_t end) {
+    HWY_DYNAMIC_DISPATCH(backward)(a, begin, end, sums + begin / blocks.rows_of_one * a.width);
   });
-  if (a.d_weight == nullptr) return;
-  parallel_ranges(a.width, 512, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t block = 0; block < blocks_of(a); ++block) {
-      for (std::int64_t c = begin; c < end; ++c) a.d_weight[c] += sums[block * a.width + c];
-    }
-  });
+  add_shares(blocks, sums, a.width, a.width, a.d_weight);
 }
 
 }  // namespace koine

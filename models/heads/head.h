@@ -59,6 +59,8 @@ struct HeadParameters {
   float* d_scale = nullptr;
 };
 HeadParameters head_parameters(const HeadSpec& spec, const HeadIndex& index, const ParameterAddresses& addresses);
+/// The head a batch was packed for, of a model's.
+const HeadParameters& head_of(const std::vector<HeadParameters>& heads, const BatchView& batch);
 
 /// Forward FLOPs of a head on a batch.
 double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int64_t hidden, std::int64_t tokens,

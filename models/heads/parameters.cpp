@@ -44,6 +44,13 @@ HeadParameters head_parameters(const HeadSpec& spec, const HeadIndex& index, con
           index.scale < 0 ? nullptr : addresses.gradient(index.scale)};
 }
 
+const HeadParameters& head_of(const std::vector<HeadParameters>& heads, const BatchView& batch) {
+  check(batch.head >= 0 && batch.head < std::ssize(heads), "head ", batch.head, " of a model with ", heads.size(), " heads");
+  const HeadParameters& head = heads[static_cast<std::size_t>(batch.head)];
+  check(head.spec.kind == batch.head_kind, "the batch was packed for another kind of head than head ", batch.head);
+  return head;
+}
+
 double head_forward_flops(const HeadSpec& spec, const HeadParts& parts, std::int64_t hidden, std::int64_t tokens,
                           std::int64_t sequences, std::int64_t counted_labels) {
   const std::int64_t rows = facts_of(spec.kind).logits_rows(tokens, sequences, counted_labels);

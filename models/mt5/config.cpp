@@ -6,14 +6,6 @@
 #include "kernels/common/check.h"
 
 namespace koine {
-namespace {
-
-constexpr std::int64_t kMostBlocks = 1024;
-constexpr std::int64_t kMostAttentionHeads = 1024;
-/// Dropout keeps an element where a number of 16 bits is at least its rate; from here on it would keep none.
-constexpr double kRateBelow = 1 - 0x1p-16;
-
-}  // namespace
 
 void read_encoder_decoder(const ConfigReader& reader, ModelConfig& config, bool scales_when_tied) {
   const std::string feed_forward = reader.text_or("feed_forward_proj", "gated-gelu");
@@ -29,18 +21,18 @@ void read_encoder_decoder(const ConfigReader& reader, ModelConfig& config, bool 
       "as T5 1.0 has it; koine has T5 1.1's, whose config.json says false, or \"scale_decoder_outputs\" false");
   config.vocab_size = reader.dimension("vocab_size");
   config.hidden_size = reader.dimension("d_model");
-  config.num_hidden_layers = reader.dimension("num_layers", 1, kMostBlocks);
-  config.num_attention_heads = reader.dimension("num_heads", 1, kMostAttentionHeads);
+  config.num_hidden_layers = reader.dimension("num_layers", 1, ConfigReader::kMostLayers);
+  config.num_attention_heads = reader.dimension("num_heads", 1, ConfigReader::kMostHeads);
   config.intermediate_size = reader.dimension("d_ff");
   config.pad_token_id = reader.dimension_or("pad_token_id", 0, 0);
   config.max_position_embeddings = kLongestText;
   config.first_position = 0;
   config.layer_norm_eps = reader.number_or("layer_norm_epsilon", 1e-6, 0, 1);
-  config.hidden_dropout_prob = reader.number_or("dropout_rate", 0.1, 0, kRateBelow);
+  config.hidden_dropout_prob = reader.number_or("dropout_rate", 0.1, 0, ConfigReader::kDropoutBelow);
   config.attention_probs_dropout_prob = config.hidden_dropout_prob;
   EncoderDecoderConfig& more = config.encoder_decoder;
   more.head_size = reader.dimension("d_kv");
-  more.decoder_layers = reader.dimension_or("num_decoder_layers", config.num_hidden_layers, 1);
+  more.decoder_layers = reader.dimension_or("num_decoder_layers", config.num_hidden_layers, 1, ConfigReader::kMostLayers);
   more.relative_buckets = static_cast<std::int32_t>(reader.dimension_or("relative_attention_num_buckets", 32, 4));
   more.relative_max_distance = static_cast<std::int32_t>(reader.dimension_or("relative_attention_max_distance", 128, 1));
   require(more.relative_buckets % 2 == 0 && more.relative_buckets <= kMostRelativeBuckets, reader.file(),

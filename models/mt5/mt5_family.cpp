@@ -78,16 +78,25 @@ void complete_mt5(ModelConfig& config) {
   config.encoder_decoder.decoder_layers = config.num_hidden_layers;
 }
 
-/// What the three have in common; names, keys and biases are each one's own.
-ModelFamily t5_descendant() {
-  return {.name = "mT5",
-          .model_types = kMt5Types,
-          .published = kMt5Published,
+/// What is each one's own; the rest they have in common.
+struct Descendant {
+  std::string_view name;
+  std::span<const std::string_view> model_types;
+  std::span<const PublishedShape> published;
+  decltype(ModelFamily::read) read;
+  decltype(ModelFamily::write) write;
+  decltype(ModelFamily::class_prefix) class_prefix;
+};
+
+ModelFamily family_of(const Descendant& own) {
+  return {.name = own.name,
+          .model_types = own.model_types,
+          .published = own.published,
           .numbering = kT5Numbering,
-          .read = read_mt5,
+          .read = own.read,
           .correct = correct_head,
-          .write = write_mt5,
-          .class_prefix = mt5_prefix,
+          .write = own.write,
+          .class_prefix = own.class_prefix,
           .prefix = "",
           .aliases = kMt5Aliases,
           .redundant = kMt5Redundant,
@@ -101,35 +110,17 @@ ModelFamily t5_descendant() {
 }  // namespace
 
 const ModelFamily& mt5_family() {
-  static const ModelFamily kFamily = t5_descendant();
+  static const ModelFamily kFamily = family_of({"mT5", kMt5Types, kMt5Published, read_mt5, write_mt5, mt5_prefix});
   return kFamily;
 }
 
 const ModelFamily& t5_family() {
-  static const ModelFamily kFamily = [] {
-    ModelFamily family = t5_descendant();
-    family.name = "T5";
-    family.model_types = kT5Types;
-    family.published = {};
-    family.read = read_t5;
-    family.write = write_t5;
-    family.class_prefix = t5_prefix;
-    return family;
-  }();
+  static const ModelFamily kFamily = family_of({"T5", kT5Types, {}, read_t5, write_t5, t5_prefix});
   return kFamily;
 }
 
 const ModelFamily& umt5_family() {
-  static const ModelFamily kFamily = [] {
-    ModelFamily family = t5_descendant();
-    family.name = "umT5";
-    family.model_types = kUmt5Types;
-    family.published = {};
-    family.read = read_umt5;
-    family.write = write_umt5;
-    family.class_prefix = umt5_prefix;
-    return family;
-  }();
+  static const ModelFamily kFamily = family_of({"umT5", kUmt5Types, {}, read_umt5, write_umt5, umt5_prefix});
   return kFamily;
 }
 

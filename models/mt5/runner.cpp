@@ -1,7 +1,5 @@
 #include "models/mt5/runner.h"
 
-#include <algorithm>
-
 #include "kernels/common/check.h"
 #include "models/heads/pooled.h"
 #include "models/mt5/decoding.h"
@@ -35,12 +33,7 @@ void EncoderDecoderRunner::require_readable(const PackedBatch& batch) const {
     require(list->maximum_length <= config_.maximum_length(), "a sequence has ", list->maximum_length,
             " tokens, and this model is given memory for at most ", config_.maximum_length(),
             ": cut it shorter (max_seq_length)");
-    const auto out_of_range = [&](std::int32_t id) { return id < 0 || id >= config_.vocab_size; };
-    const auto wrong = std::find_if(list->ids.begin(), list->ids.end(), out_of_range);
-    if (wrong != list->ids.end()) {
-      fail_user("token id ", *wrong, " is outside the model's vocabulary of ", config_.vocab_size,
-                ": the tokenizer does not belong to this model");
-    }
+    require_known_tokens(*list, config_.vocab_size);
   }
 }
 
@@ -57,11 +50,8 @@ HeadInput EncoderDecoderRunner::head_input(const Context& context, const BatchVi
           .dropout = {}};
 }
 
-const HeadParameters& EncoderDecoderRunner::head_of(const BatchView& batch) const {
-  check(batch.head >= 0 && batch.head < std::ssize(heads_), "head ", batch.head, " of a model with ", heads_.size(),
-        " heads");
-  const HeadParameters& head = heads_[static_cast<std::size_t>(batch.head)];
-  check(head.spec.kind == batch.head_kind, "the batch was packed for another kind of head than head ", batch.head);
+const HeadParameters& EncoderDecoderRunner::head_under(const BatchView& batch) const {
+  const HeadParameters& head = head_of(heads_, batch);
   check(batch.target.sequences == batch.source.sequences, "a text-to-text head stands on targets: ", batch.target.sequences,
         " of ", batch.source.sequences, " sequences have one");
   return head;
@@ -72,15 +62,11 @@ void EncoderDecoderRunner::train(const Context& context, const BatchView& batch,
                                  const BackwardProgress& progress) {
   const StackScope scope(stack);
   check(batch.labelled, "a training batch has labels");
-  const HeadParameters& head = head_of(batch);
+  const HeadParameters& head = head_under(batch);
   const auto complete = [&](int parameters) {
     if (progress) progress(parameters);
   };
-  Dropout identity;
-  identity.rate = 1;
-  identity.seed = step.seed;
-  identity.step = step.step;
-  identity.step_from = batch.step_from;
+  const Dropout identity = training_dropout(batch, step);
   const void* source = encoder_.forward_training(context, batch.source, {}, identity, stack, encoder_activations_);
   const Encoded encoded = {&batch.source, source};
   const void* last = decoder_.forward_training(context, batch.target, encoded, identity, stack, decoder_activations_);
@@ -111,13 +97,13 @@ const void* EncoderDecoderRunner::decoded(const Context& context, const BatchVie
 void EncoderDecoderRunner::loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) {
   const StackScope scope(stack);
   check(batch.labelled, "a loss needs labels");
-  const HeadParameters& head = head_of(batch);
+  const HeadParameters& head = head_under(batch);
   head_loss(head_input(context, batch, decoded(context, batch, stack), stack), head, loss, nullptr);
 }
 
 std::vector<float> EncoderDecoderRunner::predict(const Context& context, const BatchView& batch, StackMemory& stack) {
   const StackScope scope(stack);
-  const HeadParameters& head = head_of(batch);
+  const HeadParameters& head = head_under(batch);
   return head_logits(head_input(context, batch, decoded(context, batch, stack), stack), head);
 }
 

@@ -34,7 +34,7 @@ class EncoderDecoderRunner : public ModelRunner {
   EncoderDecoderRunner(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads,
                        const EncoderDecoderTable& table, const ParameterAddresses& addresses);
   HeadInput head_input(const Context& context, const BatchView& view, const void* hidden, StackMemory& stack) const;
-  const HeadParameters& head_of(const BatchView& batch) const;
+  const HeadParameters& head_under(const BatchView& batch) const;
   /// The decoder's last hidden state, without dropout.
   const void* decoded(const Context& context, const BatchView& batch, StackMemory& stack) const;
 

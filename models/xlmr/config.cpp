@@ -6,16 +6,6 @@
 
 namespace koine {
 
-namespace {
-
-// As an experiment's [model] has them. (The heads of a published encoder are 12 to 64, its layers 2 to 64.)
-constexpr std::int64_t kMostLayers = 1024;
-constexpr std::int64_t kMostHeads = 1024;
-/// Dropout keeps an element where a number of 16 bits is at least its rate; from here on it would keep none.
-constexpr double kDropoutBelow = 1 - 0x1p-16;
-
-}  // namespace
-
 void read_encoder(const ConfigReader& reader, ModelConfig& config, const EncoderDefaults& defaults) {
   const std::string activation = reader.text_or("hidden_act", "gelu");
   require(activation == "gelu", reader.file(), ": key \"hidden_act\" is \"", activation, "\"; ", "koine has \"gelu\"");
@@ -29,16 +19,17 @@ void read_encoder(const ConfigReader& reader, ModelConfig& config, const Encoder
   config.tie_word_embeddings = reader.flag_or("tie_word_embeddings", true);
   config.vocab_size = reader.dimension("vocab_size");
   config.hidden_size = reader.dimension("hidden_size");
-  config.num_hidden_layers = reader.dimension("num_hidden_layers", 1, kMostLayers);
-  config.num_attention_heads = reader.dimension("num_attention_heads", 1, kMostHeads);
+  config.num_hidden_layers = reader.dimension("num_hidden_layers", 1, ConfigReader::kMostLayers);
+  config.num_attention_heads = reader.dimension("num_attention_heads", 1, ConfigReader::kMostHeads);
   config.intermediate_size = reader.dimension("intermediate_size");
   config.pad_token_id = reader.dimension_or("pad_token_id", defaults.pad_token_id, 0);
   config.max_position_embeddings = reader.dimension("max_position_embeddings");
   config.type_vocab_size = reader.dimension_or("type_vocab_size", defaults.type_vocab_size, 1);
   config.layer_norm_eps = reader.number_or("layer_norm_eps", defaults.layer_norm_eps, 0, 1);
-  config.hidden_dropout_prob = reader.number_or("hidden_dropout_prob", 0.1, 0, kDropoutBelow);
-  config.attention_probs_dropout_prob = reader.number_or("attention_probs_dropout_prob", 0.1, 0, kDropoutBelow);
-  config.classifier_dropout = reader.number_or("classifier_dropout", -1, 0, kDropoutBelow);
+  config.hidden_dropout_prob = reader.number_or("hidden_dropout_prob", 0.1, 0, ConfigReader::kDropoutBelow);
+  config.attention_probs_dropout_prob =
+      reader.number_or("attention_probs_dropout_prob", 0.1, 0, ConfigReader::kDropoutBelow);
+  config.classifier_dropout = reader.number_or("classifier_dropout", -1, 0, ConfigReader::kDropoutBelow);
   config.initializer_range = reader.number_or("initializer_range", 0.02, 0, 10);
 }
 

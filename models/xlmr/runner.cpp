@@ -1,7 +1,5 @@
 #include "models/xlmr/runner.h"
 
-#include <algorithm>
-
 #include "models/heads/pooled.h"
 
 namespace koine {
@@ -25,12 +23,7 @@ void EncoderRunner::require_readable(const PackedBatch& batch) const {
   check(batch.source.tokens > 0 && batch.target.sequences == 0, "an encoder reads a batch with one list of sequences");
   require(batch.source.maximum_length <= config_.maximum_length(), "a sequence has ", batch.source.maximum_length,
           " tokens, and this model reads at most ", config_.maximum_length(), ": cut it shorter (max_seq_length)");
-  const auto out_of_range = [&](std::int32_t id) { return id < 0 || id >= config_.vocab_size; };
-  const auto wrong = std::find_if(batch.source.ids.begin(), batch.source.ids.end(), out_of_range);
-  if (wrong != batch.source.ids.end()) {
-    fail_user("token id ", *wrong, " is outside the model's vocabulary of ", config_.vocab_size,
-              ": the tokenizer does not belong to this model");
-  }
+  require_known_tokens(batch.source, config_.vocab_size);
 }
 
 HeadInput EncoderRunner::head_input(const Context& context, const BatchView& view, const void* hidden,
@@ -46,14 +39,6 @@ HeadInput EncoderRunner::head_input(const Context& context, const BatchView& vie
           .dropout = {}};
 }
 
-const HeadParameters& EncoderRunner::head_of(const BatchView& batch) const {
-  check(batch.head >= 0 && batch.head < std::ssize(heads_), "head ", batch.head, " of a model with ", heads_.size(),
-        " heads");
-  const HeadParameters& head = heads_[static_cast<std::size_t>(batch.head)];
-  check(head.spec.kind == batch.head_kind, "the batch was packed for another kind of head than head ", batch.head);
-  return head;
-}
-
 void EncoderRunner::train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
                           StackMemory& stack, double* loss, const BackwardProgress& progress) {
   const StackScope scope(stack);
@@ -61,11 +46,7 @@ void EncoderRunner::train(const Context& context, const BatchView& batch, double
   const auto complete = [&](int parameters) {
     if (progress) progress(parameters);
   };
-  Dropout identity;
-  identity.rate = 1;
-  identity.seed = step.seed;
-  identity.step = step.step;
-  identity.step_from = batch.step_from;
+  const Dropout identity = training_dropout(batch, step);
   const void* last = encoder_.forward_training(context, batch.source, identity, stack, activations_);
 
   HeadInput input = head_input(context, batch, last, stack);
@@ -74,7 +55,7 @@ void EncoderRunner::train(const Context& context, const BatchView& batch, double
   input.dropout.site = head_site(config_.num_hidden_layers);
   input.gradient_scale = static_cast<float>(gradient_scale);
   void* d_last = stack.allocate_elements("d_last_hidden", type_, batch.source.tokens * config_.hidden_size);
-  head_loss(input, head_of(batch), loss, d_last);
+  head_loss(input, head_of(heads_, batch), loss, d_last);
   complete(complete_behind_head_);
   encoder_.backward(context, batch.source, identity, activations_, d_last, stack,
                     [&](std::int64_t layer) { complete(complete_behind_block_[static_cast<std::size_t>(layer)]); });
@@ -85,13 +66,13 @@ void EncoderRunner::loss(const Context& context, const BatchView& batch, StackMe
   const StackScope scope(stack);
   check(batch.labelled, "a loss needs labels");
   const void* last = encoder_.forward_prediction(context, batch.source, config_.num_hidden_layers, stack);
-  head_loss(head_input(context, batch, last, stack), head_of(batch), loss, nullptr);
+  head_loss(head_input(context, batch, last, stack), head_of(heads_, batch), loss, nullptr);
 }
 
 std::vector<float> EncoderRunner::predict(const Context& context, const BatchView& batch, StackMemory& stack) {
   const StackScope scope(stack);
   const void* last = encoder_.forward_prediction(context, batch.source, config_.num_hidden_layers, stack);
-  return head_logits(head_input(context, batch, last, stack), head_of(batch));
+  return head_logits(head_input(context, batch, last, stack), head_of(heads_, batch));
 }
 
 std::vector<float> EncoderRunner::hidden_states(const Context& context, const BatchView& batch, std::int64_t layer,

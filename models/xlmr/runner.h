@@ -30,7 +30,6 @@ class EncoderRunner : public ModelRunner {
   EncoderRunner(const ModelConfig& config, DType type, const std::vector<HeadSpec>& heads, const EncoderTable& table,
                 const ParameterAddresses& addresses);
   HeadInput head_input(const Context& context, const BatchView& view, const void* hidden, StackMemory& stack) const;
-  const HeadParameters& head_of(const BatchView& batch) const;
 
   ModelConfig config_;
   DType type_;

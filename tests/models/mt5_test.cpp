@@ -315,6 +315,7 @@ TEST_F(TextToTextFiles, NamesWhatItCannotRead) {
   EXPECT_NE(error_of(changed("mt5", "decoder_start_token_id", nullptr)).find("decoder_start_token_id"), std::string::npos);
   EXPECT_NE(error_of(changed("mt5", "feed_forward_proj", "relu")).find("feed_forward_proj"), std::string::npos);
   EXPECT_NE(error_of(changed("t5", "scale_decoder_outputs", true)).find("scale_decoder_outputs"), std::string::npos);
+  EXPECT_NE(error_of(changed("mt5", "num_decoder_layers", 1 << 20)).find("num_decoder_layers"), std::string::npos);
   EXPECT_NE(error_of(changed("mt5", "relative_attention_max_distance", 16)).find("max_distance"), std::string::npos);
 }
 
