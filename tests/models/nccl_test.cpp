@@ -13,7 +13,7 @@
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "tests/engine/nccl_stand_in.h"
-#include "tests/models/tiny.h"
+#include "tests/models/tiny_training.h"
 
 namespace koine {
 namespace {
@@ -65,35 +65,15 @@ class LossRecorder : public TrainingObserver {
 };
 
 Trained train_on_device(Communicator* ranks, std::int64_t parts) {
-  ModelOptions options;
-  options.execution.device = Device::kCuda;
-  options.execution.precision = DType::kBFloat16;
-  options.training = true;
-  options.heads = {tiny::head(HeadKind::kSequence)};
-  options.seed = 5;
-  const std::unique_ptr<Model> model = make_model(tiny::config(NormPlacement::kPost), options);
-  model->reserve(128, true);
-  Dataset data;
-  data.name = "sentences";
-  data.classes = 3;
-  data.examples = tiny::examples(HeadKind::kSequence, {2, 6, 4, 7, 3, 5}, 9);
-  TrainingRun run;
-  run.model = model.get();
-  TrainingTask task;
-  task.name = "sentences";
-  task.train = &data;
-  run.tasks = {task};
-  run.settings.learning_rate = 1e-3;
-  run.settings.max_steps = 2;
-  run.settings.per_device_train_batch_size = 4;
-  run.settings.max_tokens_per_batch = 12;
-  run.settings.gradient_parts = parts;
+  tiny::Training training(Device::kCuda);
+  training.model->reserve(128, true);
+  training.run.settings.gradient_parts = parts;
   Trained trained;
   LossRecorder recorder(trained);
-  run.observers = {&recorder};
-  run.communicator = ranks;
-  train(run);
-  trained.weights = model->parameters().read_all(ParameterStore::Values::kMaster);
+  training.run.observers = {&recorder};
+  training.run.communicator = ranks;
+  train(training.run);
+  trained.weights = training.model->parameters().read_all(ParameterStore::Values::kMaster);
   return trained;
 }
 

@@ -22,29 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kSmall[] = R"(
-name = "small"
-seeds = [1]
-precision = "fp32"
-save_models = true
-
-[model]
-hidden_size = 16
-num_hidden_layers = 1
-num_attention_heads = 2
-intermediate_size = 16
-max_position_embeddings = 66
-
-[tokenizer]
-inputs = ["text/en.txt"]
-pieces = 40
-
-[[intermediate]]
-name = "mnli"
-tasks = ["mnli"]
-max_steps = 4
-eval_steps = 2
-save_steps = 2
+const std::string kSmall = std::string(kSmallestExperiment) + R"(save_steps = 2
 per_device_train_batch_size = 4
 learning_rate = 1e-3
 

@@ -64,6 +64,29 @@ max_position_embeddings = 66
 inputs = ["text/en.txt"]
 pieces = 40
 )";
+/// The beginning of the smallest experiment: one layer, one seed, a few steps of MNLI; goes on within the arm "mnli".
+inline constexpr char kSmallestExperiment[] = R"(
+seeds = [1]
+precision = "fp32"
+save_models = true
+
+[model]
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 16
+max_position_embeddings = 66
+
+[tokenizer]
+inputs = ["text/en.txt"]
+pieces = 40
+
+[[intermediate]]
+name = "mnli"
+tasks = ["mnli"]
+max_steps = 4
+eval_steps = 2
+)";
 /// A transformers directory with a fresh two-layer model and a tokenizer trained on the text of `data`.
 void write_small_model(const std::filesystem::path& model, const std::filesystem::path& data);
 

@@ -21,29 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kRanksExperiment[] = R"(
-name = "ranks"
-seeds = [1]
-precision = "fp32"
-save_models = true
-
-[model]
-hidden_size = 16
-num_hidden_layers = 1
-num_attention_heads = 2
-intermediate_size = 16
-max_position_embeddings = 66
-
-[tokenizer]
-inputs = ["text/en.txt"]
-pieces = 40
-
-[[intermediate]]
-name = "mnli"
-tasks = ["mnli"]
-max_steps = 4
-eval_steps = 2
-per_device_train_batch_size = 12
+const std::string kRanksExperiment = std::string(kSmallestExperiment) + R"(per_device_train_batch_size = 12
 gradient_parts = 8
 learning_rate = 1e-3
 

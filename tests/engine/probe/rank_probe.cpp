@@ -27,7 +27,7 @@
 #include "kernels/random/random.h"
 #include "tests/engine/bag_model.h"
 #include "tests/engine/nccl_stand_in.h"
-#include "tests/models/tiny.h"
+#include "tests/models/tiny_training.h"
 
 namespace koine {
 namespace {
@@ -274,33 +274,14 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
 void train_encoder(RankGroup& group, const Arguments& arguments) {
   const std::unique_ptr<Communicator> on_device = device_communicator(group, arguments);
   Communicator& ranks = on_device == nullptr ? group.communicator() : *on_device;
-  ModelOptions options;
-  options.execution.device = ranks.device();
-  options.execution.precision = DType::kBFloat16;
-  options.training = true;
-  options.heads = {tiny::head(HeadKind::kSequence)};
-  options.seed = 5;
-  const std::unique_ptr<Model> model = make_model(tiny::config(NormPlacement::kPost), options);
-  Dataset data;
-  data.name = "sentences";
-  data.classes = 3;
-  data.examples = tiny::examples(HeadKind::kSequence, {2, 6, 4, 7, 3, 5}, 9);
-  TrainingRun run;
-  run.model = model.get();
-  TrainingTask task;
-  task.name = "sentences";
-  task.train = &data;
-  run.tasks = {task};
-  run.settings.learning_rate = 1e-3;
-  run.settings.max_steps = number_argument(arguments, "steps", 2);
-  run.settings.per_device_train_batch_size = 4;
-  run.settings.max_tokens_per_batch = 12;
-  run.settings.gradient_parts = number_argument(arguments, "parts", -1);
+  tiny::Training training(ranks.device());
+  training.run.settings.max_steps = number_argument(arguments, "steps", 2);
+  training.run.settings.gradient_parts = number_argument(arguments, "parts", -1);
   ProbeObserver observer(group.place(), arguments);
-  run.observers = {&observer};
-  run.communicator = &ranks;
-  train(run);
-  const std::vector<float> weights = model->parameters().read_all(ParameterStore::Values::kMaster);
+  training.run.observers = {&observer};
+  training.run.communicator = &ranks;
+  train(training.run);
+  const std::vector<float> weights = training.model->parameters().read_all(ParameterStore::Values::kMaster);
   std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", group.place().rank, ".txt"))
       << observer.text() << "weights "
       << xxh3_hex({reinterpret_cast<const char*>(weights.data()), weights.size() * sizeof(float)}) << "\n";
