@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 
 struct TreebankWord {
-  std::string form;  ///< in lower case
+  std::string_view form;  ///< as it is written
   std::int64_t features = 0;
 };
 
@@ -29,7 +29,7 @@ std::optional<TreebankWord> word_of(std::string_view row, const std::string& whe
           "\" is no id of a word");
   const bool whole = id.find_first_not_of("0123456789") == std::string_view::npos;
   if (!whole || columns[3] == "PUNCT" || columns[3] == "SYM" || columns[1] == "_") return std::nullopt;
-  TreebankWord word{.form = encode_utf8(python_lower(decode_utf8(columns[1]))), .features = 0};
+  TreebankWord word{.form = columns[1], .features = 0};
   if (columns[5] != "_") word.features = 1 + std::count(columns[5].begin(), columns[5].end(), '|');
   return word;
 }
@@ -41,7 +41,7 @@ class MorphologyCounts {
   void add(const TreebankWord& word) {
     ++words_;
     features_ += word.features;
-    if (words_ <= type_words_) types_.insert(word.form);
+    if (words_ <= type_words_) types_.insert(encode_utf8(python_lower(decode_utf8(word.form))));
     if (tokenizer_ != nullptr) pieces_ += std::ssize(tokenizer_->encode(word.form));
   }
   std::int64_t words() const { return words_; }

@@ -6,8 +6,8 @@
 //                           punctuation or symbols. It also depends on how richly a treebank is annotated
 //     types per token       different forms, in lower case, among the first `counted` such words: the type-token ratio, which
 //                           falls with the length of a text, so languages are compared at equal `counted` alone
-//     pieces per word       fertility: pieces of each such form by itself, as SentencePiece segments it behind a blank, summed over
-//                           all of them and divided by their number
+//     pieces per word       fertility: pieces of each such word by itself, as it is written, as SentencePiece segments it
+//                           behind a blank, summed over all of them and divided by their number
 //
 // Words are syntactic words (UD's integer ids): what multiword tokens and empty nodes stand for is counted by its parts.
 

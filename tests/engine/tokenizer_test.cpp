@@ -349,6 +349,8 @@ TEST_F(TrainedTokenizer, IsT5sWithBytesAndSentinels) {
   }
   EXPECT_LT(tokenizer.sentinel(99), tokenizer.sentinel(0));
   EXPECT_EQ(tokenizer.sentinel(100), -1);
+  EXPECT_EQ(tokenizer.special().frame_single({10, 11}, 9), (std::vector<std::int32_t>{10, 11, 1}));
+  EXPECT_EQ(tokenizer.special().frame_pair({10, 11}, {20}, 9), (std::vector<std::int32_t>{10, 11, 1, 20, 1}));
   EXPECT_THROW(Tokenizer(folder.path(), kFairseqNumbering), UserError);
 }
 

@@ -140,6 +140,30 @@ TEST(TextToTextModel, ReservesWhatItUses) {
   }
 }
 
+// A word met once has a gradient of zero where dropout dropped it: the encoder's and the decoder's embeddings, of one example and one
+// place, are dropped by draws of their own.
+TEST(TextToTextModel, EncoderAndDecoderDropByThemselves) {
+  const std::unique_ptr<Model> model = text_model(text_config(mt5_family(), false, 0.5), DType::kFloat32);
+  Example example;
+  example.number = 7;
+  example.ids = {3, 4};
+  set_target(example, {5, 6}, 0, 0);  // read behind the start, so that 5 stands where 4 does
+  model->train_batch(tiny::packed({example}, kText), 1, {4, 2});
+  ParameterStore& store = model->parameters();
+  const float* words = store.gradient(store.table().find("shared.weight"));
+  const auto dropped = [&](int word) {
+    std::vector<bool> zeros;
+    for (int i = 0; i < 16; ++i) zeros.push_back(words[word * 16 + i] == 0);
+    return zeros;
+  };
+  EXPECT_NE(dropped(4), dropped(5));
+  for (const int word : {4, 5}) {
+    const std::vector<bool> zeros = dropped(word);
+    const auto count = std::count(zeros.begin(), zeros.end(), true);
+    EXPECT_TRUE(count > 0 && count < 16) << count;
+  }
+}
+
 TEST(TextToTextModel, SentencesAreTheEncodersAlone) {
   const std::unique_ptr<Model> model = text_model(text_config(mt5_family(), false), DType::kFloat32);
   PackedBatch batch = text_batch(4);

@@ -133,6 +133,23 @@ TEST(MorphologyOfTreebanks, CountsFeaturesAndTypes) {
   EXPECT_DOUBLE_EQ(back.at("en").features_per_word, one.features_per_word);
 }
 
+/// Pieces of words as they are written. The tokenizer knows "the" whole, and capital letters by themselves.
+TEST(MorphologyOfTreebanks, CountsPieces) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder.path() / "tiny.conllu", kTreebank);
+  std::string text = "T H E\n";
+  for (int i = 0; i < 200; ++i) text += "the cat the house the\n";
+  write_file_atomically(folder.path() / "text", text);
+  Tokenizer::train({.inputs = {folder.path() / "text"}, .pieces = 17, .character_coverage = 1},
+                   folder.path() / "sentencepiece.bpe.model");
+  const Tokenizer tokenizer(folder.path());
+  double pieces = 0;
+  for (const char* word : {"The", "cats", "'s", "THE"}) pieces += static_cast<double>(tokenizer.encode(word).size());
+  ASSERT_LT(tokenizer.encode("the").size(), tokenizer.encode("THE").size());
+  const Morphology measured = measure_morphology("en", {folder.path() / "tiny.conllu"}, &tokenizer, 10);
+  EXPECT_DOUBLE_EQ(measured.pieces_per_word.value(), pieces / 4);
+}
+
 TEST(MorphologyOfTreebanks, RefusesWhatIsNone) {
   const TemporaryFolder folder;
   const auto message_of = [&](const std::string& content, bool json) -> std::string {
