@@ -37,12 +37,12 @@ struct TagColumns {
 };
 
 struct ReadRequest {
-  std::string language;             ///< wanted, where a file holds several
-  std::vector<std::string> labels;  ///< in the order of the head's classes
-  TextFields fields;
-  std::vector<std::pair<std::string, std::string>> label_aliases;  ///< as files spell it -> the label it stands for
-  std::string skipped_label;                                       ///< rows with it are left out; empty: none are
-  std::int64_t max_examples = 0;                                   ///< a reader may stop behind so many; 0: all
+  std::string language = {};             ///< wanted, where a file holds several
+  std::vector<std::string> labels = {};  ///< in the order of the head's classes
+  TextFields fields = {};
+  std::vector<std::pair<std::string, std::string>> label_aliases = {};  ///< as files spell it -> the label it stands for
+  std::string skipped_label = {};                                       ///< rows with it are left out; empty: none are
+  std::int64_t max_examples = 0;                                        ///< a reader may stop behind so many; 0: all
   std::string split = {};                 ///< "train", "dev" or "test": what training needs may be missing elsewhere
   std::vector<std::string> columns = {};  ///< the names of a table's columns; empty: its first line says them
   ChoiceFields choice = {};
