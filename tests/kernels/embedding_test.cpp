@@ -7,8 +7,8 @@ namespace {
 constexpr std::int64_t kVocabulary = 90;
 constexpr std::int64_t kPositions = 20;
 
-struct Batch {
-  explicit Batch(std::int64_t tokens) {
+struct EmbeddingBatch {
+  explicit EmbeddingBatch(std::int64_t tokens) {
     TestRandom random(11);
     for (std::int64_t t = 0; t < tokens; ++t) {
       ids.push_back(t % 3 == 0 ? 2 : static_cast<std::int32_t>(random.below(kVocabulary)));  // one id is frequent
@@ -19,7 +19,7 @@ struct Batch {
   std::vector<std::int32_t> positions;
 };
 
-Case<EmbeddingForwardArguments> forward_case(const Batch& batch, std::int64_t width) {
+Case<EmbeddingForwardArguments> forward_case(const EmbeddingBatch& batch, std::int64_t width) {
   Case<EmbeddingForwardArguments> test_case =
       embedding_forward_case(batch.ids, batch.positions, {kVocabulary, kPositions, width});
   test_case.operand("output").accumulation = fp32_error(1, 4);
@@ -41,7 +41,7 @@ Case<EmbeddingBackwardArguments> backward_case(const TokenGroups& by_id, const T
 TEST(Embedding, Variants) {
   for (const std::int64_t tokens : {0, 1, 5, 200}) {
     for (const std::int64_t width : {1, 7, 64, 768, 1000}) {
-      const Batch batch(tokens);
+      const EmbeddingBatch batch(tokens);
       const TokenGroups by_id(batch.ids);
       const TokenGroups by_position(batch.positions);
       check_variants(forward_case(batch, width));
@@ -71,7 +71,7 @@ TEST(Embedding, GroupsOfAllLengths) {
 
 // More groups than one look of a warp tells apart, many of them empty.
 TEST(Embedding, ABatchPaddedToACommonSize) {
-  const Batch batch(500);
+  const EmbeddingBatch batch(500);
   TokenGroups by_id(batch.ids);
   TokenGroups by_position(batch.positions);
   for (TokenGroups* groups : {&by_id, &by_position}) {
@@ -96,7 +96,7 @@ TEST(Embedding, ABatchPaddedToACommonSize) {
 // A model of relative positions has no other tables, and their gradients are not wanted.
 TEST(Embedding, WordsAlone) {
   for (const std::int64_t tokens : {0, 5, 200}) {
-    const Batch batch(tokens);
+    const EmbeddingBatch batch(tokens);
     Case<EmbeddingBackwardArguments> test_case = backward_case(TokenGroups(batch.ids), TokenGroups({}), 64);
     test_case.operand("d_position").bind = [](auto& to, void*) { to.d_position = nullptr; };
     test_case.operand("d_token_type").bind = [](auto& to, void*) { to.d_token_type = nullptr; };
@@ -106,7 +106,7 @@ TEST(Embedding, WordsAlone) {
 }
 
 TEST(Embedding, UntouchedRowsKeepTheirBits) {
-  const Batch batch(50);
+  const EmbeddingBatch batch(50);
   const TokenGroups by_id(batch.ids);
   const TokenGroups by_position(batch.positions);
   const Case<EmbeddingBackwardArguments> test_case = backward_case(by_id, by_position, 33);
@@ -127,7 +127,7 @@ TEST(Embedding, UntouchedRowsKeepTheirBits) {
 }
 
 TEST(Embedding, GradientsAreTheDifferences) {
-  const Batch batch(9);
+  const EmbeddingBatch batch(9);
   constexpr std::int64_t kWidth = 2;
   Case<EmbeddingForwardArguments> forward = forward_case(batch, kWidth);
   const TokenGroups by_id(batch.ids);
@@ -148,7 +148,7 @@ TEST(Embedding, GradientsAreTheDifferences) {
 }
 
 TEST(Embedding, RefusesIdsThatAreNotThere) {
-  Batch batch(3);
+  EmbeddingBatch batch(3);
   batch.ids[1] = kVocabulary;
   const Case<EmbeddingForwardArguments> test_case = forward_case(batch, 4);
   EXPECT_THROW(launch(test_case, choose_variant(Context{}, test_case.arguments), DType::kFloat32, DType::kFloat32), Error);

@@ -5,17 +5,17 @@ namespace koine::testing {
 namespace {
 
 // A few fp32 operations on numbers up to the product of two inputs: vector_test.cpp has the bounds of the functions themselves.
-constexpr double kRoundings = 8;
+constexpr double kGateRoundings = 8;
 
 Case<GatedActivationForwardArguments> gated_forward(std::int64_t rows, std::int64_t width) {
   Case<GatedActivationForwardArguments> test_case = gated_activation_forward_case(rows, width);
-  test_case.operand("output").accumulation = fp32_error(kRoundings, 8);
+  test_case.operand("output").accumulation = fp32_error(kGateRoundings, 8);
   return test_case;
 }
 
 Case<GatedActivationBackwardArguments> gated_backward(std::int64_t rows, std::int64_t width) {
   Case<GatedActivationBackwardArguments> test_case = gated_activation_backward_case(rows, width);
-  test_case.operand("d_input").accumulation = fp32_error(kRoundings, 8);
+  test_case.operand("d_input").accumulation = fp32_error(kGateRoundings, 8);
   return test_case;
 }
 

@@ -5,19 +5,19 @@ namespace koine::testing {
 namespace {
 
 // Sums of up to 1,030 squares near 1 in fp32, by 128 threads: a random walk of some 12 roundings; results are near the scale.
-constexpr double kRoundings = 12;
+constexpr double kNormaliseRoundings = 12;
 
 Case<L2NormaliseForwardArguments> forward_case(std::int64_t rows, std::int64_t width, std::int64_t stride) {
   Case<L2NormaliseForwardArguments> test_case = l2_normalise_forward_case(rows, width, stride);
-  test_case.operand("output").accumulation = fp32_error(kRoundings, 2.5);
+  test_case.operand("output").accumulation = fp32_error(kNormaliseRoundings, 2.5);
   return test_case;
 }
 
 Case<L2NormaliseBackwardArguments> backward_case(std::int64_t rows, std::int64_t width, std::int64_t stride) {
   Case<L2NormaliseBackwardArguments> test_case = l2_normalise_backward_case(rows, width, stride);
   // Where a row is one number, what is left of its gradient is the rounding of two equal terms of size scale / |x|.
-  test_case.operand("d_input").accumulation = fp32_error(kRoundings, width == 1 ? 100 : 2.5);
-  test_case.operand("d_scale").accumulation = fp32_error(kRoundings, static_cast<double>(rows));
+  test_case.operand("d_input").accumulation = fp32_error(kNormaliseRoundings, width == 1 ? 100 : 2.5);
+  test_case.operand("d_scale").accumulation = fp32_error(kNormaliseRoundings, static_cast<double>(rows));
   return test_case;
 }
 

@@ -4,7 +4,6 @@
 namespace koine::testing {
 namespace {
 
-using Arguments = SoftmaxCrossEntropyArguments;
 using Labels = std::vector<std::int32_t>;
 
 using Gradient = LogitsGradient;
@@ -29,20 +28,20 @@ std::vector<double> probabilities(const std::vector<double>& logits, std::int64_
 // fp32 work on an element: its distance to the row's maximum (at most about 16 here: one rounding of that is 16 of the
 // result), the exponential (2), the sum (a lane adds at most 1,024 positive terms in a chain, the error of each add of
 // either sign: 6 times the root), a division and a product.
-constexpr double kRoundings = 16 + 2 + 6 * 32 + 2;
+constexpr double kCrossEntropyRoundings = 16 + 2 + 6 * 32 + 2;
 
-Case<Arguments> make_case(const std::string& name, const Labels& labels, std::int64_t classes, Gradient gradient,
+Case<SoftmaxCrossEntropyArguments> make_case(const std::string& name, const Labels& labels, std::int64_t classes, Gradient gradient,
                           const std::vector<double>& logits, std::int64_t gap = 0) {
-  Case<Arguments> test_case = softmax_cross_entropy_case(labels, classes, gradient, logits, gap);
+  Case<SoftmaxCrossEntropyArguments> test_case = softmax_cross_entropy_case(labels, classes, gradient, logits, gap);
   test_case.name = name;
   double largest = 0;
   for (std::int64_t row = 0; row < std::ssize(labels); ++row) {
     for (const double p : probabilities(logits, row * (classes + gap), classes)) largest = std::max(largest, p);
   }
-  test_case.operand("loss").accumulation = fp32_error(kRoundings, 1);
+  test_case.operand("loss").accumulation = fp32_error(kCrossEntropyRoundings, 1);
   if (gradient != Gradient::kNone) {
     test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation =
-        fp32_error(kRoundings, 0.3 * largest);
+        fp32_error(kCrossEntropyRoundings, 0.3 * largest);
   }
   return test_case;
 }
@@ -81,7 +80,7 @@ TEST(SoftmaxCrossEntropy, TheScaleFromMemory) {
   const Labels labels = {3, kIgnoredLabel, 16};
   for (const std::int64_t classes : {17, 600, 5000}) {
     for (const Gradient gradient : {Gradient::kApart, Gradient::kInPlace}) {
-      Case<Arguments> test_case = make_case(concatenate("scale from memory, ", classes), labels, classes, gradient,
+      Case<SoftmaxCrossEntropyArguments> test_case = make_case(concatenate("scale from memory, ", classes), labels, classes, gradient,
                                             random_values(3 * classes, 6, 2));
       test_case.arguments.gradient_scale = 1e9f;  // not this one
       test_case.arguments.gradient_scale_from = scale.data();
@@ -97,7 +96,7 @@ TEST(SoftmaxCrossEntropy, WhatAnIgnoredRowHoldsDoesNotMatter) {
     std::vector<double> logits = random_values(3 * classes, 6, 2);
     std::fill(logits.begin(), logits.begin() + classes, NAN);
     std::fill(logits.end() - classes, logits.end(), INFINITY);
-    Case<Arguments> test_case = make_case("ignored", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
+    Case<SoftmaxCrossEntropyArguments> test_case = make_case("ignored", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
     test_case.operands[0].values = logits;
     check_variants(test_case);
   }
@@ -111,8 +110,8 @@ TEST(SoftmaxCrossEntropy, ARowHasTheSameBitsEverywhere) {
     std::vector<double> logits;
     for (std::int64_t r = 0; r < rows; ++r) logits.insert(logits.end(), row.begin(), row.end());
     const Labels labels(static_cast<std::size_t>(rows), 5);
-    const Case<Arguments> test_case = make_case("the same rows", labels, classes, Gradient::kInPlace, logits, 1);
-    for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+    const Case<SoftmaxCrossEntropyArguments> test_case = make_case("the same rows", labels, classes, Gradient::kInPlace, logits, 1);
+    for (const Variant<SoftmaxCrossEntropyArguments>& variant : operation<SoftmaxCrossEntropyArguments>().variants) {
       bool available = true;
       context_for(variant.device, &available);
       if (!available || variant.name == kReference) continue;
@@ -136,9 +135,9 @@ TEST(SoftmaxCrossEntropy, ARowHasTheSameBitsEverywhere) {
 TEST(SoftmaxCrossEntropy, AWrongLabelShowsOnADevice) {
   for (const std::int64_t classes : {3, 600}) {
     Labels labels = {0, static_cast<std::int32_t>(classes), -1};
-    Case<Arguments> test_case =
+    Case<SoftmaxCrossEntropyArguments> test_case =
         make_case("wrong labels", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
-    for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+    for (const Variant<SoftmaxCrossEntropyArguments>& variant : operation<SoftmaxCrossEntropyArguments>().variants) {
       bool available = true;
       context_for(variant.device, &available);
       if (variant.device != Device::kCuda || !available) continue;
@@ -156,7 +155,7 @@ TEST(SoftmaxCrossEntropy, AWrongLabelShowsOnADevice) {
 // the gradient of half its sum.
 TEST(SoftmaxCrossEntropy, ReferenceIsPyTorchs) {
   const Labels labels = {2, kIgnoredLabel, 1};
-  Case<Arguments> test_case = make_case("torch", labels, 4, Gradient::kApart, {1, 2, -1, 0.5, 3, 3, -3, 0, 0, -2, 4, 1});
+  Case<SoftmaxCrossEntropyArguments> test_case = make_case("torch", labels, 4, Gradient::kApart, {1, 2, -1, 0.5, 3, 3, -3, 0, 0, -2, 4, 1});
   test_case.arguments.gradient_scale = 0.5f;
   const Outcome outcome = reference_in_double(test_case);
   const std::vector<double> loss = {3.495181898, 0, 6.068201921};
@@ -172,7 +171,7 @@ TEST(SoftmaxCrossEntropy, GradientsAreDifferencesOfTheLoss) {
   const std::int64_t classes = 7;
   const Labels labels = {2, kIgnoredLabel, 6, 0};
   const std::vector<double> logits = random_values(4 * classes, 8, 2);
-  const Case<Arguments> test_case = make_case("differences", labels, classes, Gradient::kInPlace, logits);
+  const Case<SoftmaxCrossEntropyArguments> test_case = make_case("differences", labels, classes, Gradient::kInPlace, logits);
   // The operation's own losses are fp32, too coarse for differences; so here is the formula once more.
   const auto loss = [&](const std::vector<double>& values) {
     double sum = 0;
@@ -206,7 +205,7 @@ TEST(SoftmaxCrossEntropy, HugeAndInfiniteLogits) {
 TEST(SoftmaxCrossEntropy, SaysWhichLabelIsWrong) {
   std::vector<float> logits(12), loss(4);
   const auto message = [&](const Labels& labels) -> std::string {
-    Arguments arguments;
+    SoftmaxCrossEntropyArguments arguments;
     arguments.rows = 4;
     arguments.classes = arguments.stride = 3;
     arguments.logits = logits.data();

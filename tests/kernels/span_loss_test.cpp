@@ -4,20 +4,19 @@
 namespace koine::testing {
 namespace {
 
-using Arguments = SpanLossArguments;
 
 using Gradient = LogitsGradient;
 
 // As for softmax cross-entropy: distance to the maximum (16), exponential (2), a chain of at most 128 adds a lane (6 times
 // its root), a division and a product; the gradient is at most half its scale, the loss of order 1.
-constexpr double kRoundings = 16 + 2 + 6 * 12 + 2;
+constexpr double kSpanLossRoundings = 16 + 2 + 6 * 12 + 2;
 
-Case<Arguments> make_case(const std::string& name, const Spans& spans, Gradient gradient, std::vector<double> logits) {
-  Case<Arguments> test_case = span_loss_case(spans, gradient, std::move(logits));
+Case<SpanLossArguments> make_case(const std::string& name, const Spans& spans, Gradient gradient, std::vector<double> logits) {
+  Case<SpanLossArguments> test_case = span_loss_case(spans, gradient, std::move(logits));
   test_case.name = name;
-  test_case.operand("loss").accumulation = fp32_error(kRoundings, 1);
+  test_case.operand("loss").accumulation = fp32_error(kSpanLossRoundings, 1);
   if (gradient != Gradient::kNone) {
-    test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation = fp32_error(kRoundings, 0.25);
+    test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation = fp32_error(kSpanLossRoundings, 0.25);
   }
   return test_case;
 }
@@ -44,7 +43,7 @@ TEST(SpanLoss, VariantsAgree) {
 TEST(SpanLoss, TheScaleFromMemory) {
   const Spans spans = mixed_spans();
   const std::vector<float> scale = {0.5f};
-  Case<Arguments> test_case =
+  Case<SpanLossArguments> test_case =
       make_case("scale from memory", spans, Gradient::kApart, random_values(2 * spans.tokens(), 4, 2));
   test_case.arguments.gradient_scale = 1e9f;  // not this one
   test_case.arguments.gradient_scale_from = scale.data();
@@ -114,9 +113,9 @@ TEST(SpanLoss, GradientsAreDifferencesOfTheLoss) {
 
 TEST(SpanLoss, SaysWhichShapeIsWrong) {
   const Spans spans = mixed_spans();
-  Case<Arguments> test_case = make_case("wrong", spans, Gradient::kNone, random_values(2 * spans.tokens()));
+  Case<SpanLossArguments> test_case = make_case("wrong", spans, Gradient::kNone, random_values(2 * spans.tokens()));
   test_case.arguments.tokens -= 1;
-  const Variant<Arguments>& variant = choose_variant(Context{}, test_case.arguments);  // the lengths are on the host
+  const Variant<SpanLossArguments>& variant = choose_variant(Context{}, test_case.arguments);  // the lengths are on the host
   try {
     launch(test_case, variant, DType::kFloat32, DType::kFloat32);
     ADD_FAILURE() << "lengths that do not add up were accepted";

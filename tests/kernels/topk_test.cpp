@@ -4,11 +4,10 @@
 namespace koine::testing {
 namespace {
 
-using Arguments = TopKArguments;
 
-Case<Arguments> make_case(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k,
+Case<TopKArguments> make_case(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k,
                           std::vector<double> query_values, std::vector<double> candidate_values) {
-  Case<Arguments> test_case =
+  Case<TopKArguments> test_case =
       top_k_case(queries, candidates, width, k, std::move(query_values), std::move(candidate_values));
   for (const char* result : {"indices", "scores"}) test_case.operand(result).exact = true;
   return test_case;
@@ -53,8 +52,8 @@ TEST(TopK, CandidatesInOrderOfTheirScores) {
   check_variants(make_case(1, 700, 1, 32, {1}, descending));
 }
 
-void for_each_variant(const Arguments& arguments, const std::function<void(const Variant<Arguments>&)>& body) {
-  for (const Variant<Arguments>& variant : operation<Arguments>().variants) {
+void for_each_variant(const TopKArguments& arguments, const std::function<void(const Variant<TopKArguments>&)>& body) {
+  for (const Variant<TopKArguments>& variant : operation<TopKArguments>().variants) {
     bool available = true;
     const Context context = context_for(variant.device, &available);
     if (available && usable(variant, context, arguments) && variant.name != kReference) body(variant);
@@ -63,9 +62,9 @@ void for_each_variant(const Arguments& arguments, const std::function<void(const
 
 TEST(TopK, EqualScoresComeInOrderOfTheirIndex) {
   const std::int64_t candidates = 4100, k = 7;
-  const Case<Arguments> test_case =
+  const Case<TopKArguments> test_case =
       make_case(2, candidates, 2, k, {1, 1, 2, 0}, std::vector<double>(static_cast<std::size_t>(2 * candidates), 1.0));
-  for_each_variant(test_case.arguments, [&](const Variant<Arguments>& variant) {
+  for_each_variant(test_case.arguments, [&](const Variant<TopKArguments>& variant) {
     const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
     const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
     for (std::int64_t i = 0; i < 2 * k; ++i) {
@@ -78,10 +77,10 @@ TEST(TopK, EqualScoresComeInOrderOfTheirIndex) {
 // So many candidates that a block of the CUDA variant goes through several tiles, and the last one has a candidate.
 TEST(TopK, ManyCandidates) {
   const std::int64_t queries = 3, candidates = 2048 * 128 + 1, k = 3;
-  Case<Arguments> test_case = make_case(queries, candidates, 1, k, {1, -1, 2}, small_integers(candidates, 2));
+  Case<TopKArguments> test_case = make_case(queries, candidates, 1, k, {1, -1, 2}, small_integers(candidates, 2));
   test_case.operands[1].values[200] = test_case.operands[1].values[90'000] = 5;
   test_case.operands[1].values.back() = -7;
-  for_each_variant(test_case.arguments, [&](const Variant<Arguments>& variant) {
+  for_each_variant(test_case.arguments, [&](const Variant<TopKArguments>& variant) {
     const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
     const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
     const std::vector<double>& values = test_case.operands[1].values;
@@ -112,12 +111,12 @@ TEST(TopK, ScoresThatAreNoNumbersComeLast) {
 // of the index beside it.
 TEST(TopK, RealNumbers) {
   const std::int64_t queries = 40, candidates = 3000, width = 96, k = 5;
-  const Case<Arguments> test_case =
+  const Case<TopKArguments> test_case =
       make_case(queries, candidates, width, k, random_values(queries * width, 1), random_values(candidates * width, 2));
-  const Outcome expected = launch(test_case, reference_variant<Arguments>(), DType::kFloat32, DType::kFloat32);
+  const Outcome expected = launch(test_case, reference_variant<TopKArguments>(), DType::kFloat32, DType::kFloat32);
   // A chain of 96 FMAs over partial sums of at most 64, errors of either sign: six times the root of their number.
   const double allowed = fp32_error(6 * std::sqrt(96.0), 64);
-  for_each_variant(test_case.arguments, [&](const Variant<Arguments>& variant) {
+  for_each_variant(test_case.arguments, [&](const Variant<TopKArguments>& variant) {
     const Outcome outcome = launch(test_case, variant, DType::kFloat32, DType::kFloat32);
     const auto* indices = static_cast<const std::int32_t*>(outcome.buffers[2].data());
     for (std::int64_t i = 0; i < queries * k; ++i) {
@@ -137,13 +136,13 @@ TEST(TopK, AScoreDoesNotDependOnWhatIsBesideIt) {
                             candidate_values = random_values(candidates * width, 4);
   const std::vector<double> last_query(query_values.end() - width, query_values.end());
   const std::vector<double> last_candidate(candidate_values.end() - width, candidate_values.end());
-  const Case<Arguments> many = make_case(70, candidates, width, 32, query_values, candidate_values);
-  const Case<Arguments> one = make_case(1, 1, width, 1, last_query, last_candidate);
-  for_each_variant(many.arguments, [&](const Variant<Arguments>& variant) {
+  const Case<TopKArguments> many = make_case(70, candidates, width, 32, query_values, candidate_values);
+  const Case<TopKArguments> one = make_case(1, 1, width, 1, last_query, last_candidate);
+  for_each_variant(many.arguments, [&](const Variant<TopKArguments>& variant) {
     if (variant.device != Device::kCuda) return;
     const double alone = launch(one, variant, DType::kFloat32, DType::kFloat32).value(3, 0);
     // Only the last candidate's place in the list is not known.
-    Case<Arguments> raised = many;
+    Case<TopKArguments> raised = many;
     for (std::int64_t c = 0; c + 1 < candidates; ++c) {
       for (std::int64_t i = 0; i < width; ++i)
         raised.operands[1].values[static_cast<std::size_t>(c * width + i)] = -INFINITY;
@@ -196,7 +195,7 @@ TEST(TopKTwoWay, GivesTheBitsOfTwoSearches) {
   const std::int64_t queries = 600, candidates = 2100, width = 96, k = 4;
   const std::vector<double> left = random_values(queries * width, 1), right = random_values(candidates * width, 2);
   const Case<TwoWayTopKArguments> both = top_k_two_way_case(queries, candidates, width, k, k, left, right);
-  const Variant<Arguments>& one_way = operation<Arguments>().variants[1];
+  const Variant<TopKArguments>& one_way = operation<TopKArguments>().variants[1];
   const Outcome found = launch(both, two_way_cpu(), DType::kFloat32, DType::kFloat32);
   const Outcome forth =
       launch(make_case(queries, candidates, width, k, left, right), one_way, DType::kFloat32, DType::kFloat32);
@@ -229,9 +228,9 @@ TEST(TopKTwoWay, SaysWhichShapeIsWrong) {
 }
 
 TEST(TopK, SaysWhichShapeIsWrong) {
-  const Case<Arguments> test_case = make_case(1, 3, 1, 4, {1}, {1, 2, 3});
+  const Case<TopKArguments> test_case = make_case(1, 3, 1, 4, {1}, {1, 2, 3});
   try {
-    launch(test_case, reference_variant<Arguments>(), DType::kFloat32, DType::kFloat32);
+    launch(test_case, reference_variant<TopKArguments>(), DType::kFloat32, DType::kFloat32);
     ADD_FAILURE() << "k beyond the candidates was accepted";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("k is 4 of 3 candidates"), std::string::npos) << error.what();
