@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/attention/attention_sm90.h"
+
 namespace koine {
 
 // attention_reference.cpp
@@ -131,6 +133,10 @@ const Operation<AttentionForwardArguments>& operation<AttentionForwardArguments>
       [](const Arguments& a) { return bytes_of(a.shape, 2, 2, 1); },
       {{"portable", Device::kCuda, kFrom80, [](const Arguments& a) { return not_double(a.shape); },
         attention_forward_portable_workspace, attention_forward_portable},
+#ifdef KOINE_HAVE_SM90
+       // Behind the portable one until a device has measured it, as the product's.
+       {"sm90", Device::kCuda, kOnly90, attention_forward_sm90_supports, nullptr, attention_forward_sm90},
+#endif
 #ifdef KOINE_HAVE_CUDNN
        {"vendor", Device::kCuda, kFrom80, attention_forward_vendor_supports,
         [](const Arguments& a) { return attention_forward_vendor_workspace(a.shape); }, attention_forward_vendor},

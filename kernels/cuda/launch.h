@@ -31,6 +31,9 @@ struct Launch {
   std::size_t shared_bytes = 0;
   /// Begins while the kernel before it in the stream still runs: see hopper/dependent_launch.h (compute capability 9.0).
   bool overlap = false;
+  /// Of a multiprocessor: the second of the kernel's launch bounds, where its roles hand registers to each other
+  /// (hopper/warpgroup.h). A device knows it by the kernel.
+  int blocks_at_once = 1;
   void* stream = nullptr;
   const char* file = __builtin_FILE();
   int line = __builtin_LINE();
@@ -79,7 +82,8 @@ void launch(const Launch& launch, void (*kernel)(Parameters...), const Arguments
          {launch.cluster.x, launch.cluster.y, launch.cluster.z},
          launch.threads,
          launch.shared_bytes,
-         launch.overlap},
+         launch.overlap,
+         launch.blocks_at_once},
         [](const void* what) {
           const auto* one = static_cast<const Call*>(what);
           std::apply(one->kernel, one->arguments);

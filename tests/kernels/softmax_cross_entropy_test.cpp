@@ -30,8 +30,8 @@ std::vector<double> probabilities(const std::vector<double>& logits, std::int64_
 // either sign: 6 times the root), a division and a product.
 constexpr double kCrossEntropyRoundings = 16 + 2 + 6 * 32 + 2;
 
-Case<SoftmaxCrossEntropyArguments> make_case(const std::string& name, const Labels& labels, std::int64_t classes, Gradient gradient,
-                          const std::vector<double>& logits, std::int64_t gap = 0) {
+Case<SoftmaxCrossEntropyArguments> make_case(const std::string& name, const Labels& labels, std::int64_t classes,
+                                             Gradient gradient, const std::vector<double>& logits, std::int64_t gap = 0) {
   Case<SoftmaxCrossEntropyArguments> test_case = softmax_cross_entropy_case(labels, classes, gradient, logits, gap);
   test_case.name = name;
   double largest = 0;
@@ -80,8 +80,8 @@ TEST(SoftmaxCrossEntropy, TheScaleFromMemory) {
   const Labels labels = {3, kIgnoredLabel, 16};
   for (const std::int64_t classes : {17, 600, 5000}) {
     for (const Gradient gradient : {Gradient::kApart, Gradient::kInPlace}) {
-      Case<SoftmaxCrossEntropyArguments> test_case = make_case(concatenate("scale from memory, ", classes), labels, classes, gradient,
-                                            random_values(3 * classes, 6, 2));
+      Case<SoftmaxCrossEntropyArguments> test_case = make_case(concatenate("scale from memory, ", classes), labels, classes,
+                                                               gradient, random_values(3 * classes, 6, 2));
       test_case.arguments.gradient_scale = 1e9f;  // not this one
       test_case.arguments.gradient_scale_from = scale.data();
       test_case.array(scale);
@@ -96,7 +96,8 @@ TEST(SoftmaxCrossEntropy, WhatAnIgnoredRowHoldsDoesNotMatter) {
     std::vector<double> logits = random_values(3 * classes, 6, 2);
     std::fill(logits.begin(), logits.begin() + classes, NAN);
     std::fill(logits.end() - classes, logits.end(), INFINITY);
-    Case<SoftmaxCrossEntropyArguments> test_case = make_case("ignored", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
+    Case<SoftmaxCrossEntropyArguments> test_case =
+        make_case("ignored", labels, classes, Gradient::kApart, random_values(3 * classes, 6, 2));
     test_case.operands[0].values = logits;
     check_variants(test_case);
   }
@@ -110,7 +111,8 @@ TEST(SoftmaxCrossEntropy, ARowHasTheSameBitsEverywhere) {
     std::vector<double> logits;
     for (std::int64_t r = 0; r < rows; ++r) logits.insert(logits.end(), row.begin(), row.end());
     const Labels labels(static_cast<std::size_t>(rows), 5);
-    const Case<SoftmaxCrossEntropyArguments> test_case = make_case("the same rows", labels, classes, Gradient::kInPlace, logits, 1);
+    const Case<SoftmaxCrossEntropyArguments> test_case =
+        make_case("the same rows", labels, classes, Gradient::kInPlace, logits, 1);
     for (const Variant<SoftmaxCrossEntropyArguments>& variant : operation<SoftmaxCrossEntropyArguments>().variants) {
       bool available = true;
       context_for(variant.device, &available);
@@ -155,7 +157,8 @@ TEST(SoftmaxCrossEntropy, AWrongLabelShowsOnADevice) {
 // the gradient of half its sum.
 TEST(SoftmaxCrossEntropy, ReferenceIsPyTorchs) {
   const Labels labels = {2, kIgnoredLabel, 1};
-  Case<SoftmaxCrossEntropyArguments> test_case = make_case("torch", labels, 4, Gradient::kApart, {1, 2, -1, 0.5, 3, 3, -3, 0, 0, -2, 4, 1});
+  Case<SoftmaxCrossEntropyArguments> test_case =
+      make_case("torch", labels, 4, Gradient::kApart, {1, 2, -1, 0.5, 3, 3, -3, 0, 0, -2, 4, 1});
   test_case.arguments.gradient_scale = 0.5f;
   const Outcome outcome = reference_in_double(test_case);
   const std::vector<double> loss = {3.495181898, 0, 6.068201921};

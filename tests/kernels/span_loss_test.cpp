@@ -4,19 +4,20 @@
 namespace koine::testing {
 namespace {
 
-
 using Gradient = LogitsGradient;
 
 // As for softmax cross-entropy: distance to the maximum (16), exponential (2), a chain of at most 128 adds a lane (6 times
 // its root), a division and a product; the gradient is at most half its scale, the loss of order 1.
 constexpr double kSpanLossRoundings = 16 + 2 + 6 * 12 + 2;
 
-Case<SpanLossArguments> make_case(const std::string& name, const Spans& spans, Gradient gradient, std::vector<double> logits) {
+Case<SpanLossArguments> make_case(const std::string& name, const Spans& spans, Gradient gradient,
+                                  std::vector<double> logits) {
   Case<SpanLossArguments> test_case = span_loss_case(spans, gradient, std::move(logits));
   test_case.name = name;
   test_case.operand("loss").accumulation = fp32_error(kSpanLossRoundings, 1);
   if (gradient != Gradient::kNone) {
-    test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation = fp32_error(kSpanLossRoundings, 0.25);
+    test_case.operand(gradient == Gradient::kInPlace ? "logits" : "d_logits").accumulation =
+        fp32_error(kSpanLossRoundings, 0.25);
   }
   return test_case;
 }

@@ -4,9 +4,8 @@
 namespace koine::testing {
 namespace {
 
-
 Case<TopKArguments> make_case(std::int64_t queries, std::int64_t candidates, std::int64_t width, std::int64_t k,
-                          std::vector<double> query_values, std::vector<double> candidate_values) {
+                              std::vector<double> query_values, std::vector<double> candidate_values) {
   Case<TopKArguments> test_case =
       top_k_case(queries, candidates, width, k, std::move(query_values), std::move(candidate_values));
   for (const char* result : {"indices", "scores"}) test_case.operand(result).exact = true;

@@ -294,7 +294,7 @@ void Machine::begin_block(unsigned rank) {
   for (int w = 0; w < shape_.threads / kWarp; ++w) {
     Warp& warp = warps_[static_cast<std::size_t>(first / kWarp + w)];
     warp = {};
-    warp.registers = std::min(kRegistersOfMultiprocessor / shape_.threads / 8 * 8, kMostRegisters);
+    warp.registers = std::min(kRegistersOfMultiprocessor / (shape_.threads * shape_.blocks_at_once) / 8 * 8, kMostRegisters);
   }
   for (int t = first + shape_.threads - 1; t >= first; --t) {
     Thread& thread = threads_[static_cast<std::size_t>(t)];

@@ -75,7 +75,8 @@ struct Shape {
   unsigned cluster[3];
   int threads;
   std::size_t shared_bytes;
-  bool overlap = false;  ///< begins while the kernel before it runs
+  bool overlap = false;    ///< begins while the kernel before it runs
+  int blocks_at_once = 1;  ///< that share a multiprocessor's registers
 };
 /// Runs `body` once as every thread of the grid. Throws Error, beginning with `description`, for whatever the rules above
 /// forbid.
