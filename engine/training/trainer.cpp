@@ -27,8 +27,12 @@ namespace {
 // The stream of random numbers that draws tasks.
 constexpr std::uint64_t kTaskStream = 0x7461736b73616d70u;
 
-std::int64_t groups_per_step(const TrainingSettings& settings) {
-  return settings.per_device_train_batch_size * settings.gradient_accumulation_steps;
+std::int64_t batch_size_of(const TrainingTask& task, const TrainingSettings& settings) {
+  return task.batch_size > 0 ? task.batch_size : settings.per_device_train_batch_size;
+}
+
+std::int64_t groups_per_step(const TrainingTask& task, const TrainingSettings& settings) {
+  return batch_size_of(task, settings) * settings.gradient_accumulation_steps;
 }
 
 bool reads_sequence(HeadKind kind) { return facts_of(kind).labels == LabelPlace::kSequence; }
@@ -49,8 +53,7 @@ void check_lengths(const TrainingRun& run, const Dataset& data) {
 }
 
 /// Where the examples of a batch compete they stay together, however long they are.
-void check_whole_batches(const TrainingRun& run, const Dataset& data) {
-  const std::int64_t batch = run.settings.per_device_train_batch_size;
+void check_whole_batches(const TrainingRun& run, const Dataset& data, std::int64_t batch) {
   const std::int64_t tokens = longest_batch_tokens(data, batch);
   require(tokens <= run.settings.max_tokens_per_batch, data.name, ": ", batch, " examples (per_device_train_batch_size), ",
           "which are each other's negatives and so stay in one batch, may have ", tokens,
@@ -69,7 +72,8 @@ void check_task(const TrainingRun& run, const TrainingTask& task) {
   check(kind != HeadKind::kMaskedLm || task.masking != nullptr, "task ", task.name, " has no masking settings");
   require(task.train->groups() > 0, "task ", task.name, ": ", task.train->name, " has no training examples");
   check_lengths(run, *task.train);
-  if (facts_of(kind).in_batch) check_whole_batches(run, *task.train);
+  check(task.batch_size >= 0, "task ", task.name, " has batches of ", task.batch_size, " examples");
+  if (facts_of(kind).in_batch) check_whole_batches(run, *task.train, batch_size_of(task, run.settings));
 }
 
 void check_run(const TrainingRun& run) {
@@ -238,7 +242,7 @@ Trainer::Trainer(const TrainingRun& run)
       visits_(run.tasks.size()),
       results_(store_.device(), kMostRunning, std::max<std::int64_t>(parts_, 1)) {
   for (const TrainingTask& task : run.tasks) {
-    samplers_.emplace_back(task.train->groups(), groups_per_step(run.settings), run.settings.seed);
+    samplers_.emplace_back(task.train->groups(), groups_per_step(task, run.settings), run.settings.seed);
   }
 }
 
@@ -337,7 +341,7 @@ bool Trainer::save_minutes_passed() const {
 /// A plan for each part of the step, the same on every rank.
 std::vector<StepPlan> Trainer::plan_of(const TrainingTask& task, std::span<const std::int64_t> groups) const {
   const std::int64_t most = run_.settings.max_tokens_per_batch;
-  const std::int64_t together = run_.settings.per_device_train_batch_size;
+  const std::int64_t together = batch_size_of(task, run_.settings);
   const bool in_batch = facts_of(task.train->head).in_batch;
   const std::int64_t parts = parts_ > 0 ? parts_ : communicator_.size();
   if (parts == 1)
@@ -353,7 +357,8 @@ StepBatches Trainer::next_batches() {
   StepBatches step;
   step.task = &task;
   if (run_.tasks.size() > 1) step.probability = task_probabilities(state_.step, run_.tasks)[drawn];
-  step.epoch = static_cast<double>((visit + 1) * groups_per_step(run_.settings)) / static_cast<double>(task.train->groups());
+  step.epoch =
+      static_cast<double>((visit + 1) * groups_per_step(task, run_.settings)) / static_cast<double>(task.train->groups());
   const std::vector<std::int64_t> groups = samplers_[drawn].step_groups(visit);
   const std::vector<StepPlan> parts = plan_of(task, groups);
   for (std::int64_t part = own_parts_.first; part < own_parts_.last; ++part) {
@@ -556,13 +561,13 @@ TrainingResult train(const TrainingRun& run) {
 
 std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
   const TrainingSettings& s = run.settings;
-  std::map<std::string, std::string> all = {
-      {"warmup steps", std::to_string(warmup_steps_of(s, total_steps(run)))},
-      {"steps", std::to_string(total_steps(run))},
-      {"per_device_train_batch_size * gradient_accumulation_steps", std::to_string(groups_per_step(s))},
-      {"seed", std::to_string(s.seed)},
-      {"device", name_of(run.model->parameters().device())},
-      {"precision", name_of(run.model->parameters().compute_type())}};
+  std::map<std::string, std::string> all = {{"warmup steps", std::to_string(warmup_steps_of(s, total_steps(run)))},
+                                            {"steps", std::to_string(total_steps(run))},
+                                            {"per_device_train_batch_size * gradient_accumulation_steps",
+                                             std::to_string(s.per_device_train_batch_size * s.gradient_accumulation_steps)},
+                                            {"seed", std::to_string(s.seed)},
+                                            {"device", name_of(run.model->parameters().device())},
+                                            {"precision", name_of(run.model->parameters().compute_type())}};
   const std::int64_t parts = gradient_parts_of(s, run.communicator == nullptr ? 1 : run.communicator->size());
   if (parts > 0) all["parts of a step (gradient_parts)"] = std::to_string(parts);
   for (const SettingKey& key : setting_keys()) {
@@ -573,7 +578,8 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
     all["task " + task.name] =
         concatenate("weight ", task.weight_at ? task.weight_at->text() : text_of(task.weight), ", head ", task.head, ", ",
                     task.train->groups(), " examples (", fingerprint(*task.train), ")");
-    if (facts_of(task.train->head).in_batch) all["examples of a batch"] = std::to_string(s.per_device_train_batch_size);
+    if (facts_of(task.train->head).in_batch) all["examples of a batch"] = std::to_string(batch_size_of(task, s));
+    if (task.batch_size > 0) all["examples of a step of " + task.name] = std::to_string(groups_per_step(task, s));
     if (task.masking == nullptr) continue;
     const MaskingSettings& masking = *task.masking;
     all["masking of " + task.name] = concatenate("probability ", text_of(masking.probability), ", seed ", masking.seed);
@@ -583,9 +589,9 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
 
 std::int64_t total_steps(const TrainingRun& run) {
   if (run.settings.max_steps > 0) return run.settings.max_steps;
-  const std::int64_t per_step = groups_per_step(run.settings);
   std::int64_t steps = 0;
   for (const TrainingTask& task : run.tasks) {
+    const std::int64_t per_step = groups_per_step(task, run.settings);
     const std::int64_t groups = task.train->groups();
     steps += ((task.examples_cap > 0 ? std::min(groups, task.examples_cap) : groups) + per_step - 1) / per_step;
   }

@@ -35,6 +35,7 @@ struct TrainingTask {
   const MaskingSettings* masking = nullptr;    ///< for kMaskedLm
   std::optional<TimeFunction> weight_at = {};  ///< where set, the weight by the steps before this one, in place of `weight`
   std::int64_t examples_cap = 0;  ///< counted at most in the number of steps, as jiant's configurator does; 0: all
+  std::int64_t batch_size = 0;    ///< in place of the settings' per_device_train_batch_size; 0: that
 };
 
 /// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation.
@@ -128,7 +129,7 @@ struct TrainingRun {
 TrainingResult train(const TrainingRun& run);
 
 /// Optimizer steps a run takes: max_steps, or ceil(epochs * sum over tasks of ceil(groups / (batch * accumulation))), where a
-/// task has at most examples_cap groups.
+/// task has at most examples_cap groups and batches of its own size where it has one.
 std::int64_t total_steps(const TrainingRun& run);
 
 /// Everything that decides the bits of a run, and so what a checkpoint resumes under: the settings whose effect says so

@@ -5,6 +5,7 @@
 // (tasks/families/), follows from what the row's reader reads.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,6 +38,7 @@ struct Recipe {
   std::int64_t batch = 1;
   std::int64_t accumulation = 1;
   double epochs = 3;
+  std::optional<double> learning_rate = {};  ///< nothing: TrainingSettings' own
 };
 
 struct TaskRow {
@@ -60,6 +62,8 @@ struct TaskRow {
   std::string english_file = {};  ///< retrieval: pattern of the file beside with the English sentences
   std::vector<std::pair<std::string, std::string>> label_aliases = {};
   std::string skipped_label = {};
+  std::map<std::string, std::string> recipe_origins =
+      {};                       ///< of a task file: "file:line" of the recipe's numbers it gives, by key
   std::string definition = {};  ///< the TOML of a task file that says all this; empty: a row of the table
 };
 

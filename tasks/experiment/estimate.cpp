@@ -144,18 +144,22 @@ class Estimator {
 
 void add_training(PhaseEstimate& phase, const std::vector<TrainingPass>& passes, const std::vector<TrainingTask>& tasks,
                   const TrainingSettings& settings) {
-  const auto batch = static_cast<double>(settings.per_device_train_batch_size * settings.gradient_accumulation_steps);
+  const auto examples_of_step = [&](const TrainingTask& task) {
+    const std::int64_t batch = task.batch_size > 0 ? task.batch_size : settings.per_device_train_batch_size;
+    return static_cast<double>(batch * settings.gradient_accumulation_steps);
+  };
   double steps_per_epoch = 0;
   for (std::size_t i = 0; i < passes.size(); ++i) {
     const auto cap = static_cast<double>(tasks[i].examples_cap);
-    steps_per_epoch += std::ceil((cap > 0 ? std::min(passes[i].groups, cap) : passes[i].groups) / batch);
+    steps_per_epoch +=
+        std::ceil((cap > 0 ? std::min(passes[i].groups, cap) : passes[i].groups) / examples_of_step(tasks[i]));
   }
   phase.steps = settings.max_steps > 0 ? settings.max_steps
                                        : static_cast<std::int64_t>(std::ceil(settings.num_train_epochs * steps_per_epoch));
   if (passes.size() > 1) phase.tasks = probabilities_text(tasks, phase.steps);
   const std::vector<double> steps = expected_steps(tasks, phase.steps);
   for (std::size_t i = 0; i < passes.size(); ++i) {
-    const double epochs = passes[i].groups > 0 ? steps[i] * batch / passes[i].groups : 0;
+    const double epochs = passes[i].groups > 0 ? steps[i] * examples_of_step(tasks[i]) / passes[i].groups : 0;
     phase.tokens += epochs * passes[i].tokens;
     phase.flops += 3 * epochs * passes[i].flops;
   }

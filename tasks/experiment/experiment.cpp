@@ -124,14 +124,24 @@ PretrainingSpec read_pretraining(TomlSection section, const Experiment& experime
   return pretraining;
 }
 
-SamplerSpec read_sampler(TomlSection& section, std::size_t tasks) {
+std::map<std::string, std::int64_t> read_batch_sizes(TomlSection section, const std::vector<std::string>& tasks) {
+  std::map<std::string, std::int64_t> sizes;
+  for (const std::string& task : tasks) {
+    if (section.has(task)) sizes[task] = section.integer(task, 0, 1, kMany);
+  }
+  section.finish();
+  return sizes;
+}
+
+SamplerSpec read_sampler(TomlSection& section, const std::vector<std::string>& tasks) {
   SamplerSpec sampler;
   sampler.kind = section.choice("sampler", sampler.kind, sampler_names());
   sampler.temperature = section.number("temperature", sampler.temperature, 0.01, 1e6);
   sampler.train_examples_cap = section.integer("train_examples_cap", sampler.train_examples_cap, 0, kMany);
   sampler.weights = section.numbers("weights", {}, 1e-9, 1e9);
   sampler.weight_functions = section.texts("weight_functions", {});
-  check_sampler(sampler, tasks, [&](const std::string& key) { return section.where(key); });
+  sampler.batch_sizes = read_batch_sizes(section.table("batch_sizes"), tasks);
+  check_sampler(sampler, tasks.size(), [&](const std::string& key) { return section.where(key); });
   return sampler;
 }
 
@@ -175,13 +185,14 @@ IntermediateSpec read_arm(TomlSection section, const Experiment& experiment, con
   section.require_folder_name("name", arm.name);
   const TrainingNumbers numbers{arm.settings, arm.features, arm.origins};
   arm.settings = intermediate_recipe(arm.tasks);
+  arm.origins = intermediate_origins(arm.tasks);
   if (recipe != nullptr) recipe->apply_intermediate(arm.tasks, numbers);
   arm.start_fresh = section.choice("start", "pretrained", {"pretrained", "fresh"}) == "fresh";
   arm.languages = section.one_or_more("languages", {experiment.source_language});
   arm.mlm_languages = section.one_or_more("mlm_languages", {});
   arm.mlm_probability = section.number("mlm_probability", arm.mlm_probability, 0.0001, 1);
   arm.features.pack_lines = section.flag("mlm_packed", false);
-  arm.sampler = read_sampler(section, arm.tasks.size());
+  arm.sampler = read_sampler(section, arm.tasks);
   read_task_tables(section, arm);
   arm.equal_tokens = section.flag("equal_tokens", false);
   read_training(section, numbers);
@@ -217,6 +228,7 @@ TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   section.require_folder_name("name", target.name);
   const TrainingNumbers numbers{target.settings, target.features, target.origins};
   target.settings = target_recipe(target.task);
+  target.origins = find_task(target.task).row().recipe_origins;
   if (recipe != nullptr) recipe->apply_target(target.task, numbers);
   target.train_task = section.text("train_task", find_task(target.task).train_task());
   if (!target.train_task.empty()) find_task(target.train_task, section.where("train_task"));
@@ -287,6 +299,10 @@ std::string arm_toml(const IntermediateSpec& arm) {
           list(arm.task_languages,
                [](const auto& entry) { return concatenate(toml_text(entry.first), " = ", toml_list(entry.second)); }) +
           "}\n";
+  if (!arm.sampler.batch_sizes.empty()) {
+    const auto entry = [](const auto& batch) { return concatenate(toml_text(batch.first), " = ", batch.second); };
+    text += "batch_sizes = {" + list(arm.sampler.batch_sizes, entry) + "}\n";
+  }
   text += concatenate("equal_tokens = ", arm.equal_tokens ? "true" : "false", "\n");
   return text + feature_toml(arm.features) + settings_toml(arm.settings);
 }

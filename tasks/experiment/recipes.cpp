@@ -20,6 +20,7 @@ TrainingSettings settings_of(const Recipe& recipe) {
   settings.per_device_train_batch_size = recipe.batch;
   settings.gradient_accumulation_steps = recipe.accumulation;
   settings.num_train_epochs = recipe.epochs;
+  if (recipe.learning_rate) settings.learning_rate = *recipe.learning_rate;
   settings.eval_steps = 1000;
   return settings;
 }
@@ -41,6 +42,15 @@ TrainingSettings intermediate_recipe(const std::vector<std::string>& tasks) {
   TrainingSettings settings = settings_of(recipe);
   if (mlm) settings.learning_rate = 5e-6;  // where MLM is mixed in (the paper's appendix, as remembered)
   return settings;
+}
+
+Origins intermediate_origins(const std::vector<std::string>& tasks) {
+  std::vector<std::string> others = tasks;
+  const bool mlm = std::erase(others, "mlm") > 0;
+  if (others.size() != 1) return {};
+  Origins origins = find_task(others.front()).row().recipe_origins;
+  if (mlm) origins.erase("learning_rate");
+  return origins;
 }
 
 TrainingSettings training_recipe(const std::string& task) {

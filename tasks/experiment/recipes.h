@@ -18,6 +18,8 @@ using Origins = std::map<std::string, std::string>;
 TrainingSettings target_recipe(const std::string& target);
 /// English intermediate training (the second phase) on one task, on several at once, or with "mlm" mixed in.
 TrainingSettings intermediate_recipe(const std::vector<std::string>& tasks);
+/// The numbers of it that a task file gives. (Of a target they are the row's recipe_origins.)
+Origins intermediate_origins(const std::vector<std::string>& tasks);
 /// Training on one task by itself: its target recipe where it is a target, else its intermediate one.
 TrainingSettings training_recipe(const std::string& task);
 /// Masked-language pretraining from fresh parameters.

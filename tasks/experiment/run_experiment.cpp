@@ -184,6 +184,8 @@ std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpe
                           "\nmax_train_examples = ", task.features.max_examples, "\n", definition_line(*task.task));
     if (task.head.name != task.task->name()) config += "head = " + toml_text(task.head.name) + "\n";
     if (!task.equal_tokens_to.empty()) config += "equal_tokens_to = " + toml_text(task.equal_tokens_to) + "\n";
+    if (const auto batch = arm.sampler.batch_sizes.find(task.task->name()); batch != arm.sampler.batch_sizes.end())
+      config += concatenate("per_device_train_batch_size = ", batch->second, "\n");
   }
   return config;
 }

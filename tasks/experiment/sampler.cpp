@@ -56,6 +56,8 @@ std::vector<TrainingTask> sampled_tasks(const SamplerSpec& sampler, const std::v
     tasks[i].name = names[i];
     tasks[i].weight = weights[i];
     tasks[i].examples_cap = sampler.train_examples_cap;
+    if (const auto own = sampler.batch_sizes.find(names[i]); own != sampler.batch_sizes.end())
+      tasks[i].batch_size = own->second;
     if (!sampler.weight_functions.empty()) tasks[i].weight_at.emplace(sampler.weight_functions[i]);
   }
   return tasks;

@@ -1,6 +1,6 @@
 #pragma once
 
-// How the task of an optimizer step is drawn where several are trained at once: jiant's five samplers (nyu-mll/jiant,
+// How the task of an optimizer step is drawn where several are trained at once, and how many examples it brings: jiant's five samplers (nyu-mll/jiant,
 // jiant/proj/main/components/task_sampler.py), n the examples of a task's training set, at most train_examples_cap:
 //
 //   uniform         UniformMultiTaskSampler         1
@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct SamplerSpec {
   std::int64_t train_examples_cap = 0;             ///< 0: none. It also counts in the number of steps (total_steps)
   std::vector<double> weights = {};                ///< where given, the kind is "specified" whatever it says
   std::vector<std::string> weight_functions = {};  ///< of time_dependent (engine/training/time_function.h)
+  /// By task, in place of per_device_train_batch_size; also in the number of steps (total_steps).
+  std::map<std::string, std::int64_t> batch_sizes = {};
 };
 
 const std::vector<std::string>& sampler_names();
@@ -38,7 +41,7 @@ void check_sampler(const SamplerSpec& sampler, std::size_t tasks,
 /// The weights that do not change over the run, up to a common factor, from the sizes of the tasks' training sets.
 std::vector<double> sampler_weights(const SamplerSpec& sampler, const std::vector<std::int64_t>& examples);
 
-/// Tasks as the training loop draws them: name, weight, cap; without head and data.
+/// Tasks as the training loop draws them: name, weight, cap, batch; without head and data.
 std::vector<TrainingTask> sampled_tasks(const SamplerSpec& sampler, const std::vector<std::string>& names,
                                         const std::vector<std::int64_t>& examples);
 

@@ -78,6 +78,11 @@ void read_columns(TomlSection& section, TaskRow& row) {
           " says that files hold several languages, but languages names one");
 }
 
+void read_label_aliases(TomlSection& section, TaskRow& row) {
+  row.label_aliases = section.pairs("label_aliases");
+  for (const auto& [alias, label] : row.label_aliases) label_number(label, row.labels, section.where("label_aliases"));
+}
+
 void read_classification(TomlSection& section, TaskRow& row) {
   row.reader = FileReader(read_labelled_texts, languages_of_labelled_texts);
   row.labels = required_texts(section, "labels", 2, "two labels or more");
@@ -88,8 +93,7 @@ void read_classification(TomlSection& section, TaskRow& row) {
   require_column(section, "first", row.fields.first, row.columns);
   require_column(section, "second", row.fields.second, row.columns);
   require_column(section, "label", row.fields.label, row.columns);
-  row.label_aliases = section.pairs("label_aliases");
-  for (const auto& [alias, label] : row.label_aliases) label_number(label, row.labels, section.where("label_aliases"));
+  read_label_aliases(section, row);
   row.skipped_label = section.text("skipped_label", "");
 }
 
@@ -104,6 +108,7 @@ void read_tagging(TomlSection& section, TaskRow& row) {
     return;
   }
   row.labels = required_texts(section, "labels", 2, "two labels or more");
+  read_label_aliases(section, row);
   if (section.text("format", "") == "wikiann") {
     row.reader = read_wikiann;
     return;
@@ -194,13 +199,19 @@ void read_files(TomlSection& section, const Family& family, TaskRow& row) {
 }
 
 void read_recipe(TomlSection& section, TaskRow& row) {
-  const bool given = section.has("per_device_train_batch_size") || section.has("gradient_accumulation_steps") ||
-                     section.has("num_train_epochs");
   Recipe recipe{4, 8, 3};  // as for what no recipe names: experiment/recipes.cpp
   recipe.batch = section.integer("per_device_train_batch_size", recipe.batch, 1, 1 << 20);
   recipe.accumulation = section.integer("gradient_accumulation_steps", recipe.accumulation, 1, 1 << 20);
   recipe.epochs = section.number("num_train_epochs", recipe.epochs, 0, 1e6);
-  if (given) row.target = row.intermediate = recipe;
+  if (section.has("learning_rate")) {
+    recipe.learning_rate = section.number("learning_rate", 0, 0, 10);
+    require(*recipe.learning_rate > 0, section.where("learning_rate"), " is 0, at which nothing is learnt");
+  }
+  for (const char* key :
+       {"learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs"}) {
+    if (section.has(key)) row.recipe_origins[key] = section.place(key);
+  }
+  if (!row.recipe_origins.empty()) row.target = row.intermediate = recipe;
 }
 
 TaskRow read_task(TomlSection& section) {

@@ -153,6 +153,7 @@ void set_sampler(std::vector<PhaseTask>& tasks, const SamplerSpec& sampler) {
     tasks[i].weight = drawn[i].weight;
     tasks[i].weight_at = drawn[i].weight_at;
     tasks[i].examples_cap = drawn[i].examples_cap;
+    tasks[i].batch_size = drawn[i].batch_size;
   }
 }
 
@@ -193,7 +194,8 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
   for (std::size_t i = 0; i < phase.tasks.size(); ++i) {
     const PhaseTask& task = phase.tasks[i];
     run.tasks.push_back({task.name, add_head(heads, task.head), task.train, task.weight,
-                         task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr, task.weight_at, task.examples_cap});
+                         task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr, task.weight_at, task.examples_cap,
+                         task.batch_size});
   }
   run.settings = phase.settings;
   run.communicator = ranks;

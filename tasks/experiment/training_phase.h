@@ -53,8 +53,9 @@ struct PhaseTask {
   double mlm_probability = 0;                  ///< of kMaskedLm heads
   LeftOut left_out = {};                       ///< of the training files
   Truncation truncation = {};                  ///< of the training set
-  std::optional<TimeFunction> weight_at = {};  ///< this and the next as TrainingTask has them
+  std::optional<TimeFunction> weight_at = {};  ///< this and the next two as TrainingTask has them
   std::int64_t examples_cap = 0;
+  std::int64_t batch_size = 0;
   std::int64_t tokens_of_source =
       0;  ///< of the source language's training set, where this one was given as many; 0: it was not
 };

@@ -80,10 +80,7 @@ void each_row(const FoundFile& file, const ReadRequest& request, const UseRow& u
 
 std::int32_t number_of_label(std::string_view label, const ReadRequest& request, const std::string& where) {
   require(!label.empty(), where, ": the label is empty; known labels: ", join_names(request.labels));
-  for (const auto& [alias, meant] : request.label_aliases) {
-    if (label == alias) return label_number(meant, request.labels, where);
-  }
-  return label_number(label, request.labels, where);
+  return label_number(label, request, where);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/common/check.h"
+#include "tasks/formats/request.h"
 
 namespace koine {
 
@@ -32,6 +33,13 @@ inline std::int32_t label_number(std::string_view label, const std::vector<std::
   if (found == known.end())
     fail_user(where, ": unknown label \"", with_visible_nul(label), "\"; known labels: ", join_names(known));
   return static_cast<std::int32_t>(found - known.begin());
+}
+/// The same of a label as a file spells it, by the request's labels and what files call them.
+inline std::int32_t label_number(std::string_view label, const ReadRequest& request, const std::string& where) {
+  for (const auto& [alias, meant] : request.label_aliases) {
+    if (label == alias) return label_number(meant, request.labels, where);
+  }
+  return label_number(label, request.labels, where);
 }
 
 }  // namespace koine

@@ -16,7 +16,7 @@ const std::vector<std::string>& universal_parts_of_speech() {
   return tags;
 }
 
-TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector<std::string>& tags) {
+TaggedFile read_xtreme_tags(const std::filesystem::path& path, const ReadRequest& request) {
   TaggedFile file;
   file.path = path;
   TaggedSentence sentence;
@@ -33,7 +33,7 @@ TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector
     require(fields.size() == columns && columns <= 2, where, ": ", fields.size(),
             " columns; every row must be a form and its tag (or none has a tag)");
     TaggedWord word{std::string(strip(fields[0])), -1};
-    if (columns == 2) word.tag = label_number(fields[1] == "_" ? "X" : strip(fields[1]), tags, where);
+    if (columns == 2) word.tag = label_number(fields[1] == "_" ? "X" : strip(fields[1]), request, where);
     sentence.push_back(std::move(word));
   });
   finish();
@@ -50,7 +50,7 @@ void TaggedFile::append(TaggedFile&& more) {
 }
 
 TaggedFile read_tagged(const FoundFile& file, const ReadRequest& request) {
-  if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request.labels);
+  if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request);
   return read_conllu(file.path, request.language);
 }
 

@@ -36,7 +36,7 @@ TaggedFile read_tagged(const FoundFile& file, const ReadRequest& request);
 
 /// XTREME's {train,dev,test}-<lg>.tsv: "form<TAB>TAG" a line (test: the form alone), empty line between sentences; empty
 /// sentences, which its scripts write between the others, are dropped. "_" counts as X. UserError with file and line.
-TaggedFile read_xtreme_tags(const std::filesystem::path& path, const std::vector<std::string>& tags);
+TaggedFile read_xtreme_tags(const std::filesystem::path& path, const ReadRequest& request);
 
 /// One tag a line, empty line between sentences: predictions and labels. Read as XTREME's evaluate.py does (lines stripped;
 /// the last sentence needs no empty line behind it), but empty sentences are dropped: they hold no tag and change no score.

@@ -28,7 +28,7 @@ std::string_view column(const std::vector<std::string_view>& columns, std::int64
 }  // namespace
 
 TaggedFile read_word_columns(const FoundFile& file, const ReadRequest& request) {
-  if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request.labels);
+  if (file.layout == FileLayout::kXtreme) return read_xtreme_tags(file.path, request);
   TaggedFile result;
   result.path = file.path;
   result.labelled = !request.inputs_only;
@@ -47,7 +47,7 @@ TaggedFile read_word_columns(const FoundFile& file, const ReadRequest& request) 
     }
     require(columns.size() >= 2, where, ": one column; a row is a word and its tag");
     const std::string_view tag = column(columns, request.tags.tag, where);
-    sentence.push_back({std::string(column(columns, request.tags.word, where)), label_number(tag, request.labels, where)});
+    sentence.push_back({std::string(column(columns, request.tags.word, where)), label_number(tag, request, where)});
   });
   finish();
   require(!result.sentences.empty(), file.path.string(), ": no sentences; is the file complete?");

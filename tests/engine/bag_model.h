@@ -41,8 +41,9 @@ class BagModel : public Model {
   bool sparse = true;                  ///< what word_gradient_is_sparse() says
   std::int64_t nan_loss_example = -1;  ///< a batch that holds it has a loss that is not a number
   std::int64_t infinite_gradient_step = -1;
-  std::vector<StepIdentity> identities;  ///< of every add_batch
-  std::vector<int> batch_heads;          ///< of every add_batch
+  std::vector<StepIdentity> identities;       ///< of every add_batch
+  std::vector<int> batch_heads;               ///< of every add_batch
+  std::vector<std::int64_t> batch_sequences;  ///< of every add_batch
 
   ParameterStore& parameters() override { return store_; }
   const std::vector<HeadSpec>& heads() const override { return heads_; }
@@ -59,6 +60,7 @@ class BagModel : public Model {
                  const GradientReady& ready = {}) override {
     identities.push_back(step);
     batch_heads.push_back(batch.head);
+    batch_sequences.push_back(batch.source.sequences);
     loss_sum_ += forward(batch, step, dropout_rate, gradient_scale, true);
     backward(batch, step, ready);
     for (const std::uint32_t example : batch.source.sequence_examples) {

@@ -507,6 +507,34 @@ TEST(Train, AllMicroBatchesOfAStepAreOfTheTaskThatWasDrawn) {
   EXPECT_EQ(drawn.size(), 3u);
 }
 
+TEST(Train, ATaskMayHaveBatchesOfItsOwn) {
+  const Dataset more = bag_dataset(70, HeadKind::kSequence, 8);
+  BagModel model;
+  Recorder recorder;
+  TrainingRun run = run_of(model, recorder);
+  run.settings.gradient_accumulation_steps = 2;
+  run.settings.max_steps = -1;
+  run.settings.num_train_epochs = 2;
+  run.tasks.push_back({"more", 0, &more});
+  const std::map<std::string, std::string> as_set = deciding_settings(run);
+  run.tasks[1].batch_size = 3;
+  EXPECT_EQ(total_steps(run), 34);  // 2 * (ceil(150 / 32) + ceil(70 / 6))
+  train(run);
+  std::map<std::int64_t, std::int64_t> examples;  // by step
+  for (std::size_t i = 0; i < model.identities.size(); ++i) examples[model.identities[i].step] += model.batch_sequences[i];
+  std::map<std::string, int> visits;
+  for (const TrainingObserver::Step& step : recorder.steps) {
+    const std::int64_t expected = step.task == "more" ? 6 : 32;
+    EXPECT_EQ(examples[step.step - 1], expected) << step.step;
+    EXPECT_DOUBLE_EQ(step.epoch, static_cast<double>(++visits[step.task] * expected) / (step.task == "more" ? 70 : 150));
+  }
+  EXPECT_EQ(visits.size(), 2u);
+  // A run goes on under the same batches only; without any its settings say what they always said.
+  std::map<std::string, std::string> own = deciding_settings(run);
+  EXPECT_EQ(own.at("examples of a step of more"), "6");
+  EXPECT_EQ(own.size(), as_set.size() + 1);
+}
+
 TEST(Train, AWeightThatTurnsNegativeIsRefusedBeforeTheFirstStep) {
   BagModel model;
   Recorder recorder;

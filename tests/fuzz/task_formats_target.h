@@ -96,7 +96,7 @@ inline bool label_lines(std::string_view bytes) {
 inline bool predicted_tags(std::string_view bytes) {
   static const std::vector<std::string> tags = {"B-LOC", "I-LOC", "O"};
   return accepted([&] {
-    for (const TaggedSentence& sentence : read_xtreme_tags(as_file(bytes), tags).sentences) {
+    for (const TaggedSentence& sentence : read_xtreme_tags(as_file(bytes), {.labels = tags}).sentences) {
       check(!sentence.empty(), "an empty sentence");
       for (const TaggedWord& word : sentence) check(word.tag < 3, "a tag out of range");
     }

@@ -333,6 +333,10 @@ TEST(SamplerProbabilities, AreJiants) {
     for (const TrainingTask& task : tasks) EXPECT_EQ(task.examples_cap, test.sampler.train_examples_cap);
     EXPECT_DOUBLE_EQ(expected_steps(tasks, 50)[1], 50 * probabilities[1]);
   }
+  SamplerSpec batches;
+  batches.batch_sizes = {{"b", 8}};
+  EXPECT_EQ(sampled_tasks(batches, {"a", "b"}, {5, 5})[0].batch_size, 0);
+  EXPECT_EQ(sampled_tasks(batches, {"a", "b"}, {5, 5})[1].batch_size, 8);
   SamplerSpec changing{"time_dependent", 1, 0, {}, {"1", "t", "4 - t"}};
   const std::vector<TrainingTask> tasks = sampled_tasks(changing, {"a", "b", "c"}, {5, 5, 5});
   EXPECT_EQ(probabilities_text(tasks, 5), "a 20.00 %, b 0.00 % to 80.00 %, c 80.00 % to 0.00 %");
@@ -351,6 +355,9 @@ TEST(ExperimentFile, SamplersThatCannotDrawAreRefused) {
          {"file.toml:6: intermediate[1].weight_functions", "\"1 +\"", "character 4"});
   refuse("heads = {mnli = \"one\", squad = \"one\"}\n", {"file.toml:5: intermediate[1].heads", "mnli and squad", "\"one\""});
   refuse("heads = {mnil = \"one\"}\n", {"file.toml:5:", "unknown key \"mnil\""});
+  refuse("batch_sizes = {mnil = 4}\n", {"file.toml:5:", "unknown key \"mnil\"", "\"mnli\""});
+  refuse("batch_sizes = {mnli = 0}\n", {"file.toml:5: intermediate[1].batch_sizes.mnli is 0", "between 1 and"});
+  refuse("batch_sizes = 4\n", {"file.toml:5: intermediate[1].batch_sizes must be a table"});
   refuse("equal_tokens = true\nmax_steps = 5\n", {"file.toml:5: intermediate[1].equal_tokens", "num_train_epochs"});
   expect_refused(std::string(kModel) + "[[intermediate]]\ntasks = [\"mnli\", \"mnli\"]\n" + kTarget,
                  {"file.toml:4: intermediate[1].tasks names \"mnli\" twice"});
@@ -394,6 +401,7 @@ train_examples_cap = 1000
 weights = [3, 0.1]
 mlm_packed = true
 heads = {mnli = "nli"}
+batch_sizes = {mlm = 8}
 task_languages = {mnli = ["en", "fi"]}
 equal_tokens = true
 max_seq_length = 60
@@ -441,6 +449,8 @@ TEST(ExperimentToml, ReadsBackToTheSame) {
   EXPECT_TRUE(second.intermediate[1].features.pack_lines);
   EXPECT_TRUE(second.intermediate[1].equal_tokens);
   EXPECT_EQ(second.intermediate[1].heads.at("mnli"), "nli");
+  EXPECT_EQ(second.intermediate[1].sampler.batch_sizes, (std::map<std::string, std::int64_t>{{"mlm", 8}}));
+  EXPECT_TRUE(second.intermediate[2].sampler.batch_sizes.empty());
   EXPECT_EQ(second.intermediate[1].task_languages.at("mnli"), (std::vector<std::string>{"en", "fi"}));
   EXPECT_EQ(second.intermediate[2].sampler.weight_functions, (std::vector<std::string>{"1", "exp(t/1000) "}));
   EXPECT_FALSE(second.intermediate[1].settings.load_best_model_at_end);

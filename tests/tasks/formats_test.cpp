@@ -252,14 +252,15 @@ TEST_F(Formats, ConlluSurvivesMutations) {
 }
 
 TEST_F(Formats, XtremeTags) {
-  const TaggedFile file = read_xtreme_tags(write("t.tsv", "a\tNOUN\nb\t_\n\n\nc\tVERB\n"), universal_parts_of_speech());
+  const TaggedFile file =
+      read_xtreme_tags(write("t.tsv", "a\tNOUN\nb\t_\n\n\nc\tVERB\n"), {.labels = universal_parts_of_speech()});
   EXPECT_EQ(spell(file.sentences), "a/NOUN b/X | c/VERB | ");
-  const TaggedFile forms = read_xtreme_tags(write("u.tsv", "a\nb\n\nc\n"), universal_parts_of_speech());
+  const TaggedFile forms = read_xtreme_tags(write("u.tsv", "a\nb\n\nc\n"), {.labels = universal_parts_of_speech()});
   EXPECT_FALSE(forms.labelled);
   EXPECT_EQ(forms.sentences.size(), 2u);
-  expect_user_error([&] { read_xtreme_tags(write("t.tsv", "a\tNOUN\nb\tNUN\n"), universal_parts_of_speech()); },
+  expect_user_error([&] { read_xtreme_tags(write("t.tsv", "a\tNOUN\nb\tNUN\n"), {.labels = universal_parts_of_speech()}); },
                     {"t.tsv:2", "\"NUN\"", "NOUN"});
-  expect_user_error([&] { read_xtreme_tags(write("t.tsv", "a\tNOUN\nb\n"), universal_parts_of_speech()); },
+  expect_user_error([&] { read_xtreme_tags(write("t.tsv", "a\tNOUN\nb\n"), {.labels = universal_parts_of_speech()}); },
                     {"t.tsv:2", "1 columns"});
   EXPECT_EQ(read_tag_lines(write("p.tsv", "NOUN \nX\n\n\nVERB")),
             (std::vector<std::vector<std::string>>{{"NOUN", "X"}, {"VERB"}}));

@@ -306,6 +306,21 @@ labels = ["NOUN", "VERB"]
     problems.push_back(line.split + " " + line.language + " " + line.problem + " " + std::to_string(line.examples));
   EXPECT_EQ(problems, (std::vector<std::string>{"train en  2", "train sw missing 0", "test en missing 0", "test sw  1"}));
   EXPECT_EQ(load("second_column", "test", "en")->dataset().examples.size(), 1u);
+  for (const auto& [format, text] : std::map<std::string, std::string>{{"conll", "fox PERSON\nruns none\n"},
+                                                                       {"xtreme", "fox\tPERSON\nruns\tnone\n"},
+                                                                       {"wikiann", "en:fox\tPERSON\nen:runs\tnone\n"}}) {
+    add("[[task]]\nname = \"alias_" + format + "\"\nfamily = \"tagging\"\nformat = \"" + format + "\"\ntest = \"" + format +
+        ".txt\"\nlabels = [\"O\", \"B-PER\"]\nlabel_aliases = { none = \"O\", PERSON = \"B-PER\" }\n");
+    write(format + ".txt", text);
+    std::vector<std::int32_t> labels;  // of the words' first pieces
+    const auto aliased = load("alias_" + format, "test", "en");
+    for (const std::int32_t label : aliased->dataset().examples.at(0).labels) {
+      if (label >= 0) labels.push_back(label);
+    }
+    EXPECT_EQ(labels, (std::vector<std::int32_t>{1, 0})) << format;
+  }
+  write("conll.txt", "fox ORG\n");
+  expect_message([&] { load("alias_conll", "test", "en"); }, {"conll.txt:1", "unknown label \"ORG\"", "O, B-PER"});
   write("pos.tsv", "two words\tNOUN\tx\nruns\n");
   expect_message([&] { load("second_column", "test", "en"); }, {"pos.tsv:2", "one column"});
   write("pos.tsv", "runs\tADJ\tx\n");
@@ -365,6 +380,61 @@ choices = ["a", "b"]
   EXPECT_EQ(find_task("sentences").train_task(), "");
 }
 
+// What a task file says of a training takes the place of the defaults, the keys of an arm or a target that of both.
+TEST_F(TaskFile, NumbersOfATrainingAreDefaults) {
+  add(R"(
+[[task]]
+name = "own_numbers"
+family = "classification"
+train = "x.tsv"
+labels = ["a", "b"]
+learning_rate = 3e-5
+per_device_train_batch_size = 2
+[[task]]
+name = "no_numbers"
+family = "classification"
+train = "x.tsv"
+labels = ["a", "b"]
+)");
+  const std::string model = "[model]\ndirectory = \"m\"\n";
+  const Experiment read = parse_experiment(model + R"([[intermediate]]
+tasks = ["own_numbers"]
+[[intermediate]]
+tasks = ["own_numbers", "mlm"]
+[[intermediate]]
+tasks = ["own_numbers", "squad"]
+[[target]]
+task = "own_numbers"
+[[target]]
+name = "again"
+task = "own_numbers"
+learning_rate = 7e-5
+[[target]]
+task = "no_numbers"
+)",
+                                           "dir/file.toml", "data");
+  const TrainingSettings& alone = read.intermediate[0].settings;
+  EXPECT_EQ(alone.learning_rate, 3e-5);
+  EXPECT_EQ(alone.per_device_train_batch_size, 2);
+  EXPECT_EQ(alone.gradient_accumulation_steps, 8);
+  EXPECT_EQ(read.intermediate[1].settings.learning_rate, 5e-6) << "where MLM is mixed in";
+  EXPECT_EQ(read.intermediate[1].settings.per_device_train_batch_size, 2);
+  EXPECT_EQ(read.intermediate[2].settings.learning_rate, TrainingSettings().learning_rate) << "several tasks";
+  EXPECT_EQ(read.targets[0].settings.learning_rate, 3e-5);
+  EXPECT_EQ(read.targets[1].settings.learning_rate, 7e-5);
+  EXPECT_EQ(read.targets[1].settings.per_device_train_batch_size, 2);
+  EXPECT_EQ(read.targets[2].settings.learning_rate, TrainingSettings().learning_rate);
+  std::map<std::string, std::string> from;
+  for (const NumberOrigin& number : number_origins(read)) from[number.training + " " + number.key] = number.origin;
+  EXPECT_EQ(from.at("target own_numbers learning_rate"), "my.toml:7");
+  EXPECT_EQ(from.at("target own_numbers per_device_train_batch_size"), "my.toml:8");
+  EXPECT_EQ(from.at("target own_numbers num_train_epochs"), "default");
+  EXPECT_EQ(from.at("target again learning_rate"), "dir/file.toml:14");
+  EXPECT_EQ(from.at("target no_numbers learning_rate"), "default");
+  EXPECT_EQ(from.at("intermediate own_numbers learning_rate"), "my.toml:7");
+  EXPECT_EQ(from.at("intermediate own_numbers+mlm learning_rate"), "default");
+}
+
 const std::string kGood =
     "[[task]]\nname = \"refused\"\nfamily = \"classification\"\ntest = \"x.tsv\"\nlabels = [\"a\", \"b\"]\n";
 
@@ -390,6 +460,17 @@ TEST_F(TaskFile, WhatIsWrongIsNamed) {
                       {"my.toml:6: task[1].metric", "\"f2\"", "accuracy, accuracy_and_f1, macro_f1"});
   expect_refused_task(kGood + "label_aliases = { x = \"c\" }\n",
                       {"my.toml:6: task[1].label_aliases", "unknown label \"c\"", "a, b"});
+  expect_refused_task(
+      "[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntest = \"x.tsv\"\nlabels = [\"a\", \"b\"]\n"
+      "label_aliases = { x = \"c\" }\n",
+      {"my.toml:6: task[1].label_aliases", "unknown label \"c\"", "a, b"});
+  expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntest = \"x.conllu\"\nlabel_aliases = { x = \"X\" }\n",
+                      {"my.toml:5: unknown key \"label_aliases\""});
+  expect_refused_task(kGood + "per_device_train_batch_size = 0\n",
+                      {"my.toml:6: task[1].per_device_train_batch_size is 0", "between 1 and"});
+  expect_refused_task(kGood + "learning_rate = 0.0\n", {"my.toml:6: task[1].learning_rate is 0"});
+  expect_refused_task(kGood + "learning_rate = -1e-5\n", {"my.toml:6: task[1].learning_rate is -1e-05", "between 0 and"});
+  expect_refused_task(kGood + "num_train_epochs = -1\n", {"my.toml:6: task[1].num_train_epochs is -1"});
   expect_refused_task(kGood + "columns = [\"u\", \"v\"]\n", {"task[1].first is none of columns: u, v"});
   expect_refused_task(kGood + "language_field = \"l\"\n", {"my.toml:6: task[1].language_field", "languages names one"});
   expect_refused_task("[[task]]\nname = \"x\"\nfamily = \"tagging\"\ntrain = \"x.conllu\"\ntest = \"x.tsv\"\n",

@@ -231,15 +231,20 @@ TEST_F(EndToEnd, SeveralTasksFromTheCommandLine) {
   expect_mistake(train({"--weights", "1", "--quiet"}), {"--weights has 1 entries for 2 tasks"});
   expect_mistake(train({"--heads", "mnli=x,mlm=x", "--quiet"}), {"--heads", "mnli and mlm cannot share the head \"x\""});
   expect_mistake(train({"--heads", "squad=x", "--quiet"}), {"--heads", "squad=x"});
+  expect_mistake(train({"--batch-sizes", "squad=4", "--quiet"}), {"--batch-sizes", "squad=4", "task=examples"});
+  expect_mistake(train({"--batch-sizes", "mlm=0", "--quiet"}), {"--batch-sizes: mlm=0", "0"});
+  expect_mistake(train({"--batch-sizes", "mlm=4,mlm=8", "--quiet"}), {"--batch-sizes", "\"mlm\" stands twice"});
   expect_mistake(train({"--languages", "en,sw", "--quiet"}), {"\"sw\"", "XNLI-MT-1.0/multinli/multinli.train.sw.tsv"});
   expect_mistake(train({"--equal-tokens", "--max-steps", "3", "--quiet"}), {"--equal-tokens", "--num-train-epochs"});
   const Outcome trained = train({"--languages", "en,de", "--equal-tokens", "--mlm-languages", "en", "--mlm-packed",
                                  "--sampler", "time_dependent", "--weight-functions", "1", "t/2", "--num-train-epochs", "1",
-                                 "--per-device-train-batch-size", "8"});
+                                 "--per-device-train-batch-size", "8", "--batch-sizes", "mlm=2"});
   ASSERT_EQ(trained.exit_code, 0) << trained.errors;
   EXPECT_NE(trained.errors.find("tasks: mnli 100.00 % to "), std::string::npos) << trained.errors;
   const nlohmann::json tasks = nlohmann::json::parse(read_text(folder_ / "trained/done.json")).at("tasks");
   EXPECT_LE(tasks.at("mnli").at("tokens"), tasks.at("mnli").at("source_tokens"));
+  EXPECT_NE(read_text(folder_ / "trained/config.toml").find("max_seq_length = 30\nper_device_train_batch_size = 2\n"),
+            std::string::npos);
   for (const char* task : {"mnli", "mlm"}) {
     EXPECT_GT(tasks.at(task).at("steps"), 0) << task;
     const std::string line = std::string(task) + ": " + tasks.at(task).at("examples").dump() + " examples, ";

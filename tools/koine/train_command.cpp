@@ -37,7 +37,8 @@ struct TrainArguments {
   std::string mlm_languages;  ///< of the text of "mlm" among several tasks
   bool equal_tokens = false;
   SamplerSpec sampler;
-  std::vector<std::string> heads;  ///< "task=head"
+  std::vector<std::string> heads;        ///< "task=head"
+  std::vector<std::string> batch_sizes;  ///< "task=examples"
   FeatureOptions features;
   double mlm_probability = 0.15;
   bool resume = false;
@@ -108,6 +109,31 @@ TrainedTask trained_task(const TrainArguments& arguments, const std::string& nam
   return trained;
 }
 
+/// UserError for an entry of an option that is not task=`what` of one of the tasks.
+void check_entries(const char* option, const std::vector<std::string>& entries, const char* what,
+                   const std::vector<TrainedTask>& tasks) {
+  for (const std::string& entry : entries) {
+    const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const TrainedTask& trained) {
+      return entry.starts_with(trained.task->name() + "=") && entry.size() > trained.task->name().size() + 1;
+    });
+    require(known, option, ": \"", entry, "\" is not task=", what, " of one of the tasks");
+  }
+}
+
+/// The sampler with the batches of --batch-sizes.
+SamplerSpec sampler_of(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks) {
+  check_entries("--batch-sizes", arguments.batch_sizes, "examples", tasks);
+  SamplerSpec sampler = arguments.sampler;
+  for (const std::string& entry : arguments.batch_sizes) {
+    const std::size_t equals = entry.rfind('=');
+    TrainingSettings size;
+    set_setting(size, "per_device_train_batch_size", entry.substr(equals + 1), concatenate("--batch-sizes: ", entry));
+    const bool first = sampler.batch_sizes.emplace(entry.substr(0, equals), size.per_device_train_batch_size).second;
+    require(first, "--batch-sizes: \"", entry.substr(0, equals), "\" stands twice");
+  }
+  return sampler;
+}
+
 /// UserErrors for options of several tasks that do not fit them.
 void check_several(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks) {
   check_sampler(arguments.sampler, tasks.size(), [](const std::string& key) { return option_name(key); });
@@ -118,17 +144,12 @@ void check_several(const TrainArguments& arguments, const std::vector<TrainedTas
             "--heads: ", other.name(), " and ", trained.task->name(), " cannot share the head \"", trained.head.name,
             "\": they have other labels");
   }
-  for (const std::string& entry : arguments.heads) {
-    const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const TrainedTask& trained) {
-      return entry.starts_with(trained.task->name() + "=") && entry.size() > trained.task->name().size() + 1;
-    });
-    require(known, "--heads: \"", entry, "\" is not task=head of one of the tasks");
-  }
+  check_entries("--heads", arguments.heads, "head", tasks);
 }
 
 /// config.toml of a run. What came later stands there only where it is used, so that older runs can be continued.
 std::string config_of(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks, const Tokenizer& tokenizer,
-                      const Execution& execution, const TrainingSettings& settings) {
+                      const Execution& execution, const TrainingSettings& settings, const SamplerSpec& sampler) {
   const bool several = tasks.size() > 1;
   const FeatureOptions& features = tasks.front().features;
   std::string names;
@@ -142,7 +163,6 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
       "\nseed = ", settings.seed, "\n", phase_settings_toml(settings));
   if (features.pack_lines) text += "mlm_packed = true\n";
   if (several) {
-    const SamplerSpec& sampler = arguments.sampler;
     text += concatenate("sampler = ", toml_text(sampler.kind), "\ntemperature = ", toml_number(sampler.temperature),
                         "\ntrain_examples_cap = ", sampler.train_examples_cap, "\nweights = [");
     for (const double weight : sampler.weights) text += toml_number(weight) + ", ";
@@ -160,6 +180,8 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
                         "\nlanguages = ", toml_list(trained.languages),
                         "\nequal_tokens_to = ", toml_text(trained.equal_tokens_to),
                         "\nmax_seq_length = ", trained.features.max_seq_length, "\n");
+    if (const auto batch = sampler.batch_sizes.find(trained.task->name()); batch != sampler.batch_sizes.end())
+      text += concatenate("per_device_train_batch_size = ", batch->second, "\n");
   }
   return text;
 }
@@ -177,8 +199,9 @@ void refuse_without_use(const TrainArguments& arguments, const std::vector<Train
   };
   const bool several = tasks.size() > 1;
   const bool text = any(HeadKind::kMaskedLm);
-  only_for(several, "several tasks",
-           {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads"});
+  only_for(
+      several, "several tasks",
+      {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads", "--batch-sizes"});
   only_for(several && text, "mlm among several tasks", {"--mlm-languages"});
   only_for(text, "masked-language modelling (mlm)", {"--mlm-packed", "--mlm-probability"});
   only_for(!text || several, "tasks with labels", {"--equal-tokens"});
@@ -271,6 +294,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
   for (const std::string& name : names) tasks.push_back(trained_task(arguments, name, several, config));
   refuse_without_use(arguments, tasks);
   check_several(arguments, tasks);
+  const SamplerSpec sampler = sampler_of(arguments, tasks);
   require(!arguments.equal_tokens || settings.max_steps <= 0,
           "--equal-tokens makes a pass over the training set as long as --language's, so the training must be given in "
           "passes: --num-train-epochs, not --max-steps");
@@ -290,13 +314,14 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
   phase.start.directory = arguments.model;
   phase.settings = settings;
   phase.tasks = data.tasks(tasks, arguments.language, settings.eval_examples);
-  if (several) set_sampler(phase.tasks, arguments.sampler);
+  if (several) set_sampler(phase.tasks, sampler);
   phase.labels = tasks.front().task->labels();
   if (!ranks.leads()) return follow_task(phase, tokenizer, options);
   HashCache hashes;
   FileHashes files = data_files(tasks, {}, arguments.data, arguments.language, hashes);
   files.merge(model_files(arguments.model, hashes));
-  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings), files, arguments.redo);
+  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings, sampler), files,
+                     arguments.redo);
   if (!folder.done()) {
     install_signal_handlers();
     const PhaseTraining trained = run_training_phase(phase, tokenizer, options);
@@ -374,6 +399,9 @@ void add_train_command(CommandLine& line) {
   app->add_option("--weight-functions", train->sampler.weight_functions,
                   "of the sampler time_dependent: a formula in t, the steps before, for each task");
   app->add_option("--heads", train->heads, "comma-separated task=head: tasks that name one head share it")->delimiter(',');
+  app->add_option("--batch-sizes", train->batch_sizes,
+                  "comma-separated task=examples: of tasks whose batches are not of --per-device-train-batch-size examples")
+      ->delimiter(',');
   app->add_option("--mlm-languages", train->mlm_languages, "of mlm among several tasks; default: all that are there");
   app->add_flag("--mlm-packed", train->features.pack_lines, "fill sequences with lines of text, instead of a line each");
   app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")->check(at_least(0));
