@@ -6,6 +6,7 @@
 #include "kernels/common/check.h"
 #include "tasks/experiment/built_in_recipes.h"
 #include "tasks/experiment/toml_settings.h"
+#include "tasks/formats/labels.h"
 
 namespace koine {
 
@@ -99,6 +100,37 @@ void RecipeFile::apply_intermediate(const std::vector<std::string>& tasks, Train
   if (!has_mlm(tasks)) return;
   TomlSection with_mlm = root.table("with_mlm");
   read_numbers(with_mlm, numbers);
+}
+
+/// Tasks of [kind].
+std::vector<std::string> RecipeFile::known(const std::string& kind) const {
+  TomlSection root = root_;
+  TomlSection section = root.table(kind);
+  std::vector<std::string> names;
+  for (const Task* task : all_tasks()) {
+    if (section.has(task->name())) names.push_back(task->name());
+  }
+  return names;
+}
+
+void RecipeFile::apply_training(const std::vector<std::string>& tasks, TrainingNumbers numbers,
+                                const std::string& where) const {
+  const auto has = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  const std::vector<std::string> targets = known("target");
+  const std::vector<std::string> intermediate = known("intermediate");
+  if (tasks.size() == 1 && has(targets, tasks.front())) return apply_target(tasks.front(), numbers);
+  std::vector<std::string> others = tasks;
+  if (tasks.size() > 1) std::erase(others, "mlm");
+  TomlSection root = root_;
+  const bool several = root.has("several_tasks");
+  require(others.size() > 1 ? several : has(intermediate, others.front()), where, " knows no training on ",
+          join_names(others), others.size() > 1 ? " together" : "", "; it knows ",
+          targets.empty() ? "no target" : "the targets " + join_names(targets), ", ",
+          intermediate.empty() ? "no intermediate task" : "the intermediate tasks " + join_names(intermediate),
+          several ? ", several tasks together" : "");
+  apply_intermediate(tasks, numbers);
 }
 
 std::vector<std::string> recipe_names() {

@@ -45,10 +45,14 @@ class RecipeFile {
 
   void apply_target(const std::string& task, TrainingNumbers numbers) const;
   void apply_intermediate(const std::vector<std::string>& tasks, TrainingNumbers numbers) const;
+  /// Training on tasks by themselves: on one as a target, or else as an intermediate task, on several as intermediate ones.
+  /// UserError beginning with `where` that lists what the recipe knows, for a task or several that it does not.
+  void apply_training(const std::vector<std::string>& tasks, TrainingNumbers numbers, const std::string& where) const;
 
  private:
   explicit RecipeFile(TomlSection root) : root_(std::move(root)) {}
   void check() const;
+  std::vector<std::string> known(const std::string& kind) const;
 
   TomlSection root_;
 };

@@ -206,6 +206,44 @@ TEST(RecipeFiles, XtremesTakeThePlaceOfTheDefaultsAndOwnKeysWin) {
   EXPECT_TRUE(line.starts_with("max_seq_length = 128")) << line;
 }
 
+TEST(RecipeFiles, OfATrainingByItselfTheTaskMustBeKnown) {
+  const RecipeFile recipe = RecipeFile::parse(
+      "[all]\nweight_decay = 0.5\n[target.xnli]\nlearning_rate = 1e-4\nmax_seq_length = 40\n[intermediate.xnli]\n"
+      "learning_rate = 2e-4\n[intermediate.mnli]\nlearning_rate = 3e-4\n[intermediate.mlm]\nlearning_rate = 4e-4\n"
+      "[with_mlm]\nadam_beta2 = 0.9\n",
+      "r.toml");
+  TrainingSettings settings;
+  FeatureOptions features;
+  Origins origins;
+  const auto apply = [&](const std::vector<std::string>& tasks) {
+    origins.clear();
+    settings = {};
+    recipe.apply_training(tasks, {settings, features, origins}, "--recipe r");
+    EXPECT_EQ(settings.weight_decay, 0.5);
+    return settings.learning_rate;
+  };
+  EXPECT_EQ(apply({"xnli"}), 1e-4) << "as a target";
+  EXPECT_EQ(features.max_seq_length, 40);
+  EXPECT_EQ(origins, (Origins{{"weight_decay", "r.toml:2"}, {"learning_rate", "r.toml:4"}, {"max_seq_length", "r.toml:5"}}));
+  EXPECT_EQ(apply({"mnli"}), 3e-4);
+  EXPECT_EQ(settings.adam_beta2, 0.999);
+  EXPECT_EQ(apply({"mlm", "mnli"}), 3e-4);
+  EXPECT_EQ(settings.adam_beta2, 0.9);
+  EXPECT_EQ(apply({"mlm"}), 4e-4);
+  const auto refuse = [&](const std::vector<std::string>& tasks, const std::vector<std::string>& parts) {
+    try {
+      recipe.apply_training(tasks, {settings, features, origins}, "--recipe r");
+      ADD_FAILURE() << "accepted";
+    } catch (const UserError& error) {
+      for (const std::string& part : parts)
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what() << "\nlacks " << part;
+    }
+  };
+  refuse({"squad"}, {"--recipe r knows no training on squad", "the targets xnli", "the intermediate tasks"});
+  refuse({"squad", "mlm"}, {"knows no training on squad;"});
+  refuse({"mnli", "squad"}, {"knows no training on mnli, squad together"});
+}
+
 // XTREME-R's dual encoders, and Tatoeba behind SQuAD.
 TEST(RecipeFiles, XtremeRsTrainsItsRetrievalTasks) {
   const Experiment experiment = parse(std::string("recipe = \"xtreme-r-2021\"\n") + kModel +

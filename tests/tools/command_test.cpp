@@ -224,6 +224,35 @@ TEST_F(Command, ADryRunSaysWhereNumbersComeFrom) {
   EXPECT_FALSE(fs::exists(at("dry"))) << "nothing is run";
 }
 
+TEST_F(Command, ATrainingTakesAPublishedRecipe) {
+  const auto train = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"train", "--task", "xnli", "--model", at("model"), "--data", at("data"), "--output",
+                                 at("by-recipe"), "--max-steps", "1", "--precision", "fp32"});
+    return run_koine(words);
+  };
+  const Outcome too_long = train({"--recipe", "xtreme-2020", "--quiet"});
+  expect_mistake(too_long, {"recipes/xtreme-2020.toml:", "max_seq_length is 128", "at most"});
+  const Outcome trained = train({"--recipe", "xtreme-2020", "--max-seq-length", "30", "--gradient-accumulation-steps", "1"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.errors;
+  EXPECT_NE(trained.errors.find("recipe: learning_rate = 2e-05 (recipes/xtreme-2020.toml:"), std::string::npos)
+      << trained.errors;
+  for (const char* given : {"recipe: max_seq_length", "recipe: gradient_accumulation_steps"})
+    EXPECT_EQ(trained.errors.find(given), std::string::npos) << trained.errors;
+  const std::string config = read_text(at("by-recipe/config.toml"));
+  for (const char* line : {"\nrecipe = \"xtreme-2020\"\n", "\nlearning_rate = 2e-05\n", "\nmax_seq_length = 30\n",
+                           "\ngradient_accumulation_steps = 1\n", "\nper_device_train_batch_size = 2\n", "\"weight_decay\""})
+    EXPECT_NE(config.find(line), std::string::npos) << line << config;
+  EXPECT_EQ(config.find("\"max_seq_length\""), std::string::npos) << "the option's, not the recipe's: " << config;
+  expect_mistake(train({"--quiet", "--max-seq-length", "30", "--gradient-accumulation-steps", "1"}), {"other settings"});
+  write_text(at("own.toml"), "[target.squad]\nlearning_rate = 1e-5\n");
+  expect_mistake(train({"--quiet", "--recipe", at("own.toml")}), {"knows no training on xnli", "the targets squad"});
+  expect_mistake(train({"--quiet", "--recipe", "xtreme-2021"}), {"--recipe is \"xtreme-2021\"", "\"xtreme-2020\""});
+  expect_mistake(train({"--quiet", "--recipe", at("none.toml")}), {"--recipe", "there is no file"});
+  const Outcome help = run_koine({"train", "--task", "xnli", "--recipe", "xtreme-2020", "--help"});
+  for (const char* part : {"by the recipe xtreme-2020 for xnli", "--learning-rate 2e-05", "--max-seq-length 128"})
+    EXPECT_NE(help.output.find(part), std::string::npos) << part << help.output;
+}
+
 TEST_F(Command, ConvertReadsWhatPyTorchWrote) {
   const fs::path fixture = fs::path(KOINE_SOURCE_DIR) / "tests/fixtures/torch/zip.bin";
   fs::create_directories(at("torch"));

@@ -14,6 +14,7 @@
 #include "tasks/experiment/phase_data.h"
 #include "tasks/experiment/phase_files.h"
 #include "tasks/experiment/plan.h"
+#include "tasks/experiment/recipe_file.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/toml_settings.h"
 #include "tasks/report/results.h"
@@ -32,6 +33,7 @@ struct TrainArguments {
   std::string tokenizer;
   std::string data;
   std::string output;
+  std::string recipe;  ///< of the program, or a file; empty: the defaults
   std::string language = "en";
   std::string languages;      ///< of the training sets, where they are not `language` alone
   std::string mlm_languages;  ///< of the text of "mlm" among several tasks
@@ -52,16 +54,56 @@ std::string option_name(std::string key) {
   return "--" + key;
 }
 
-/// The recipe of the task, or of several, changed by what the command line says.
-TrainingSettings settings_of(const TrainArguments& arguments, const std::vector<std::string>& tasks,
-                             const CommonOptions& common) {
-  TrainingSettings settings = tasks.size() == 1 ? training_recipe(tasks.front()) : intermediate_recipe(tasks);
+/// The numbers of a training.
+struct Numbers {
+  TrainingSettings settings;
+  FeatureOptions features;
+  Origins taken;  ///< from --recipe: where each of its numbers stands that is used
+};
+
+/// Those of the task, or of several, changed by --recipe, and by what else the command line says.
+Numbers numbers_of(const TrainArguments& arguments, const std::vector<std::string>& tasks) {
+  Numbers numbers;
+  numbers.settings = tasks.size() == 1 ? training_recipe(tasks.front()) : intermediate_recipe(tasks);
+  numbers.features = arguments.features;
+  if (!arguments.recipe.empty()) {
+    const RecipeFile recipe = RecipeFile::read(arguments.recipe, fs::current_path(), "--recipe");
+    recipe.apply_training(tasks, {numbers.settings, numbers.features, numbers.taken},
+                          concatenate("--recipe ", arguments.recipe));
+  }
+  const std::pair<const char*, std::int64_t FeatureOptions::*> lengths[] = {
+      {"max_seq_length", &FeatureOptions::max_seq_length},
+      {"doc_stride", &FeatureOptions::doc_stride},
+      {"max_query_length", &FeatureOptions::max_query_length}};
+  for (const auto& [key, member] : lengths) {
+    if (!arguments.given.contains(option_name(key))) continue;
+    numbers.features.*member = arguments.features.*member;
+    numbers.taken.erase(key);
+  }
   for (std::size_t i = 0; i < setting_keys().size(); ++i) {
     const std::string& value = arguments.setting_values[i];
-    if (!value.empty()) set_setting(settings, setting_keys()[i].name, value, option_name(setting_keys()[i].name));
+    if (value.empty()) continue;
+    set_setting(numbers.settings, setting_keys()[i].name, value, option_name(setting_keys()[i].name));
+    numbers.taken.erase(setting_keys()[i].name);
   }
-  settings.seed = common.seed.value_or(1);
-  return settings;
+  return numbers;
+}
+
+/// A training's numbers as "key = value" lines.
+std::string numbers_toml(const Numbers& numbers) {
+  return concatenate("max_seq_length = ", numbers.features.max_seq_length, "\ndoc_stride = ", numbers.features.doc_stride,
+                     "\nmax_query_length = ", numbers.features.max_query_length, "\n", settings_toml(numbers.settings));
+}
+
+/// What was taken of --recipe, a line for each number: "recipe: learning_rate = 2e-05 (recipes/xtreme-2020.toml:24)".
+std::vector<std::string> taken_lines(const Numbers& numbers) {
+  std::vector<std::string> taken;
+  std::istringstream lines(numbers_toml(numbers));
+  for (std::string line; std::getline(lines, line);) {
+    const auto origin = numbers.taken.find(line.substr(0, line.find(" = ")));
+    if (origin != numbers.taken.end()) taken.push_back(concatenate("recipe: ", line, " (", origin->second, ")"));
+  }
+  return taken;
 }
 
 /// The head that --heads gives a task among several; its own name where it gives none.
@@ -88,7 +130,8 @@ bool has_dev(const Task& task, const TrainArguments& arguments) {
 }
 
 /// One task, or one of several, with its head, its languages and its length.
-TrainedTask trained_task(const TrainArguments& arguments, const std::string& name, bool several, const ModelConfig& config) {
+TrainedTask trained_task(const TrainArguments& arguments, const Numbers& numbers, const std::string& name, bool several,
+                         const ModelConfig& config) {
   const Task& named = find_task(name);
   require(!named.train_task().empty(), "task ", named.name(), " is evaluated without training; see `koine evaluate`");
   const Task& task = find_task(named.train_task());
@@ -96,9 +139,11 @@ TrainedTask trained_task(const TrainArguments& arguments, const std::string& nam
   trained.task = &task;
   trained.head = {several ? head_name(arguments, task.name()) : "", task.head(), task.classes(config.vocab_size)};
   trained.languages = training_languages(arguments, task, several);
-  trained.features = arguments.features;
+  trained.features = numbers.features;
+  const auto taken = numbers.taken.find("max_seq_length");
   trained.features.max_seq_length =
-      resolve_length(arguments.features.max_seq_length, named, config.maximum_length(), "--max-seq-length");
+      resolve_length(numbers.features.max_seq_length, named, config.maximum_length(),
+                     taken == numbers.taken.end() ? "--max-seq-length" : taken->second + ": max_seq_length");
   trained.mlm_probability = arguments.mlm_probability;
   trained.has_dev = has_dev(task, arguments);
   if (arguments.equal_tokens && task.head() != HeadKind::kMaskedLm &&
@@ -149,7 +194,8 @@ void check_several(const TrainArguments& arguments, const std::vector<TrainedTas
 
 /// config.toml of a run. What came later stands there only where it is used, so that older runs can be continued.
 std::string config_of(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks, const Tokenizer& tokenizer,
-                      const Execution& execution, const TrainingSettings& settings, const SamplerSpec& sampler) {
+                      const Execution& execution, const Numbers& numbers, const SamplerSpec& sampler) {
+  const TrainingSettings& settings = numbers.settings;
   const bool several = tasks.size() > 1;
   const FeatureOptions& features = tasks.front().features;
   std::string names;
@@ -162,6 +208,13 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
       "\nmax_train_examples = ", features.max_examples, "\nmlm_probability = ", toml_number(arguments.mlm_probability),
       "\nseed = ", settings.seed, "\n", phase_settings_toml(settings));
   if (features.pack_lines) text += "mlm_packed = true\n";
+  if (!arguments.recipe.empty()) {
+    std::vector<std::string> keys;
+    for (const auto& [key, origin] : numbers.taken) keys.push_back(key);
+    const bool file = names_recipe_file(arguments.recipe);
+    text += concatenate("recipe = ", toml_text(file ? fs::absolute(arguments.recipe).string() : arguments.recipe),
+                        "\ntaken_from_recipe = ", toml_list(keys), "\n");
+  }
   if (several) {
     text += concatenate("sampler = ", toml_text(sampler.kind), "\ntemperature = ", toml_number(sampler.temperature),
                         "\ntrain_examples_cap = ", sampler.train_examples_cap, "\nweights = [");
@@ -223,9 +276,14 @@ std::string recipe_text(const TrainArguments& arguments) {
   std::vector<std::string> names;
   for (const std::string& name : split_commas(arguments.task)) names.push_back(task_named(name, "--task").name());
   if (names.empty()) return "What is not given comes from the task's recipe: `koine train --task NAME --help` shows it.";
-  const TrainingSettings settings = names.size() == 1 ? training_recipe(names.front()) : intermediate_recipe(names);
-  std::vector<std::vector<std::string>> rows = {{"Where nothing else is given, by the recipe of " + arguments.task + ":"}};
-  std::istringstream lines(settings_toml(settings));
+  TrainArguments plain;
+  plain.recipe = arguments.recipe;
+  plain.setting_values.resize(setting_keys().size());
+  const Numbers numbers = numbers_of(plain, names);
+  std::vector<std::vector<std::string>> rows = {
+      {concatenate("Where nothing else is given, by the recipe ",
+                   arguments.recipe.empty() ? "of " : arguments.recipe + " for ", arguments.task, ":")}};
+  std::istringstream lines(arguments.recipe.empty() ? settings_toml(numbers.settings) : numbers_toml(numbers));
   for (std::string line; std::getline(lines, line);) {
     const std::size_t equals = line.find(" = ");
     std::string value = line.substr(equals + 3);
@@ -288,10 +346,12 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
   require(!names.empty(), "--task names no task");
   require(std::set<std::string>(names.begin(), names.end()).size() == names.size(), "--task ", arguments.task,
           ": a task stands there twice");
-  const TrainingSettings settings = settings_of(arguments, names, common);
+  Numbers numbers = numbers_of(arguments, names);
+  numbers.settings.seed = common.seed.value_or(1);
+  const TrainingSettings& settings = numbers.settings;
   const ModelConfig config = read_model_config(arguments.model);
   std::vector<TrainedTask> tasks;
-  for (const std::string& name : names) tasks.push_back(trained_task(arguments, name, several, config));
+  for (const std::string& name : names) tasks.push_back(trained_task(arguments, numbers, name, several, config));
   refuse_without_use(arguments, tasks);
   check_several(arguments, tasks);
   const SamplerSpec sampler = sampler_of(arguments, tasks);
@@ -308,6 +368,9 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
             output.string(), " holds an unfinished run; give --resume to continue it, or another --output");
   }
   const RunOptions options = run_options(common, execution_of_task(output, common, ranks));
+  if (ranks.leads()) {
+    for (const std::string& line : taken_lines(numbers)) options.message(line);
+  }
   PhaseData data(arguments.data, tokenizer);
   TrainingPhase phase;
   phase.directory = output;
@@ -320,7 +383,7 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
   HashCache hashes;
   FileHashes files = data_files(tasks, {}, arguments.data, arguments.language, hashes);
   files.merge(model_files(arguments.model, hashes));
-  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, settings, sampler), files,
+  PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, numbers, sampler), files,
                      arguments.redo);
   if (!folder.done()) {
     install_signal_handlers();
@@ -381,6 +444,9 @@ void add_train_command(CommandLine& line) {
   app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
   app->add_option("--data", train->data, "folder of the data sets")->required();
   app->add_option("--output", train->output, "folder of the run")->required();
+  app->add_option("--recipe", train->recipe,
+                  "published settings that options go before: one of the program's (stilts-2020, xtreme-2020, "
+                  "xtreme-r-2021), or a .toml file");
   app->add_option("--language", train->language, "language of train and dev")->capture_default_str();
   app->add_option("--languages", train->languages,
                   "comma-separated: languages of the training files, translations among them; default: --language");
