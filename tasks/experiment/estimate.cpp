@@ -48,8 +48,11 @@ class TemporaryFolder {
 /// Walks a plan. Phases that differ in arm or seed alone are counted together.
 class Estimator {
  public:
-  Estimator(const Plan& plan, const Tokenizer& tokenizer)
-      : plan_(plan), tokenizer_(tokenizer), data_(plan.experiment.data, tokenizer) {}
+  Estimator(const Plan& plan, const Tokenizer& tokenizer, const fs::path& cache)
+      : plan_(plan),
+        tokenizer_(tokenizer),
+        cache_(cache, hashes_, [](const std::string&) {}),
+        data_(plan.experiment.data, tokenizer, &cache_) {}
 
   std::vector<PhaseEstimate> estimate() {
     for (const PlannedPhase& phase : plan_.phases) {
@@ -136,6 +139,8 @@ class Estimator {
 
   const Plan& plan_;
   const Tokenizer& tokenizer_;
+  HashCache hashes_;
+  ExampleCache cache_;
   PhaseData data_;  ///< kept, as a run keeps it
   std::vector<PhaseEstimate> phases_;
 };
@@ -165,7 +170,7 @@ void add_training(PhaseEstimate& phase, const std::vector<TrainingPass>& passes,
   }
 }
 
-ExperimentEstimate estimate_experiment(Experiment experiment) {
+ExperimentEstimate estimate_experiment(Experiment experiment, const fs::path& cache) {
   const TemporaryFolder folder;
   const RunOptions quiet;
   prepare_data(experiment, folder.path() / "data", quiet);
@@ -174,7 +179,7 @@ ExperimentEstimate estimate_experiment(Experiment experiment) {
   ExperimentEstimate estimate;
   estimate.plan = make_plan(std::move(experiment), config);
   estimate.problems = data_problems(estimate.plan, select_phases(estimate.plan, ""));
-  Estimator estimator(estimate.plan, tokenizer);
+  Estimator estimator(estimate.plan, tokenizer, cache);
   estimate.phases = estimator.estimate();
   estimate.resident_bytes = resident_memory();
   return estimate;

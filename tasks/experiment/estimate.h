@@ -46,7 +46,7 @@ void add_training(PhaseEstimate& phase, const std::vector<TrainingPass>& passes,
 
 /// Every phase of an experiment at its full length (no early stop). Data that is not there leaves a phase unknown and says
 /// so. Data to be generated and a tokenizer to be trained are made in a temporary folder.
-ExperimentEstimate estimate_experiment(Experiment experiment);
+ExperimentEstimate estimate_experiment(Experiment experiment, const std::filesystem::path& cache = {});
 
 /// What is in memory at once.
 struct MemoryQuestion {

@@ -38,7 +38,9 @@ void append(Dataset& all, const Dataset& more) {
 const TaskData& PhaseData::load(const Task& task, const std::string& split, const std::string& language,
                                 const FeatureOptions& features) {
   std::unique_ptr<TaskData>& entry = loaded_[key_of(task, split, language, features)];
-  if (entry == nullptr) entry = task.load(data_, split, language, tokenizer_, features);
+  if (entry != nullptr) return *entry;
+  entry = split == "train" && cache_ != nullptr ? cache_->load(task, data_, language, tokenizer_, features)
+                                                : task.load(data_, split, language, tokenizer_, features);
   return *entry;
 }
 

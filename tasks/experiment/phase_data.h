@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/tokenizer/tokenizer.h"
+#include "tasks/experiment/example_cache.h"
 #include "tasks/experiment/plan.h"
 #include "tasks/experiment/training_phase.h"
 
@@ -16,10 +17,12 @@ namespace koine {
 
 class PhaseData {
  public:
-  /// The tokenizer must outlive it.
-  PhaseData(std::filesystem::path data, const Tokenizer& tokenizer) : data_(std::move(data)), tokenizer_(tokenizer) {}
+  /// The tokenizer must outlive it, and so must the cache of training sets, where there is one.
+  PhaseData(std::filesystem::path data, const Tokenizer& tokenizer, ExampleCache* cache = nullptr)
+      : data_(std::move(data)), tokenizer_(tokenizer), cache_(cache) {}
 
-  /// UserErrors for data that is missing or wrong, here and below, as Task::load says.
+  /// UserErrors for data that is missing or wrong, here and below, as Task::load says. What the split "train" gives may be
+  /// out of the cache, and is not evaluated.
   const TaskData& load(const Task& task, const std::string& split, const std::string& language,
                        const FeatureOptions& features);
   /// The tasks of a phase with their training sets, and the first `dev_examples` (0: all) of their dev sets in the source
@@ -39,6 +42,7 @@ class PhaseData {
  private:
   std::filesystem::path data_;
   const Tokenizer& tokenizer_;
+  ExampleCache* cache_;
   std::map<std::string, std::unique_ptr<TaskData>> loaded_;
   std::map<std::string, std::unique_ptr<Dataset>> merged_;
   std::map<std::string, Truncation> cut_files_;  ///< of plain text, as merged_

@@ -66,8 +66,9 @@ class Runner {
   Runner(Plan plan, const Tokenizer& tokenizer, const RunOptions& options)
       : options_(options),
         tokenizer_(tokenizer),
-        data_(plan.experiment.data, tokenizer),
-        hashes_(options.output / "hashes.json") {
+        hashes_(options.output / "hashes.json"),
+        cache_(options.cache, hashes_, options.message),
+        data_(plan.experiment.data, tokenizer, &cache_) {
     outcome_.plan = std::move(plan);
   }
 
@@ -108,8 +109,9 @@ class Runner {
 
   const RunOptions& options_;
   const Tokenizer& tokenizer_;
-  PhaseData data_;
   HashCache hashes_;
+  ExampleCache cache_;
+  PhaseData data_;
   std::vector<Prepared> prepared_;
   std::vector<std::size_t> chosen_;  ///< phases to carry out
   RunOutcome outcome_;
@@ -480,7 +482,9 @@ void follow_experiment(Experiment experiment, const RunOptions& options) {
   const Tokenizer tokenizer = prepared_tokenizer(experiment, options.output);
   const ModelConfig config = experiment_model_config(experiment, tokenizer);
   const Plan plan = make_plan(std::move(experiment), config);
-  PhaseData data(plan.experiment.data, tokenizer);
+  HashCache hashes;
+  ExampleCache cache(options.cache, hashes, options.message);
+  PhaseData data(plan.experiment.data, tokenizer, &cache);
   follow_trainings(tokenizer, options, [&](const RankJob& job) {
     check(job.phase >= 0 && job.phase < std::ssize(plan.phases), "rank 0 trains phase ", job.phase, " of ",
           plan.phases.size());

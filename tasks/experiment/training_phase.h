@@ -29,6 +29,7 @@ struct RunOptions {
   const std::atomic<bool>* stop = nullptr;  ///< finish the step, write a checkpoint, return
   bool redo = false;                        ///< make phases again whose settings changed, instead of refusing
   std::string only = {};                    ///< of an experiment: the phases to carry out (selection.h); empty: all
+  std::filesystem::path cache = {};         ///< of training sets (example_cache.h); empty: none
   std::string program = "koine";            ///< program and version, for done.json
   std::function<void(const std::string& text)> message = [](const std::string&) {};
   /// Makes the progress line of one training; empty: none.

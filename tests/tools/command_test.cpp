@@ -253,6 +253,48 @@ TEST_F(Command, ATrainingTakesAPublishedRecipe) {
     EXPECT_NE(help.output.find(part), std::string::npos) << part << help.output;
 }
 
+TEST_F(Command, TrainingSetsAreKeptForTheNextRun) {
+  std::string rows;
+  for (int i = 0; i < 11000; ++i) {  // more than 1 MiB
+    rows += R"({"gold_label": "neutral", "sentence1": "the old king sees a bird )" + std::to_string(i) +
+            R"(", "sentence2": "a bird"})" + "\n";
+  }
+  write_text(at("large/multinli_1.0/multinli_1.0_train.jsonl"), rows);
+  int runs = 0;
+  const auto train = [&](const std::vector<std::string>& environment, std::vector<std::string> more = {"--quiet"}) {
+    const std::string output = at("kept-" + std::to_string(++runs));
+    more.insert(more.begin(), {"train", "--task", "mnli", "--model", at("model"), "--data", at("large"), "--output", output,
+                               "--max-steps", "1", "--precision", "fp32"});
+    ProgramOptions options;
+    options.environment = environment;
+    const Outcome outcome = run_koine(more, options);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+    EXPECT_EQ(read_text(output + "/model/model.safetensors"), read_text(at("kept-1/model/model.safetensors"))) << runs;
+    EXPECT_EQ(read_text(output + "/data.json"), read_text(at("kept-1/data.json"))) << runs;
+    return outcome;
+  };
+  const auto entries = [](const fs::path& folder) {
+    std::vector<fs::path> paths;
+    for (const auto& entry : fs::directory_iterator(folder)) paths.push_back(entry.path());
+    return paths;
+  };
+  train({"KOINE_CACHE=" + at("kept")});
+  ASSERT_EQ(entries(at("kept")).size(), 1u);
+  std::string bytes = read_text(entries(at("kept"))[0]);
+  train({"KOINE_CACHE=" + at("kept")});
+  EXPECT_EQ(read_text(entries(at("kept"))[0]), bytes);
+  train({"KOINE_CACHE=" + at("kept-elsewhere")}, {"--quiet", "--cache", "none"});
+  EXPECT_FALSE(fs::exists(at("kept-elsewhere")));
+  bytes[bytes.size() / 2] ^= 1;
+  write_text(entries(at("kept"))[0], bytes);
+  const Outcome damaged = train({"KOINE_CACHE=", "XDG_CACHE_HOME=" + at("xdg")}, {"--cache", at("kept")});
+  EXPECT_NE(damaged.errors.find(".examples is not used but made again: its bytes have changed"), std::string::npos)
+      << damaged.errors;
+  EXPECT_NE(read_text(entries(at("kept"))[0]), bytes);
+  train({"KOINE_CACHE=", "XDG_CACHE_HOME=" + at("xdg")});
+  EXPECT_EQ(entries(at("xdg/koine")).size(), 1u);
+}
+
 TEST_F(Command, ConvertReadsWhatPyTorchWrote) {
   const fs::path fixture = fs::path(KOINE_SOURCE_DIR) / "tests/fixtures/torch/zip.bin";
   fs::create_directories(at("torch"));

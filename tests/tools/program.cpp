@@ -32,6 +32,7 @@ void become_koine(const std::vector<std::string>& arguments, const ProgramOption
   const std::string output = options.standard_output.empty() ? folder / "output" : options.standard_output;
   redirect(output, O_WRONLY | O_CREAT, STDOUT_FILENO);
   redirect(folder / "errors", O_WRONLY | O_CREAT, STDERR_FILENO);
+  setenv("KOINE_CACHE", "none", 1);  // nothing of a test is kept where its user's own is
   for (const std::string& entry : options.environment) {
     const std::size_t equals = entry.find('=');
     setenv(entry.substr(0, equals).c_str(), entry.substr(equals + 1).c_str(), 1);

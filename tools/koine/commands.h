@@ -34,6 +34,7 @@ struct CommonOptions {
   std::vector<std::string> task_files;
   std::string command;             ///< the whole command line, as a shell reads it
   std::vector<std::string> words;  ///< the same, word by word
+  std::string cache;               ///< --cache; empty: not given
   std::string ranks;               ///< --ranks: a number, "launcher", or empty: this process alone
 };
 
@@ -46,6 +47,8 @@ struct CommandLine {
   CLI::App* add(const std::string& name, const std::string& description, std::function<int()> run);
   /// Gives a subcommand --task-file, whose tasks are known before it runs.
   void take_task_files(CLI::App& command);
+  /// Gives a subcommand --cache.
+  void take_cache(CLI::App& command);
   /// Gives a subcommand --ranks.
   void take_ranks(CLI::App& command);
 };
@@ -84,6 +87,9 @@ CLI::Validator at_least(double minimum);
 CLI::Validator above_zero();
 CLI::Validator between(double minimum, double maximum);
 
+/// The folder of what is kept between runs (tasks/experiment/example_cache.h): --cache, else KOINE_CACHE, else
+/// XDG_CACHE_HOME/koine, else HOME/.cache/koine; empty where one of these says "none", or there is none.
+std::filesystem::path cache_folder(const CommonOptions& common);
 /// "" for a value --device may have, else why not.
 std::string check_device_name(const std::string& text);
 /// Sets threads, checks the device and works with it.

@@ -75,6 +75,25 @@ void CommandLine::take_task_files(CLI::App& command) {
       ->allow_extra_args(false);
 }
 
+void CommandLine::take_cache(CLI::App& command) {
+  command.add_option("--cache", common.cache,
+                     "folder where tokenized training sets are kept for later runs, or none; default: KOINE_CACHE, else "
+                     "~/.cache/koine");
+}
+
+std::filesystem::path cache_folder(const CommonOptions& common) {
+  const auto variable = [](const char* name) -> std::string {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
+  };
+  const std::string named = common.cache.empty() ? variable("KOINE_CACHE") : common.cache;
+  if (!named.empty()) return named == "none" ? "" : named;
+  const std::filesystem::path base = variable("XDG_CACHE_HOME");
+  if (base.is_absolute()) return base / "koine";  // relative ones are to be ignored (XDG Base Directory Specification)
+  const std::string home = variable("HOME");
+  return home.empty() ? std::filesystem::path() : std::filesystem::path(home) / ".cache/koine";
+}
+
 void CommandLine::take_ranks(CLI::App& command) {
   command
       .add_option("--ranks", common.ranks,
@@ -89,6 +108,7 @@ RunOptions run_options(const CommonOptions& common, Execution execution) {
   options.execution = std::move(execution);
   options.stop = &stop_requested;
   options.program = "koine " + kVersion;
+  options.cache = cache_folder(common);
   if (!common.quiet) {
     options.message = [](const std::string& text) { std::cerr << printable(text) << std::endl; };
     options.progress = []() -> std::unique_ptr<TrainingObserver> {

@@ -290,7 +290,7 @@ int estimate_run(const EstimateArguments& arguments, const CommonOptions& common
     return estimate_studies(arguments);
   use_model(experiment, arguments.model);
   const Execution execution = planned_execution(planned_for(arguments, common), experiment.precision);
-  const ExperimentEstimate estimate = estimate_experiment(std::move(experiment));
+  const ExperimentEstimate estimate = estimate_experiment(std::move(experiment), cache_folder(common));
   const ModelConfig& config = estimate.plan.config;
   const std::vector<MemoryQuestion> questions = memory_questions(estimate.plan, execution, estimate.phases);
   MemoryQuestion largest =
@@ -354,6 +354,7 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("experiment", arguments->experiments,
                   "experiment file; of studies several: without --data they are planned at their official sizes");
   line.take_task_files(*app);
+  line.take_cache(*app);
   app->add_option("--data", arguments->data, "folder of the data sets");
   app->add_option("--model", arguments->model,
                   "transformers directory (its config.json); with an experiment in the place of the file's");

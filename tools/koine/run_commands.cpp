@@ -163,6 +163,7 @@ void add_run_commands(CommandLine& line) {
       ->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml or demo-pretrained.toml says")
       ->check(between(1, 100));
   line.take_ranks(*demo_app);
+  line.take_cache(*demo_app);
   demo_app->add_flag("--redo", demo->redo, "make phases again whose settings changed");
 
   struct Run {
@@ -195,6 +196,7 @@ void add_run_commands(CommandLine& line) {
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
   line.take_task_files(*run_app);
   line.take_ranks(*run_app);
+  line.take_cache(*run_app);
   run_app->add_option("--data", run->data, "folder of the data sets");
   run_app->add_option("--model", run->model, "transformers directory to take in the place of the file's");
   run_app->add_option("--output", run->output, "folder of the run; default: runs/<name>");

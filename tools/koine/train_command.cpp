@@ -371,7 +371,9 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
   if (ranks.leads()) {
     for (const std::string& line : taken_lines(numbers)) options.message(line);
   }
-  PhaseData data(arguments.data, tokenizer);
+  HashCache hashes;
+  ExampleCache cache(options.cache, hashes, options.message);
+  PhaseData data(arguments.data, tokenizer, &cache);
   TrainingPhase phase;
   phase.directory = output;
   phase.start.directory = arguments.model;
@@ -380,7 +382,6 @@ int train_task(const TrainArguments& arguments, const CommonOptions& common, Ran
   if (several) set_sampler(phase.tasks, sampler);
   phase.labels = tasks.front().task->labels();
   if (!ranks.leads()) return follow_task(phase, tokenizer, options);
-  HashCache hashes;
   FileHashes files = data_files(tasks, {}, arguments.data, arguments.language, hashes);
   files.merge(model_files(arguments.model, hashes));
   PhaseFolder folder(output, config_of(arguments, tasks, tokenizer, options.execution, numbers, sampler), files,
@@ -440,6 +441,7 @@ void add_train_command(CommandLine& line) {
       ->required();
   line.take_task_files(*app);
   line.take_ranks(*app);
+  line.take_cache(*app);
   app->add_option("--model", train->model, "transformers directory to start from")->required();
   app->add_option("--tokenizer", train->tokenizer, "SentencePiece model, where it is not in the model directory");
   app->add_option("--data", train->data, "folder of the data sets")->required();
