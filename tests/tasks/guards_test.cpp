@@ -165,6 +165,29 @@ TEST(OfficialCounts, AreThoseOfTheDataSets) {
   EXPECT_EQ(official_count("tatoeba", "test", "jv"), 205);
   EXPECT_EQ(official_count("tatoeba", "test", "fi"), 1000);
   EXPECT_EQ(official_count("mlm", "train", "en"), std::nullopt);
+  EXPECT_EQ(official_count("panx", "test", "yo"), 100);
+  EXPECT_EQ(official_count("panx", "test", "tl"), 1000);
+  EXPECT_EQ(official_count("panx", "train", "et"), 15000);
+  for (const std::string& language : find_task("panx").languages()) {
+    for (const char* split : {"train", "dev", "test"})
+      EXPECT_TRUE(official_count("panx", split, language).has_value()) << split << language;
+  }
+  EXPECT_EQ(official_count("panx", "test", "am"), std::nullopt) << "WikiANN has it, XTREME has not";
+  EXPECT_EQ(official_count("mexa", "test", "jv"), official_count("tatoeba", "test", "jv"));
+  EXPECT_EQ(official_count("siqa", "dev", "en"), 1954);
+  // MLQA has the same questions either way, all of a language's in pairs with English, and no more in any other.
+  const std::vector<std::string>& languages = find_task("mlqa").languages();
+  for (const char* split : {"dev", "test"}) {
+    for (const std::string& a : languages) {
+      EXPECT_EQ(official_count("mlqa_pairs", split, a + "-" + a), official_count("mlqa", split, a)) << a;
+      EXPECT_EQ(official_count("mlqa_pairs", split, "en-" + a), official_count("mlqa", split, a)) << a;
+      for (const std::string& b : languages) {
+        const std::int64_t one = official_count("mlqa_pairs", split, a + "-" + b).value();
+        EXPECT_EQ(one, official_count("mlqa_pairs", split, b + "-" + a)) << a << b;
+        EXPECT_LE(one, official_count("mlqa", split, a)) << a << b;
+      }
+    }
+  }
   // ANLI+ is the sum of its parts, TyDiQA's languages make its published totals.
   for (const char* split : {"train", "dev"}) {
     std::int64_t sum = 0;
