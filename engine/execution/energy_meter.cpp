@@ -37,9 +37,10 @@ EnergyMeter::EnergyMeter(const fs::path& zones) {
     if (!is_package(zone.path())) continue;
     const std::optional<double> now = read_number(zone.path() / "energy_uj");
     const std::optional<double> range = read_number(zone.path() / "max_energy_range_uj");
-    readable_ = readable_ && now && range;
+    if (!now || !range) fail(zone.path() / (now ? "max_energy_range_uj" : "energy_uj"));
     counters_.push_back({zone.path() / "energy_uj", range.value_or(0), now.value_or(0)});
   }
+  if (counters_.empty()) reason_ = zones.string() + ": there is no counter of a processor's package";
   if (counters_.empty() || !readable_) return;
   reader_ = std::jthread([this](const std::stop_token& stop) {
     std::unique_lock<std::mutex> lock(mutex_);
@@ -50,11 +51,20 @@ EnergyMeter::EnergyMeter(const fs::path& zones) {
 void EnergyMeter::read() {
   for (Counter& counter : counters_) {
     const std::optional<double> now = read_number(counter.file);
-    readable_ = readable_ && now;
-    if (!now) return;
+    if (!now) return fail(counter.file);
     microjoules_ += *now - counter.last + (*now < counter.last ? counter.range : 0);
     counter.last = *now;
   }
+}
+
+void EnergyMeter::fail(const fs::path& counter) {
+  readable_ = false;
+  reason_ = counter.string() + " cannot be read (most systems let only root)";
+}
+
+std::string EnergyMeter::reason() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return reason_;
 }
 
 std::optional<double> EnergyMeter::joules() {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -21,6 +22,8 @@ class EnergyMeter {
 
   /// Joules of all packages since the meter was made; nothing where there is no counter or one cannot be read.
   std::optional<double> joules();
+  /// Why joules() gives nothing; empty where it gives something.
+  std::string reason();
 
  private:
   struct Counter {
@@ -28,11 +31,13 @@ class EnergyMeter {
     double range = 0;  ///< microjoules, from which it begins anew at 0
     double last = 0;
   };
+  void fail(const std::filesystem::path& counter);
   void read();  ///< adds what the counters show more than before
 
   std::vector<Counter> counters_;
   double microjoules_ = 0;
   bool readable_ = true;
+  std::string reason_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
   std::jthread reader_;

@@ -2,10 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/execution/energy_meter.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "tasks/common/prediction.h"
+#include "tasks/experiment/work_energy.h"
 
 namespace koine {
 
@@ -61,10 +61,10 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
       Evaluation result;
       std::optional<double> joules;
       try {
-        EnergyMeter meter;
+        WorkEnergy energy(options);
         result = examples->evaluate(model, evaluation_options);
         if (progress != nullptr) progress->on_end();
-        if (options.execution.device == Device::kCpu) joules = meter.joules();
+        joules = energy.joules();
       } catch (const Interrupted&) {
         return false;
       }

@@ -42,6 +42,12 @@ ResultRow common_row(const RunOutcome& outcome, const PlannedPhase& phase) {
   return row;
 }
 
+/// Of a training's record; nothing where it was not measured, as by programs that did not.
+std::optional<double> joules_of(const json& training) {
+  const json joules = training.value("joules", json());
+  return joules.is_number() ? std::optional<double>(joules.get<double>()) : std::nullopt;
+}
+
 }  // namespace
 
 void add_rows(std::vector<ResultRow>& rows, const ResultRow& common, const json& end_mark) {
@@ -82,6 +88,7 @@ void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_
   cost.tokens = training.at("tokens");
   cost.seconds = training.at("seconds");
   cost.flops = training.at("flops");
+  cost.joules = joules_of(training);
   if (training.contains("tasks")) {
     cost.tasks = task_lines(training.at("tasks"));
     cost.task_record = training.at("tasks").dump();
@@ -90,6 +97,8 @@ void add_result(RunOutcome& outcome, const PlannedPhase& phase, const json& end_
     cost.tokens += attempt.at("tokens").get<std::int64_t>();
     cost.seconds += attempt.at("seconds").get<double>();
     cost.flops += attempt.at("flops").get<double>();
+    const std::optional<double> more = joules_of(attempt);
+    cost.joules = cost.joules && more ? std::optional<double>(*cost.joules + *more) : std::nullopt;
   }
   cost.left_out = left_out_lines(training.value("left_out", json::object()));
   cost.guards = guard_lines(training);
@@ -138,6 +147,7 @@ void write_outcome(const RunOptions& options, const RunOutcome& outcome) {
                      {"tokens", cost.tokens},
                      {"seconds", cost.seconds},
                      {"flops", cost.flops},
+                     {"joules", cost.joules ? json(*cost.joules) : json(nullptr)},
                      {"tasks", cost.task_record.empty() ? json::object() : json::parse(cost.task_record)},
                      {"left_out", cost.left_out},
                      {"guards", cost.guards}});

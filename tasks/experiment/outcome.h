@@ -19,7 +19,8 @@ struct PhaseCost {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
-  double flops = 0;                        ///< these three with those of attempts that collapsed
+  double flops = 0;                        ///< these three, and the next, with those of attempts that collapsed
+  std::optional<double> joules = {};       ///< nothing: not measured, or not all of it
   std::vector<std::string> tasks = {};     ///< a line for each of several tasks: what it had of it (task_lines)
   std::string task_record = {};            ///< the same as JSON; empty: not known
   std::vector<std::string> left_out = {};  ///< a line for each task whose files held more than its training set

@@ -10,6 +10,7 @@
 #include "kernels/common/check.h"
 #include "tasks/experiment/equal_tokens.h"
 #include "tasks/experiment/toml_settings.h"
+#include "tasks/experiment/work_energy.h"
 #include "tasks/families/text.h"
 
 namespace koine {
@@ -176,7 +177,6 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
                                      const RunOptions& options, TrainingResult& result) {
   Communicator* const ranks = options.execution.communicator;
   const bool leads = is_leader(ranks);
-  if (leads) make_directory(folder);
   RankJob job;
   job.kind = RankJob::Kind::kTrain;
   job.phase = phase.number;
@@ -234,7 +234,10 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
     PhaseTraining trained;
     trained.seed = again.settings.seed;
     const fs::path folder = attempt_folder(phase.directory, attempt);
+    make_directory(folder);
+    TrainingEnergy energy(folder, options);
     const std::unique_ptr<Model> model = train_attempt(again, folder, tokenizer, options, trained.result);
+    trained.joules = energy.finish();
     if (trained.result.interrupted) return trained;
     trained.collapsed = collapses_of(*model, again);
     for (const auto& [task, collapse] : trained.collapsed)
@@ -279,7 +282,8 @@ nlohmann::json training_record(const PhaseTraining& trained) {
                            {"best_step", result.best_step},
                            {"stopped_early", result.stopped_early},
                            {"best_metrics", result.best_metrics},
-                           {"seed", trained.seed}};
+                           {"seed", trained.seed},
+                           {"joules", trained.joules ? nlohmann::json(*trained.joules) : nlohmann::json(nullptr)}};
   if (!trained.collapsed.empty()) record["collapsed"] = trained.collapsed;
   if (!trained.earlier_attempts.empty()) {
     nlohmann::json earlier = nlohmann::json::parse(trained.earlier_attempts);

@@ -34,6 +34,8 @@ struct RunOptions {
   std::function<void(const std::string& text)> message = [](const std::string&) {};
   /// Makes the progress line of one training; empty: none.
   std::function<std::unique_ptr<TrainingObserver>()> progress;
+  std::filesystem::path powercap = "/sys/class/powercap";                ///< where the processor's counters of energy are
+  std::shared_ptr<bool> told_of_energy = std::make_shared<bool>(false);  ///< that it is not measured
 };
 
 /// Where parameters come from: a transformers directory, or fresh ones from `config` and `seed`.
@@ -88,6 +90,7 @@ std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& o
 struct PhaseTraining {
   TrainingResult result;                      ///< of the attempt that made the model
   std::uint32_t seed = 1;                     ///< of it
+  std::optional<double> joules = {};          ///< it took (work_energy.h)
   std::map<std::string, Collapse> collapsed;  ///< by task: its answers on the validation data, where they are one class
   std::string earlier_attempts;               ///< JSON: training_record of each attempt that collapsed before
 };
@@ -110,7 +113,8 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
 void follow_trainings(const Tokenizer& tokenizer, const RunOptions& options,
                       const std::function<TrainingPhase(const RankJob& job)>& phase_of);
 
-/// {"steps", "total_steps", "final_loss", "tokens", "seconds", "flops", "best_step", "stopped_early", "best_metrics", "seed"},
+/// {"steps", "total_steps", "final_loss", "tokens", "seconds", "flops", "best_step", "stopped_early", "best_metrics", "seed",
+/// "joules" (null: not measured)},
 /// and where there are any "collapsed": {task: ...} and "collapsed_attempts": [...].
 nlohmann::json training_record(const PhaseTraining& trained);
 

@@ -95,7 +95,7 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
                   .tokens = reader.count("tokens", kAny),
                   .seconds = reader.amount("seconds")};
     if (all[i].contains("flops")) row.flops = reader.amount("flops");
-    if (all[i].contains("joules")) row.joules = reader.amount("joules");
+    if (all[i].contains("joules") && !all[i].at("joules").is_null()) row.joules = reader.amount("joules");
     if (all[i].contains("left_out")) row.left_out = reader.count("left_out", kAny);
     if (all[i].contains("layer")) row.layer = reader.count("layer", kAny);
     if (all[i].contains("collapsed")) row.collapsed = reader.record<Collapse>("collapsed");
@@ -122,7 +122,7 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
                                      {"seed", row.seed},     {"examples", row.examples},
                                      {"tokens", row.tokens}, {"seconds", row.seconds}};
     if (row.flops.has_value()) object["flops"] = *row.flops;
-    if (row.joules.has_value()) object["joules"] = *row.joules;
+    object["joules"] = row.joules.has_value() ? json(*row.joules) : json(nullptr);
     if (row.left_out > 0) object["left_out"] = row.left_out;
     if (row.layer.has_value()) object["layer"] = *row.layer;
     if (row.collapsed.has_value()) object["collapsed"] = json(*row.collapsed);

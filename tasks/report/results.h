@@ -8,8 +8,8 @@
 //
 // "intermediate" is the name of the arm ("none" for the baseline by custom), "language" the code of the test set, "value" in
 // the metric's own unit (percent, but for the mlm task), "examples", "tokens" and "seconds" those of the evaluation that
-// gave the figure. "flops" and "joules" (of the processor's packages, engine/execution/energy_meter.h) may be absent:
-// unknown. "layer" is there where the figure is of one hidden state's sentence vectors
+// gave the figure. "flops" may be absent: unknown. "joules" (of the processor's packages, engine/execution/energy_meter.h)
+// is null where it was not measured, and may be absent. "layer" is there where the figure is of one hidden state's sentence vectors
 // (0: behind the embeddings), and says which. "task" is there where the target has a name of its own, "split" where the figure
 // is not of the test set. "left_out" is there where examples of the training or the test files
 // were left out, and counts them. "collapsed" is there where the answers were all one class (tasks/common/guards.h), and

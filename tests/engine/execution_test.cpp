@@ -46,7 +46,9 @@ TEST(EnergyMeter, AddsUpThePackages) {
     std::ofstream(folder / (path + "/energy_uj")) << energy << "\n";
     std::ofstream(folder / (path + "/max_energy_range_uj")) << "262143328850\n";
   };
-  EXPECT_FALSE(EnergyMeter(folder.path()).joules().has_value());
+  EnergyMeter none(folder.path());
+  EXPECT_FALSE(none.joules().has_value());
+  EXPECT_EQ(none.reason(), folder.path().string() + ": there is no counter of a processor's package");
   zone("intel-rapl:0", "package-0", "1000000");
   zone("intel-rapl:1", "package-1", "262143000000");
   zone("intel-rapl:2", "psys", "5");
@@ -59,9 +61,14 @@ TEST(EnergyMeter, AddsUpThePackages) {
   EXPECT_DOUBLE_EQ(meter.joules().value(), 2.5);
   zone("intel-rapl:1", "package-1", "1000000");  // began anew: 0.32885 J to its end, then 1 J
   EXPECT_DOUBLE_EQ(meter.joules().value(), 2.5 + 1.32885);
+  EXPECT_EQ(meter.reason(), "");
   zone("intel-rapl:1", "package-1", "not a number");
   EXPECT_FALSE(meter.joules().has_value());
-  EXPECT_FALSE(EnergyMeter(folder.path()).joules().has_value());
+  EnergyMeter unreadable(folder.path());
+  EXPECT_FALSE(unreadable.joules().has_value());
+  for (EnergyMeter* one : {&meter, &unreadable}) {
+    EXPECT_NE(one->reason().find("intel-rapl:1/energy_uj cannot be read"), std::string::npos) << one->reason();
+  }
 }
 
 }  // namespace

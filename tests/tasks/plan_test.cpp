@@ -187,9 +187,18 @@ TEST_F(PlanOfData, ListsPhasesInTheOrderOfARun) {
 TEST_F(PlanOfData, RunAndEstimateWalkTheSamePlan) {
   const Experiment experiment = read(kTiny);
   const ExperimentEstimate estimate = estimate_experiment(experiment);
-  const RunOutcome outcome = run_experiment(experiment, options("run"));
+  RunOptions measured = options("run");
+  measured.powercap = output_ / "powercap";
+  write_text(measured.powercap / "intel-rapl:0/name", "package-0\n");
+  for (const char* counter : {"energy_uj", "max_energy_range_uj"})
+    write_text(measured.powercap / "intel-rapl:0" / counter, "1000000\n");
+  const RunOutcome outcome = run_experiment(experiment, measured);
   ASSERT_FALSE(outcome.interrupted);
   EXPECT_EQ(spell(estimate.plan), spell(outcome.plan));
+  for (const char* file : {"run/costs.json", "run/results.json"}) {
+    for (const nlohmann::json& row : read_json(output_ / file))
+      EXPECT_EQ(row.at("joules"), 0.0) << "a counter that stands still";
+  }
 
   // Every training took the steps that were estimated for its label, and each label as many runs.
   std::map<std::string, std::int64_t> runs;
@@ -472,6 +481,7 @@ TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
   RunOptions run = options("run");
   std::string messages;
   run.message = [&](const std::string& message) { messages += message + "\n"; };
+  run.powercap = "/nowhere";
   const RunOutcome outcome = run_experiment(experiment, run);
   const auto record = [&](const std::string& arm) {
     return read_json(output_ / "run/intermediate" / arm / "seed-1/done.json").at("training").at("tasks");
@@ -511,6 +521,9 @@ TEST_F(PlanOfData, SeveralTasksAndLanguagesAreTrainedAndRecorded) {
     EXPECT_EQ(cost.tasks.size(), 3u);
   }
   EXPECT_EQ(read_json(output_ / "run/costs.json").at(2).at("tasks"), several);
+  EXPECT_TRUE(read_json(output_ / "run/costs.json").at(2).at("joules").is_null());
+  EXPECT_NE(messages.find("energy is not measured: /nowhere: there is no counter"), std::string::npos) << messages;
+  EXPECT_EQ(messages.find("energy is"), messages.rfind("energy is")) << "told once: " << messages;
   const std::string probabilities = "mnli 50.00 % to 33.33 %, snli 50.00 % to 33.33 %, mlm 0.00 % to 33.33 %";
   EXPECT_NE(messages.find("tasks: " + probabilities), std::string::npos) << messages;
   for (const PhaseEstimate& estimate : estimates) {

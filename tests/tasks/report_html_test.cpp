@@ -78,8 +78,12 @@ TEST_F(Results, WhatIsWrittenIsRead) {
   rows[1].collapsed = Collapse{"neutral", 30, 10, 30};
   rows[1].truncated = {128, 30, 2, 17};
   rows[0].training_truncated = {256, 40, 1, 3};
+  rows[1].joules = 2.5;
   write_results(path_ / "results.json", rows);
   EXPECT_EQ(read_results(path_ / "results.json"), rows);
+  const nlohmann::json written = read_json(path_ / "results.json");
+  EXPECT_TRUE(written.at(0).at("joules").is_null()) << "not measured";
+  EXPECT_EQ(written.at(1).at("joules"), 2.5);
   write_results(path_ / "none.json", {});
   EXPECT_TRUE(read_results(path_ / "none.json").empty());
 }
