@@ -178,7 +178,6 @@ bool is_among(std::string_view words, std::string_view word) {
 }  // namespace
 
 std::optional<std::int64_t> official_count(std::string_view task, std::string_view split, std::string_view language) {
-  if (task == "mexa") task = "tatoeba";  // the same files
   for (const OfficialCount& count : kCounts) {
     if (count.task == task && count.split == split && (count.languages == "*" || is_among(count.languages, language)))
       return count.examples;

@@ -255,7 +255,7 @@ TEST_F(Command, ATrainingTakesAPublishedRecipe) {
 
 TEST_F(Command, TrainingSetsAreKeptForTheNextRun) {
   std::string rows;
-  for (int i = 0; i < 11000; ++i) {  // more than 1 MiB
+  for (int i = 0; i < 14000; ++i) {  // more than 1 MiB
     rows += R"({"gold_label": "neutral", "sentence1": "the old king sees a bird )" + std::to_string(i) +
             R"(", "sentence2": "a bird"})" + "\n";
   }
