@@ -143,6 +143,15 @@ def results_table(name):
     return markdown(rows) + (f"\nPercent, mean and standard deviation over {seeds} seeds.\n" if seeds > 1 else "\nPercent, one seed.\n")
 
 
+def demo_table():
+    """The figures, and what the run took; the seeds are none that settings were chosen with (examples/demo.toml)."""
+    table, run = results_table("demo-results.json"), load("demo-run.json")
+    if run is None:
+        return table
+    return table + (f"\n{run['processor']} ({run['vector_units']}), {run['threads']} thread, beside other work: {run['processor_seconds'] / 60:.1f} minutes of "
+                    f"processor time, of which pretraining {run['pretraining_seconds']:.0f} s by the clock; {run['date']} (`{run['command']}`).\n")
+
+
 def finetune_table():
     race = load("finetune.json")
     if race is None:
@@ -219,7 +228,7 @@ def device_operation_table():
                              f"{float(context['copy_GB/s']):.0f} GB/s, in the same run; {device_name()}.\n")
 
 
-TABLES = {"race": race_table, "step": step_table, "demo": lambda: results_table("demo-results.json"),
+TABLES = {"race": race_table, "step": step_table, "demo": demo_table,
           "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
           "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table}
 

@@ -72,15 +72,15 @@ class Writer {
       const std::int64_t train = std::max<std::int64_t>(1, std::llround(share * static_cast<double>(sizes_.text_passages)));
       const std::uint32_t place = static_cast<std::uint32_t>(i);
       const std::string name = "mlm/" + std::string(language.code);
-      write(name + ".train.txt", passages(speakers_[i], Split::kTrain, kTextStream + place, train));
-      write(name + ".dev.txt", passages(speakers_[i], Split::kDev, kTextDevStream + place, sizes_.text_dev_passages));
+      write(name + ".train.txt", lines(speakers_[i], Split::kTrain, kTextStream + place, train));
+      write(name + ".dev.txt", lines(speakers_[i], Split::kDev, kTextDevStream + place, sizes_.text_dev_passages));
     }
   }
 
-  std::string passages(const Speaker& speaker, Split split, std::uint32_t stream, std::int64_t count) const {
+  std::string lines(const Speaker& speaker, Split split, std::uint32_t stream, std::int64_t count) const {
     Draws draws(seed_, stream);
     std::string text;
-    for (std::int64_t i = 0; i < count; ++i) text += random_passage(speaker, source(), split, draws) + "\n";
+    for (std::int64_t i = 0; i < count; ++i) text += random_line(speaker, source(), split, draws) + "\n";
     return text;
   }
 

@@ -27,7 +27,7 @@ const std::vector<DemoLanguage>& demo_languages();
 
 /// How many of what. All languages have the same, apart from the low-resource one's text.
 struct DemoSizes {
-  std::int64_t text_passages = 8000;     ///< lines of mlm/<lg>.train.txt; about 35 words each
+  std::int64_t text_passages = 8000;     ///< lines of mlm/<lg>.train.txt; 15 to 25 words each
   std::int64_t text_dev_passages = 100;  ///< lines of mlm/<lg>.dev.txt
   double low_resource_share = 0.05;      ///< of text_passages for the low-resource language
   std::int64_t nli_train = 6000;         ///< pairs, like the next three rounded down to a multiple of three
@@ -45,8 +45,8 @@ struct DemoSizes {
 
 /// Writes the data of all languages below `directory`:
 ///
-///   mlm/<lg>.{train,dev}.txt                           passages, one a line; about the same world, but not translations
-///                                                      of each other
+///   mlm/<lg>.{train,dev}.txt                           lines of text: passages, and in languages other than the
+///                                                      source word lists and sentences with translations
 ///   multinli_1.0/multinli_1.0_{train,dev_matched}.jsonl   source
 ///   XNLI-1.0/xnli.{dev,test}.tsv                       all languages, line by line translations
 ///   train-v1.1.json, dev-v1.1.json                     source

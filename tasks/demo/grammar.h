@@ -62,7 +62,6 @@ struct Language {
   std::string_view description;
   Phonology phonology;
   Grammar grammar;
-  double mixing = 0.1;  ///< share of the content words in running text that are the source's
   bool low_resource = false;
 };
 

@@ -6,10 +6,13 @@ namespace koine::demo {
 
 namespace {
 
-/// Share of the passages that tell of two events. Where there is one, what fills a gap is easy to find; so a model learns
-/// from those first, and from the others to tell whose part a word is.
-constexpr double kTwoEvents = 0.5;
-constexpr double kThirdFollowUp = 0.5;
+/// Shares of the lines of a language other than the source that are word lists, and sentences with their translations.
+constexpr double kWordLists = 0.3;
+constexpr double kTranslations = 0.14;
+/// Share of the content words outside word lists that are the source's.
+constexpr double kMixing = 0.5;
+/// Words of a word list, each beside the source's.
+constexpr int kListed = 6;
 /// Share of the follow-ups that someone says in the source language, as happens where people of several languages meet.
 constexpr double kGuest = 0.25;
 
@@ -82,7 +85,7 @@ class Narrator {
 
  private:
   std::string text(const Sentence& sentence) const {
-    return speaker_.text(speaker_.mixed(sentence, source_, speaker_.language().mixing, draws_));
+    return speaker_.text(speaker_.mixed(sentence, source_, kMixing, draws_));
   }
 
   std::string asked_whether(const Event& event) const {
@@ -97,23 +100,46 @@ class Narrator {
   Draws& draws_;
 };
 
+/// "dog DOG, BREAD bread, ...": content words and the source's, either first. The commas matter to the tokenizer: only what is
+/// followed by different characters becomes a piece of its own, and in some languages a noun always has a blank behind it.
+std::string word_list(const Speaker& speaker, const Speaker& source, Draws& draws) {
+  std::string text;
+  for (int listed = 0; listed < kListed; ++listed) {
+    int number = 0;
+    do {
+      number = draws.below(static_cast<int>(concepts().size()));
+    } while (concept_at(number).international || concept_at(number).category == Category::kFunction);
+    const std::string& own = speaker.lexicon().form(number);
+    const std::string& other = source.lexicon().form(number);
+    if (listed > 0) text += ", ";
+    text += draws.chance(0.5) ? own + " " + other : other + " " + own;
+  }
+  return text;
+}
+
+std::string translation(const Speaker& speaker, const Speaker& source, Split split, Draws& draws) {
+  const Event event = random_event(split, draws);
+  const std::string own = Narrator(speaker, source, draws).tell(event);
+  const std::string other = source.text(source.say(event));
+  return draws.chance(0.5) ? own + " " + other : other + " " + own;
+}
+
 }  // namespace
+
+std::string random_line(const Speaker& speaker, const Speaker& source, Split split, Draws& draws) {
+  if (&speaker != &source) {
+    if (draws.chance(kWordLists)) return word_list(speaker, source, draws);
+    if (draws.chance(kTranslations / (1 - kWordLists))) return translation(speaker, source, split, draws);
+  }
+  return random_passage(speaker, source, split, draws);
+}
 
 std::string random_passage(const Speaker& speaker, const Speaker& source, Split split, Draws& draws) {
   const Narrator narrator(speaker, source, draws);
   const Narrator guest(source, source, draws);
-  const auto someone = [&]() -> const Narrator& { return draws.chance(kGuest) ? guest : narrator; };
-  std::vector<Event> events = {random_event(split, draws)};
-  if (draws.chance(kTwoEvents)) events.push_back(random_event(split, draws));
-  std::vector<std::string> rest;
-  for (const Event& event : events) rest.push_back(someone().follow_up(event));
-  if (draws.chance(kThirdFollowUp)) rest.push_back(someone().follow_up(draws.pick(events)));
-  draws.shuffle(rest);
-  std::string text;
-  for (const Event& event : events) text += narrator.tell(event) + " ";
-  for (const std::string& sentence : rest) text += sentence + " ";
-  text.pop_back();
-  return text;
+  const Event event = random_event(split, draws);
+  const std::string told = narrator.tell(event);
+  return told + " " + (draws.chance(kGuest) ? guest : narrator).follow_up(event);
 }
 
 ReadingPassage random_reading_passage(Split split, Draws& draws) {

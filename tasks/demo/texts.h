@@ -10,9 +10,15 @@
 
 namespace koine::demo {
 
-/// A passage of running text: one or two events, told in full, then retold in part, denied, asked for and answered in random
-/// order. What is said twice can be predicted from what was said before, which is what a small model learns the meaning of
-/// words from. Now and then a word is the source's, as people who know two languages mix them.
+/// A line of text for masked-language training. In a language other than the source it may be a word list, as dictionaries
+/// have them (each word beside the source's word for it), or a sentence beside its translation, for translation language
+/// modelling (Lample and Conneau, arXiv 1901.07291); else it is a passage. A model as small as the demo's does not align
+/// languages in minutes without such.
+std::string random_line(const Speaker& speaker, const Speaker& source, Split split, Draws& draws);
+
+/// A passage: an event told in full, then retold in part, denied, or asked for and answered, at times in the source language.
+/// What is said twice can be predicted from what was said before, which is what a small model learns the meaning of words
+/// from. Now and then a word is the source's, as people who know two languages mix them.
 std::string random_passage(const Speaker& speaker, const Speaker& source, Split split, Draws& draws);
 
 struct Question {

@@ -14,25 +14,23 @@ using enum Category;
 class Inventory {
  public:
   Inventory() {
-    names(kPerson, 24);
-    names(kTown, 16);
-    kind("person", kRole,
-         {"farmer", "teacher", "king", "queen", "doctor*", "baker", "hunter", "singer", "soldier", "judge"});
-    kind("animal", kAnimal, {"dog", "cat", "horse", "cow", "bird", "goat", "bear", "wolf", "zebra*", "lama*"});
-    kind("food", kFood, {"bread", "apple", "cheese", "cake", "egg", "nut", "banana*", "pizza*"});
-    kind("tool", kTool, {"knife", "hammer", "rope", "lamp", "needle", "axe", "radio*", "camera*"});
-    kind("vehicle", kVehicle, {"boat", "cart", "sledge", "taxi*", "tram*"});
-    kind("clothing", kClothing, {"hat", "coat", "shirt", "shoe", "belt", "scarf", "kimono*", "poncho*"});
-    plain(kLandmark, {"river", "bridge", "tower", "market", "forest", "mountain", "lake", "school", "hotel*", "park*"});
-    pairs(kAdjective, {"big", "small", "old", "new", "good", "bad", "clean", "dirty", "heavy", "light", "dark", "bright",
-                       "wet", "dry", "cheap", "costly"});
+    names(kPerson, 16);
+    names(kTown, 8);
+    kind("person", kRole, {"farmer", "teacher", "king", "baker", "singer", "doctor*"});
+    kind("animal", kAnimal, {"dog", "cat", "horse", "bird", "zebra*"});
+    kind("food", kFood, {"bread", "apple", "cheese", "egg", "pizza*"});
+    kind("tool", kTool, {"knife", "hammer", "rope", "lamp", "radio*"});
+    kind("vehicle", kVehicle, {"boat", "cart", "taxi*"});
+    kind("clothing", kClothing, {"hat", "coat", "shirt", "shoe", "kimono*"});
+    plain(kLandmark, {"river", "bridge", "tower", "market", "forest", "hotel*"});
+    pairs(kAdjective, {"big", "small", "old", "new", "good", "bad", "clean", "dirty", "heavy", "light"});
     const std::vector<Category> things = {kFood, kTool, kVehicle, kClothing};
     std::vector<Category> all = things;
     all.push_back(kAnimal);
-    verbs({"buy", "sell", "find", "lose", "love", "hate", "push", "pull", "praise", "blame"}, all);
-    verbs({"mend", "break", "take", "bring", "hide", "show"}, things);
+    verbs({"buy", "sell", "find", "lose", "love", "hate", "praise", "blame"}, all);
+    verbs({"take", "bring", "hide", "show"}, things);
     verbs({"catch", "free"}, {kAnimal});
-    kind("day", kTime, {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"});
+    kind("day", kTime, {"monday", "tuesday", "wednesday", "thursday", "friday"});
     kind("season", kTime, {"spring", "summer", "autumn", "winter"});
     plain(kNumber, {"two", "three", "four", "five", "six", "seven", "eight", "nine"});
     plain(kFunction, {"the",   "a",      "in",       "near",     "with",   "PAST",       "FUTURE", "not",

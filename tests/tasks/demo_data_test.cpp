@@ -127,6 +127,48 @@ TEST_F(DemoData, LowResourceLanguageHasItsShareOfText) {
   }
 }
 
+TEST_F(DemoData, WordListsPairAWordWithTheSources) {
+  std::map<std::string, std::vector<std::string>> columns;  // of lexicon.tsv, by language; rows are concepts
+  std::vector<std::string> header;
+  for (const std::string& line : read_lines(directory_ / "lexicon.tsv")) {
+    const std::vector<std::string_view> fields = split_tabs(line);
+    if (header.empty()) header.assign(fields.begin(), fields.end());
+    for (std::size_t i = 0; i < fields.size(); ++i) columns[header.at(i)].emplace_back(fields[i]);
+  }
+  for (const DemoLanguage& language : demo_languages()) {
+    std::set<std::pair<std::string, std::string>> translations;
+    for (std::size_t row = 1; row < columns.at(kSource).size(); ++row) {
+      const std::string& own = columns.at(language.code).at(row);
+      const std::string& source = columns.at(kSource).at(row);
+      translations.insert({own, source});
+      translations.insert({source, own});
+    }
+    const std::vector<std::string> lines = read_lines(directory_ / "mlm" / (language.code + ".train.txt"));
+    std::size_t lists = 0;
+    for (const std::string& line : lines) {
+      if (line.find_first_of(".?") != std::string::npos) continue;
+      ++lists;
+      std::istringstream words(line);
+      std::string first, second;
+      int pairs = 0;
+      while (words >> first >> second) {
+        if (second.back() == ',') second.pop_back();
+        EXPECT_TRUE(translations.contains({first, second})) << language.code << ": " << first << " " << second;
+        ++pairs;
+      }
+      EXPECT_EQ(pairs, 6) << line;
+    }
+    if (language.code == kSource) {
+      EXPECT_EQ(lists, 0u);
+      continue;
+    }
+    if (language.low_resource) continue;
+    // 30 % of 300 lines have a standard deviation of 2.6 %; four of them are allowed.
+    EXPECT_NEAR(static_cast<double>(lists) / static_cast<double>(lines.size()), 0.3, 4 * std::sqrt(0.3 * 0.7 / 300))
+        << language.code;
+  }
+}
+
 TEST_F(DemoData, LabelsAreBalancedAndXnliIsParallel) {
   for (const char* split : {"dev", "test"}) {
     const auto source = xnli_rows(split, kSource);
@@ -380,6 +422,24 @@ TEST(DemoLexicon, NoTwoConceptsShareAForm) {
       EXPECT_TRUE(fresh) << language.code << ": " << concepts()[static_cast<std::size_t>(i)].gloss << " and "
                          << concepts()[static_cast<std::size_t>(place->second)].gloss;
     }
+  }
+}
+
+// A tenth of the content words are cognates, and not all of these are spelled alike: an encoder that knows nothing has little
+// to find translations by.
+TEST(DemoLexicon, FewWordsAreSpelledAsInTheSource) {
+  const Lexicon source(1, languages().front().code, languages().front().phonology);
+  for (const Language& language : languages()) {
+    if (language.code == kSource) continue;
+    const Lexicon lexicon(1, language.code, language.phonology);
+    int words = 0;
+    int alike = 0;
+    for (int i = 0; i < static_cast<int>(concepts().size()); ++i) {
+      if (concept_at(i).international || concept_at(i).category == Category::kFunction) continue;
+      ++words;
+      alike += lexicon.form(i) == source.form(i);
+    }
+    EXPECT_LT(alike, 0.1 * words + 4 * std::sqrt(0.1 * 0.9 * words)) << language.code;
   }
 }
 
