@@ -24,7 +24,7 @@ class ModelShell : public Model {
       : config_(config),
         options_(options),
         store_(config.family->parameters(config, options.heads), options.execution.precision, options.training,
-               options.execution.device),
+               options.execution.device, options.training ? options.master : MasterKind::kFloat32),
         runner_(config.family->runner(config, options.execution.precision, options.heads, ParameterAddresses(store_))),
         context_(context_of(options_.execution)),
         losses_(Buffer::zeroed(context_.device, "losses", 2 * sizeof(double))) {

@@ -18,9 +18,10 @@ namespace koine {
 struct ModelOptions {
   Execution execution;
   bool training = false;
-  std::vector<HeadSpec> heads;      ///< none: encoder only
-  std::uint32_t seed = 1;           ///< of fresh parameters
-  std::vector<std::string> labels;  ///< id2label of a single classification head, for config.json
+  std::vector<HeadSpec> heads;               ///< none: encoder only
+  std::uint32_t seed = 1;                    ///< of fresh parameters
+  MasterKind master = MasterKind::kFloat32;  ///< training in mixed precision: what is kept of a weight beside its bf16
+  std::vector<std::string> labels;           ///< id2label of a single classification head, for config.json
   /// On a device: record the work of a training batch that has a size seen before, and run the recording for the next ones.
   bool graphs = true;
 };

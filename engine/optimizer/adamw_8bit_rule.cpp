@@ -11,6 +11,8 @@ namespace koine {
 AdamW8BitRule::AdamW8BitRule(ParameterStore& store, const TrainingSettings& settings, int lazy_table)
     : store_(store), settings_(settings), moments_(store.table(), store.device()) {
   std::vector<CodedTensor> list = moments_.list();
+  for (int index = 0; index < store.table().size(); ++index)
+    list[static_cast<std::size_t>(index)].apart = store.apart(index);
   if (lazy_table >= 0) list.erase(list.begin() + lazy_table);
   for (const CodedTensor& tensor : list) sizes_.elements += tensor.count;
   sizes_.tensors = std::ssize(list);
@@ -35,7 +37,7 @@ StepScalars AdamW8BitRule::scalars(std::int64_t step, double learning_rate) cons
 void AdamW8BitRule::launch(const Context& context, const StepScalars* scalars, const float* gradient_factor) {
   AdamW8BitArguments arguments = sizes_;
   arguments.tensor_list = list_.as<CodedTensor>();
-  arguments.parameter = store_.master(0);
+  arguments.parameter = store_.flat_master();
   arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
   arguments.first_codes = moments_.first_codes().as<std::uint8_t>();
   arguments.second_codes = moments_.second_codes().as<std::uint8_t>();
@@ -46,6 +48,7 @@ void AdamW8BitRule::launch(const Context& context, const StepScalars* scalars, c
   arguments.first_map = maps_.as<float>();
   arguments.second_map = maps_.as<float>() + 256;
   arguments.working = store_.working_bfloat16(0);
+  arguments.master = masters_of_step(store_, settings_, scalars);
   arguments.steps = scalars->adamw;
   arguments.gradient_factor = gradient_factor;
   adamw_8bit(context, arguments);

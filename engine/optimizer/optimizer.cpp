@@ -16,7 +16,7 @@ namespace koine {
 Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
     : store_(store), settings_(settings), device_(store.device()) {
   check(store.training(), "an optimizer needs parameters with gradients");
-  find_table(lazy && has_lazy_rows(settings.optimizer));
+  find_table(lazy && has_lazy_rows(settings.optimizer) && store.master_kind() == MasterKind::kFloat32);
   rule_ = make_update_rule(store, settings, lazy_ ? table_index_ : -1);
   norm_ = segments_of_norm();
   results_ = Buffer(device_, "norm and clipping factor", sizeof(Results));
@@ -182,6 +182,7 @@ double Optimizer::norm(const Context& context) {
 void Optimizer::upload_step(const Context& context, double learning_rate) {
   Numbers numbers;
   numbers.scalars = rule_->scalars(steps_ + 1, learning_rate);
+  numbers.scalars.number = steps_ + 1;
   numbers.listed = touched_rows();
   numbers.step = steps_ + 1;
   if (lazy_) reserve_history(steps_ + 1);

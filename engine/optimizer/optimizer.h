@@ -33,7 +33,7 @@ namespace koine {
 class Optimizer {
  public:
   /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result), where the rule has such
-  /// a form. At most one parameter may be so marked: its rows are the word ids of the batches. `store` has gradients and
+  /// a form and the masters are fp32. At most one parameter may be so marked: its rows are the word ids of the batches. `store` has gradients and
   /// outlives the optimizer. The state begins at zero.
   Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy);
   ~Optimizer();

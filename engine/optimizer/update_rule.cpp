@@ -28,6 +28,13 @@ StepScalars adamw_scalars(const TrainingSettings& settings, std::int64_t step, d
   return scalars;
 }
 
+MasterWeights masters_of_step(const ParameterStore& store, const TrainingSettings& settings, const StepScalars* scalars) {
+  MasterWeights masters = store.masters();
+  masters.seed = settings.seed;
+  masters.step = &scalars->number;
+  return masters;
+}
+
 std::unique_ptr<UpdateRule> make_update_rule(ParameterStore& store, const TrainingSettings& settings, int lazy_table) {
   switch (settings.optimizer) {
     case OptimizerKind::kAdamW:

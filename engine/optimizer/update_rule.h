@@ -32,6 +32,7 @@ namespace koine {
 struct StepScalars {
   AdamWStep adamw[2];  ///< of what does not decay, of what does; of adamw_rms too
   AdafactorStep adafactor[2];
+  std::int64_t number = 0;  ///< of the step, from 1
 };
 
 /// Moments of a parameter, [rows, width] fp32.
@@ -72,6 +73,9 @@ class UpdateRule {
 
 /// AdamW's scalars of a step, with and without decay.
 StepScalars adamw_scalars(const TrainingSettings& settings, std::int64_t step, double learning_rate);
+
+/// The masters of a store as an update takes them.
+MasterWeights masters_of_step(const ParameterStore& store, const TrainingSettings& settings, const StepScalars* scalars);
 
 /// `lazy_table`: the parameter that is updated by touched rows elsewhere; -1: none. `store` outlives the rule.
 std::unique_ptr<UpdateRule> make_update_rule(ParameterStore& store, const TrainingSettings& settings, int lazy_table);

@@ -9,11 +9,14 @@
 #include "engine/parameters/parameter_table.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/registry.h"
+#include "kernels/optimizer/master_weights.h"
 
 namespace koine {
 
 /// master      fp32 weights, what checkpoints hold and the optimizer updates
 /// working     what products read: the master itself in fp32 mode, a bf16 copy in mixed mode (fp64 for gradient checks)
+/// Mixed mode that is trained may do without fp32 masters (MasterKind: a remainder of 16 bits beside each working weight, or
+/// nothing). What the model reads in fp32 (ParameterSpec::in_fp32) has fp32 weights even so, apart from the others.
 /// gradient    fp32; only where `training`. What an optimizer keeps besides is its own (engine/optimizer)
 /// The buffers begin at zero, also between parameters, where nothing ever writes anything else: so a run of parameters may
 /// be updated, copied or cast as one. On a device all pointers are the device's; read() and write() are the way to the
@@ -25,19 +28,30 @@ class ParameterStore {
     std::string name;
     std::size_t bytes;
   };
-  static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training);
+  static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training,
+                                          MasterKind master = MasterKind::kFloat32);
 
   enum class Values { kMaster, kGradient };
 
-  ParameterStore(ParameterTable table, DType compute_type, bool training, Device device = Device::kCpu);
+  /// UserError where a master other than fp32 is asked for without mixed precision.
+  ParameterStore(ParameterTable table, DType compute_type, bool training, Device device = Device::kCpu,
+                 MasterKind master = MasterKind::kFloat32);
 
   const ParameterTable& table() const { return table_; }
   DType compute_type() const { return compute_type_; }
   bool training() const { return !gradient_.empty(); }
   Device device() const { return device_; }
 
-  float* master(int index) { return at(master_, index); }
-  const float* master(int index) const { return at(master_, index); }
+  MasterKind master_kind() const { return kind_; }
+  /// The fp32 weights. Where there are no masters of fp32, only of parameters that the model reads in fp32.
+  float* master(int index);
+  const float* master(int index) const { return const_cast<ParameterStore*>(this)->master(index); }
+  /// Where a parameter's weights lie apart from the flat buffers, as MasterWeights::apart counts; -1: they do not.
+  std::int64_t apart(int index) const { return apart_.empty() ? -1 : apart_[static_cast<std::size_t>(index)]; }
+  /// What an update reads and writes beside `flat_master` and the working weights; without seed and step.
+  MasterWeights masters() const;
+  /// The fp32 masters of all parameters, one behind the other as the table has them; null where there are none.
+  float* flat_master() const { return kind_ == MasterKind::kFloat32 ? master_.as<float>() : nullptr; }
   /// Null where not training.
   float* gradient(int index) { return at(gradient_, index); }
   const void* working(int index) const;
@@ -45,7 +59,8 @@ class ParameterStore {
   BFloat16* working_bfloat16(int index);
 
   /// Copies one parameter's values to or from host memory of count() elements, or a whole buffer's elements(). Wait for the
-  /// device. Writing the master does not touch the working copies: refresh_working() afterwards.
+  /// device. Writing the master does not touch the working copies: refresh_working() afterwards. (Of kinds other than fp32 the
+  /// working weights are half of the master, or all of it: they are written. Without a master to the nearest bf16.)
   void read(Values values, int index, float* to) const;
   void write(Values values, int index, const float* from);
   std::vector<float> read_all(Values values) const;
@@ -63,13 +78,20 @@ class ParameterStore {
 
  private:
   float* at(const Buffer& values, int index) const;
+  std::size_t begin_of(Values values, int index) const;
+  bool is_split(Values values, int index) const;
+  void read_split(int index, float* to) const;
+  void write_split(int index, const float* from);
   Buffer& buffer(Values values);
   const Buffer& buffer(Values values) const;
 
   ParameterTable table_;
   DType compute_type_;
   Device device_;
-  Buffer master_;
+  MasterKind kind_;
+  std::vector<std::int64_t> apart_;  ///< of each parameter; empty under fp32 masters
+  Buffer master_;                    ///< fp32 masters: of all; else of what lies apart
+  Buffer remainder_;
   Buffer working_;
   Buffer gradient_;
 };

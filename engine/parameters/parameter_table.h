@@ -22,9 +22,12 @@ struct ParameterSpec {
   bool lazy_rows = false;         ///< a table of which a step touches few rows (word embeddings without a tied head)
   bool adjoins_previous = false;  ///< lies directly behind the one before, so that both can be read as one matrix
   bool embedding = false;         ///< its rows are vectors that ids choose among
+  bool read_in_fp32 = false;      ///< a matrix that the model reads in fp32 under mixed precision too, as all that are none
   std::int64_t offset = 0;        ///< in elements, in every flat buffer; set by ParameterTable
 
   std::int64_t count() const;
+  /// Whether the model reads it in fp32 under mixed precision too: biases, normalisations, small tables.
+  bool in_fp32() const { return read_in_fp32 || shape.size() < 2; }
   std::int64_t rows() const { return shape.empty() ? 1 : shape[0]; }
   std::int64_t width() const { return count() / (rows() == 0 ? 1 : rows()); }
 };

@@ -50,6 +50,9 @@ const std::vector<SettingKey>& setting_keys() {
       {"optimizer", &S::optimizer, kDecides, 0, 0,
        "what updates the weights: adamw; adafactor_t5, T5's own form; adafactor, that of "
        "transformers; adamw_rms, AdamW times the RMS of each parameter; adamw_8bit, its moments in 8 bits"},
+      {"master", &S::master, kDecides, 0, 0,
+       "what mixed precision keeps of a weight beside its bf16: fp32; remainder, the 16 bits that it lacks; none, and the "
+       "update is rounded at random"},
       {"learning_rate", &S::learning_rate, kDecides, 0, 10, "peak rate of the optimizer"},
       {"adam_beta1", &S::adam_beta1, kDecides, 0, 0.999999, "decay of the first moment"},
       {"adam_beta2", &S::adam_beta2, kDecides, 0, 0.9999999, "decay of the second moment"},
@@ -104,14 +107,23 @@ const std::vector<std::string>& optimizer_names() {
 
 const std::string& name_of(OptimizerKind kind) { return optimizer_names()[static_cast<std::size_t>(kind)]; }
 
+const std::vector<std::string>& master_names() {
+  static const std::vector<std::string> names = {"fp32", "remainder", "none"};
+  return names;
+}
+
+const std::string& name_of(MasterKind kind) { return master_names()[static_cast<std::size_t>(kind)]; }
+
 const std::vector<std::string>* choices_of(const SettingKey& key) {
   if (std::holds_alternative<Schedule TrainingSettings::*>(key.member)) return &schedule_names();
   if (std::holds_alternative<OptimizerKind TrainingSettings::*>(key.member)) return &optimizer_names();
+  if (std::holds_alternative<MasterKind TrainingSettings::*>(key.member)) return &master_names();
   return nullptr;
 }
 
 const std::string& choice_of(const TrainingSettings& settings, const SettingKey& key) {
   if (const auto* schedule = std::get_if<Schedule TrainingSettings::*>(&key.member)) return name_of(settings.**schedule);
+  if (const auto* master = std::get_if<MasterKind TrainingSettings::*>(&key.member)) return name_of(settings.**master);
   return name_of(settings.*std::get<OptimizerKind TrainingSettings::*>(key.member));
 }
 
@@ -140,6 +152,8 @@ void set_setting(TrainingSettings& settings, const std::string& key, const std::
       const auto place = found - choices.begin();
       if (const auto* schedule = std::get_if<Schedule TrainingSettings::*>(&known.member)) {
         settings.** schedule = static_cast<Schedule>(place);
+      } else if (const auto* master = std::get_if<MasterKind TrainingSettings::*>(&known.member)) {
+        settings.** master = static_cast<MasterKind>(place);
       } else {
         settings.*std::get<OptimizerKind TrainingSettings::*>(known.member) = static_cast<OptimizerKind>(place);
       }

@@ -22,7 +22,7 @@ enum class SettingEffect {
 struct SettingKey {
   const char* name;
   std::variant<double TrainingSettings::*, std::int64_t TrainingSettings::*, bool TrainingSettings::*,
-               Schedule TrainingSettings::*, OptimizerKind TrainingSettings::*>
+               Schedule TrainingSettings::*, OptimizerKind TrainingSettings::*, MasterKind TrainingSettings::*>
       member;
   SettingEffect effect;
   double minimum;
@@ -39,6 +39,9 @@ const std::string& name_of(Schedule schedule);
 /// "adamw", "adafactor_t5" ..., in the order of OptimizerKind.
 const std::vector<std::string>& optimizer_names();
 const std::string& name_of(OptimizerKind kind);
+/// "fp32", "remainder", "none", in the order of MasterKind.
+const std::vector<std::string>& master_names();
+const std::string& name_of(MasterKind kind);
 
 /// The names a setting chooses among; null where it is a number or a flag.
 const std::vector<std::string>* choices_of(const SettingKey& key);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "engine/settings/setting_keys.h"
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -56,6 +57,9 @@ void check_settings(const TrainingSettings& settings) {
   require_range(finite(s.weight_decay) && s.weight_decay >= 0, "weight_decay", s.weight_decay, "a number, 0 or more");
   require_range(s.optimizer != OptimizerKind::kAdafactorT5 || s.weight_decay == 0, "weight_decay", s.weight_decay,
                 "0 under optimizer = adafactor_t5, whose rule has none");
+  const bool splits = s.optimizer == OptimizerKind::kAdamW || s.optimizer == OptimizerKind::kAdamW8Bit;
+  require_range(s.master == MasterKind::kFloat32 || splits, "master", name_of(s.master),
+                "fp32 under this optimizer; adamw and adamw_8bit can do with less");
   require_range(finite(s.adafactor_clip_threshold) && s.adafactor_clip_threshold > 0, "adafactor_clip_threshold",
                 s.adafactor_clip_threshold, "above 0");
   require_range(s.adafactor_step_offset >= 0, "adafactor_step_offset", s.adafactor_step_offset, "0 or more");

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/optimizer/master_weights.h"
+
 namespace koine {
 
 enum class Schedule { kLinear, kConstant, kCosine };
@@ -14,6 +16,7 @@ enum class OptimizerKind { kAdamW, kAdafactorT5, kAdafactor, kAdamWRms, kAdamW8B
 
 struct TrainingSettings {
   OptimizerKind optimizer = OptimizerKind::kAdamW;
+  MasterKind master = MasterKind::kFloat32;  ///< mixed precision: what is kept of a weight beside its bf16
   double learning_rate = 1e-5;  ///< jiant's, as the other defaults here (nyu-mll/jiant, scripts/benchmarks/xtreme)
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;

@@ -109,6 +109,7 @@ class PartialFolder {
 
 /// What programs did that did not know a setting yet.
 const std::map<std::string, std::string> kImplied = {{"optimizer", "adamw"},
+                                                     {"master", "fp32"},
                                                      {"adafactor_clip_threshold", "1"},
                                                      {"adafactor_scale_parameter", "false"},
                                                      {"adafactor_step_offset", "0"}};

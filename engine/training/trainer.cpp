@@ -80,6 +80,8 @@ void check_run(const TrainingRun& run) {
   check(run.model != nullptr && !run.tasks.empty(), "a training run needs a model and a task");
   check(run.model->parameters().training(), "the model was made without training state");
   check_settings(run.settings);
+  check(run.model->parameters().master_kind() == run.settings.master,
+        "the model was made with other masters than master = ", name_of(run.settings.master));
   for (const TrainingTask& task : run.tasks) check_task(run, task);
   const bool changes =
       std::any_of(run.tasks.begin(), run.tasks.end(), [](const TrainingTask& task) { return task.weight_at.has_value(); });
@@ -99,6 +101,7 @@ std::string text_of(std::int64_t value) { return std::to_string(value); }
 std::string text_of(bool value) { return value ? "true" : "false"; }
 std::string text_of(Schedule value) { return name_of(value); }
 std::string text_of(OptimizerKind value) { return name_of(value); }
+std::string text_of(MasterKind value) { return name_of(value); }
 
 /// XXH3 over all ids and labels, so that other data under the same name is noticed.
 std::string fingerprint(const Dataset& data) {

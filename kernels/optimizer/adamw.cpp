@@ -50,11 +50,14 @@ double flops(const AdamWArguments& a) { return kFlops * static_cast<double>(a.co
 double bytes(const AdamWArguments& a) {
   return static_cast<double>(a.count) * bytes_of_an_element(a.zero_gradient, a.working);
 }
+// Of one that is kept in bf16, both halves of it or the one.
+double bytes_of_an_element(const AdamWSegmentsArguments& a) {
+  if (a.master.kind == MasterKind::kFloat32) return bytes_of_an_element(a.zero_gradient, a.working);
+  return (a.master.kind == MasterKind::kRemainder ? 28.0 : 24.0) + (a.zero_gradient ? 4 : 0);
+}
 double elements(const AdamWSegmentsArguments& a) { return static_cast<double>(std::min(a.elements, a.range.count())); }
 double segments_flops(const AdamWSegmentsArguments& a) { return kFlops * elements(a); }
-double segments_bytes(const AdamWSegmentsArguments& a) {
-  return elements(a) * bytes_of_an_element(a.zero_gradient, a.working);
-}
+double segments_bytes(const AdamWSegmentsArguments& a) { return elements(a) * bytes_of_an_element(a); }
 double elements(const AdamWRowsArguments& a) {
   return static_cast<double>(std::min((a.row_list == nullptr ? a.rows : a.listed) * a.width, a.range.count()));
 }

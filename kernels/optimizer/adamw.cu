@@ -8,6 +8,10 @@
 // 2 more with a working copy, all but that copy marked as used once. Four loads a thread in flight, 64 KiB a multiprocessor
 // at half of its threads.
 //
+// Weights that are kept in bf16 (master_weights.h) are joined in registers, 8 bytes of each half at a time, and split or
+// rounded at random there: one Philox block for two groups of four, computed by each of the two threads. Each kind is a kernel
+// of its own, so that fp32 masters pay for none of it.
+//
 // adamw_rows: a block takes a listed row, a thread four of its elements at a time, which stay in registers from the first
 // missed step to the last. The scalars of the next step are loaded while one is computed. Where both moments are zero (a row
 // no gradient has reached) a step is the decay alone, and has the same bits. Traffic: as above per element of a row that is
@@ -38,6 +42,7 @@ struct Buffers {
   float* first_moment;
   float* second_moment;
   BFloat16* working;
+  std::uint16_t* remainder = nullptr;
 };
 
 /// The moments of a shard, as if those of the elements before it were there.
@@ -75,13 +80,23 @@ struct Reach {
   bool whole;
 };
 
+/// The address of an element of a buffer, or zero where there is none; of a buffer of 2 bytes twice it: a multiple of 16 where
+/// four elements can be moved as one.
+KOINE_DEVICE std::uintptr_t alignment_of(const float* buffer, std::int64_t at) {
+  return buffer == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(buffer + at);
+}
+KOINE_DEVICE std::uintptr_t alignment_of(const BFloat16* buffer, std::int64_t at) {
+  return buffer == nullptr ? 0 : 2 * reinterpret_cast<std::uintptr_t>(buffer + at);
+}
+KOINE_DEVICE std::uintptr_t alignment_of(const std::uint16_t* buffer, std::int64_t at) {
+  return buffer == nullptr ? 0 : 2 * reinterpret_cast<std::uintptr_t>(buffer + at);
+}
+
 KOINE_DEVICE Reach reach_of(const Buffers& buffers, std::int64_t at, std::int64_t left) {
   // At the same place of every buffer: one number says whether all of them are aligned there.
-  const std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(buffers.parameter + at) |
-                              reinterpret_cast<std::uintptr_t>(buffers.gradient + at) |
-                              reinterpret_cast<std::uintptr_t>(buffers.first_moment + at) |
-                              reinterpret_cast<std::uintptr_t>(buffers.second_moment + at) |
-                              (buffers.working == nullptr ? 0 : 2 * reinterpret_cast<std::uintptr_t>(buffers.working + at));
+  const std::uintptr_t bits = alignment_of(buffers.parameter, at) | alignment_of(buffers.gradient, at) |
+                              alignment_of(buffers.first_moment, at) | alignment_of(buffers.second_moment, at) |
+                              alignment_of(buffers.working, at) | alignment_of(buffers.remainder, at);
   return {at, left < 4 ? static_cast<int>(left) : 4, left >= 4 && bits % 16 == 0};
 }
 
@@ -114,16 +129,82 @@ KOINE_DEVICE void store_working(BFloat16* to, const float (&from)[4], const Reac
   }
 }
 
-KOINE_DEVICE void load_group(Group& group, const Buffers& buffers, const Reach& reach) {
-  load(group.parameter, buffers.parameter, reach);
+KOINE_DEVICE void load_moments(Group& group, const Buffers& buffers, const Reach& reach) {
   load(group.first_moment, buffers.first_moment, reach);
   load(group.second_moment, buffers.second_moment, reach);
 }
-KOINE_DEVICE void store_group(const Group& group, const Buffers& buffers, const Reach& reach) {
-  store(buffers.parameter, group.parameter, reach);
+KOINE_DEVICE void store_moments(const Group& group, const Buffers& buffers, const Reach& reach) {
   store(buffers.first_moment, group.first_moment, reach);
   store(buffers.second_moment, group.second_moment, reach);
+}
+KOINE_DEVICE void load_group(Group& group, const Buffers& buffers, const Reach& reach) {
+  load(group.parameter, buffers.parameter, reach);
+  load_moments(group, buffers, reach);
+}
+KOINE_DEVICE void store_group(const Group& group, const Buffers& buffers, const Reach& reach) {
+  store(buffers.parameter, group.parameter, reach);
+  store_moments(group, buffers, reach);
   if (buffers.working != nullptr) store_working(buffers.working, group.parameter, reach);
+}
+
+/// The fp32 weights of four elements that are kept in bf16, as join_weights has them.
+template <MasterKind kKind>
+KOINE_DEVICE void join_group(float (&to)[4], const Buffers& buffers, const Reach& reach) {
+  Pack<std::uint16_t, 4> upper = {};
+  Pack<std::uint16_t, 4> lower = {};
+  const auto* weights = reinterpret_cast<const std::uint16_t*>(buffers.working);
+  if (reach.whole) {
+    upper = load_pack<std::uint16_t, 4>(weights + reach.at);
+    if (kKind == MasterKind::kRemainder) lower = load_pack<std::uint16_t, 4>(buffers.remainder + reach.at);
+  } else {
+    KOINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      if (i >= reach.inside) continue;
+      upper.values[i] = weights[reach.at + i];
+      if (kKind == MasterKind::kRemainder) lower.values[i] = buffers.remainder[reach.at + i];
+    }
+  }
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const BFloat16 weight = {upper.values[i]};
+    to[i] = kKind == MasterKind::kRemainder ? join_float(weight, lower.values[i]) : to_float(weight);
+  }
+}
+
+/// As split_weights.
+template <MasterKind kKind>
+KOINE_DEVICE void split_group(const float (&from)[4], const Buffers& buffers, const Reach& reach, std::uint32_t seed,
+                              std::int64_t step) {
+  Pack<std::uint16_t, 4> upper;
+  Pack<std::uint16_t, 4> lower = {};
+  if (kKind == MasterKind::kRemainder) {
+    KOINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const SplitFloat split = split_float(from[i]);
+      upper.values[i] = split.weight.bits;
+      lower.values[i] = split.remainder;
+    }
+  } else {
+    PhiloxCounter draws = rounding_block(seed, step, reach.at / 8);
+    KOINE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const std::int64_t element = reach.at + i;
+      if (i > 0 && element % 8 == 0) draws = rounding_block(seed, step, element / 8);
+      upper.values[i] = round_at_random(from[i], philox_draw(draws, static_cast<int>(element % 8))).bits;
+    }
+  }
+  auto* weights = reinterpret_cast<std::uint16_t*>(buffers.working);
+  if (reach.whole) {
+    store_pack<std::uint16_t, 4>(weights + reach.at, upper);
+    if (kKind == MasterKind::kRemainder) store_pack<std::uint16_t, 4>(buffers.remainder + reach.at, lower);
+    return;
+  }
+  KOINE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if (i >= reach.inside) continue;
+    weights[reach.at + i] = upper.values[i];
+    if (kKind == MasterKind::kRemainder) buffers.remainder[reach.at + i] = lower.values[i];
+  }
 }
 
 KOINE_DEVICE void update_group(Group& group, const float (&gradient)[4], float factor, const AdamWStep& step) {
@@ -145,8 +226,12 @@ struct DenseParams {
   const float* gradient_factor;
   bool zero_gradient;
   ElementRange range;
+  float* apart;
+  std::uint32_t seed;
+  const std::int64_t* number;  ///< of the step; null but for kNone
 };
 
+template <MasterKind kKind>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_kernel(DenseParams p) {
   const float factor = p.gradient_factor == nullptr ? 1.0f : *p.gradient_factor;
   if (factor == 0) return;
@@ -158,25 +243,46 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads) adamw_kernel(DenseParams p) {
     piece.count = p.count - piece.begin < kSegmentPiece ? p.count - piece.begin : kSegmentPiece;
   }
   const AdamWStep step = p.steps == nullptr ? p.step : p.steps[piece.group];
+  Buffers buffers = p.buffers;
+  if (piece.apart >= 0) {
+    buffers.parameter = p.apart + (piece.apart - piece.begin);
+    buffers.working = nullptr;
+    buffers.remainder = nullptr;
+  }
+  const bool in_bf16 = kKind != MasterKind::kFloat32 && piece.apart < 0;
+  const std::int64_t number = kKind == MasterKind::kNone ? *p.number : 0;
   constexpr float kZeros[4] = {0, 0, 0, 0};
   for (std::int64_t i = 4 * thread_index(); i < piece.count; i += 4 * kThreads) {
-    const Reach reach = reach_of(p.buffers, piece.begin + i, piece.count - i);
+    const Reach reach = reach_of(buffers, piece.begin + i, piece.count - i);
     Group group;
     float gradient[4];
-    load_group(group, p.buffers, reach);
-    load(gradient, p.buffers.gradient, reach);
+    if (in_bf16) {
+      join_group<kKind>(group.parameter, buffers, reach);
+      load_moments(group, buffers, reach);
+    } else {
+      load_group(group, buffers, reach);
+    }
+    load(gradient, buffers.gradient, reach);
     update_group(group, gradient, factor, step);
-    store_group(group, p.buffers, reach);
-    if (p.zero_gradient) store(p.buffers.gradient, kZeros, reach);
+    if (in_bf16) {
+      split_group<kKind>(group.parameter, buffers, reach, p.seed, number);
+      store_moments(group, buffers, reach);
+    } else {
+      store_group(group, buffers, reach);
+    }
+    if (p.zero_gradient) store(buffers.gradient, kZeros, reach);
   }
 }
 
 void launch_dense(const Context& context, const char* kernel, std::int64_t elements, std::int64_t pieces,
-                  const DenseParams& params) {
+                  const DenseParams& params, MasterKind kind = MasterKind::kFloat32) {
   if (pieces == 0) return;
+  const auto function = kind == MasterKind::kRemainder ? adamw_kernel<MasterKind::kRemainder>
+                        : kind == MasterKind::kNone    ? adamw_kernel<MasterKind::kNone>
+                                                       : adamw_kernel<MasterKind::kFloat32>;
   launch(
       {.kernel = kernel, .shape = {elements}, .grid = {grid_extent(pieces)}, .threads = kThreads, .stream = context.stream},
-      adamw_kernel, params);
+      function, params);
 }
 
 // --- adamw_rows ---------------------------------------------------------------------------------------------------------
@@ -257,14 +363,29 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, kRowBlocks) adamw_rows_kernel(RowsPar
 
 void adamw_portable(const Context& context, const AdamWArguments& a, void*) {
   const Buffers buffers = {a.parameter, a.gradient, a.first_moment, a.second_moment, a.working};
-  launch_dense(context, "adamw", a.count, divide_up(a.count, kSegmentPiece),
-               {buffers, a.count, 0, nullptr, a.step, a.step_from, a.gradient_factor, a.zero_gradient, {}});
+  launch_dense(
+      context, "adamw", a.count, divide_up(a.count, kSegmentPiece),
+      {buffers, a.count, 0, nullptr, a.step, a.step_from, a.gradient_factor, a.zero_gradient, {}, nullptr, 0, nullptr});
 }
 
 void adamw_segments_portable(const Context& context, const AdamWSegmentsArguments& a, void*) {
-  const Buffers buffers = buffers_of(a);
+  Buffers buffers = buffers_of(a);
+  if (a.master.kind != MasterKind::kFloat32) buffers.parameter = nullptr;
+  if (a.master.kind == MasterKind::kRemainder) buffers.remainder = a.master.remainder;
   launch_dense(context, "adamw_segments", a.elements, a.pieces,
-               {buffers, 0, a.segments, a.segment_list, {}, a.steps, a.gradient_factor, a.zero_gradient, a.range});
+               {buffers,
+                0,
+                a.segments,
+                a.segment_list,
+                {},
+                a.steps,
+                a.gradient_factor,
+                a.zero_gradient,
+                a.range,
+                a.master.apart,
+                a.master.seed,
+                a.master.step},
+               a.master.kind);
 }
 
 void adamw_rows_portable(const Context& context, const AdamWRowsArguments& a, void*) {

@@ -19,12 +19,16 @@
 // which is the row's), and first_moment and second_moment hold the range's elements alone. Updating range after range, each
 // with its own moments, gives the bits of updating all. The moments are of state_type; every variant here takes kFloat32.
 //
+// Masters. adamw_segments may update weights that are kept otherwise than in fp32 (master_weights.h): the update is the same,
+// of numbers that are joined before it and split, or rounded at random, after it. So with remainders it leaves the bits that it
+// leaves of fp32 weights.
+//
 // A gradient factor of exactly 0 says that the norm was not finite (clip_factor, gradient_norm): an update that would read a
 // gradient then changes nothing at all: no parameter, moment, gradient or last step.
 //
 // parameter, gradient [count] or [rows, width] fp32, first_moment, second_moment as many; working bf16 or null. Elementwise,
 // exact order; gradients are set to zero after use where zero_gradient. Bytes dense: 28 per element, 4 more to clear the
-// gradient, 2 more with working.
+// gradient, 2 more with working; with remainders 28 in all, without a master 24, and 4 more to clear the gradient.
 //
 // Numbers that change from step to step may lie in memory the variant reads (on CUDA: device memory), so that a recorded
 // launch can be repeated: the ..._from pointers, null where the number is given by value. On CUDA so do the lists of rows
@@ -33,6 +37,7 @@
 #include <cstdint>
 
 #include "kernels/common/registry.h"
+#include "kernels/optimizer/master_weights.h"
 #include "kernels/optimizer/segments.h"
 
 namespace koine {
@@ -76,6 +81,7 @@ struct AdamWSegmentsArguments {
   void* first_moment = nullptr;  ///< of element range.begin and those behind it
   void* second_moment = nullptr;
   BFloat16* working = nullptr;
+  MasterWeights master;              ///< of any kind but kFloat32, `parameter` is not read
   const AdamWStep* steps = nullptr;  ///< [groups] the scalars of this step
   const float* gradient_factor = nullptr;
   bool zero_gradient = true;

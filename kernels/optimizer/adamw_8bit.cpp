@@ -19,7 +19,10 @@ void validate(const AdamW8BitArguments& a) {
 // AdamW's, and 16 comparisons for the codes.
 double flops(const AdamW8BitArguments& a) { return 31 * static_cast<double>(a.elements); }
 double bytes(const AdamW8BitArguments& a) {
-  return static_cast<double>(a.elements) * (16.0625 + (a.zero_gradient ? 4 : 0) + (a.working == nullptr ? 0 : 2));
+  const double gradient = a.zero_gradient ? 4 : 0;
+  const double weight = a.master.kind == MasterKind::kNone ? 4 : 8;
+  const double working = a.master.kind != MasterKind::kFloat32 || a.working == nullptr ? 0 : 2;
+  return static_cast<double>(a.elements) * (8.0625 + gradient + weight + working);
 }
 
 }  // namespace

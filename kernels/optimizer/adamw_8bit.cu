@@ -48,18 +48,38 @@ KOINE_DEVICE int nearest(const float* map, float wanted) {
   return map[above] - wanted < wanted - map[place] ? above : place;
 }
 
-/// Steps of this lane's elements of `count` from `at` on.
-KOINE_DEVICE void update_elements(const AdamW8BitArguments& a, const AdamWStep& step, float factor, std::int64_t at,
-                                  int count, Moments& moments) {
+/// A weight as the kind has it, of element i of the flat buffers; `apart`: where it lies apart, or null.
+template <MasterKind kKind>
+KOINE_DEVICE float load_weight(const AdamW8BitArguments& a, std::int64_t i, const float* apart) {
+  if (apart != nullptr) return *apart;
+  if (kKind == MasterKind::kFloat32) return a.parameter[i];
+  return kKind == MasterKind::kRemainder ? join_float(a.working[i], a.master.remainder[i]) : to_float(a.working[i]);
+}
+template <MasterKind kKind>
+KOINE_DEVICE void store_weight(const AdamW8BitArguments& a, std::int64_t i, float* apart, float weight) {
+  if (apart != nullptr) {
+    *apart = weight;
+  } else if (kKind == MasterKind::kFloat32) {
+    a.parameter[i] = weight;
+    if (a.working != nullptr) round_into(a.working[i], weight);
+  } else {
+    split_weights(a.master, a.working, i, 1, &weight);
+  }
+}
+
+/// Steps of this lane's elements of `count` of a tensor from `begin` on.
+template <MasterKind kKind>
+KOINE_DEVICE void update_elements(const AdamW8BitArguments& a, const CodedTensor& t, const AdamWStep& step, float factor,
+                                  std::int64_t begin, int count, Moments& moments) {
   KOINE_UNROLL
   for (int k = 0; k < kElements; ++k) {
     const int inside = lane_index() + k * kWarpThreads;
     if (inside >= count) continue;
-    const std::int64_t i = at + inside;
+    const std::int64_t i = t.offset + begin + inside;
+    float* apart = t.apart < 0 ? nullptr : a.master.apart + t.apart + begin + inside;
     const float gradient = factor * a.gradient[i];
-    const float parameter = step_of_element(a.parameter[i], moments.first[k], moments.second[k], gradient, step);
-    a.parameter[i] = parameter;
-    if (a.working != nullptr) round_into(a.working[i], parameter);
+    const float weight = load_weight<kKind>(a, i, apart);
+    store_weight<kKind>(a, i, apart, step_of_element(weight, moments.first[k], moments.second[k], gradient, step));
     if (a.zero_gradient) a.gradient[i] = 0;
   }
 }
@@ -82,6 +102,7 @@ KOINE_DEVICE void keep(float (&values)[kElements], const float* map, bool never_
   }
 }
 
+template <MasterKind kKind>
 KOINE_DEVICE void update_coded_block(const AdamW8BitArguments& a, const CodedTensor& t, const AdamWStep& step, float factor,
                                      std::int64_t begin, int count, const Shared& shared) {
   std::uint8_t* first_codes = a.first_codes + t.state + begin;
@@ -97,7 +118,7 @@ KOINE_DEVICE void update_coded_block(const AdamW8BitArguments& a, const CodedTen
     moments.first[k] = inside < count ? shared.first_map[first_codes[inside]] * first_scale * root : 0.0f;
     moments.second[k] = root * root;
   }
-  update_elements(a, step, factor, t.offset + begin, count, moments);
+  update_elements<kKind>(a, t, step, factor, begin, count, moments);
   KOINE_UNROLL
   for (int k = 0; k < kElements; ++k) moments.second[k] = sqrtf(moments.second[k]);
   sync_warp();  // all lanes have read the scales
@@ -109,6 +130,7 @@ KOINE_DEVICE void update_coded_block(const AdamW8BitArguments& a, const CodedTen
   keep(moments.first, shared.first_map, false, first_codes, a.first_scales + number, count);
 }
 
+template <MasterKind kKind>
 KOINE_DEVICE void update_plain_block(const AdamW8BitArguments& a, const CodedTensor& t, const AdamWStep& step, float factor,
                                      std::int64_t begin, int count) {
   float* first = a.first_moment + t.state + begin;
@@ -120,7 +142,7 @@ KOINE_DEVICE void update_plain_block(const AdamW8BitArguments& a, const CodedTen
     moments.first[k] = inside < count ? first[inside] : 0.0f;
     moments.second[k] = inside < count ? second[inside] : 0.0f;
   }
-  update_elements(a, step, factor, t.offset + begin, count, moments);
+  update_elements<kKind>(a, t, step, factor, begin, count, moments);
   KOINE_UNROLL
   for (int k = 0; k < kElements; ++k) {
     const int inside = lane_index() + k * kWarpThreads;
@@ -145,6 +167,7 @@ KOINE_DEVICE const CodedTensor& tensor_of(const AdamW8BitArguments& a, std::int6
   return a.tensor_list[begin];
 }
 
+template <MasterKind kKind>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 2) adamw_8bit_kernel(AdamW8BitArguments a) {
   const float factor = a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor;
   if (factor == 0) return;  // the whole block
@@ -159,9 +182,9 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 2) adamw_8bit_kernel(AdamW8BitArgumen
   for (std::int64_t begin = first + warp_index() * kCodedBlock; begin < end; begin += kWarps * kCodedBlock) {
     const int count = end - begin < kCodedBlock ? static_cast<int>(end - begin) : static_cast<int>(kCodedBlock);
     if (t.coded != 0) {
-      update_coded_block(a, t, step, factor, begin, count, shared);
+      update_coded_block<kKind>(a, t, step, factor, begin, count, shared);
     } else {
-      update_plain_block(a, t, step, factor, begin, count);
+      update_plain_block<kKind>(a, t, step, factor, begin, count);
     }
   }
 }
@@ -170,13 +193,16 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, 2) adamw_8bit_kernel(AdamW8BitArgumen
 
 void adamw_8bit_portable(const Context& context, const AdamW8BitArguments& a, void*) {
   if (a.pieces == 0) return;
+  const auto function = a.master.kind == MasterKind::kRemainder ? adamw_8bit_kernel<MasterKind::kRemainder>
+                        : a.master.kind == MasterKind::kNone    ? adamw_8bit_kernel<MasterKind::kNone>
+                                                                : adamw_8bit_kernel<MasterKind::kFloat32>;
   launch({.kernel = "adamw_8bit",
           .shape = {a.elements, a.tensors},
           .grid = {grid_extent(a.pieces)},
           .threads = kThreads,
           .shared_bytes = sizeof(Shared),
           .stream = context.stream},
-         adamw_8bit_kernel, a);
+         function, a);
 }
 
 }  // namespace koine

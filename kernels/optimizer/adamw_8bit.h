@@ -14,12 +14,13 @@
 //
 // Step t: m and v from what was kept, then exactly adamw.h; the parameter moves by the new m and v before these are rounded to
 // be kept. Tensors that are not coded have fp32 moments, and AdamW's bits. A gradient factor of exactly 0 changes nothing.
+// Weights may be kept otherwise than in fp32 (master_weights.h).
 // Gradients are set to zero after use where zero_gradient; working = bf16(parameter) where a copy is given. Elementwise but for
 // the maxima of blocks: the same bits on any number of threads.
 //
 // The list, the maps, `steps` and the factor lie in memory that the variant reads (on CUDA: device memory). Bytes: per coded
 // element 16.06 (the codes and scales of both moments read and written, the parameter too, the gradient read), 4 more to
-// clear the gradient, 2 more with working.
+// clear the gradient, 2 more with working; with remainders 16.06 in all, without a master 12.06.
 
 #include <array>
 #include <cstdint>
@@ -43,6 +44,7 @@ struct CodedTensor {
   std::int64_t state = 0;        ///< of its first code, a multiple of 256; or of its first fp32 moment
   std::int64_t group = 0;        ///< which of the steps is applied
   std::int64_t first_piece = 0;  ///< set by number_coded_pieces
+  std::int64_t apart = -1;       ///< where its weights begin in MasterWeights::apart; -1: they are not there
 };
 
 KOINE_HOST_DEVICE std::int64_t pieces_of(const CodedTensor& tensor) {
@@ -68,6 +70,7 @@ struct AdamW8BitArguments {
   const float* first_map = nullptr;  ///< [256] dynamic_map(true)
   const float* second_map = nullptr;
   BFloat16* working = nullptr;
+  MasterWeights master;                    ///< of any kind but kFloat32, `parameter` is not read
   const AdamWStep* steps = nullptr;        ///< [groups] the scalars of this step
   const float* gradient_factor = nullptr;  ///< one value; null: 1
   bool zero_gradient = true;

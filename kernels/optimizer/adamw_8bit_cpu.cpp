@@ -33,22 +33,40 @@ struct Block {
   HWY_ALIGN float second[kCodedBlock];  ///< then its root
 };
 
-/// Elements of parameter and gradient, with fp32 moments.
-void update_elements(const AdamW8BitArguments& a, const AdamWStep& step, std::int64_t at, std::int64_t count, float* first,
-                     float* second) {
+/// Elements of gradient from `at` on, with fp32 weights and moments.
+void update_in_fp32(const AdamW8BitArguments& a, const AdamWStep& step, std::int64_t at, std::int64_t count, float* weights,
+                    BFloat16* working, float* first, float* second) {
   const Tag d;
   const auto factor = hn::Set(d, a.gradient_factor == nullptr ? 1.0f : *a.gradient_factor);
   for_lanes(d, count, [&](std::int64_t i, auto lanes) KOINE_LANES {
-    auto parameter = lanes.load(d, a.parameter + at + i);
+    auto parameter = lanes.load(d, weights + i);
     auto m = lanes.load(d, first + i);
     auto v = lanes.load(d, second + i);
     adamw_update(d, parameter, m, v, hn::Mul(factor, lanes.load(d, a.gradient + at + i)), step);
-    lanes.store(d, parameter, a.parameter + at + i);
+    lanes.store(d, parameter, weights + i);
     lanes.store(d, m, first + i);
     lanes.store(d, v, second + i);
-    if (a.working != nullptr) lanes.store(d, parameter, a.working + at + i);
+    if (working != nullptr) lanes.store(d, parameter, working + i);
     if (a.zero_gradient) lanes.store(d, hn::Zero(d), a.gradient + at + i);
   });
+}
+
+/// Elements of a tensor, however its weights are kept, with fp32 moments.
+void update_elements(const AdamW8BitArguments& a, const CodedTensor& t, std::int64_t begin, std::int64_t count, float* first,
+                     float* second) {
+  const AdamWStep& step = a.steps[t.group];
+  const std::int64_t at = t.offset + begin;
+  if (t.apart >= 0) return update_in_fp32(a, step, at, count, a.master.apart + t.apart + begin, nullptr, first, second);
+  if (a.master.kind == MasterKind::kFloat32)
+    return update_in_fp32(a, step, at, count, a.parameter + at, a.working == nullptr ? nullptr : a.working + at, first,
+                          second);
+  float weights[kCodedBlock];
+  for (std::int64_t i = 0; i < count; i += kCodedBlock) {
+    const std::int64_t joined = std::min(kCodedBlock, count - i);
+    join_weights(a.master, a.working, at + i, joined, weights);
+    update_in_fp32(a, step, at + i, joined, weights, nullptr, first + i, second + i);
+    split_weights(a.master, a.working, at + i, joined, weights);
+  }
 }
 
 /// What a vector of codes from `codes` on stands for.
@@ -112,7 +130,7 @@ void update_block(const AdamW8BitArguments& a, const CodedTensor& t, std::int64_
   look_up_moments(a, number, block);
   std::fill(block.first + count, block.first + kCodedBlock, 0.0f);
   std::fill(block.second + count, block.second + kCodedBlock, 0.0f);
-  update_elements(a, a.steps[t.group], t.offset + begin, count, block.first, block.second);
+  update_elements(a, t, begin, count, block.first, block.second);
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t i = 0; i < kCodedBlock; i += lanes) {
     hn::Store(hn::Sqrt(hn::Load(d, block.second + i)), d, block.second + i);
@@ -131,8 +149,7 @@ void update_block(const AdamW8BitArguments& a, const CodedTensor& t, std::int64_
 /// Elements begin .. end - 1 of a tensor, begin a multiple of 256.
 void update_piece(const AdamW8BitArguments& a, const CodedTensor& t, std::int64_t begin, std::int64_t end) {
   if (t.coded == 0) {
-    update_elements(a, a.steps[t.group], t.offset + begin, end - begin, a.first_moment + t.state + begin,
-                    a.second_moment + t.state + begin);
+    update_elements(a, t, begin, end - begin, a.first_moment + t.state + begin, a.second_moment + t.state + begin);
     return;
   }
   for (std::int64_t i = begin; i < end; i += kCodedBlock) update_block(a, t, i, std::min(kCodedBlock, end - i));

@@ -60,14 +60,19 @@ void adamw_8bit_reference(const Context&, const AdamW8BitArguments& a, void*) {
           m = static_cast<double>(a.first_moment[state]);
           v = static_cast<double>(a.second_moment[state]);
         }
-        update(a.parameter[t.offset + i], m, v, factor * static_cast<double>(a.gradient[t.offset + i]), a.steps[t.group]);
+        const bool in_bf16 = t.apart < 0 && a.master.kind != MasterKind::kFloat32;
+        float joined = 0;
+        if (in_bf16) join_weights(a.master, a.working, t.offset + i, 1, &joined);
+        float& parameter = in_bf16 ? joined : t.apart >= 0 ? a.master.apart[t.apart + i] : a.parameter[t.offset + i];
+        update(parameter, m, v, factor * static_cast<double>(a.gradient[t.offset + i]), a.steps[t.group]);
+        if (in_bf16) split_weights(a.master, a.working, t.offset + i, 1, &joined);
         if (t.coded == 0) {
           a.first_moment[state] = static_cast<float>(m);
           a.second_moment[state] = static_cast<float>(v);
         }
         firsts.push_back(m);
         roots.push_back(std::sqrt(v));
-        if (a.working != nullptr) a.working[t.offset + i] = to_bfloat16(a.parameter[t.offset + i]);
+        if (t.apart < 0 && !in_bf16 && a.working != nullptr) a.working[t.offset + i] = to_bfloat16(parameter);
         if (a.zero_gradient) a.gradient[t.offset + i] = 0;
       }
       if (t.coded == 0) continue;

@@ -166,6 +166,25 @@ namespace {
 HWY_EXPORT(dense);
 HWY_EXPORT(rows);
 
+/// Elements begin .. end - 1 of `a`, whose weights are kept in bf16, from element `first` of the flat buffers on: joined and
+/// split in the first cache.
+void dense_in_bf16(AdamWArguments a, const MasterWeights& master, BFloat16* working, std::int64_t first, std::int64_t begin,
+                   std::int64_t end) {
+  constexpr std::int64_t kJoined = 1024;
+  float weights[kJoined];
+  const AdamWArguments all = a;
+  a.parameter = weights;
+  for (std::int64_t i = begin; i < end; i += kJoined) {
+    const std::int64_t count = std::min(kJoined, end - i);
+    a.gradient = all.gradient + i;
+    a.first_moment = all.first_moment + i;
+    a.second_moment = all.second_moment + i;
+    join_weights(master, working, first + i, count, weights);
+    HWY_DYNAMIC_DISPATCH(dense)(a, 0, count);
+    split_weights(master, working, first + i, count, weights);
+  }
+}
+
 // A factor of exactly 0: the norm was not finite.
 bool gives_nothing(const float* gradient_factor) { return gradient_factor != nullptr && *gradient_factor == 0; }
 
@@ -184,20 +203,30 @@ void adamw_cpu(const Context&, const AdamWArguments& a, void*) {
 }
 
 void adamw_segments_cpu(const Context& context, const AdamWSegmentsArguments& a, void*) {
+  if (gives_nothing(a.gradient_factor)) return;
   for (std::int64_t index = 0; index < a.segments; ++index) {
     const FlatSegment& segment = a.segment_list[index];
     const ElementRange inside = intersection({segment.offset, segment.offset + segment.count()}, a.range);
     if (inside.count() == 0) continue;
     AdamWArguments one;
     one.count = inside.count();
-    one.parameter = a.parameter + inside.begin;
     one.gradient = a.gradient + inside.begin;
     one.first_moment = static_cast<float*>(a.first_moment) + (inside.begin - a.range.begin);
     one.second_moment = static_cast<float*>(a.second_moment) + (inside.begin - a.range.begin);
-    one.working = a.working == nullptr ? nullptr : a.working + inside.begin;
     one.step_from = a.steps + segment.group;
     one.gradient_factor = a.gradient_factor;
     one.zero_gradient = a.zero_gradient;
+    if (segment.apart >= 0) {
+      one.parameter = a.master.apart + segment.apart + (inside.begin - segment.offset);
+    } else if (a.master.kind == MasterKind::kFloat32) {
+      one.parameter = a.parameter + inside.begin;
+      one.working = a.working == nullptr ? nullptr : a.working + inside.begin;
+    } else {
+      parallel_ranges(one.count, 16384, [&](std::int64_t begin, std::int64_t end) {
+        dense_in_bf16(one, a.master, a.working, inside.begin, begin, end);
+      });
+      continue;
+    }
     adamw_cpu(context, one, nullptr);
   }
 }

@@ -46,9 +46,16 @@ void adamw_segments_reference(const Context&, const AdamWSegmentsArguments& a, v
     for (std::int64_t i = inside.begin; i < inside.end; ++i) {
       const double gradient = factor_of(a.gradient_factor) * static_cast<double>(a.gradient[i]);
       const std::int64_t state = i - a.range.begin;
-      update(a.parameter[i], static_cast<float*>(a.first_moment)[state], static_cast<float*>(a.second_moment)[state],
-             gradient, a.steps[segment.group]);
-      if (a.working != nullptr) a.working[i] = to_bfloat16(a.parameter[i]);
+      const bool in_bf16 = segment.apart < 0 && a.master.kind != MasterKind::kFloat32;
+      float joined = 0;
+      if (in_bf16) join_weights(a.master, a.working, i, 1, &joined);
+      float& parameter = in_bf16              ? joined
+                         : segment.apart >= 0 ? a.master.apart[segment.apart + i - segment.offset]
+                                              : a.parameter[i];
+      update(parameter, static_cast<float*>(a.first_moment)[state], static_cast<float*>(a.second_moment)[state], gradient,
+             a.steps[segment.group]);
+      if (in_bf16) split_weights(a.master, a.working, i, 1, &joined);
+      if (segment.apart < 0 && !in_bf16 && a.working != nullptr) a.working[i] = to_bfloat16(parameter);
       if (a.zero_gradient) a.gradient[i] = 0;
     }
   }

@@ -17,6 +17,7 @@ struct FlatSegment {
   std::int64_t width = 0;
   std::int64_t first_piece = 0;  ///< pieces of all segments before; set by number_pieces
   std::int64_t group = 0;        ///< adamw_segments: which of the steps is applied
+  std::int64_t apart = -1;       ///< adamw_segments: where its weights begin in MasterWeights::apart; -1: they are not there
 
   KOINE_HOST_DEVICE std::int64_t count() const { return rows * width; }
 };

@@ -13,6 +13,7 @@ struct SegmentPiece {
   std::int64_t begin = 0;  ///< in the flat buffers
   std::int64_t count = 0;
   std::int64_t group = 0;
+  std::int64_t apart = -1;  ///< of its first element, where its weights lie apart
 };
 
 /// Piece `piece` of a numbered list. All threads of a warp search alike, so that each step is one access.
@@ -30,13 +31,14 @@ KOINE_DEVICE SegmentPiece find_piece(const FlatSegment* list, std::int64_t segme
   const FlatSegment& segment = list[begin];
   const std::int64_t first = (piece - segment.first_piece) * kSegmentPiece;
   const std::int64_t left = segment.count() - first;
-  return {segment.offset + first, left < kSegmentPiece ? left : kSegmentPiece, segment.group};
+  return {segment.offset + first, left < kSegmentPiece ? left : kSegmentPiece, segment.group,
+          segment.apart < 0 ? -1 : segment.apart + first};
 }
 
 /// What of a piece lies in the range.
 KOINE_DEVICE SegmentPiece clipped(const SegmentPiece& piece, const ElementRange& range) {
   const ElementRange inside = intersection({piece.begin, piece.begin + piece.count}, range);
-  return {inside.begin, inside.count(), piece.group};
+  return {inside.begin, inside.count(), piece.group, piece.apart < 0 ? -1 : piece.apart + inside.begin - piece.begin};
 }
 
 /// Four neighbouring elements from or to a multiple of 16 bytes, marked as the first to leave the cache.

@@ -30,6 +30,12 @@ int ParameterTableBuilder::embedding(std::string name, std::int64_t rows, std::i
   return table_.add(std::move(spec));
 }
 
+int ParameterTableBuilder::table_in_fp32(std::string name, std::int64_t rows, std::int64_t width) {
+  ParameterSpec spec = matrix_spec(std::move(name), rows, width);
+  spec.read_in_fp32 = true;
+  return table_.add(std::move(spec));
+}
+
 int ParameterTableBuilder::vector(std::string name, std::int64_t width, Initialisation initialisation, bool head,
                                   bool adjoins) {
   ParameterSpec spec;

@@ -40,8 +40,8 @@ T5BlockIndex add_block(ParameterTableBuilder& builder, const ModelConfig& config
 
 /// A table of relative positions; where the blocks of a stack share one, its gradient is whole behind the first of them.
 int add_bias(ParameterTableBuilder& builder, const ModelConfig& config, const std::string& block) {
-  return builder.matrix(block + "layer.0.SelfAttention.relative_attention_bias.weight",
-                        config.encoder_decoder.relative_buckets, config.num_attention_heads, false);
+  return builder.table_in_fp32(block + "layer.0.SelfAttention.relative_attention_bias.weight",
+                               config.encoder_decoder.relative_buckets, config.num_attention_heads);
 }
 
 StackIndex add_stack(ParameterTableBuilder& builder, const ParameterTable& table, const ModelConfig& config, bool decoder) {

@@ -200,6 +200,7 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
     }
     question.tokens = phase.settings.max_tokens_per_batch;
     question.optimizer = phase.settings.optimizer;
+    question.master = phase.settings.master;
     const auto known = std::find_if(estimates.begin(), estimates.end(), [&](const PhaseEstimate& estimate) {
       return estimate.label == phase.label && estimate.missing.empty();
     });
@@ -257,7 +258,8 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   const bool on_cpu = question.execution.device == Device::kCpu;
   if (on_cpu) add("program, libraries, tokenizer, data", question.resident_bytes);
   const ParameterTable table = model_parameter_table(question.config, question.heads);
-  for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training)) {
+  for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training,
+                                                             question.training ? question.master : MasterKind::kFloat32)) {
     add(name, static_cast<double>(bytes));
   }
   if (question.training) {

@@ -60,6 +60,7 @@ struct MemoryQuestion {
   double resident_bytes = 0;   ///< program, libraries, tokenizer, data: resident_memory() of a process that has loaded them
   std::string name = {};       ///< what is in memory: the phase's label
   OptimizerKind optimizer = OptimizerKind::kAdamW;
+  MasterKind master = MasterKind::kFloat32;
 };
 
 /// The trainings of a plan in its order, each with its heads and batch, one for all its seeds. A copy of the best weights is

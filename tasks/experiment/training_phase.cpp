@@ -111,6 +111,7 @@ ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options
   result.training = true;
   for (const PhaseTask& task : phase.tasks) add_head(result.heads, task.head);
   result.seed = phase.settings.seed;
+  result.master = phase.settings.master;
   result.labels = phase.labels;
   return result;
 }

@@ -30,8 +30,10 @@ class BagModel : public Model {
   static constexpr std::int64_t kLength = 32;
 
   explicit BagModel(std::vector<HeadSpec> heads = {{"", HeadKind::kSequence, 3}}, DType type = DType::kFloat32,
-                    std::uint32_t seed = 7)
-      : heads_(std::move(heads)), store_(make_table(heads_), type, true), scratch_("scratch", 8 << 20) {
+                    std::uint32_t seed = 7, MasterKind master = MasterKind::kFloat32)
+      : heads_(std::move(heads)),
+        store_(make_table(heads_), type, true, Device::kCpu, master),
+        scratch_("scratch", 8 << 20) {
     context_.scratch = &scratch_;
     store_.initialise(seed, 0.1);
     store_.refresh_working(context_);

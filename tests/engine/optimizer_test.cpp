@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "engine/settings/setting_keys.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
@@ -73,7 +74,7 @@ std::vector<std::byte> working_bytes(ParameterStore& store) {
 
 struct Side {
   Side(DType type, bool lazy, const TrainingSettings& settings, Device device = Device::kCpu)
-      : store(table_with_rows(), type, true, device), optimizer(store, settings, lazy) {
+      : store(table_with_rows(), type, true, device, settings.master), optimizer(store, settings, lazy) {
     context.device = device;
     if (device == Device::kCuda) {
       stream = std::make_unique<cuda::Stream>();
@@ -325,6 +326,102 @@ TEST_P(OptimizerOnDevice, TheHistoryGrows) {
 
 INSTANTIATE_TEST_SUITE_P(Precisions, OptimizerOnDevice, testing::Values(DType::kFloat32, DType::kBFloat16),
                          [](const auto& info) { return std::string(name_of(info.param)); });
+
+// --- masters that are not fp32 ------------------------------------------------------------------------------------------
+
+class OptimizerMasters : public testing::TestWithParam<std::tuple<OptimizerKind, Device>> {
+ protected:
+  void SetUp() override {
+    if (device() == Device::kCuda && no_device()) GTEST_SKIP() << "no device";
+  }
+  Device device() const { return std::get<1>(GetParam()); }
+  static TrainingSettings settings_with(MasterKind master) {
+    TrainingSettings settings;
+    settings.optimizer = std::get<0>(GetParam());
+    settings.master = master;
+    settings.adam_epsilon = 1e-4;
+    return settings;
+  }
+};
+
+// Weights, moments and cleared gradients of many steps. The working weights are the nearest bf16, too, but that a tie goes to
+// the one farther from zero.
+TEST_P(OptimizerMasters, RemaindersAreFp32MastersBitForBit) {
+  Side usual(DType::kBFloat16, false, settings_with(MasterKind::kFloat32), device());
+  Side split(DType::kBFloat16, true, settings_with(MasterKind::kRemainder), device());
+  for (Side* side : {&usual, &split}) run_steps(*side, 0, 25, 2);
+  split.optimizer.catch_up(split.context);
+  for (const Values values : {Values::kMaster, Values::kGradient})
+    EXPECT_TRUE(same_values(usual.store.read_all(values), split.store.read_all(values)));
+  EXPECT_TRUE(same_values(state_values(usual.optimizer), state_values(split.optimizer)));
+  const std::vector<std::byte> rounded_bytes = working_bytes(usual.store);
+  const std::vector<std::byte> kept_bytes = working_bytes(split.store);
+  const auto* rounded = reinterpret_cast<const std::uint16_t*>(rounded_bytes.data());
+  const auto* kept = reinterpret_cast<const std::uint16_t*>(kept_bytes.data());
+  for (int index = 0; index < split.store.table().size(); ++index) {
+    const ParameterSpec& spec = split.store.table()[index];
+    for (std::int64_t i = spec.offset; i < spec.offset + spec.count() && !spec.in_fp32(); ++i)
+      EXPECT_LE(static_cast<std::uint16_t>(kept[i] - rounded[i]), 1) << spec.name;
+  }
+}
+
+// Of 25 steps of 1e-4 of weights of 0.1, each a fifth of the distance to the next bf16, all would be lost to the nearest one.
+TEST_P(OptimizerMasters, WithoutAMasterTheUpdatesArriveOnAverage) {
+  TrainingSettings settings = settings_with(MasterKind::kNone);
+  settings.weight_decay = 0;
+  Side side(DType::kBFloat16, false, settings, device());
+  const int word = side.store.table().find("word");
+  const auto count = static_cast<std::size_t>(side.store.table()[word].count());
+  side.store.write(Values::kMaster, word, std::vector<float>(count, 0.09375f).data());
+  for (int step = 0; step < 25; ++step) {
+    side.store.write(Values::kGradient, word, std::vector<float>(count, 1.0f).data());
+    side.optimizer.step(side.context, 1e-4);
+  }
+  std::vector<float> weights(count);
+  side.store.read(Values::kMaster, word, weights.data());
+  double mean = 0;
+  for (const float weight : weights) {
+    EXPECT_EQ(weight, to_float(to_bfloat16(weight)));
+    mean += static_cast<double>(weight) / static_cast<double>(count);
+  }
+  // 25 roundings of standard deviation below half of 2^-11 each; the mean of 780 of them, four of its deviations. An update is
+  // 1e-4 to 1 % (epsilon against gradients that were clipped to a norm of 1).
+  EXPECT_NEAR(mean, 0.09375 - 25 * 1e-4, 4 * 2.5 * 0x1p-11 / std::sqrt(780.0) + 25e-6);
+}
+
+TEST_P(OptimizerMasters, RoundingDoesNotDependOnThreads) {
+  const int threads = thread_count();
+  std::vector<std::vector<float>> weights;
+  for (const int count : {1, 3}) {
+    set_thread_count(count);
+    Side side(DType::kBFloat16, false, settings_with(MasterKind::kNone), device());
+    run_steps(side, 0, 6, 1);
+    weights.push_back(side.store.read_all(Values::kMaster));
+  }
+  set_thread_count(threads);
+  EXPECT_TRUE(same_values(weights[0], weights[1]));
+  TrainingSettings other = settings_with(MasterKind::kNone);
+  other.seed += 1;
+  Side side(DType::kBFloat16, false, other, device());
+  run_steps(side, 0, 6, 1);
+  EXPECT_FALSE(same_values(weights[0], side.store.read_all(Values::kMaster))) << "the seed names the draws";
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, OptimizerMasters,
+                         testing::Combine(testing::Values(OptimizerKind::kAdamW, OptimizerKind::kAdamW8Bit),
+                                          testing::Values(Device::kCpu, Device::kCuda)),
+                         [](const auto& info) {
+                           return concatenate(name_of(std::get<0>(info.param)), "_", name_of(std::get<1>(info.param)));
+                         });
+
+TEST(OptimizerSettings, OthersNeedFp32Masters) {
+  TrainingSettings settings;
+  settings.optimizer = OptimizerKind::kAdafactor;
+  settings.master = MasterKind::kRemainder;
+  EXPECT_THROW(check_settings(settings), UserError);
+  settings.optimizer = OptimizerKind::kAdamW8Bit;
+  EXPECT_NO_THROW(check_settings(settings));
+}
 
 // --- what a step is -----------------------------------------------------------------------------------------------------
 

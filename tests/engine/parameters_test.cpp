@@ -7,6 +7,7 @@
 #include "engine/parameters/parameter_store.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "tests/engine/temporary_folder.h"
 
 namespace koine {
 namespace {
@@ -122,6 +123,53 @@ TEST(ParameterStore, WorkingCopiesFollowThePrecision) {
   }
 }
 
+/// Values whose lower halves are all there is, ties among them.
+std::vector<float> uneven_values(std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i) * 0.01f - 0.3f;
+    if (i % 5 == 0) values[i] = to_float(to_bfloat16(values[i])) * (1 + 0x1p-8f);
+  }
+  return values;
+}
+
+TEST(ParameterStore, MastersWithoutFp32HoldWhatTheySay) {
+  const std::vector<float> values = uneven_values(small_table().elements());
+  for (const MasterKind kind : {MasterKind::kRemainder, MasterKind::kNone}) {
+    ParameterStore store(small_table(), DType::kBFloat16, true, Device::kCpu, kind);
+    store.write_all(ParameterStore::Values::kMaster, values);
+    const std::vector<float> all = store.read_all(ParameterStore::Values::kMaster);
+    for (int index = 0; index < store.table().size(); ++index) {
+      const ParameterSpec& spec = store.table()[index];
+      std::vector<float> read(static_cast<std::size_t>(spec.count()));
+      store.read(ParameterStore::Values::kMaster, index, read.data());
+      for (std::int64_t i = 0; i < spec.count(); ++i) {
+        const float value = values[static_cast<std::size_t>(spec.offset + i)];
+        const bool exact = spec.in_fp32() || kind == MasterKind::kRemainder;
+        EXPECT_EQ(read[static_cast<std::size_t>(i)], exact ? value : to_float(to_bfloat16(value))) << spec.name;
+        EXPECT_EQ(all[static_cast<std::size_t>(spec.offset + i)], read[static_cast<std::size_t>(i)]);
+        if (spec.in_fp32()) {
+          EXPECT_EQ(store.master(index)[i], value) << spec.name;
+        } else {
+          EXPECT_NEAR(to_float(store.working_bfloat16(index)[i]), value, std::fabs(value) * 0x1p-8) << spec.name;
+        }
+      }
+      if (!spec.in_fp32()) {
+        EXPECT_THROW(store.master(index), Error) << spec.name;
+      }
+    }
+  }
+}
+
+TEST(ParameterStore, BeginsWithTheSameWeightsUnderAnyMaster) {
+  ParameterStore usual(small_table(), DType::kBFloat16, true);
+  ParameterStore split(small_table(), DType::kBFloat16, true, Device::kCpu, MasterKind::kRemainder);
+  for (ParameterStore* store : {&usual, &split}) store->initialise(5, 0.02);
+  EXPECT_EQ(usual.read_all(ParameterStore::Values::kMaster), split.read_all(ParameterStore::Values::kMaster));
+  expect_user_error([] { ParameterStore(small_table(), DType::kFloat32, true, Device::kCpu, MasterKind::kRemainder); },
+                    {"master = remainder", "mixed precision", "fp32", "--precision bf16"});
+}
+
 TEST(ParameterStore, GradientsBeginAtZeroAndAreAbsentWithoutTraining) {
   ParameterStore plain(small_table(), DType::kFloat32, false);
   EXPECT_EQ(plain.gradient(0), nullptr);
@@ -151,6 +199,19 @@ TEST(ParameterStore, FootprintNamesEveryBuffer) {
   EXPECT_EQ(total(DType::kBFloat16, false), 6 * elements);
   EXPECT_EQ(total(DType::kFloat32, true), 8 * elements);
   EXPECT_EQ(total(DType::kBFloat16, true), 10 * elements);
+  std::size_t apart = 0;
+  for (const auto& [name, bytes] : ParameterStore::footprint(table, DType::kBFloat16, true, MasterKind::kNone)) {
+    if (name == "weights that are read in fp32") apart = bytes;
+  }
+  const auto under = [&](MasterKind kind) {
+    std::size_t sum = 0;
+    for (const auto& part : ParameterStore::footprint(table, DType::kBFloat16, true, kind)) sum += part.bytes;
+    return sum - apart;
+  };
+  EXPECT_GT(apart, 0u);
+  EXPECT_LT(apart, 4 * elements);
+  EXPECT_EQ(under(MasterKind::kNone), 6 * elements);
+  EXPECT_EQ(under(MasterKind::kRemainder), 8 * elements);
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ TrainingSettings changed(TrainingSettings settings, const SettingKey& key) {
           value = Schedule::kCosine;
         } else if constexpr (std::is_same_v<Value, OptimizerKind>) {
           value = static_cast<OptimizerKind>(optimizer_names().size() - 1);
+        } else if constexpr (std::is_same_v<Value, MasterKind>) {
+          value = MasterKind::kNone;
         } else if constexpr (std::is_same_v<Value, bool>) {
           value = !value;
         } else if constexpr (std::is_same_v<Value, double>) {
@@ -38,13 +40,14 @@ TrainingSettings changed(TrainingSettings settings, const SettingKey& key) {
 
 // A member that is added to TrainingSettings fails to compile here: give it a row of the table, and a name below.
 TEST(SettingKeys, EveryMemberHasARow) {
-  const auto& [optimizer, learning_rate, adam_beta1, adam_beta2, adam_epsilon, weight_decay, adafactor_clip_threshold,
-               adafactor_scale_parameter, adafactor_step_offset, max_grad_norm, lr_scheduler_type, warmup_ratio,
-               warmup_steps, num_train_epochs, max_steps, per_device_train_batch_size, gradient_accumulation_steps,
-               max_tokens_per_batch, gradient_parts, eval_steps, eval_examples, early_stopping_patience,
-               load_best_model_at_end, save_steps, save_minutes, save_total_limit, logging_steps, restarts, seed] =
-      TrainingSettings{};
+  const auto& [optimizer, master, learning_rate, adam_beta1, adam_beta2, adam_epsilon, weight_decay,
+               adafactor_clip_threshold, adafactor_scale_parameter, adafactor_step_offset, max_grad_norm, lr_scheduler_type,
+               warmup_ratio, warmup_steps, num_train_epochs, max_steps, per_device_train_batch_size,
+               gradient_accumulation_steps, max_tokens_per_batch, gradient_parts, eval_steps, eval_examples,
+               early_stopping_patience, load_best_model_at_end, save_steps, save_minutes, save_total_limit, logging_steps,
+               restarts, seed] = TrainingSettings{};
   const std::set<const void*> members = {&optimizer,
+                                         &master,
                                          &learning_rate,
                                          &adam_beta1,
                                          &adam_beta2,
@@ -86,7 +89,8 @@ TEST(SettingKeys, EveryMemberHasARow) {
 
 TEST(SettingKeys, AnUnknownChoiceIsRefusedWithWhatThereIs) {
   TrainingSettings settings;
-  for (const auto& [key, choice] : {std::pair("optimizer", "adamw"), std::pair("lr_scheduler_type", "linear")}) {
+  for (const auto& [key, choice] :
+       {std::pair("optimizer", "adamw"), std::pair("master", "remainder"), std::pair("lr_scheduler_type", "linear")}) {
     try {
       set_setting(settings, key, "none such", "--option");
       ADD_FAILURE() << key;
@@ -100,6 +104,11 @@ TEST(SettingKeys, AnUnknownChoiceIsRefusedWithWhatThereIs) {
     set_setting(settings, "optimizer", optimizer_names()[kind], "--optimizer");
     EXPECT_EQ(settings.optimizer, static_cast<OptimizerKind>(kind));
     EXPECT_EQ(name_of(settings.optimizer), optimizer_names()[kind]);
+  }
+  for (std::size_t kind = 0; kind < master_names().size(); ++kind) {
+    set_setting(settings, "master", master_names()[kind], "--master");
+    EXPECT_EQ(settings.master, static_cast<MasterKind>(kind));
+    EXPECT_EQ(name_of(settings.master), master_names()[kind]);
   }
 }
 

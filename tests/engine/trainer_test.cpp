@@ -201,6 +201,7 @@ struct ResumeCase {
   DType type;
   std::int64_t stop_at;
   OptimizerKind optimizer = OptimizerKind::kAdamW;
+  MasterKind master = MasterKind::kFloat32;
 };
 
 class Resume : public testing::TestWithParam<ResumeCase> {};
@@ -209,18 +210,19 @@ class Resume : public testing::TestWithParam<ResumeCase> {};
 TEST_P(Resume, IsTheUninterruptedRunBitForBit) {
   TrainingSettings settings = quick_settings();
   settings.optimizer = GetParam().optimizer;
+  settings.master = GetParam().master;
   if (settings.optimizer == OptimizerKind::kAdafactorT5) settings.weight_decay = 0;
   settings.eval_steps = 4;
   settings.load_best_model_at_end = true;
   const std::vector<HeadSpec> heads = {{"", HeadKind::kSequence, 3}};
-  BagModel whole(heads, GetParam().type);
+  BagModel whole(heads, GetParam().type, 7, GetParam().master);
   Recorder whole_recorder;
   TrainingRun whole_run = run_of(whole, whole_recorder, settings);
   whole_run.evaluate = evaluate_bags;
   const auto [expected, moments] = train_and_save(whole_run);
 
   const TemporaryFolder folder;
-  BagModel first(heads, GetParam().type);
+  BagModel first(heads, GetParam().type, 7, GetParam().master);
   Recorder recorder;
   recorder.stop_at = GetParam().stop_at;
   TrainingRun first_run = run_of(first, recorder, settings);
@@ -231,7 +233,7 @@ TEST_P(Resume, IsTheUninterruptedRunBitForBit) {
   EXPECT_EQ(interrupted.steps, GetParam().stop_at);
 
   recorder.stop = false;
-  BagModel second(heads, GetParam().type, 12345);
+  BagModel second(heads, GetParam().type, 12345, GetParam().master);
   TrainingRun second_run = run_of(second, recorder, settings);
   second_run.evaluate = evaluate_bags;
   second_run.directory = folder.path();
@@ -260,10 +262,14 @@ INSTANTIATE_TEST_SUITE_P(Places, Resume,
                                          ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdafactorT5},
                                          ResumeCase{DType::kFloat32, 14, OptimizerKind::kAdafactor},
                                          ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamWRms},
-                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW8Bit}),
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW8Bit},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW, MasterKind::kRemainder},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW8Bit, MasterKind::kRemainder},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW, MasterKind::kNone},
+                                         ResumeCase{DType::kBFloat16, 14, OptimizerKind::kAdamW8Bit, MasterKind::kNone}),
                          [](const auto& info) {
                            return concatenate(name_of(info.param.type), "_", info.param.stop_at, "_",
-                                              name_of(info.param.optimizer));
+                                              name_of(info.param.optimizer), "_", name_of(info.param.master));
                          });
 
 TEST(Train, CheckpointsAreWrittenAsTheRunGoesAndTheNewestIsTaken) {

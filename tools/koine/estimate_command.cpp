@@ -28,6 +28,7 @@ struct EstimateArguments {
   std::string model_size;
   std::string head;  ///< empty: the sequence head, of an encoder-decoder the one it has
   std::string optimizer = name_of(OptimizerKind::kAdamW);
+  std::string master = name_of(MasterKind::kFloat32);
   std::int64_t max_tokens = 4096;
   bool prediction = false;
   bool details = false;
@@ -196,7 +197,11 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
   TrainingSettings settings;
   set_setting(settings, "optimizer", arguments.optimizer, "--optimizer");
+  set_setting(settings, "master", arguments.master, "--master");
+  settings.weight_decay = 0;  // that of an optimizer which has none
+  check_settings(settings);
   question.optimizer = settings.optimizer;
+  question.master = settings.master;
   question.keeps_best = training;
   question.from_file = true;
   question.resident_bytes = resident_memory();
@@ -364,6 +369,9 @@ void add_estimate_command(CommandLine& line) {
       ->check(CLI::IsMember(head_names()));
   app->add_option("--optimizer", arguments->optimizer, "with a model: the optimizer that is planned")
       ->check(CLI::IsMember(optimizer_names()))
+      ->capture_default_str();
+  app->add_option("--master", arguments->master, "with a model: what mixed precision keeps of a weight beside its bf16")
+      ->check(CLI::IsMember(master_names()))
       ->capture_default_str();
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
       ->check(at_least(1))
