@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cctype>
 #include <numeric>
+#include <optional>
+#include <utility>
 
 #include "engine/files/safetensors.h"
 #include "engine/files/text_file.h"
+#include "engine/ranks/shards_of.h"
 #include "engine/tokenizer/tokenizer_files.h"
 #include "kernels/cuda/runtime.h"
 #include "models/families.h"
@@ -17,14 +20,22 @@
 namespace koine {
 namespace {
 
+ParameterStore make_store(const ModelConfig& config, const ModelOptions& options) {
+  ParameterTable table = config.family->parameters(config, options.heads);
+  Communicator* const ranks = options.execution.communicator;
+  std::optional<Shards> shards;
+  if (options.training && options.shared && ranks != nullptr && ranks->size() > 1) shards = shards_of(table, *ranks);
+  return ParameterStore(std::move(table), options.execution.precision, options.training, options.execution.device,
+                        options.training ? options.master : MasterKind::kFloat32, shards.has_value() ? &*shards : nullptr);
+}
+
 /// A model of any family: parameters, memory and batches around what the family's runner does.
 class ModelShell : public Model {
  public:
   ModelShell(const ModelConfig& config, const ModelOptions& options)
       : config_(config),
         options_(options),
-        store_(config.family->parameters(config, options.heads), options.execution.precision, options.training,
-               options.execution.device, options.training ? options.master : MasterKind::kFloat32),
+        store_(make_store(config, options)),
         runner_(config.family->runner(config, options.execution.precision, options.heads, ParameterAddresses(store_))),
         context_(context_of(options_.execution)),
         losses_(Buffer::zeroed(context_.device, "losses", 2 * sizeof(double))) {

@@ -9,12 +9,15 @@
 namespace koine {
 
 AdamW8BitRule::AdamW8BitRule(ParameterStore& store, const TrainingSettings& settings, int lazy_table)
-    : store_(store), settings_(settings), moments_(store.table(), store.device()) {
+    : store_(store), settings_(settings), moments_(store.table(), store.device(), store.shards()) {
   std::vector<CodedTensor> list = moments_.list();
-  for (int index = 0; index < store.table().size(); ++index)
-    list[static_cast<std::size_t>(index)].apart = store.apart(index);
+  for (int index = 0; index < store.table().size(); ++index) {
+    CodedTensor& tensor = list[static_cast<std::size_t>(index)];
+    if (store.apart(index) >= 0) tensor.apart = store.apart(index) + tensor.offset - store.table()[index].offset;
+  }
   if (lazy_table >= 0) list.erase(list.begin() + lazy_table);
   for (const CodedTensor& tensor : list) sizes_.elements += tensor.count;
+  std::erase_if(list, [](const CodedTensor& tensor) { return tensor.count == 0; });  // other ranks'
   sizes_.tensors = std::ssize(list);
   sizes_.pieces = number_coded_pieces(list);
   list_ = Buffer(store.device(), "list of parameters", list.size() * sizeof(CodedTensor));

@@ -32,7 +32,7 @@ std::vector<FlatSegment> neighbours_updated_alike(const ParameterStore& store, i
 AdamWRule::AdamWRule(ParameterStore& store, const TrainingSettings& settings, int lazy_table)
     : store_(store),
       settings_(settings),
-      moments_(store.table(), store.device()),
+      moments_(store.table(), store.device(), store.shards()),
       update_(neighbours_updated_alike(store, lazy_table), store.device()) {}
 
 StepScalars AdamWRule::scalars(std::int64_t step, double learning_rate) const {

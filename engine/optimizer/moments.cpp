@@ -1,5 +1,7 @@
 #include "engine/optimizer/moments.h"
 
+#include <algorithm>
+
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -8,28 +10,36 @@ namespace {
 constexpr const char* kFirstPrefix = "first_moment.";
 constexpr const char* kSecondPrefix = "second_moment.";
 
-std::size_t bytes_of(const ParameterTable& table) { return static_cast<std::size_t>(table.elements()) * sizeof(float); }
+std::size_t bytes_of(const ElementRange& range) { return static_cast<std::size_t>(range.count()) * sizeof(float); }
 
-std::size_t bytes_of(const ParameterSpec& spec) { return static_cast<std::size_t>(spec.count()) * sizeof(float); }
-std::size_t begin_of(const ParameterSpec& spec) { return static_cast<std::size_t>(spec.offset) * sizeof(float); }
+ElementRange range_of(const ParameterTable& table, const Shards* shards) {
+  return shards == nullptr ? ElementRange{0, table.elements()} : shards->range();
+}
 
 }  // namespace
 
-std::vector<ParameterStore::Footprint> Moments::footprint(const ParameterTable& table) {
-  return {{"moments", 2 * bytes_of(table)}};
+std::vector<ParameterStore::Footprint> Moments::footprint(const ParameterTable& table, int ranks) {
+  std::size_t most = 0;
+  for (const ElementRange& range : cut_into_shards(table, ranks)) most = std::max(most, bytes_of(range));
+  return {{"moments", 2 * most}};
 }
 
-Moments::Moments(const ParameterTable& table, Device device)
+Moments::Moments(const ParameterTable& table, Device device, const Shards* shards)
     : table_(table),
-      range_{0, table.elements()},
-      first_(Buffer::zeroed(device, "first moments", bytes_of(table))),
-      second_(Buffer::zeroed(device, "second moments", bytes_of(table))) {}
+      shards_(shards),
+      range_(range_of(table, shards)),
+      first_(Buffer::zeroed(device, "first moments", bytes_of(range_))),
+      second_(Buffer::zeroed(device, "second moments", bytes_of(range_))) {}
 
 std::vector<TensorSource> Moments::tensors() const {
   std::vector<TensorSource> sources;
   const auto add = [&](const char* prefix, const Buffer& moments) {
     for (const ParameterSpec& spec : table_.specs()) {
-      const auto read = [&](void* to) { moments.read(to, bytes_of(spec), begin_of(spec)); };
+      const auto read = [&](void* to) {
+        if (shards_ != nullptr) return gather_parameter(*shards_, moments.device(), spec, sizeof(float), moments.data(), to);
+        moments.read(to, static_cast<std::size_t>(spec.count()) * sizeof(float),
+                     static_cast<std::size_t>(spec.offset) * sizeof(float));
+      };
       sources.push_back({prefix + spec.name, "F32", spec.shape, nullptr, read});
     }
   };
@@ -44,7 +54,10 @@ void Moments::read(const SafetensorsFile& file) {
       const std::string name = prefix + spec.name;
       require(file.entry(name).shape == spec.shape, file.path().string(), ": tensor ", name,
               " has another shape than this model's; resume with the model the run was started with");
-      moments.write(file.read_float(name).data(), bytes_of(spec), begin_of(spec));
+      const ElementRange part = part_of(spec, range_);
+      if (part.count() == 0) continue;
+      moments.write(file.read_float(name).data() + part.begin, bytes_of(part),
+                    static_cast<std::size_t>(spec.offset + part.begin - range_.begin) * sizeof(float));
     }
   };
   take(kFirstPrefix, first_);

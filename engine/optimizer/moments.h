@@ -17,10 +17,10 @@ namespace koine {
 class Moments : public OptimizerState {
  public:
   /// Bytes they take, by name.
-  static std::vector<ParameterStore::Footprint> footprint(const ParameterTable& table);
+  static std::vector<ParameterStore::Footprint> footprint(const ParameterTable& table, int ranks = 1);
 
-  /// Zeros, for all elements of the table; it is to stay.
-  Moments(const ParameterTable& table, Device device);
+  /// Zeros, for all elements of the table, or those of this rank's range; both are to stay.
+  Moments(const ParameterTable& table, Device device, const Shards* shards = nullptr);
 
   /// The elements they belong to: as the arguments of the operations name it (adamw.h).
   const ElementRange& range() const { return range_; }
@@ -29,16 +29,18 @@ class Moments : public OptimizerState {
   Buffer& second() { return second_; }
   const Buffer& first() const { return first_; }
   const Buffer& second() const { return second_; }
-  /// Those of a parameter and of what lies behind it.
+  /// Those of a parameter and of what lies behind it, where all are here.
   void* first(int index) const { return first_.as<float>() + table_[index].offset; }
   void* second(int index) const { return second_.as<float>() + table_[index].offset; }
 
   /// Every parameter's, as "first_moment.<name>" and "second_moment.<name>" fp32 of the parameter's shape, in that order.
+  /// Where ranks share them out, to read one is collective.
   std::vector<TensorSource> tensors() const override;
   void read(const SafetensorsFile& file) override;
 
  private:
   const ParameterTable& table_;
+  const Shards* shards_;
   ElementRange range_;
   Buffer first_;
   Buffer second_;

@@ -16,7 +16,8 @@ namespace koine {
 Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy)
     : store_(store), settings_(settings), device_(store.device()) {
   check(store.training(), "an optimizer needs parameters with gradients");
-  find_table(lazy && has_lazy_rows(settings.optimizer) && store.master_kind() == MasterKind::kFloat32);
+  find_table(lazy && has_lazy_rows(settings.optimizer) && store.master_kind() == MasterKind::kFloat32 &&
+             store.shards() == nullptr);
   rule_ = make_update_rule(store, settings, lazy_ ? table_index_ : -1);
   norm_ = segments_of_norm();
   results_ = Buffer(device_, "norm and clipping factor", sizeof(Results));
@@ -196,6 +197,10 @@ void Optimizer::launch_step(const Context& context, std::int64_t most_rows) {
   const Context own = with_scratch(context);
   launch_norm(own, most_rows);
   launch_update(own);
+  if (store_.shards() != nullptr) {
+    store_.clear_other_gradients(own.stream);
+    store_.share_weights(own.stream);
+  }
   if (!lazy_ || most_rows == 0) return;
   AdamWRowsArguments arguments = table_arguments();
   arguments.row_list = reinterpret_cast<const std::int32_t*>(step_list_.as<std::byte>() + kListBegin);

@@ -34,7 +34,9 @@ class Optimizer {
  public:
   /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result), where the rule has such
   /// a form and the masters are fp32. At most one parameter may be so marked: its rows are the word ids of the batches. `store` has gradients and
-  /// outlives the optimizer. The state begins at zero.
+  /// outlives the optimizer. The state begins at zero. Of a store that ranks share out (ParameterStore::shards) a rank updates
+  /// its range, with all gradients in the norm, and gives the others the weights; the same bits. Steps are collective then, and
+  /// a norm that is not finite leaves the gradients of its range alone.
   Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy);
   ~Optimizer();
   Optimizer(const Optimizer&) = delete;

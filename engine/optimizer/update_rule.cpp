@@ -52,16 +52,17 @@ std::unique_ptr<UpdateRule> make_update_rule(ParameterStore& store, const Traini
 
 bool has_lazy_rows(OptimizerKind kind) { return kind == OptimizerKind::kAdamW || kind == OptimizerKind::kAdamW8Bit; }
 
-std::vector<ParameterStore::Footprint> optimizer_footprint(OptimizerKind kind, const ParameterTable& table) {
+std::vector<ParameterStore::Footprint> optimizer_footprint(OptimizerKind kind, const ParameterTable& table, int ranks) {
+  check(ranks == 1 || has_lazy_rows(kind), "the state of this optimizer is not shared out");
   switch (kind) {
     case OptimizerKind::kAdamW:
     case OptimizerKind::kAdamWRms:
-      return Moments::footprint(table);
+      return Moments::footprint(table, ranks);
     case OptimizerKind::kAdafactorT5:
     case OptimizerKind::kAdafactor:
       return FactoredMoments::footprint(kind, table);
     case OptimizerKind::kAdamW8Bit:
-      return CodedMoments::footprint(table);
+      return CodedMoments::footprint(table, ranks);
   }
   throw Error("unknown optimizer");
 }

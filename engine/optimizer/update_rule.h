@@ -83,7 +83,7 @@ std::unique_ptr<UpdateRule> make_update_rule(ParameterStore& store, const Traini
 /// Whether a table may be updated by touched rows only.
 bool has_lazy_rows(OptimizerKind kind);
 
-/// Bytes of an optimizer's state, by name.
-std::vector<ParameterStore::Footprint> optimizer_footprint(OptimizerKind kind, const ParameterTable& table);
+/// Bytes of an optimizer's state, by name; shared out over `ranks` of the rank that has most of it.
+std::vector<ParameterStore::Footprint> optimizer_footprint(OptimizerKind kind, const ParameterTable& table, int ranks = 1);
 
 }  // namespace koine

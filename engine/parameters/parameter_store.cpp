@@ -1,12 +1,14 @@
 #include "engine/parameters/parameter_store.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "kernels/cast/cast.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/cuda/runtime.h"
 #include "kernels/random/random.h"
 
 namespace koine {
@@ -43,6 +45,18 @@ std::vector<std::int64_t> places_apart(const ParameterTable& table, std::int64_t
   return places;
 }
 
+/// Whether what the model reads in fp32 lies apart: where not every rank has an fp32 master of everything.
+bool is_apart(MasterKind master, DType compute_type, bool shared) {
+  return master != MasterKind::kFloat32 || (shared && compute_type == DType::kBFloat16);
+}
+
+/// A buffer of elements from `begin` on, as if those before were there.
+template <class T>
+T* counted_from_zero(const Buffer& buffer, std::int64_t begin) {
+  const auto address = reinterpret_cast<std::uintptr_t>(buffer.data());
+  return reinterpret_cast<T*>(address - static_cast<std::uintptr_t>(begin) * sizeof(T));
+}
+
 void require_mixed(MasterKind master, DType compute_type) {
   require(master == MasterKind::kFloat32 || compute_type == DType::kBFloat16,
           "master = ", master == MasterKind::kNone ? "none" : "remainder", " is of mixed precision, and this run is in ",
@@ -52,35 +66,45 @@ void require_mixed(MasterKind master, DType compute_type) {
 }  // namespace
 
 std::vector<ParameterStore::Footprint> ParameterStore::footprint(const ParameterTable& table, DType compute_type,
-                                                                 bool training, MasterKind master) {
+                                                                 bool training, MasterKind master, int ranks) {
   require_mixed(master, compute_type);
   const std::size_t fp32 = bytes_of(table, DType::kFloat32);
   std::vector<Footprint> parts;
-  if (master == MasterKind::kFloat32) {
-    parts.push_back({"master weights", fp32});
-  } else {
+  if (is_apart(master, compute_type, ranks > 1)) {
     std::int64_t apart = 0;
     places_apart(table, apart);
+    std::int64_t most = 0;
+    for (const ElementRange& range : cut_into_shards(table, ranks)) most = std::max(most, range.count());
+    const auto elements = static_cast<std::size_t>(most);
     parts.push_back({"weights that are read in fp32", static_cast<std::size_t>(apart) * sizeof(float)});
-    if (master == MasterKind::kRemainder) parts.push_back({"remainders of master weights", fp32 / 2});
+    if (master == MasterKind::kFloat32) parts.push_back({"master weights", elements * sizeof(float)});
+    if (master == MasterKind::kRemainder)
+      parts.push_back({"remainders of master weights", elements * sizeof(std::uint16_t)});
+  } else {
+    parts.push_back({"master weights", fp32});
   }
   if (compute_type != DType::kFloat32) parts.push_back({"working weights", bytes_of(table, compute_type)});
   if (training) parts.push_back({"gradients", fp32});
   return parts;
 }
 
-ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool training, Device device, MasterKind master)
+ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool training, Device device, MasterKind master,
+                               const Shards* shards)
     : table_(std::move(table)), compute_type_(compute_type), device_(device), kind_(master) {
   check(device == Device::kCpu || compute_type != DType::kFloat64, "fp64 is the references', which run on the CPU");
   require_mixed(master, compute_type);
+  if (shards != nullptr) shards_ = *shards;
   const std::size_t bytes = bytes_of(table_, DType::kFloat32);
-  if (master == MasterKind::kFloat32) {
-    master_ = Buffer::zeroed(device, "master weights", bytes);
-  } else {
+  if (is_apart(master, compute_type, shards != nullptr)) {
     std::int64_t apart = 0;
     apart_ = places_apart(table_, apart);
-    master_ = Buffer::zeroed(device, "weights that are read in fp32", static_cast<std::size_t>(apart) * sizeof(float));
-    if (master == MasterKind::kRemainder) remainder_ = Buffer::zeroed(device, "remainders of master weights", bytes / 2);
+    const auto elements = static_cast<std::size_t>(share().count());
+    fp32_ = Buffer::zeroed(device, "weights that are read in fp32", static_cast<std::size_t>(apart) * sizeof(float));
+    if (master == MasterKind::kFloat32) master_ = Buffer::zeroed(device, "master weights", elements * sizeof(float));
+    if (master == MasterKind::kRemainder)
+      remainder_ = Buffer::zeroed(device, "remainders of master weights", elements * sizeof(std::uint16_t));
+  } else {
+    master_ = Buffer::zeroed(device, "master weights", bytes);
   }
   if (compute_type != DType::kFloat32) working_ = Buffer::zeroed(device, "working weights", bytes_of(table_, compute_type));
   if (training) gradient_ = Buffer::zeroed(device, "gradients", bytes);
@@ -91,17 +115,80 @@ float* ParameterStore::at(const Buffer& values, int index) const {
 }
 
 float* ParameterStore::master(int index) {
-  if (kind_ == MasterKind::kFloat32) return at(master_, index);
-  check(apart(index) >= 0, "parameter ", table_[index].name, " has no master of fp32");
-  return master_.as<float>() + apart(index);
+  if (apart_.empty()) return at(master_, index);
+  check(apart(index) >= 0, "parameter ", table_[index].name, " has no master of fp32 here");
+  return fp32_.as<float>() + apart(index);
+}
+
+ElementRange ParameterStore::share() const {
+  return shards_.has_value() ? shards_->range() : ElementRange{0, table_.elements()};
+}
+
+float* ParameterStore::flat_master() const {
+  if (kind_ != MasterKind::kFloat32) return nullptr;
+  return counted_from_zero<float>(master_, apart_.empty() ? 0 : share().begin);
 }
 
 MasterWeights ParameterStore::masters() const {
   MasterWeights masters;
   masters.kind = kind_;
-  if (kind_ != MasterKind::kFloat32) masters.apart = master_.as<float>();
-  if (kind_ == MasterKind::kRemainder) masters.remainder = remainder_.as<std::uint16_t>();
+  if (!apart_.empty()) masters.apart = fp32_.as<float>();
+  if (kind_ == MasterKind::kRemainder) masters.remainder = counted_from_zero<std::uint16_t>(remainder_, share().begin);
   return masters;
+}
+
+// --- shared out ---------------------------------------------------------------------------------------------------------
+
+/// What of the weights that lie apart belongs to a range of the flat buffers.
+ElementRange ParameterStore::apart_part(const ElementRange& range) const {
+  ElementRange result = {0, 0};
+  for (int index = 0; index < table_.size(); ++index) {
+    const ElementRange part = part_of(table_[index], range);
+    if (apart(index) < 0 || part.count() == 0) continue;
+    if (result.count() == 0) result.begin = apart(index) + part.begin;
+    result.end = apart(index) + part.end;
+  }
+  return result;
+}
+
+// One broadcast from each rank: an all-gather of shares that differ in size.
+void ParameterStore::share_weights(void* stream) {
+  check(shards_.has_value(), "weights that are not shared out");
+  for (int rank = 0; rank < static_cast<int>(shards_->ranges.size()); ++rank) {
+    const ElementRange& range = shards_->ranges[static_cast<std::size_t>(rank)];
+    if (range.count() == 0) continue;
+    if (apart_.empty()) {
+      shards_->broadcast(DType::kFloat32, master_.as<float>() + range.begin, range.count(), rank, stream);
+      continue;
+    }
+    shards_->broadcast(DType::kBFloat16, working_.as<BFloat16>() + range.begin, range.count(), rank, stream);
+    const ElementRange part = apart_part(range);
+    if (part.count() > 0) shards_->broadcast(DType::kFloat32, fp32_.as<float>() + part.begin, part.count(), rank, stream);
+  }
+}
+
+void ParameterStore::clear_other_gradients(void* stream) {
+  const ElementRange own = share();
+  const auto clear = [&](std::int64_t begin, std::int64_t end) {
+    const std::size_t bytes = static_cast<std::size_t>(end - begin) * sizeof(float);
+    if (bytes == 0) return;
+    if (device_ == Device::kCuda) {
+      cuda::fill_with_zero(gradient_.as<float>() + begin, bytes, stream);
+    } else {
+      std::memset(gradient_.as<float>() + begin, 0, bytes);
+    }
+  };
+  clear(0, own.begin);
+  clear(own.end, table_.elements());
+}
+
+void ParameterStore::end_sharing(bool whole) {
+  if (!shards_.has_value() || sharing_ended_) return;
+  if (!apart_.empty() && kind_ != MasterKind::kNone) {
+    std::vector<float> all = read_all(Values::kMaster);
+    if (whole) whole_ = std::move(all);
+  }
+  sharing_ended_ = true;
 }
 
 const void* ParameterStore::working(int index) const {
@@ -156,37 +243,54 @@ std::size_t ParameterStore::begin_of(Values values, int index) const {
   return static_cast<std::size_t>(lies_apart ? apart(index) : table_[index].offset) * sizeof(float);
 }
 
-/// Whether its fp32 values are nowhere as such.
+/// Whether its fp32 values are not here as such, or not all of them.
 bool ParameterStore::is_split(Values values, int index) const {
-  return values == Values::kMaster && kind_ != MasterKind::kFloat32 && apart(index) < 0;
+  return values == Values::kMaster && !apart_.empty() && apart(index) < 0;
 }
 
 void ParameterStore::read(Values values, int index, float* to) const {
   if (is_split(values, index)) return read_split(index, to);
-  buffer(values).read(to, static_cast<std::size_t>(table_[index].count()) * sizeof(float), begin_of(values, index));
+  const Buffer& from = values == Values::kMaster && apart(index) >= 0 ? fp32_ : buffer(values);
+  from.read(to, static_cast<std::size_t>(table_[index].count()) * sizeof(float), begin_of(values, index));
 }
 
 void ParameterStore::write(Values values, int index, const float* from) {
   if (is_split(values, index)) return write_split(index, from);
-  buffer(values).write(from, static_cast<std::size_t>(table_[index].count()) * sizeof(float), begin_of(values, index));
+  Buffer& to = values == Values::kMaster && apart(index) >= 0 ? fp32_ : buffer(values);
+  to.write(from, static_cast<std::size_t>(table_[index].count()) * sizeof(float), begin_of(values, index));
+}
+
+/// A parameter's values of a buffer that has this rank's range.
+void ParameterStore::gather(int index, std::size_t element_bytes, const Buffer& own, void* to) const {
+  const ParameterSpec& spec = table_[index];
+  if (shards_.has_value()) return gather_parameter(*shards_, device_, spec, element_bytes, own.data(), to);
+  own.read(to, static_cast<std::size_t>(spec.count()) * element_bytes,
+           static_cast<std::size_t>(spec.offset) * element_bytes);
 }
 
 void ParameterStore::read_split(int index, float* to) const {
-  const auto count = static_cast<std::size_t>(table_[index].count());
-  const std::size_t begin = static_cast<std::size_t>(table_[index].offset) * sizeof(BFloat16);
+  const ParameterSpec& spec = table_[index];
+  const auto count = static_cast<std::size_t>(spec.count());
+  if (sharing_ended_ && kind_ != MasterKind::kNone) {
+    check(!whole_.empty(), "parameter ", spec.name, ": this rank has no master of it any more");
+    std::copy_n(whole_.begin() + spec.offset, count, to);
+    return;
+  }
+  if (kind_ == MasterKind::kFloat32) return gather(index, sizeof(float), master_, to);
   std::vector<BFloat16> weights(count);
   std::vector<std::uint16_t> remainders(kind_ == MasterKind::kRemainder ? count : 0);
-  working_.read(weights.data(), count * sizeof(BFloat16), begin);
-  if (!remainders.empty()) remainder_.read(remainders.data(), count * sizeof(std::uint16_t), begin);
+  working_.read(weights.data(), count * sizeof(BFloat16), static_cast<std::size_t>(spec.offset) * sizeof(BFloat16));
+  if (!remainders.empty()) gather(index, sizeof(std::uint16_t), remainder_, remainders.data());
   MasterWeights masters;
   masters.kind = kind_;
   masters.remainder = remainders.data();
-  join_weights(masters, weights.data(), 0, table_[index].count(), to);
+  join_weights(masters, weights.data(), 0, spec.count(), to);
 }
 
 void ParameterStore::write_split(int index, const float* from) {
-  const auto count = static_cast<std::size_t>(table_[index].count());
-  const std::size_t begin = static_cast<std::size_t>(table_[index].offset) * sizeof(BFloat16);
+  check(!sharing_ended_, "weights are written when they are shared out no more");
+  const ParameterSpec& spec = table_[index];
+  const auto count = static_cast<std::size_t>(spec.count());
   std::vector<BFloat16> weights(count);
   std::vector<std::uint16_t> remainders(count);
   for (std::size_t i = 0; i < count; ++i) {
@@ -194,13 +298,19 @@ void ParameterStore::write_split(int index, const float* from) {
     weights[i] = kind_ == MasterKind::kRemainder ? split.weight : to_bfloat16(from[i]);
     remainders[i] = split.remainder;
   }
-  working_.write(weights.data(), count * sizeof(BFloat16), begin);
-  if (kind_ == MasterKind::kRemainder) remainder_.write(remainders.data(), count * sizeof(std::uint16_t), begin);
+  working_.write(weights.data(), count * sizeof(BFloat16), static_cast<std::size_t>(spec.offset) * sizeof(BFloat16));
+  const ElementRange own = part_of(spec, share());
+  const auto place = static_cast<std::size_t>(own.count() == 0 ? 0 : spec.offset + own.begin - share().begin);
+  const auto part = static_cast<std::size_t>(own.count());
+  if (part == 0) return;
+  if (kind_ == MasterKind::kFloat32) master_.write(from + own.begin, part * sizeof(float), place * sizeof(float));
+  if (kind_ == MasterKind::kRemainder)
+    remainder_.write(remainders.data() + own.begin, part * sizeof(std::uint16_t), place * sizeof(std::uint16_t));
 }
 
 std::vector<float> ParameterStore::read_all(Values values) const {
   std::vector<float> all(static_cast<std::size_t>(table_.elements()));
-  if (values == Values::kMaster && kind_ != MasterKind::kFloat32) {
+  if (values == Values::kMaster && !apart_.empty()) {
     for (int index = 0; index < table_.size(); ++index) read(values, index, all.data() + table_[index].offset);
   } else {
     buffer(values).read(all.data(), all.size() * sizeof(float));
@@ -210,7 +320,7 @@ std::vector<float> ParameterStore::read_all(Values values) const {
 
 void ParameterStore::write_all(Values values, const std::vector<float>& from) {
   check(std::ssize(from) == table_.elements(), "values of another model");
-  if (values == Values::kMaster && kind_ != MasterKind::kFloat32) {
+  if (values == Values::kMaster && !apart_.empty()) {
     for (int index = 0; index < table_.size(); ++index) write(values, index, from.data() + table_[index].offset);
   } else {
     buffer(values).write(from.data(), from.size() * sizeof(float));
@@ -218,7 +328,7 @@ void ParameterStore::write_all(Values values, const std::vector<float>& from) {
 }
 
 void ParameterStore::refresh_working(const Context& context) {
-  if (kind_ != MasterKind::kFloat32) return;  // there are no copies
+  if (!apart_.empty()) return;  // written with the masters
   if (compute_type_ == DType::kBFloat16) {
     cast(context, {table_.elements(), DType::kFloat32, DType::kBFloat16, master_.data(), working_.data()});
   } else if (compute_type_ == DType::kFloat64) {

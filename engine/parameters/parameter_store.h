@@ -3,10 +3,12 @@
 // The memory of a model's parameters: flat buffers laid out by its ParameterTable, on the CPU or on a device.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/parameters/parameter_table.h"
+#include "engine/parameters/shards.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/registry.h"
 #include "kernels/optimizer/master_weights.h"
@@ -15,9 +17,11 @@ namespace koine {
 
 /// master      fp32 weights, what checkpoints hold and the optimizer updates
 /// working     what products read: the master itself in fp32 mode, a bf16 copy in mixed mode (fp64 for gradient checks)
-/// Mixed mode that is trained may do without fp32 masters (MasterKind: a remainder of 16 bits beside each working weight, or
-/// nothing). What the model reads in fp32 (ParameterSpec::in_fp32) has fp32 weights even so, apart from the others.
 /// gradient    fp32; only where `training`. What an optimizer keeps besides is its own (engine/optimizer)
+/// Mixed mode that is trained may do without fp32 masters (MasterKind: a remainder of 16 bits beside each working weight, or
+/// nothing), and several ranks may share them out (Shards): each has the masters of its range, and all have working weights
+/// and gradients of everything. What the model reads in fp32 (ParameterSpec::in_fp32) has fp32 weights on every rank even so,
+/// apart from the others. In fp32 mode the masters are what products read, and all ranks have them.
 /// The buffers begin at zero, also between parameters, where nothing ever writes anything else: so a run of parameters may
 /// be updated, copied or cast as one. On a device all pointers are the device's; read() and write() are the way to the
 /// values from the host, on both.
@@ -29,13 +33,13 @@ class ParameterStore {
     std::size_t bytes;
   };
   static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training,
-                                          MasterKind master = MasterKind::kFloat32);
+                                          MasterKind master = MasterKind::kFloat32, int ranks = 1);
 
   enum class Values { kMaster, kGradient };
 
   /// UserError where a master other than fp32 is asked for without mixed precision.
   ParameterStore(ParameterTable table, DType compute_type, bool training, Device device = Device::kCpu,
-                 MasterKind master = MasterKind::kFloat32);
+                 MasterKind master = MasterKind::kFloat32, const Shards* shards = nullptr);
 
   const ParameterTable& table() const { return table_; }
   DType compute_type() const { return compute_type_; }
@@ -43,15 +47,25 @@ class ParameterStore {
   Device device() const { return device_; }
 
   MasterKind master_kind() const { return kind_; }
-  /// The fp32 weights. Where there are no masters of fp32, only of parameters that the model reads in fp32.
+  /// Null where one rank has everything.
+  const Shards* shards() const { return shards_.has_value() ? &*shards_ : nullptr; }
+  /// The fp32 weights. Where there are no masters of fp32 of all, only of parameters that the model reads in fp32.
   float* master(int index);
   const float* master(int index) const { return const_cast<ParameterStore*>(this)->master(index); }
   /// Where a parameter's weights lie apart from the flat buffers, as MasterWeights::apart counts; -1: they do not.
   std::int64_t apart(int index) const { return apart_.empty() ? -1 : apart_[static_cast<std::size_t>(index)]; }
   /// What an update reads and writes beside `flat_master` and the working weights; without seed and step.
   MasterWeights masters() const;
-  /// The fp32 masters of all parameters, one behind the other as the table has them; null where there are none.
-  float* flat_master() const { return kind_ == MasterKind::kFloat32 ? master_.as<float>() : nullptr; }
+  /// The fp32 masters, one behind the other as the table has them; of a shard as if those before it were there. Null where
+  /// there are none.
+  float* flat_master() const;
+  /// Shared out: every rank gives the others the weights of its range, in the stream. Collective.
+  void share_weights(void* stream);
+  /// Shared out: sets the gradients outside of this rank's range to zero, in the stream.
+  void clear_other_gradients(void* stream);
+  /// Shared out: the end of it. This rank has all masters for reading in host memory from now on, or none where `whole` is
+  /// false. Collective.
+  void end_sharing(bool whole);
   /// Null where not training.
   float* gradient(int index) { return at(gradient_, index); }
   const void* working(int index) const;
@@ -60,7 +74,8 @@ class ParameterStore {
 
   /// Copies one parameter's values to or from host memory of count() elements, or a whole buffer's elements(). Wait for the
   /// device. Writing the master does not touch the working copies: refresh_working() afterwards. (Of kinds other than fp32 the
-  /// working weights are half of the master, or all of it: they are written. Without a master to the nearest bf16.)
+  /// working weights are half of the master, or all of it: they are written. Without a master to the nearest bf16.) Shared out,
+  /// reading the master is collective, and a rank keeps of what is written its range, and all working weights.
   void read(Values values, int index, float* to) const;
   void write(Values values, int index, const float* from);
   std::vector<float> read_all(Values values) const;
@@ -80,6 +95,9 @@ class ParameterStore {
   float* at(const Buffer& values, int index) const;
   std::size_t begin_of(Values values, int index) const;
   bool is_split(Values values, int index) const;
+  ElementRange share() const;
+  void gather(int index, std::size_t element_bytes, const Buffer& own, void* to) const;
+  ElementRange apart_part(const ElementRange& range) const;
   void read_split(int index, float* to) const;
   void write_split(int index, const float* from);
   Buffer& buffer(Values values);
@@ -89,9 +107,13 @@ class ParameterStore {
   DType compute_type_;
   Device device_;
   MasterKind kind_;
-  std::vector<std::int64_t> apart_;  ///< of each parameter; empty under fp32 masters
-  Buffer master_;                    ///< fp32 masters: of all; else of what lies apart
-  Buffer remainder_;
+  std::optional<Shards> shards_;
+  std::vector<std::int64_t> apart_;  ///< of each parameter; empty where there is an fp32 master of everything here
+  Buffer fp32_;                      ///< what lies apart
+  Buffer master_;                    ///< of all elements, or of this rank's range
+  Buffer remainder_;                 ///< the same
+  bool sharing_ended_ = false;
+  std::vector<float> whole_;  ///< masters behind that
   Buffer working_;
   Buffer gradient_;
 };

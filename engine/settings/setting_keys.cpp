@@ -77,6 +77,8 @@ const std::vector<SettingKey>& setting_keys() {
       {"gradient_parts", &S::gradient_parts, kCounts, -1, 4096,
        "parts of a step added up in a fixed order, for the same bits on any number of ranks; 0: none; -1: 8 where there are "
        "several ranks"},
+      {"zero", &S::zero, kReports, 0, 1,
+       "1: ranks share out masters and moments, each updates its share; 0: every rank has all of them"},
       {"eval_steps", &S::eval_steps, kDecides, 0, kMany, "evaluate on dev every so many steps; 0: at the end"},
       {"eval_examples", &S::eval_examples, kDecides, 0, kMany, "first examples of dev used while training; 0: all"},
       {"early_stopping_patience", &S::early_stopping_patience, kDecides, 0, kMany,

@@ -261,6 +261,21 @@ void save_checkpoint(const fs::path& directory, const TrainingState& state, cons
     delete_checkpoint(all[index].second);
 }
 
+// Reading a source is collective where ranks share it out: all of them in the order in which they are written.
+void follow_checkpoint(const ParameterStore& store, const OptimizerState& optimizer) {
+  if (store.shards() == nullptr) return;
+  std::vector<std::byte> ignored;
+  for (std::vector<TensorSource> sources : {weights_of(store), optimizer.tensors()}) {
+    std::sort(sources.begin(), sources.end(), [](const TensorSource& a, const TensorSource& b) { return a.name < b.name; });
+    for (const TensorSource& source : sources) {
+      std::size_t bytes = sizeof(float);
+      for (const std::int64_t side : source.shape) bytes *= static_cast<std::size_t>(side);
+      ignored.resize(bytes);
+      source.read(ignored.data());
+    }
+  }
+}
+
 std::optional<fs::path> newest_checkpoint(const fs::path& directory) {
   const std::vector<std::pair<std::int64_t, fs::path>> all = list_checkpoints(directory);
   if (all.empty()) return std::nullopt;

@@ -55,6 +55,9 @@ struct TrainingState {
 void save_checkpoint(const std::filesystem::path& directory, const TrainingState& state, const ParameterStore& store,
                      const OptimizerState& optimizer, const std::vector<float>& best, std::int64_t keep);
 
+/// What ranks do that do not write, while one saves the same: they give what they have of a state that is shared out.
+void follow_checkpoint(const ParameterStore& store, const OptimizerState& optimizer);
+
 /// The newest checkpoint folder in `directory`, or nothing where there is none. UserError naming it when it lacks its end
 /// mark or a file, or a file has another size than the mark says.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& directory);

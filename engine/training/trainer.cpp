@@ -82,6 +82,9 @@ void check_run(const TrainingRun& run) {
   check_settings(run.settings);
   check(run.model->parameters().master_kind() == run.settings.master,
         "the model was made with other masters than master = ", name_of(run.settings.master));
+  const bool shares = run.settings.zero > 0 && run.communicator != nullptr && run.communicator->size() > 1;
+  check((run.model->parameters().shards() != nullptr) == shares, "the model was made ",
+        shares ? "for one rank" : "to be shared", ", and zero = ", run.settings.zero);
   for (const TrainingTask& task : run.tasks) check_task(run, task);
   const bool changes =
       std::any_of(run.tasks.begin(), run.tasks.end(), [](const TrainingTask& task) { return task.weight_at.has_value(); });
@@ -266,7 +269,10 @@ TrainingResult Trainer::run() {
   }
   finish_all();
   optimizer_.catch_up(model_.context());
-  if (!interrupted) restore_best();
+  if (!interrupted) {
+    restore_best();
+    store_.end_sharing(leads());
+  }
   for (TrainingObserver* observer : run_.observers) observer->on_end();
   return result(interrupted);
 }
@@ -275,6 +281,8 @@ TrainingResult Trainer::run() {
 void Trainer::start() {
   model_.reserve(run_.settings.max_tokens_per_batch, true);
   store_.reset_gradients();
+  // Before anything that ranks do together by it.
+  if (!alone()) require_same_on_all_ranks(communicator_, {{"zero", std::to_string(run_.settings.zero)}});
   if (!run_.directory.empty()) {
     state_.settings = deciding_settings(run_);
     std::filesystem::path newest;
@@ -517,6 +525,8 @@ void Trainer::save() {
   optimizer_.catch_up(model_.context());
   if (leads()) {
     save_checkpoint(run_.directory, state_, store_, optimizer_.state(), best_, run_.settings.save_total_limit);
+  } else {
+    follow_checkpoint(store_, optimizer_.state());
   }
   communicator_.barrier();
   saved_step_ = state_.step;

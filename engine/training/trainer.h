@@ -115,6 +115,10 @@ struct TrainingRun {
 /// wait; all of them read the one that is resumed from, so `directory` is one that all see. They stop together, where any was
 /// told to.
 ///
+/// With zero = 1 they share out masters and moments: each updates a range of elements and gives the others the weights; the
+/// same bits again. All take part in writing a checkpoint, whose files are those of one rank; at the end rank 0 has the master
+/// weights, in host memory, and the others have working weights alone.
+///
 /// Early stopping as jiant's: the score of an evaluation is the mean of its metrics; strictly greater than the best is an
 /// improvement; early_stopping_patience evaluations in a row without one end the run. The best weights are kept in memory
 /// and are the model's at the end (load_best_model_at_end).

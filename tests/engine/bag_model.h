@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/ranks/shards_of.h"
 #include "engine/training/model.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/embedding/embedding.h"
@@ -30,9 +31,9 @@ class BagModel : public Model {
   static constexpr std::int64_t kLength = 32;
 
   explicit BagModel(std::vector<HeadSpec> heads = {{"", HeadKind::kSequence, 3}}, DType type = DType::kFloat32,
-                    std::uint32_t seed = 7, MasterKind master = MasterKind::kFloat32)
+                    std::uint32_t seed = 7, MasterKind master = MasterKind::kFloat32, Communicator* sharing = nullptr)
       : heads_(std::move(heads)),
-        store_(make_table(heads_), type, true, Device::kCpu, master),
+        store_(make_store(make_table(heads_), type, master, sharing)),
         scratch_("scratch", 8 << 20) {
     context_.scratch = &scratch_;
     store_.initialise(seed, 0.1);
@@ -82,6 +83,12 @@ class BagModel : public Model {
   void save(const std::string&) override {}
 
  private:
+  static ParameterStore make_store(ParameterTable table, DType type, MasterKind master, Communicator* sharing) {
+    if (sharing == nullptr || sharing->size() == 1)
+      return ParameterStore(std::move(table), type, true, Device::kCpu, master);
+    const Shards shards = shards_of(table, *sharing);
+    return ParameterStore(std::move(table), type, true, Device::kCpu, master, &shards);
+  }
   static ParameterTable make_table(const std::vector<HeadSpec>& heads) {
     ParameterTable table;
     for (std::size_t index = 0; index < heads.size(); ++index) {

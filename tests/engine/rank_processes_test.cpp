@@ -316,6 +316,67 @@ TEST_F(Processes, ResumeInAnotherNumber) {
             read_file(folder_ / "parts" / "rank-2.txt").substr(read_file(folder_ / "parts" / "rank-2.txt").find("weights")));
 }
 
+// --- masters and moments that ranks share out -----------------------------------------------------------------------------
+
+// Everything that is left: weights of every kind, codes, scales, moments. In fp32 mode each rank has all weights.
+TEST_F(Processes, AShareOfTheOptimizerOnEachRankLeavesTheSameBits) {
+  const std::vector<std::vector<std::string>> kinds = {{"optimizer=adamw"},
+                                                       {"optimizer=adamw", "type=bf16"},
+                                                       {"optimizer=adamw_8bit", "type=bf16", "master=remainder"},
+                                                       {"optimizer=adamw_8bit", "type=bf16", "master=none"}};
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+    const std::string name = concatenate("optimizer-", kind, "-");
+    const std::string one = trained(1, name + "1", kinds[kind], "optimizer");
+    ASSERT_NE(one.find("word master"), std::string::npos) << one;
+    std::vector<std::string> arguments = kinds[kind];
+    arguments.emplace_back("zero=1");
+    for (const int ranks : kind == 2 ? std::vector<int>{2, 3, 4} : std::vector<int>{3})
+      EXPECT_EQ(trained(ranks, name + std::to_string(ranks), arguments, "optimizer"), one);
+  }
+}
+
+TEST_F(Processes, AShareOfTheOptimizerOnEachDeviceLeavesTheSameBits) {
+  if (!cuda::on_host()) GTEST_SKIP() << "the stand-in for NCCL moves memory of the host implementation of CUDA";
+  std::vector<std::string> arguments = {"optimizer=adamw_8bit", "type=bf16", "master=remainder", "device=cuda"};
+  const std::string one = trained(1, "one-device", arguments, "optimizer");
+  arguments.emplace_back("zero=1");
+  EXPECT_EQ(trained(3, "three-devices", arguments, "optimizer"), one);
+}
+
+// Clipping, evaluations, the best weights, checkpoints, whose files are those of one process.
+TEST_F(Processes, TrainingsThatShareTheOptimizerAreTheSame) {
+  const std::vector<std::string> usual = {"parts=8", "steps=6", "save=3", "eval=2"};
+  for (const std::vector<std::string>& kind :
+       {std::vector<std::string>{}, {"type=bf16"}, {"type=bf16", "master=remainder"}, {"type=bf16", "master=none"}}) {
+    std::vector<std::string> arguments = usual;
+    arguments.insert(arguments.end(), kind.begin(), kind.end());
+    const std::string name = "sharing-" + (kind.empty() ? "fp32" : kind.back());
+    const std::string one = trained(1, name + "-1", arguments);
+    ASSERT_NE(one.find("step 6"), std::string::npos) << one;
+    arguments.emplace_back("zero=1");
+    for (const int ranks : kind.empty() ? std::vector<int>{2, 4} : std::vector<int>{3}) {
+      const std::string other = concatenate(name, "-", ranks);
+      EXPECT_EQ(trained(ranks, other, arguments), one) << other;
+      EXPECT_EQ(checkpoint_of(other, 6), checkpoint_of(name + "-1", 6)) << other;
+    }
+  }
+}
+
+TEST_F(Processes, ResumeWithAndWithoutSharing) {
+  const std::vector<std::string> usual = {"parts=8", "steps=9", "save=9", "eval=2", "type=bf16", "master=remainder"};
+  trained(1, "usual", usual);
+  const auto part = [&](int ranks, const std::string& zero, const std::string& stop) {
+    std::vector<std::string> arguments = usual;
+    arguments.insert(arguments.end(), {"zero=" + zero, "stop-at=" + stop});
+    return trained(ranks, "changing", arguments);
+  };
+  EXPECT_NE(part(4, "1", "3").find("interrupted"), std::string::npos);
+  EXPECT_NE(part(2, "0", "5").find("resumed behind step 3"), std::string::npos);
+  EXPECT_NE(part(3, "1", "7").find("resumed behind step 5"), std::string::npos);
+  part(1, "0", "-1");
+  EXPECT_EQ(checkpoint_of("changing", 9), checkpoint_of("usual", 9));
+}
+
 TEST_F(Processes, EndEarlyTogether) {
   const std::string early = trained(2, "early", {"steps=20", "eval=1", "patience=3"});
   EXPECT_NE(early.find("stopped early"), std::string::npos) << early;

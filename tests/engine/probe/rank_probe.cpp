@@ -6,20 +6,26 @@
 //   sums output=FILE          bits of sums that could be rounded in many orders, as hexadecimal numbers
 //   train output=FOLDER ...   trains the small model of bag_model.h; each rank leaves FOLDER/rank-N.txt
 //   encoder output=FOLDER ... the same with a small encoder on that device
+//   optimizer output=FOLDER ... steps of an optimizer on gradients that all ranks have; FOLDER/rank-N.txt says what they left
 
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <thread>
 
 #include "engine/files/text_file.h"
+#include "engine/optimizer/optimizer.h"
 #include "engine/ranks/nccl_communicator.h"
 #include "engine/ranks/rank_group.h"
+#include "engine/ranks/shards_of.h"
+#include "engine/settings/setting_keys.h"
 #include "engine/training/trainer.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/check.h"
@@ -180,6 +186,96 @@ void sums(RankGroup& group, const Arguments& arguments) {
   std::ofstream(concatenate(text_argument(arguments, "output"), ".", ranks.rank())) << text;
 }
 
+// --- settings of both kinds of training -----------------------------------------------------------------------------------
+
+void take_settings(const Arguments& arguments, TrainingSettings& settings) {
+  settings.zero = number_argument(arguments, "zero", 0);
+  for (const char* key : {"optimizer", "master"}) {
+    const std::string value = text_argument(arguments, key);
+    if (!value.empty()) set_setting(settings, key, value, key);
+  }
+}
+DType type_argument(const Arguments& arguments) {
+  return text_argument(arguments, "type") == "bf16" ? DType::kBFloat16 : DType::kFloat32;
+}
+std::string hash_of(const void* values, std::size_t bytes) { return xxh3_hex({static_cast<const char*>(values), bytes}); }
+
+// --- steps of an optimizer ------------------------------------------------------------------------------------------------
+
+/// Tensors with and without codes, read in fp32 or not, cut by any number of ranks.
+ParameterTable optimizer_table() {
+  ParameterTable table;
+  table.add({"head.weight", {3, 1000}, true});
+  table.add({"head.bias", {3}, false});
+  table.add({"dense.weight", {70, 101}, true});
+  table.add({"dense.bias", {300}, false});
+  table.add({"norm", {301}, false, Initialisation::kOne});
+  ParameterSpec word{"word", {90, 101}, true};
+  word.embedding = true;
+  table.add(word);
+  return table;
+}
+
+void optimize(RankGroup& group, const Arguments& arguments) {
+  const std::unique_ptr<Communicator> on_device = device_communicator(group, arguments);
+  Communicator& ranks = on_device == nullptr ? group.communicator() : *on_device;
+  TrainingSettings settings;
+  take_settings(arguments, settings);
+  ParameterTable table = optimizer_table();
+  const Shards shards = shards_of(table, ranks);
+  ParameterStore store(std::move(table), type_argument(arguments), true, ranks.device(), settings.master,
+                       settings.zero > 0 && ranks.size() > 1 ? &shards : nullptr);
+  Context context;
+  context.device = ranks.device();
+  if (context.device == Device::kCuda) context.architecture = cuda::device_properties(0).architecture;
+  store.initialise(3, 0.1);
+  store.refresh_working(context);
+  Optimizer optimizer(store, settings, false);
+  std::string text;
+  for (std::uint64_t step = 1; step <= 5; ++step) {
+    std::vector<float> gradients(static_cast<std::size_t>(store.table().elements()), 0.0f);
+    for (int index = 0; index < store.table().size(); ++index) {
+      const ParameterSpec& spec = store.table()[index];
+      fill_normal(gradients.data() + spec.offset, spec.count(), 0, 1, step, static_cast<std::uint64_t>(index));
+    }
+    store.write_all(ParameterStore::Values::kGradient, gradients);
+    text += concatenate("norm ", optimizer.step(context, 1e-3), "\n");
+  }
+  const std::vector<float> left = store.read_all(ParameterStore::Values::kGradient);
+  check(std::all_of(left.begin(), left.end(), [](float value) { return value == 0; }), "a gradient was left");
+  std::vector<std::byte> working(static_cast<std::size_t>(store.table().elements()) * size_of(store.compute_type()));
+  if (context.device == Device::kCuda) {
+    cuda::copy_to_host(working.data(), store.working(0), working.size(), nullptr);
+    cuda::synchronize(nullptr);
+  } else {
+    std::memcpy(working.data(), store.working(0), working.size());
+  }
+  // Of what lies apart the flat working weights may be anything.
+  for (int index = 0; index < store.table().size(); ++index) {
+    const ParameterSpec& spec = store.table()[index];
+    if (!spec.in_fp32()) {
+      const std::size_t size = size_of(store.compute_type());
+      text += spec.name + " working " +
+              hash_of(working.data() + static_cast<std::size_t>(spec.offset) * size,
+                      static_cast<std::size_t>(spec.count()) * size) +
+              "\n";
+    }
+    std::vector<float> master(static_cast<std::size_t>(spec.count()));
+    store.read(ParameterStore::Values::kMaster, index, master.data());
+    text += spec.name + " master " + hash_of(master.data(), master.size() * sizeof(float)) + "\n";
+  }
+  for (const TensorSource& source : optimizer.state().tensors()) {
+    std::size_t bytes = source.dtype == "U8" ? 1 : sizeof(float);
+    for (const std::int64_t side : source.shape) bytes *= static_cast<std::size_t>(side);
+    std::vector<std::byte> values(bytes);
+    source.read(values.data());
+    text += source.name + " " + hash_of(values.data(), bytes) + "\n";
+  }
+  store.end_sharing(ranks.rank() == 0);
+  if (ranks.rank() == 0) check(!store.read_all(ParameterStore::Values::kMaster).empty(), "rank 0 has no masters");
+  std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", group.place().rank, ".txt")) << text;
+}
+
 // --- training -------------------------------------------------------------------------------------------------------------
 
 /// Writes down every step, and ends this rank in the way a test wants.
@@ -224,10 +320,12 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
   const int rank = group.place().rank;
   const Dataset data = bag_dataset(70);
   const Dataset tokens = bag_dataset(40, HeadKind::kToken, 11);
-  BagModel model({{"bags", HeadKind::kSequence, 3}, {"tokens", HeadKind::kToken, 3}}, DType::kFloat32,
-                 static_cast<std::uint32_t>(number_argument(arguments, "model-seed", 7)) +
-                     (number_argument(arguments, "other-model", -1) == rank ? 1 : 0));
   TrainingRun run;
+  take_settings(arguments, run.settings);
+  BagModel model({{"bags", HeadKind::kSequence, 3}, {"tokens", HeadKind::kToken, 3}}, type_argument(arguments),
+                 static_cast<std::uint32_t>(number_argument(arguments, "model-seed", 7)) +
+                     (number_argument(arguments, "other-model", -1) == rank ? 1 : 0),
+                 run.settings.master, run.settings.zero > 0 ? &group.communicator() : nullptr);
   run.model = &model;
   TrainingTask task;
   task.name = "bags";
@@ -252,8 +350,11 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
   run.evaluate = [&](Model& trained) -> std::map<std::string, double> {
     check(rank == 0, "a rank that does not lead evaluates");
     double squares = 0;  // that grow: the first evaluation is the best
-    const float* weights = trained.parameters().master(0);
-    for (int i = 0; i < 3 * BagModel::kWidth; ++i) squares += double{weights[i]} * weights[i];
+    const ParameterStore& store = trained.parameters();
+    for (int i = 0; i < 3 * BagModel::kWidth; ++i) {
+      const double weight = load_element(store.working(0), store.compute_type(), i);
+      squares += weight * weight;
+    }
     return {{"bags", -squares}};
   };
   if (run.settings.eval_steps == 0) run.evaluate = {};
@@ -262,12 +363,16 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
   run.resume = true;
   run.stop = &observer.stop;
   const TrainingResult result = train(run);
-  const std::int64_t bytes = model.parameters().table().elements() * static_cast<std::int64_t>(sizeof(float));
+  // The last of the table, which every rank has wherever masters lie.
+  const ParameterStore& store = model.parameters();
+  const int word = store.table().find("word");
+  const std::int64_t elements =
+      store.compute_type() == DType::kFloat32 ? store.table().elements() : store.table()[word].count();
+  const void* weights = store.working(store.compute_type() == DType::kFloat32 ? 0 : word);
   std::ofstream(concatenate(run.directory.string(), "/rank-", rank, ".txt"))
       << observer.text() << "weights "
-      << xxh3_hex({reinterpret_cast<const char*>(model.parameters().master(0)), static_cast<std::size_t>(bytes)})
-      << "\nsteps " << result.steps << (result.interrupted ? " interrupted" : "")
-      << (result.stopped_early ? " stopped early" : "") << "\n";
+      << hash_of(weights, static_cast<std::size_t>(elements) * size_of(store.compute_type())) << "\nsteps " << result.steps
+      << (result.interrupted ? " interrupted" : "") << (result.stopped_early ? " stopped early" : "") << "\n";
 }
 
 /// A short training without checkpoints. rank-N.txt holds losses, and what the weights are.
@@ -294,6 +399,7 @@ int run_probe(const std::string& what, const Arguments& arguments) {
     if (what == "collectives") collectives(group, arguments);
     if (what == "encoder") train_encoder(group, arguments);
     if (what == "sums") sums(group, arguments);
+    if (what == "optimizer") optimize(group, arguments);
     if (what == "train") train_bags(group, arguments);
     group.leave();
     return 0;
