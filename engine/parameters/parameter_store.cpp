@@ -1,6 +1,7 @@
 #include "engine/parameters/parameter_store.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -154,6 +155,7 @@ ElementRange ParameterStore::apart_part(const ElementRange& range) const {
 // One broadcast from each rank: an all-gather of shares that differ in size.
 void ParameterStore::share_weights(void* stream) {
   check(shards_.has_value(), "weights that are not shared out");
+  const auto begin = std::chrono::steady_clock::now();
   for (int rank = 0; rank < static_cast<int>(shards_->ranges.size()); ++rank) {
     const ElementRange& range = shards_->ranges[static_cast<std::size_t>(rank)];
     if (range.count() == 0) continue;
@@ -165,6 +167,7 @@ void ParameterStore::share_weights(void* stream) {
     const ElementRange part = apart_part(range);
     if (part.count() > 0) shards_->broadcast(DType::kFloat32, fp32_.as<float>() + part.begin, part.count(), rank, stream);
   }
+  sharing_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void ParameterStore::clear_other_gradients(void* stream) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/parameters/parameter_table.h"
@@ -61,6 +62,8 @@ class ParameterStore {
   float* flat_master() const;
   /// Shared out: every rank gives the others the weights of its range, in the stream. Collective.
   void share_weights(void* stream);
+  /// On the CPU: seconds that took since the last call.
+  double take_sharing_seconds() { return std::exchange(sharing_seconds_, 0.0); }
   /// Shared out: sets the gradients outside of this rank's range to zero, in the stream.
   void clear_other_gradients(void* stream);
   /// Shared out: the end of it. This rank has all masters for reading in host memory from now on, or none where `whole` is
@@ -113,6 +116,7 @@ class ParameterStore {
   Buffer master_;                    ///< of all elements, or of this rank's range
   Buffer remainder_;                 ///< the same
   bool sharing_ended_ = false;
+  double sharing_seconds_ = 0;
   std::vector<float> whole_;  ///< masters behind that
   Buffer working_;
   Buffer gradient_;

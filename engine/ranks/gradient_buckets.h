@@ -47,10 +47,17 @@ inline constexpr std::int64_t kBucketElements = (std::int64_t{25} << 20) / 4;
 /// bucket ends with the first parameter by which it has the wished number of elements or more; the last one may have fewer.
 std::vector<GradientBucket> plan_buckets(const ParameterTable& table, std::int64_t wished_elements);
 
+/// Seconds of a step that ranks on CPUs told one another something, and those of them that a rank did nothing else meanwhile.
+struct CommunicationSeconds {
+  double all = 0;
+  double waited = 0;
+};
+
+class BucketThread;
 class OrderedSum;
 
 /// Sums the gradients of a store over the ranks: by the communicator's all_reduce, or, where a step has parts, in the fixed
-/// order of ordered_sum.h.
+/// order of ordered_sum.h. Of several ranks on CPUs a thread does it beside backward, one bucket after the other.
 class GradientExchange {
  public:
   /// Both outlive it. `parts` of a step, of all ranks; 0: none.
@@ -67,11 +74,14 @@ class GradientExchange {
   /// To be called once a step, for its last batch: what it returns is for the model, and valid until finish().
   GradientReady start();
   /// Behind that batch: what has not left yet leaves (all of it where a step had no batch), and what is put into
-  /// context.stream after this sees the sums. Does not wait for a device.
+  /// context.stream after this sees the sums. Does not wait for a device. Error of what could not be told.
   void finish(const Context& context);
+  /// Of the buckets since the last call; on a device nothing is measured.
+  CommunicationSeconds take_seconds();
 
  private:
   void send(const GradientBucket& bucket);
+  void sum(const GradientBucket& bucket, void* stream);
 
   ParameterStore& store_;
   Communicator& communicator_;
@@ -83,7 +93,9 @@ class GradientExchange {
     cuda::Event computed;
     cuda::Event summed;
   };
-  std::unique_ptr<OnDevice> on_device_;  ///< null on the CPU
+  std::unique_ptr<OnDevice> on_device_;   ///< null on the CPU
+  std::unique_ptr<BucketThread> beside_;  ///< null on a device, and of one rank
+  double waited_ = 0;
 };
 
 }  // namespace koine

@@ -73,6 +73,10 @@ void MetricsFile::on_step(const Step& step) {
                                  {"seconds", step.seconds},
                                  {"tokens_per_second", rate_of(step)}};
   if (step.probability) line["probability"] = *step.probability;
+  if (step.communication) {
+    line["communication_seconds"] = step.communication->all;
+    line["communication_waited_seconds"] = step.communication->waited;
+  }
   write_line(line.dump());
 }
 

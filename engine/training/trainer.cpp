@@ -145,6 +145,7 @@ struct RunningStep {
   std::int64_t number = 0;  ///< from 0
   double learning_rate = 0;
   Clock::time_point begin;
+  std::optional<CommunicationSeconds> communication = {};
 };
 constexpr int kMostRunning = 2;
 
@@ -403,8 +404,16 @@ PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int
 void Trainer::take_step() {
   RunningStep step = {next_batches(), state_.step, learning_rate_at(run_.settings, state_.step, total_), Clock::now()};
   accumulate(step.batches);
+  const Clock::time_point summed = Clock::now();
   communicator_.all_reduce(DType::kFloat64, loss_sums(), std::max<std::int64_t>(parts_, 1), model_.context().stream);
+  const std::chrono::duration<double> losses = Clock::now() - summed;
   optimizer_.enqueue_step(model_.context(), step.learning_rate);
+  if (!alone() && store_.device() == Device::kCpu) {
+    step.communication = gradients_.take_seconds();
+    const double others = losses.count() + store_.take_sharing_seconds();
+    step.communication->all += others;
+    step.communication->waited += others;
+  }
   results_.enqueue(model_.context(), loss_sums(), optimizer_.norm_on_device());
   running_.push_back(std::move(step));
   ++state_.step;
@@ -437,7 +446,8 @@ void Trainer::finish_oldest() {
                                          batches.epoch,      loss,
                                          result.norm,        step.learning_rate,
                                          batches.tokens,     taken.count(),
-                                         batches.task->name, batches.probability};
+                                         batches.task->name, batches.probability,
+                                         step.communication};
   for (TrainingObserver* observer : run_.observers) observer->on_step(report);
 }
 

@@ -56,6 +56,9 @@ class TrainingObserver {
     double seconds = 0;       ///< of this step
     std::string task;
     std::optional<double> probability = {};  ///< with which this step's task was drawn, where there are several
+    /// Of several ranks on CPUs: seconds in which gradients, losses and weights were told the others, and those that this rank
+    /// waited for it.
+    std::optional<CommunicationSeconds> communication = {};
   };
   /// Before the first step of this call of train(): `step` steps were taken earlier (0: a fresh run) of `total`.
   virtual void on_start(std::int64_t /*step*/, std::int64_t /*total*/) {}

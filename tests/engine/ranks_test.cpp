@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
 #include <vector>
 
 #include "engine/ranks/communicator.h"
@@ -125,6 +127,42 @@ TEST(GradientExchange, SendsABucketWhenItsLastParameterIsComplete) {
   ranks.arrivals.clear();
   exchange.finish(context);  // a step without a batch: the other ranks wait for its zeros
   EXPECT_EQ(ranks.arrivals.size(), 3u);
+}
+
+/// One of two ranks, whose every sum takes 20 ms or fails.
+class SlowCommunicator : public RecordingCommunicator {
+ public:
+  SlowCommunicator() : RecordingCommunicator(Device::kCpu) {}
+  int size() const override { return 2; }
+  void all_reduce(DType type, void* values, std::int64_t count, void* stream) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    check(!fails, "rank 1 is gone");
+    RecordingCommunicator::all_reduce(type, values, count, stream);
+  }
+  bool fails = false;
+};
+
+// What takes 60 ms beside 100 ms of something else is hardly waited for, and what goes wrong there is known behind it.
+TEST(GradientExchange, OfSeveralRanksGoesOnBesideBackward) {
+  ParameterTable table;
+  for (const char* name : {"a", "b", "c"}) table.add({name, {64}});
+  ParameterStore store(table, DType::kFloat32, true);
+  SlowCommunicator ranks;
+  GradientExchange exchange(store, ranks, 64);
+  const Context context;
+  const GradientReady ready = exchange.start();
+  ready(3, nullptr);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  exchange.finish(context);
+  ASSERT_EQ(ranks.arrivals.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(ranks.arrivals[i].place, store.gradient(static_cast<int>(i)));
+  const CommunicationSeconds seconds = exchange.take_seconds();
+  EXPECT_GE(seconds.all, 0.06);
+  EXPECT_LT(seconds.waited, 0.7 * seconds.all);
+  EXPECT_EQ(exchange.take_seconds().all, 0);
+  ranks.fails = true;
+  exchange.start()(3, nullptr);
+  EXPECT_THROW(exchange.finish(context), Error);
 }
 
 TEST(GradientExchange, RefusesACommunicatorOfAnotherDevice) {
