@@ -39,6 +39,7 @@ class ModelShell : public Model {
         runner_(config.family->runner(config, options.execution.precision, options.heads, ParameterAddresses(store_))),
         context_(context_of(options_.execution)),
         losses_(Buffer::zeroed(context_.device, "losses", 2 * sizeof(double))) {
+    runner_->recompute_activations(options.recompute);
     if (context_.device == Device::kCpu) return;
     device_ = std::make_unique<DeviceSide>();
     context_.stream = device_->stream();
@@ -343,6 +344,7 @@ MemoryPlan plan_model_memory(const ModelConfig& config, const ModelOptions& opti
   const ParameterTable table = model_parameter_table(config, options.heads);
   const std::unique_ptr<ModelRunner> runner =
       config.family->runner(config, options.execution.precision, options.heads, ParameterAddresses(table));
+  runner->recompute_activations(options.recompute);
   return plan_memory(*runner, config, options.heads, maximum_tokens, options.training, context_of(options.execution));
 }
 

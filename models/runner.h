@@ -52,6 +52,9 @@ class ModelRunner {
   /// UserError for a batch this model cannot read.
   virtual void require_readable(const PackedBatch& batch) const = 0;
 
+  /// Whether train() keeps of each block its output alone and runs its forward again in backward: the same bits, less memory.
+  virtual void recompute_activations(bool recompute) = 0;
+
   /// Adds gradients, and the loss to `loss` (where the operations run). The step's numbers come from the batch where it
   /// names memory for them. `progress`, where given, is told how far backward is.
   virtual void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,

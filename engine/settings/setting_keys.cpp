@@ -79,6 +79,9 @@ const std::vector<SettingKey>& setting_keys() {
        "several ranks"},
       {"zero", &S::zero, kReports, 0, 1,
        "1: ranks share out masters and moments, each updates its share; 0: every rank has all of them"},
+      {"recompute", &S::recompute, kReports, 0, 1,
+       "true: keep of each block its output alone and run its forward again in backward, in less memory and a third more "
+       "time"},
       {"eval_steps", &S::eval_steps, kDecides, 0, kMany, "evaluate on dev every so many steps; 0: at the end"},
       {"eval_examples", &S::eval_examples, kDecides, 0, kMany, "first examples of dev used while training; 0: all"},
       {"early_stopping_patience", &S::early_stopping_patience, kDecides, 0, kMany,

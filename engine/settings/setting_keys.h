@@ -16,7 +16,7 @@ namespace koine {
 enum class SettingEffect {
   kDecides,  ///< a run resumes only under the same value
   kCounts,   ///< decides through the number of steps, of warm-up steps, or of examples of a step: these must stay the same
-  kReports,  ///< when a run reports and saves, where its state lies: may differ
+  kReports,  ///< when a run reports and saves, what memory it takes: may differ
 };
 
 struct SettingKey {

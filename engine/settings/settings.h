@@ -42,7 +42,8 @@ struct TrainingSettings {
   /// 1: ranks share out what the optimizer keeps, masters and moments (ZeRO, stage 1; engine/parameters/shards.h). 0: each has
   /// all of it. The same bits.
   std::int64_t zero = 0;
-  std::int64_t eval_steps = 0;                ///< evaluate every so many optimizer steps; 0: only at the end
+  bool recompute = false;       ///< backward runs each block's forward again instead of keeping what it made: the same bits
+  std::int64_t eval_steps = 0;  ///< evaluate every so many optimizer steps; 0: only at the end
   std::int64_t eval_examples = 500;           ///< first examples of dev used while training (jiant); 0: all
   std::int64_t early_stopping_patience = 30;  ///< evaluations without improvement; 0: never stop early
   bool load_best_model_at_end = true;

@@ -1,5 +1,6 @@
 #include "models/mt5/stack.h"
 
+#include <string>
 #include <utility>
 
 #include "kernels/common/check.h"
@@ -68,17 +69,29 @@ void Stack::embed(const Context& context, std::int64_t tokens, const std::int32_
   gather_rows(context, {shape_.type, tokens, shape_.hidden, vocabulary_, ids, parameters_.word, output});
 }
 
+void Stack::allocate_blocks(StackMemory& stack, std::int64_t tokens, std::int64_t source_tokens,
+                            StackActivations& activations) const {
+  const std::string side = shape_.decoder ? "decoder." : "encoder.";
+  activations.blocks.resize(parameters_.blocks.size());
+  for (std::size_t layer = 0; layer < activations.blocks.size(); ++layer) {
+    const std::string name = concatenate("block.", layer, ".", side);
+    if (!recompute_ || layer == 0) {
+      activations.blocks[layer] =
+          allocate_t5_block(stack, recompute_ ? "one block." + side : name, shape_, tokens, source_tokens);
+    } else {
+      activations.blocks[layer] = activations.blocks[0];
+      activations.blocks[layer].output = stack.allocate_elements(name + "output", shape_.type, tokens * shape_.hidden);
+    }
+  }
+}
+
 const void* Stack::forward_training(const Context& context, const SequencesView& sequences, const Encoded& encoded,
                                     const Dropout& step, StackMemory& stack, StackActivations& activations) const {
   const std::string name = shape_.decoder ? "decoder." : "encoder.";
   const std::int64_t tokens = sequences.tokens;
   const std::int64_t source_tokens = shape_.decoder ? encoded.sequences->tokens : 0;
   activations.embedded = stack.allocate_elements(name + "embedded", shape_.type, tokens * shape_.hidden);
-  activations.blocks.resize(parameters_.blocks.size());
-  for (std::size_t layer = 0; layer < activations.blocks.size(); ++layer) {
-    activations.blocks[layer] =
-        allocate_t5_block(stack, concatenate("block.", layer, ".", name), shape_, tokens, source_tokens);
-  }
+  allocate_blocks(stack, tokens, source_tokens, activations);
   activations.output = stack.allocate_elements(name + "output", shape_.type, tokens * shape_.hidden);
   activations.rstd = stack.allocate_array<float>(name + "rstd", tokens);
 
@@ -119,6 +132,12 @@ void Stack::backward(const Context& context, const SequencesView& sequences, con
   for (std::int64_t layer = layers() - 1; layer >= 0; --layer) {
     const EncodedGradient shares = {layer == layers() - 1 ? nullptr : encoded_gradients[(layer + 1) % 2],
                                     encoded_gradients[layer % 2]};
+    // What the last block left is still there.
+    if (recompute_ && layer + 1 < layers()) {
+      t5_block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
+                       block_dropout(sequences, step, layer), sequences, encoded, block_input(activations, layer),
+                       activations.blocks[static_cast<std::size_t>(layer)]);
+    }
     t5_block_backward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
                       block_dropout(sequences, step, layer), sequences, encoded, block_input(activations, layer),
                       activations.blocks[static_cast<std::size_t>(layer)], gradient, other, shares, stack);

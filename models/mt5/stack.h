@@ -35,6 +35,10 @@ class Stack {
   Stack(const ModelConfig& config, DType type, bool decoder, std::uint32_t first_site, StackParameters parameters);
   std::uint32_t sites() const;
 
+  /// Of each block backward then finds its output alone, and runs its forward once more, for the same bits, into memory that all
+  /// blocks share.
+  void recompute_activations(bool recompute) { recompute_ = recompute; }
+
   /// Runs all blocks, keeping what backward needs on `stack`, and returns the last hidden state. `step` carries seed and step
   /// with rate 1; the configuration's rate is multiplied with it.
   const void* forward_training(const Context& context, const SequencesView& sequences, const Encoded& encoded,
@@ -57,6 +61,8 @@ class Stack {
   void embed(const Context& context, std::int64_t tokens, const std::int32_t* ids, void* output) const;
 
  private:
+  void allocate_blocks(StackMemory& stack, std::int64_t tokens, std::int64_t source_tokens,
+                       StackActivations& activations) const;
   Dropout hidden_dropout(const SequencesView& sequences, const Dropout& step, std::uint32_t site) const;
   T5Dropout block_dropout(const SequencesView& sequences, const Dropout& step, std::int64_t layer) const;
   const void* block_input(const StackActivations& activations, std::int64_t layer) const;
@@ -66,6 +72,7 @@ class Stack {
   float rate_ = 0;
   std::uint32_t first_site_ = 0;
   StackParameters parameters_;
+  bool recompute_ = false;
 };
 
 }  // namespace koine

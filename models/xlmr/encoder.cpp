@@ -1,5 +1,6 @@
 #include "models/xlmr/encoder.h"
 
+#include <string>
 #include <utility>
 
 #include "kernels/common/check.h"
@@ -73,15 +74,24 @@ void Encoder::final_norm(const Context& context, const SequencesView& sequences,
   layernorm_forward(context, norm);
 }
 
+void Encoder::allocate_blocks(StackMemory& stack, std::int64_t tokens, EncoderActivations& activations) const {
+  activations.blocks.resize(parameters_.blocks.size());
+  for (std::size_t layer = 0; layer < activations.blocks.size(); ++layer) {
+    const std::string name = concatenate("block.", layer, ".");
+    if (!recompute_ || layer == 0) {
+      activations.blocks[layer] = allocate_block_activations(stack, recompute_ ? "one block." : name, shape_, tokens,
+                                                             /*keep_pre_activation=*/true);
+    } else {
+      activations.blocks[layer] = activations.blocks[0];
+      activations.blocks[layer].output = stack.allocate_elements(name + "output", shape_.type, tokens * shape_.hidden);
+    }
+  }
+}
+
 const void* Encoder::forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
                                       StackMemory& stack, EncoderActivations& activations) const {
   activations.embeddings = allocate_embedding_activations(stack, embedding_shape_, parameters_.embeddings, sequences.tokens);
-  activations.blocks.resize(parameters_.blocks.size());
-  for (std::size_t layer = 0; layer < activations.blocks.size(); ++layer) {
-    activations.blocks[layer] =
-        allocate_block_activations(stack, concatenate("block.", layer, "."), shape_, sequences.tokens,
-                                   /*keep_pre_activation=*/true);
-  }
+  allocate_blocks(stack, sequences.tokens, activations);
   embeddings_forward(context, embedding_shape_, parameters_.embeddings, embedding_dropout(sequences, step), sequences,
                      activations.embeddings);
   for (std::int64_t layer = 0; layer < std::ssize(parameters_.blocks); ++layer) {
@@ -114,6 +124,12 @@ void Encoder::backward(const Context& context, const SequencesView& sequences, c
     layernorm_backward(context, norm);
   }
   for (std::int64_t layer = std::ssize(parameters_.blocks) - 1; layer >= 0; --layer) {
+    // What the last block left is still there.
+    if (recompute_ && layer + 1 < std::ssize(parameters_.blocks)) {
+      block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
+                    block_dropout(sequences, step, layer), sequences, block_input(activations, layer),
+                    activations.blocks[static_cast<std::size_t>(layer)]);
+    }
     block_backward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
                    block_dropout(sequences, step, layer), sequences, block_input(activations, layer),
                    activations.blocks[static_cast<std::size_t>(layer)], gradient, other, stack);

@@ -43,6 +43,10 @@ class Encoder {
  public:
   Encoder(const ModelConfig& config, DType type, EncoderParameters parameters);
 
+  /// Of each block backward then finds its output alone, and runs its forward once more, for the same bits, into memory that all
+  /// blocks share.
+  void recompute_activations(bool recompute) { recompute_ = recompute; }
+
   /// Runs all blocks, keeping what backward needs on `stack`, and returns the last hidden state. `step` carries seed and
   /// step with rate 1 in training, 0 (no dropout) otherwise; the configuration's rates are multiplied with it.
   const void* forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
@@ -59,6 +63,7 @@ class Encoder {
                                  StackMemory& stack, const HiddenStateUse& use = {}) const;
 
  private:
+  void allocate_blocks(StackMemory& stack, std::int64_t tokens, EncoderActivations& activations) const;
   void final_norm(const Context& context, const SequencesView& sequences, const void* input,
                   EncoderActivations& activations) const;
   Dropout embedding_dropout(const SequencesView& sequences, const Dropout& step) const;
@@ -69,6 +74,7 @@ class Encoder {
   EmbeddingShape embedding_shape_;
   BlockShape shape_;
   EncoderParameters parameters_;
+  bool recompute_ = false;
 };
 
 }  // namespace koine

@@ -17,6 +17,7 @@ class EncoderRunner : public ModelRunner {
                 const ParameterAddresses& addresses);
 
   void require_readable(const PackedBatch& batch) const override;
+  void recompute_activations(bool recompute) override { encoder_.recompute_activations(recompute); }
   void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
              StackMemory& stack, double* loss, const BackwardProgress& progress) override;
   void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) override;

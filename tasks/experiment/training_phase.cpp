@@ -112,6 +112,7 @@ ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options
   for (const PhaseTask& task : phase.tasks) add_head(result.heads, task.head);
   result.seed = phase.settings.seed;
   result.master = phase.settings.master;
+  result.recompute = phase.settings.recompute;
   result.shared = phase.settings.zero > 0;
   result.labels = phase.labels;
   return result;
