@@ -17,6 +17,25 @@ constexpr std::int64_t kShareMultiple = 64;
 
 std::int64_t round_up_to(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+/// Sums that wait for their siblings at a time, at most: as many as there are before the last part.
+std::size_t most_waiting(const PartRange& own) {
+  std::size_t most = 0;
+  for (std::int64_t last = own.first + 1; last < own.last; ++last) most = std::max(most, sums_of({own.first, last}).size());
+  return most;
+}
+
+/// Sums of the rank that has most of them to send.
+std::int64_t most_sums(std::int64_t parts, int ranks) {
+  std::int64_t most = 1;
+  for (int rank = 0; rank < ranks; ++rank) most = std::max(most, std::ssize(sums_of(parts_of_rank(parts, ranks, rank))));
+  return most;
+}
+
+/// Elements exchanged at a time, a multiple of the ranks.
+std::int64_t piece_of(std::int64_t exchange_elements, std::int64_t elements, int ranks) {
+  return round_up_to(std::min(exchange_elements, elements), ranks * kShareMultiple);
+}
+
 }  // namespace
 
 PartRange parts_of_rank(std::int64_t parts, int ranks, int rank) {
@@ -45,22 +64,28 @@ OrderedSum::OrderedSum(ParameterStore& store, Communicator& communicator, std::i
     : store_(store), communicator_(communicator), own_(parts_of_rank(parts, communicator.size(), communicator.rank())) {
   check(parts > 0 && (parts & (parts - 1)) == 0, "a step of ", parts, " parts");
   next_ = own_.first;
-  // As many sums wait at a time as there are before the last part, at most.
-  std::size_t most = 0;
-  for (std::int64_t last = own_.first + 1; last < own_.last; ++last)
-    most = std::max(most, sums_of({own_.first, last}).size());
   const std::size_t bytes = static_cast<std::size_t>(store.table().elements()) * sizeof(float);
-  for (std::size_t i = 0; i < most; ++i) buffers_.emplace_back(store.device(), "sums of gradients", bytes);
-  const std::int64_t ranks = communicator.size();
-  for (int rank = 0; rank < ranks; ++rank) {
-    sums_.push_back(sums_of(parts_of_rank(parts, communicator.size(), rank)));
-    slots_ = std::max(slots_, std::ssize(sums_.back()));
-  }
+  for (std::size_t i = 0; i < most_waiting(own_); ++i) buffers_.emplace_back(store.device(), "sums of gradients", bytes);
+  const int ranks = communicator.size();
+  for (int rank = 0; rank < ranks; ++rank) sums_.push_back(sums_of(parts_of_rank(parts, ranks, rank)));
+  slots_ = most_sums(parts, ranks);
   if (ranks == 1) return;
-  piece_ = round_up_to(std::min(exchange_elements, store.table().elements()), ranks * kShareMultiple);
+  piece_ = piece_of(exchange_elements, store.table().elements(), ranks);
   const auto exchanged = static_cast<std::size_t>(slots_ * piece_) * sizeof(float);
   sent_ = Buffer::zeroed(store.device(), "gradients sent", exchanged);
   received_ = Buffer(store.device(), "gradients received", exchanged);
+}
+
+std::vector<ParameterStore::Footprint> OrderedSum::footprint(const ParameterTable& table, int ranks, std::int64_t parts,
+                                                             std::int64_t exchange_elements) {
+  std::size_t most = 0;
+  for (int rank = 0; rank < ranks; ++rank) most = std::max(most, most_waiting(parts_of_rank(parts, ranks, rank)));
+  std::vector<ParameterStore::Footprint> list;
+  list.push_back({"sums of gradients that wait", most * static_cast<std::size_t>(table.elements()) * sizeof(float)});
+  if (ranks == 1) return list;
+  const std::int64_t exchanged = most_sums(parts, ranks) * piece_of(exchange_elements, table.elements(), ranks);
+  list.push_back({"gradients on their way", 2 * static_cast<std::size_t>(exchanged) * sizeof(float)});
+  return list;
 }
 
 void OrderedSum::keep_part(const Context& context) {

@@ -54,6 +54,10 @@ class OrderedSum {
   OrderedSum(ParameterStore& store, Communicator& communicator, std::int64_t parts,
              std::int64_t exchange_elements = kExchangeElements);
 
+  /// Bytes that it takes, by name, of the rank that needs most. UserError where there are more ranks than parts.
+  static std::vector<ParameterStore::Footprint> footprint(const ParameterTable& table, int ranks, std::int64_t parts,
+                                                          std::int64_t exchange_elements = kExchangeElements);
+
   const PartRange& own() const { return own_; }
 
   /// Behind every part but the rank's last, in order: the store's gradients are added to what waits, and are zero.

@@ -10,6 +10,7 @@
 
 #include "engine/batch/device_batch.h"
 #include "engine/optimizer/update_rule.h"
+#include "engine/ranks/ordered_sum.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/experiment/checks.h"
@@ -201,6 +202,10 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
     question.tokens = phase.settings.max_tokens_per_batch;
     question.optimizer = phase.settings.optimizer;
     question.master = phase.settings.master;
+    question.ranks = execution.communicator == nullptr ? 1 : execution.communicator->size();
+    question.shared = phase.settings.zero > 0;
+    question.recompute = phase.settings.recompute;
+    question.gradient_parts = gradient_parts_of(phase.settings, question.ranks);
     const auto known = std::find_if(estimates.begin(), estimates.end(), [&](const PhaseEstimate& estimate) {
       return estimate.label == phase.label && estimate.missing.empty();
     });
@@ -258,18 +263,21 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   const bool on_cpu = question.execution.device == Device::kCpu;
   if (on_cpu) add("program, libraries, tokenizer, data", question.resident_bytes);
   const ParameterTable table = model_parameter_table(question.config, question.heads);
-  for (const auto& [name, bytes] : ParameterStore::footprint(table, question.execution.precision, question.training,
-                                                             question.training ? question.master : MasterKind::kFloat32)) {
-    add(name, static_cast<double>(bytes));
-  }
-  if (question.training) {
-    for (const auto& [name, bytes] : optimizer_footprint(question.optimizer, table)) add(name, static_cast<double>(bytes));
-  }
+  const auto add_all = [&](const std::vector<ParameterStore::Footprint>& parts) {
+    for (const auto& [name, bytes] : parts) add(name, static_cast<double>(bytes));
+  };
+  const int sharing = question.training && question.shared ? question.ranks : 1;
+  const MasterKind master = question.training ? question.master : MasterKind::kFloat32;
+  add_all(ParameterStore::footprint(table, question.execution.precision, question.training, master, sharing));
+  if (question.training) add_all(optimizer_footprint(question.optimizer, table, sharing));
+  if (question.training && question.gradient_parts > 0)
+    add_all(OrderedSum::footprint(table, question.ranks, question.gradient_parts));
   const double before = total;
   ModelOptions options;
   options.execution = question.execution;
   options.training = question.training;
   options.heads = question.heads;
+  options.recompute = question.recompute;
   const MemoryPlan plan = plan_model_memory(question.config, options, question.tokens);
   double named = 0;
   for (const auto& [name, bytes] : living_at_peak(plan.activations)) {

@@ -61,6 +61,10 @@ struct MemoryQuestion {
   std::string name = {};       ///< what is in memory: the phase's label
   OptimizerKind optimizer = OptimizerKind::kAdamW;
   MasterKind master = MasterKind::kFloat32;
+  int ranks = 1;                    ///< that train together: the memory is that of one
+  bool shared = false;              ///< they share out masters and moments (zero)
+  std::int64_t gradient_parts = 0;  ///< of a step, 0: none
+  bool recompute = false;
 };
 
 /// The trainings of a plan in its order, each with its heads and batch, one for all its seeds. A copy of the best weights is

@@ -602,6 +602,19 @@ TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
   EXPECT_EQ(line(factored, "moments"), 0);
   EXPECT_DOUBLE_EQ(total(factored), total(question) - line(question, "moments") + line(factored, "factored moments"));
   EXPECT_LT(line(factored, "factored moments"), line(question, "moments") / 10);
+  MemoryQuestion of_ranks = question;
+  of_ranks.ranks = 4;
+  of_ranks.gradient_parts = 8;
+  EXPECT_EQ(line(of_ranks, "moments"), line(question, "moments"));
+  // Two parts on each rank: the sum of the first waits.
+  EXPECT_EQ(line(of_ranks, "sums of gradients that wait"), line(question, "gradients"));
+  EXPECT_GT(line(of_ranks, "gradients on their way"), 0);
+  of_ranks.shared = true;
+  EXPECT_NEAR(line(of_ranks, "moments"), line(question, "moments") / 4, 2 * 8 * 256) << "a cut is a multiple of 256";
+  MemoryQuestion again = question;
+  again.recompute = true;
+  EXPECT_LT(total(again), total(question));
+  EXPECT_EQ(line(again, "activations: blocks: pre_activation"), 0);
   MemoryQuestion best = question;
   best.keeps_best = true;
   const double parameters = static_cast<double>(model_parameter_table(question.config, question.heads).elements()) * 4;
@@ -616,13 +629,24 @@ TEST(EstimateMemory, AddsUpWhatATrainingHolds) {
 // own small numbers: the promise is 5 %.
 TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
   if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
-  const std::vector<std::pair<HeadKind, OptimizerKind>> trainings = {{HeadKind::kSequence, OptimizerKind::kAdamW},
-                                                                     {HeadKind::kMaskedLm, OptimizerKind::kAdamW},
-                                                                     {HeadKind::kSequence, OptimizerKind::kAdafactor},
-                                                                     {HeadKind::kSequence, OptimizerKind::kAdamW8Bit}};
-  for (const auto& [kind, rule] : trainings) {
+  struct Training {
+    HeadKind kind;
+    OptimizerKind rule;
+    MasterKind master = MasterKind::kFloat32;
+    bool recompute = false;
+    std::int64_t parts = 0;
+  };
+  using enum MasterKind;
+  const std::vector<Training> trainings = {{HeadKind::kSequence, OptimizerKind::kAdamW},
+                                           {HeadKind::kMaskedLm, OptimizerKind::kAdamW, kRemainder},
+                                           {HeadKind::kSequence, OptimizerKind::kAdafactor, kFloat32, true},
+                                           {HeadKind::kSequence, OptimizerKind::kAdamW8Bit, kNone, false, 8}};
+  for (const auto& [kind, rule, master, recompute, parts] : trainings) {
     MemoryQuestion question;
     question.optimizer = rule;
+    question.master = master;
+    question.recompute = recompute;
+    question.gradient_parts = parts;
     question.config.vocab_size = 4000;
     question.config.hidden_size = 64;
     question.config.num_hidden_layers = 4;
@@ -638,12 +662,17 @@ TEST(EstimateMemory, OfADeviceIsWhatATrainingTakesThere) {
     options.execution = question.execution;
     options.training = true;
     options.heads = question.heads;
+    options.master = master;
+    options.recompute = recompute;
     const std::unique_ptr<Model> model = make_model(question.config, options);
     model->reserve(question.tokens, true);
     TrainingSettings settings;
     settings.max_steps = 100;
     settings.optimizer = rule;
+    settings.master = master;
     Optimizer optimizer(model->parameters(), settings, model->word_gradient_is_sparse());
+    OneRank alone(Device::kCuda);
+    const GradientExchange exchange(model->parameters(), alone, kBucketElements, parts);
     const auto taken = static_cast<double>(cuda::trace().device_bytes - before);
     const double estimated = estimate_memory(question).back().bytes;
     EXPECT_NEAR(estimated / taken, 1, 0.05) << name_of(rule) << ": " << estimated << " estimated, " << taken << " taken";

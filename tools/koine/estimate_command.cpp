@@ -29,6 +29,11 @@ struct EstimateArguments {
   std::string head;  ///< empty: the sequence head, of an encoder-decoder the one it has
   std::string optimizer = name_of(OptimizerKind::kAdamW);
   std::string master = name_of(MasterKind::kFloat32);
+  std::int64_t ranks = 1;
+  std::int64_t zero = 0;
+  std::int64_t gradient_parts = -1;
+  bool recompute = false;
+  bool ways_of_state = false;
   std::int64_t max_tokens = 4096;
   bool prediction = false;
   bool details = false;
@@ -115,6 +120,37 @@ std::string fit_text(const MemoryQuestion& question, const Room& room) {
                            : concatenate("most tokens in memory at a time that fit: ", format_count(most), "\n"));
 }
 
+/// What a device needs under every way to keep weights and moments, alone and as one of several that share them out.
+std::string ways_of_state_table(MemoryQuestion question, const std::optional<Room>& room) {
+  constexpr int kDevices[] = {1, 2, 4, 8};
+  const bool mixed = question.execution.precision == DType::kBFloat16;
+  std::vector<std::vector<std::string>> rows = {{"optimizer, master"}};
+  for (const int devices : kDevices) rows[0].push_back(concatenate("of ", devices));
+  for (std::size_t optimizer = 0; optimizer < optimizer_names().size(); ++optimizer) {
+    for (std::size_t master = 0; master < (mixed ? master_names().size() : 1); ++master) {
+      TrainingSettings settings;
+      settings.optimizer = static_cast<OptimizerKind>(optimizer);
+      settings.master = static_cast<MasterKind>(master);
+      const bool splits = settings.optimizer == OptimizerKind::kAdamW || settings.optimizer == OptimizerKind::kAdamW8Bit;
+      if (!splits && settings.master != MasterKind::kFloat32) continue;
+      std::vector<std::string>& row = rows.emplace_back(1, optimizer_names()[optimizer] + ", " + master_names()[master]);
+      for (const int devices : kDevices) {
+        question.optimizer = settings.optimizer;
+        question.master = settings.master;
+        question.ranks = devices;
+        question.shared = splits;
+        question.gradient_parts = devices == 1 ? 0 : devices;
+        const double bytes = total_memory(question);
+        row.push_back(format_bytes(bytes) + (room.has_value() && bytes > room->bytes ? " too much" : ""));
+      }
+    }
+  }
+  std::string text = format_table(rows) + "(memory of one device, gradient_parts = the number of devices";
+  text += ", zero = 1 under adamw and adamw_8bit)\n";
+  if (room.has_value()) text += concatenate("there are ", format_bytes(room->bytes), " (", room->name, ")\n");
+  return text;
+}
+
 HourlyCost hourly_cost(const EstimateArguments& arguments) {
   const double known = arguments.device_kind.empty() ? 0 : device_kind(arguments.device_kind).watts;
   return {arguments.watts > 0 ? arguments.watts : known, arguments.price};
@@ -192,21 +228,33 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   const auto tokens = static_cast<double>(example) * static_cast<double>(lengths.size());
   const std::int64_t counted = targets ? arguments.target_length * std::ssize(lengths)
                                        : static_cast<std::int64_t>(0.15 * tokens);  // of a masked batch
-  const double flops = (training ? 3 : 1) * model_forward_flops(config, &head, lengths, counted);
+  // Backward twice the forward; with recomputation that once more.
+  const double flops = (!training ? 1 : arguments.recompute ? 4 : 3) * model_forward_flops(config, &head, lengths, counted);
   const double rate = product_rate(arguments, execution, config, arguments.max_tokens);
   MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
   TrainingSettings settings;
   set_setting(settings, "optimizer", arguments.optimizer, "--optimizer");
   set_setting(settings, "master", arguments.master, "--master");
+  settings.zero = arguments.zero;
+  settings.gradient_parts = arguments.gradient_parts;
   settings.weight_decay = 0;  // that of an optimizer which has none
   check_settings(settings);
   question.optimizer = settings.optimizer;
   question.master = settings.master;
+  question.ranks = static_cast<int>(arguments.ranks);
+  question.shared = settings.zero > 0;
+  question.recompute = arguments.recompute;
+  question.gradient_parts = gradient_parts_of(settings, arguments.ranks);
   question.keeps_best = training;
   question.from_file = true;
   question.resident_bytes = resident_memory();
+  const std::optional<Room> room = room_of(arguments, execution);
+  if (arguments.ways_of_state) {
+    print(ways_of_state_table(question, room));
+    return 0;
+  }
   print(memory_table(question, arguments.details) + "(without tokenizer and data)\n");
-  if (const std::optional<Room> room = room_of(arguments, execution)) print(fit_text(question, *room));
+  if (room.has_value()) print(fit_text(question, *room));
   print("\n");
   print(format_table(
       {{""},
@@ -373,6 +421,17 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--master", arguments->master, "with a model: what mixed precision keeps of a weight beside its bf16")
       ->check(CLI::IsMember(master_names()))
       ->capture_default_str();
+  app->add_option("--ranks", arguments->ranks, "with a model: processes that train together; the memory is that of one")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app->add_option("--zero", arguments->zero, "with a model: 1: the ranks share out masters and moments")
+      ->check(CLI::Range(0, 1))
+      ->capture_default_str();
+  app->add_option("--gradient-parts", arguments->gradient_parts,
+                  "with a model: parts of a step (docs/ranks.md); default: 8, or as many as ranks, where there are several");
+  app->add_flag("--recompute", arguments->recompute, "with a model: activations of blocks are computed again in backward");
+  app->add_flag("--ways-of-state", arguments->ways_of_state,
+                "with a model: memory under every optimizer and master, on 1, 2, 4 and 8 devices");
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
       ->check(at_least(1))
       ->capture_default_str();
