@@ -9,6 +9,7 @@
 #include <gloo/alltoall.h>
 #include <gloo/barrier.h>
 #include <gloo/broadcast.h>
+#include <gloo/config.h>
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
@@ -227,6 +228,8 @@ class GlooCommunicator : public Communicator {
 
 bool has_gloo() { return true; }
 
+std::string gloo_version() { return concatenate(GLOO_VERSION_MAJOR, ".", GLOO_VERSION_MINOR, ".", GLOO_VERSION_PATCH); }
+
 std::unique_ptr<Communicator> make_gloo_communicator(const RankPlace& place, RankStore& store, RankWatch& watch) {
   return std::make_unique<GlooCommunicator>(place, store, watch);
 }
@@ -238,6 +241,8 @@ std::unique_ptr<Communicator> make_gloo_communicator(const RankPlace& place, Ran
 namespace koine {
 
 bool has_gloo() { return false; }
+
+std::string gloo_version() { return ""; }
 
 std::unique_ptr<Communicator> make_gloo_communicator(const RankPlace&, RankStore&, RankWatch&) {
   fail_user(

@@ -7,6 +7,7 @@
 // the operation, this rank, and the rank that is gone or late.
 
 #include <memory>
+#include <string>
 
 #include "engine/ranks/communicator.h"
 #include "engine/ranks/rank_place.h"
@@ -15,8 +16,9 @@
 
 namespace koine {
 
-/// Whether this build has Gloo.
+/// Whether this build has Gloo, and which ("0.5.0"); empty: none.
 bool has_gloo();
+std::string gloo_version();
 
 /// Connects to all others of the run, who do the same. The store and the watch outlive it. UserError where this build has no Gloo.
 std::unique_ptr<Communicator> make_gloo_communicator(const RankPlace& place, RankStore& store, RankWatch& watch);

@@ -16,10 +16,14 @@ void find_function(void* handle, const char* name, Function& function) {
   require(function != nullptr, "the NCCL that was found lacks ", name, ": 2.14 or later is needed");
 }
 
-Api load_library() {
+void* open_library() {
   const char* named = std::getenv("KOINE_NCCL");
   const char* file = named != nullptr && *named != '\0' ? named : "libnccl.so.2";
-  void* handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+  return dlopen(file, RTLD_NOW | RTLD_LOCAL);
+}
+
+Api load_library() {
+  void* handle = open_library();
   require(handle != nullptr, "ranks on GPUs talk through NCCL, which cannot be loaded (", dlerror(),
           "); install it, or name its file in KOINE_NCCL");
   Api api = {};
@@ -47,6 +51,15 @@ Api load_library() {
 const Api& library() {
   static const Api api = load_library();
   return api;
+}
+
+std::string version_found() {
+  void* handle = open_library();
+  if (handle == nullptr) return "";
+  const auto get_version = reinterpret_cast<Result (*)(int*)>(dlsym(handle, "ncclGetVersion"));
+  int version = 0;
+  if (get_version == nullptr || get_version(&version) != kSuccess) return "";
+  return concatenate(version / 10000, ".", version / 100 % 100, ".", version % 100);
 }
 
 }  // namespace koine::nccl

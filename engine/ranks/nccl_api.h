@@ -58,4 +58,7 @@ struct Api {
 /// one.
 const Api& library();
 
+/// The version of the library that library() would take ("2.28.9"); empty where it is not there.
+std::string version_found();
+
 }  // namespace koine::nccl

@@ -326,10 +326,25 @@ TEST_F(Command, ForcedVariantsGoByOperationOrFamily) {
   EXPECT_EQ(forced_lines("layernorm:reference,gemm:packed"), 3u);
 }
 
+TEST_F(Command, EstimateShowsEveryWayToKeepTheState) {
+  const Outcome outcome = run_koine({"estimate", "--model-size", "base", "--precision", "bf16", "--ways-of-state",
+                                     "--device-memory", "3GiB", "--product-rate", "1"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+  for (const char* row :
+       {"adamw, fp32", "adamw, remainder", "adamw, none", "adafactor_t5, fp32", "adamw_8bit, none", "of 8", "too much"}) {
+    EXPECT_NE(outcome.output.find(row), std::string::npos) << row << " is not in\n" << outcome.output;
+  }
+  EXPECT_EQ(outcome.output.find("adafactor, none"), std::string::npos);
+  expect_mistake(run_koine({"estimate", "--model-size", "base", "--optimizer", "adafactor", "--master", "none"}),
+                 {"master is none", "adamw_8bit"});
+  expect_mistake(run_koine({"estimate", "--model-size", "base", "--precision", "fp32", "--master", "remainder"}),
+                 {"master = remainder", "--precision bf16"});
+}
+
 TEST_F(Command, DoctorNamesEveryOperation) {
   const Outcome outcome = run_koine({"doctor"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
-  for (const char* name : {"gemm", "attention", "layernorm", "GFLOP/s", "--precision auto"}) {
+  for (const char* name : {"gemm", "attention", "layernorm", "GFLOP/s", "--precision auto", "Gloo", "NCCL"}) {
     EXPECT_NE(outcome.output.find(name), std::string::npos) << name;
   }
 }

@@ -103,6 +103,29 @@ TEST_F(RanksOfTheProgram, TrainWhatOneProcessTrains) {
   EXPECT_EQ(again.exit_code, 0) << again.errors;
 }
 
+// Masters, moments and activations in less memory each, and the model that is saved is the same; so is what is measured of it.
+TEST_F(RanksOfTheProgram, ShareTheOptimizerAndRecompute) {
+  const auto trained = [&](const std::string& output, const std::string& ranks, const std::vector<std::string>& more) {
+    std::vector<std::string> all = words(output, ranks, 6);
+    *std::find(all.begin(), all.end(), "fp32") = "bf16";
+    all.insert(all.end(), {"--optimizer", "adamw_8bit", "--master", "remainder", "--logging-steps", "1"});
+    all.insert(all.end(), more.begin(), more.end());
+    const Outcome outcome = run_koine(all);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.errors;
+    return weights(output);
+  };
+  const std::string one = trained("alone", "1", {});
+  EXPECT_EQ(trained("sharing", "3", {"--zero", "1", "--recompute", "true"}), one);
+  const std::string metrics = read_text(folder_ / "sharing/metrics.jsonl");
+  const nlohmann::json step = nlohmann::json::parse(metrics.substr(0, metrics.find('\n')));
+  EXPECT_GT(step.at("communication_seconds").get<double>(), 0);
+  EXPECT_GT(step.at("communication_waited_seconds").get<double>(), 0);
+  EXPECT_EQ(read_text(folder_ / "alone/metrics.jsonl").find("communication"), std::string::npos);
+  std::vector<std::string> refused = words("refused", "2", 6);
+  refused.insert(refused.end(), {"--zero", "1", "--optimizer", "adamw_rms"});
+  expect_mistake(run_koine(refused), {"zero is 1", "adamw_8bit"});
+}
+
 TEST_F(RanksOfTheProgram, RunAWholeExperiment) {
   write_text(folder_ / "ranks.toml", kRanksExperiment);
   const auto run = [&](const std::string& ranks) {

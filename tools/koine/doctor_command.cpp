@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/ranks/gloo_communicator.h"
+#include "engine/ranks/nccl_api.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
 #include "models/models.h"
@@ -22,12 +24,17 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 std::string library_table() {
-  return format_table({{"library", "version"},
-                       {"oneDNN", kOnednnVersion.empty() ? "not built in" : kOnednnVersion},
-                       {"nlohmann-json", concatenate(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".",
-                                                     NLOHMANN_JSON_VERSION_PATCH)},
-                       {"toml++", concatenate(TOML_LIB_MAJOR, ".", TOML_LIB_MINOR, ".", TOML_LIB_PATCH)},
-                       {"CLI11", CLI11_VERSION}});
+  const std::string gloo = gloo_version();
+  const std::string found_nccl = nccl::version_found();
+  return format_table(
+      {{"library", "version"},
+       {"oneDNN", kOnednnVersion.empty() ? "not built in" : kOnednnVersion},
+       {"Gloo (ranks on CPUs)", gloo.empty() ? "not built in" : gloo},
+       {"NCCL (ranks on GPUs)", found_nccl.empty() ? "not found (libnccl.so.2, or what KOINE_NCCL names)" : found_nccl},
+       {"nlohmann-json",
+        concatenate(NLOHMANN_JSON_VERSION_MAJOR, ".", NLOHMANN_JSON_VERSION_MINOR, ".", NLOHMANN_JSON_VERSION_PATCH)},
+       {"toml++", concatenate(TOML_LIB_MAJOR, ".", TOML_LIB_MINOR, ".", TOML_LIB_PATCH)},
+       {"CLI11", CLI11_VERSION}});
 }
 
 /// ", from 8.0", ", 9.0 only", or nothing on the CPU.
