@@ -123,6 +123,10 @@ class ModelShell : public Model {
     cuda::synchronize(context_.stream);
     return loss;
   }
+  std::vector<double> sequence_losses(const PackedBatch& batch) override {
+    const BatchView view = view_of(batch);  // which may make room first
+    return runner_->sequence_losses(context_, view, batch, *activations_);
+  }
   std::vector<float> predict(const PackedBatch& batch) override {
     const BatchView view = view_of(batch);  // which may make room first
     return runner_->predict(context_, view, *activations_);

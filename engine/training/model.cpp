@@ -18,6 +18,10 @@ double Model::train_batch(const PackedBatch& batch, double gradient_scale, const
   return loss;
 }
 
+std::vector<double> Model::sequence_losses(const PackedBatch&) {
+  throw Error("this model has no decoder whose losses could be told by sequence");
+}
+
 std::vector<float> Model::hidden_states(const PackedBatch&, std::int64_t) {
   throw Error("this model has no hidden states to show");
 }

@@ -76,6 +76,9 @@ class Model {
   /// Sum of the counted labels' losses, without dropout.
   virtual double evaluate_loss(const PackedBatch& batch) = 0;
 
+  /// The same for each sequence: [sequences]. Throws Error where the model's head does not stand on targets (kTextToText).
+  virtual std::vector<double> sequence_losses(const PackedBatch& batch);
+
   /// Logits without dropout, fp32: kSequence(Pooled) [sequences, classes], kToken and kSpan [tokens, classes],
   /// kChoice [sequences, 1], kMaskedLm [counted tokens, vocabulary], kDualEncoder [sequences, hidden], vectors of length 1.
   virtual std::vector<float> predict(const PackedBatch& batch) = 0;

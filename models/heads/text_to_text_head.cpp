@@ -10,8 +10,10 @@
 #include "models/heads/head.h"
 
 namespace koine {
+namespace {
 
-void text_to_text_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
+/// [tokens] of the stack; gradients into d_hidden, where it is not null.
+const float* token_losses(const HeadInput& input, const HeadParameters& head, void* d_hidden) {
   const std::int64_t classes = head.spec.classes;
   const std::int64_t tokens = input.sequences.tokens;
   const std::int64_t chunk = vocabulary_chunk_rows(input, classes, tokens);
@@ -41,7 +43,18 @@ void text_to_text_head_loss(const HeadInput& input, const HeadParameters& head, 
                      .d_input = offset_by(d_hidden, input.type, begin * input.hidden),
                      .d_output_stride = stride});
   }
-  add_losses(input, losses, tokens, loss);
+  return losses;
+}
+
+}  // namespace
+
+void text_to_text_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
+  add_losses(input, token_losses(input, head, d_hidden), input.sequences.tokens, loss);
+}
+
+std::vector<float> text_to_text_token_losses(const HeadInput& input, const HeadParameters& head) {
+  const StackScope scope(input.stack);
+  return to_host(input, token_losses(input, head, nullptr), DType::kFloat32, input.sequences.tokens);
 }
 
 std::vector<float> text_to_text_head_logits(const HeadInput& input, const HeadParameters& head) {

@@ -102,6 +102,18 @@ TEST_P(TextToText, PackedIsAlone) {
   }
 }
 
+TEST_P(TextToText, LossesAreToldBySequence) {
+  for (const DType precision : {DType::kFloat32, DType::kBFloat16}) {
+    const std::unique_ptr<Model> model = text_model(config(0.2), precision);
+    const std::vector<Example> examples = text_examples(kLengths, 3);
+    const std::vector<double> losses = model->sequence_losses(tiny::packed(examples, kText));
+    ASSERT_EQ(losses.size(), examples.size());
+    // Both are sums of the same fp32 losses, of a dozen at most, rounded once or at every step.
+    for (std::size_t i = 0; i < examples.size(); ++i)
+      EXPECT_NEAR(losses[i], model->evaluate_loss(tiny::packed({examples[i]}, kText)), 1e-6 * losses[i]) << i;
+  }
+}
+
 TEST_P(TextToText, DropoutDoesNotDependOnTheBatch) {
   const std::unique_ptr<Model> model = text_model(config(0.3), DType::kFloat32);
   std::vector<Example> examples = text_examples(kLengths, 3);
