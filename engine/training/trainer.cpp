@@ -42,11 +42,14 @@ bool reads_sequence(HeadKind kind) { return facts_of(kind).labels == LabelPlace:
 void check_lengths(const TrainingRun& run, const Dataset& data) {
   std::int64_t group_tokens = 0;
   for (std::size_t index = 0; index < data.examples.size(); ++index) {
-    const auto length = static_cast<std::int64_t>(data.examples[index].ids.size());
-    require(length <= run.model->maximum_length(), data.name, ": example ", data.examples[index].number, " has ", length,
-            " tokens, the model reads at most ", run.model->maximum_length(), "; lower max_seq_length");
+    const Example& example = data.examples[index];
+    const std::int64_t longest = run.model->maximum_length();
+    require(std::ssize(example.ids) <= longest, data.name, ": example ", example.number, " has ", example.ids.size(),
+            " tokens, the model reads at most ", longest, "; lower max_seq_length");
+    require(std::ssize(example.target_ids) <= longest, data.name, ": example ", example.number, " has a target of ",
+            example.target_ids.size(), " tokens, the model writes at most ", longest, "; lower max_target_length");
     const bool first = index % static_cast<std::size_t>(data.group) == 0;
-    group_tokens = (first ? 0 : group_tokens) + length;
+    group_tokens = (first ? 0 : group_tokens) + example.tokens();
     require(group_tokens <= run.settings.max_tokens_per_batch, data.name, ": example ", data.examples[index].number, " has ",
             group_tokens, " tokens, more than max_tokens_per_batch = ", run.settings.max_tokens_per_batch, "; raise it");
   }
@@ -377,7 +380,7 @@ StepBatches Trainer::next_batches() {
     for (const std::vector<std::int64_t>& batch : parts[static_cast<std::size_t>(part)].micro_batches) {
       step.batches.push_back(pack_one(task, batch, visit));
       step.counted_labels += step.batches.back().counted_labels;
-      step.tokens += step.batches.back().source.tokens;
+      step.tokens += step.batches.back().tokens();
       step.flops += std::llround(batch_flops(model_, step.batches.back()));
     }
     step.part_ends.push_back(step.batches.size());
@@ -393,7 +396,9 @@ StepBatches Trainer::next_batches() {
 // Masks are drawn for each visit of the task, not each pass, so that an example a step meets twice in a row, where a pass
 // ends, is masked anew too.
 PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const {
-  PackedBatch batch = pack_groups(*task.train, groups);
+  PackedBatch batch = task.corruption == nullptr
+                          ? pack_groups(*task.train, groups)
+                          : pack_corrupted(*task.train, groups, *task.corruption, static_cast<std::uint32_t>(visit));
   batch.head = task.head;
   batch.head_kind = model_.heads()[static_cast<std::size_t>(task.head)].kind;
   if (batch.head_kind == HeadKind::kMaskedLm) mask_tokens(batch, *task.masking, static_cast<std::uint32_t>(visit));
@@ -603,6 +608,10 @@ std::map<std::string, std::string> deciding_settings(const TrainingRun& run) {
                     task.train->groups(), " examples (", fingerprint(*task.train), ")");
     if (facts_of(task.train->head).in_batch) all["examples of a batch"] = std::to_string(batch_size_of(task, s));
     if (task.batch_size > 0) all["examples of a step of " + task.name] = std::to_string(groups_per_step(task, s));
+    if (task.corruption != nullptr) {
+      all["spans of " + task.name] = concatenate("density ", text_of(task.corruption->density), ", mean length ",
+                                                 text_of(task.corruption->mean_span), ", seed ", task.corruption->seed);
+    }
     if (task.masking == nullptr) continue;
     const MaskingSettings& masking = *task.masking;
     all["masking of " + task.name] = concatenate("probability ", text_of(masking.probability), ", seed ", masking.seed);

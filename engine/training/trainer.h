@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/batch/batcher.h"
+#include "engine/batch/span_corruption.h"
 #include "engine/optimizer/optimizer.h"
 #include "engine/ranks/communicator.h"
 #include "engine/settings/settings.h"
@@ -36,6 +37,7 @@ struct TrainingTask {
   std::optional<TimeFunction> weight_at = {};  ///< where set, the weight by the steps before this one, in place of `weight`
   std::int64_t examples_cap = 0;  ///< counted at most in the number of steps, as jiant's configurator does; 0: all
   std::int64_t batch_size = 0;    ///< in place of the settings' per_device_train_batch_size; 0: that
+  const SpanCorruption* corruption = nullptr;  ///< of plain text for kTextToText: spans are drawn anew as masks are
 };
 
 /// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation.
