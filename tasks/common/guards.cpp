@@ -29,10 +29,11 @@ std::string describe(const Collapse& collapse) {
                      " of the gold labels: collapsed to one class");
 }
 
-void Truncation::add(std::int64_t lost) {
+void Truncation::add(std::int64_t lost, bool of_target) {
   ++total;
   if (lost <= 0) return;
   ++examples;
+  targets += of_target ? 1 : 0;
   pieces += lost;
 }
 
@@ -41,11 +42,13 @@ void Truncation::append(const Truncation& more) {
   total += more.total;
   examples += more.examples;
   pieces += more.pieces;
+  targets += more.targets;
 }
 
 std::string describe(const Truncation& truncation) {
   return concatenate(truncation.examples, " of ", truncation.total, " examples cut to ", truncation.maximum_length,
-                     " tokens (", truncation.pieces, " pieces lost)");
+                     " tokens (", truncation.pieces, " pieces lost",
+                     truncation.targets > 0 ? concatenate("; of ", truncation.targets, " the answer too") : "", ")");
 }
 
 void to_json(nlohmann::json& json, const Collapse& collapse) {
@@ -64,6 +67,7 @@ void to_json(nlohmann::json& json, const Truncation& truncation) {
           {"total", truncation.total},
           {"examples", truncation.examples},
           {"pieces", truncation.pieces}};
+  if (truncation.targets > 0) json["targets"] = truncation.targets;
 }
 
 void from_json(const nlohmann::json& json, Truncation& truncation) {
@@ -71,6 +75,7 @@ void from_json(const nlohmann::json& json, Truncation& truncation) {
   json.at("total").get_to(truncation.total);
   json.at("examples").get_to(truncation.examples);
   json.at("pieces").get_to(truncation.pieces);
+  truncation.targets = json.value("targets", std::int64_t{0});
 }
 
 }  // namespace koine

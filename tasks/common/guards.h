@@ -38,15 +38,16 @@ struct Truncation {
   std::int64_t total = 0;           ///< examples
   std::int64_t examples = 0;        ///< of them, those that were cut
   std::int64_t pieces = 0;          ///< that were lost
+  std::int64_t targets = 0;         ///< of the examples cut, those whose answer was: tasks as texts
 
   /// One more example, that lost so many.
-  void add(std::int64_t lost);
+  void add(std::int64_t lost, bool of_target = false);
   /// Those of another set too.
   void append(const Truncation& more);
   bool operator==(const Truncation&) const = default;
 };
 
-/// "12 of 5010 examples cut to 128 tokens (345 pieces lost)"
+/// "12 of 5010 examples cut to 128 tokens (345 pieces lost)", "... (345 pieces lost; of 3 the answer too)"
 std::string describe(const Truncation& truncation);
 
 void to_json(nlohmann::json& json, const Collapse& collapse);

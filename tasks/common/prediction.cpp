@@ -12,7 +12,7 @@ namespace {
 std::int64_t length_of_group(const Dataset& dataset, std::int64_t group) {
   std::int64_t length = 0;
   for (std::int64_t i = 0; i < dataset.group; ++i) {
-    length += static_cast<std::int64_t>(dataset.examples[static_cast<std::size_t>(group * dataset.group + i)].ids.size());
+    length += dataset.examples[static_cast<std::size_t>(group * dataset.group + i)].tokens();
   }
   return length;
 }
@@ -38,13 +38,13 @@ PassCounts for_each_batch(Model& model, const Dataset& dataset, const Evaluation
   model.reserve(budget, /*training=*/false);
   PassCounts counts;
   std::int64_t total = 0;
-  for (const Example& example : dataset.examples) total += std::ssize(example.ids);
+  for (const Example& example : dataset.examples) total += example.tokens();
   if (options.progress) options.progress(0, total);
   for (const std::vector<std::int64_t>& groups : plan_prediction(dataset, budget).micro_batches) {
     if (options.stop != nullptr && options.stop->load()) throw Interrupted();
     PackedBatch batch = pack_groups(dataset, groups);
     batch.head = options.head;
-    counts.tokens += batch.source.tokens;
+    counts.tokens += batch.tokens();
     use(batch, groups);
     if (options.progress) options.progress(counts.tokens, total);
   }

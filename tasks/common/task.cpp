@@ -90,9 +90,13 @@ bool Task::is_official(const std::string& language) const {
          std::find(row_.languages.begin(), row_.languages.end(), language) != row_.languages.end();
 }
 
+bool Task::is_text_form() const { return facts_of(head()).of_target; }
+
+bool Task::is_language_modelling() const { return std::holds_alternative<FileReader<TextFile>>(row_.reader); }
+
 double Task::chance() const {
-  if (head() == HeadKind::kChoice) return 100.0 / static_cast<double>(row_.choices);
-  const bool classifies = facts_of(head()).labels == LabelPlace::kSequence;
+  if (row_.choices > 0) return 100.0 / static_cast<double>(row_.choices);
+  const bool classifies = std::holds_alternative<FileReader<LabelledTexts>>(row_.reader);
   return classifies && !row_.labels.empty() ? 100.0 / static_cast<double>(row_.labels.size()) : 0;
 }
 

@@ -30,6 +30,8 @@ struct FeatureOptions {
                                   ///< in all of them, one behind the other; 0: all
   bool pack_lines = false;        ///< plain text: sequences as long as they may be of the lines in their order, instead of
                                   ///< one for each line
+  double noise_density = 0.15;    ///< plain text as texts: the share of tokens that span corruption takes out
+  std::int64_t max_target_length = 0;  ///< of an answer as text, its end included; 0: the form's own (text/text_form.h)
 };
 
 /// What a task's evaluation gives.
@@ -44,7 +46,11 @@ struct Evaluation {
   std::optional<std::int64_t> layer = {};
   std::map<std::int64_t, std::map<std::string, double>> layers = {};
   std::int64_t examples = 0;
-  std::int64_t unpredicted = 0;           ///< of them, those that a predictions file lacks: they score 0
+  std::int64_t unpredicted = 0;  ///< of them, those that a predictions file lacks: they score 0
+  /// Answers as text. How many could not be read, which count as wrong; how many, where answers are parts of the example's
+  /// text, are in another script than it and no part of it (text/script.h): what mT5's authors call accidental translation.
+  std::optional<std::int64_t> unreadable = {};
+  std::optional<std::int64_t> other_script = {};
   std::optional<Collapse> collapse = {};  ///< classification, choice, tagging: where the answers are all one class
   std::int64_t tokens = 0;
   double seconds = 0;
@@ -52,11 +58,17 @@ struct Evaluation {
   std::string prediction_content;  ///< its text
 };
 
+/// How a model that answers with a text chooses where the answers are known beforehand, labels or choices: it writes what it
+/// will, and what is none of them is unreadable; it writes one of them; the one that is likeliest is taken, by the sum of its
+/// tokens' log-probabilities (T5's rank_classification).
+enum class ChoiceSearch { kGenerate, kConstrained, kLikelihood };
+
 struct EvaluationOptions {
   std::int64_t max_tokens_per_batch = 4096;
   /// Tasks of sentence vectors: which hidden states, all scored from one pass; empty: the task's own (layers.h).
   std::vector<std::int64_t> layers = {};
   Pooling pooling = Pooling::kMean;
+  ChoiceSearch choices = ChoiceSearch::kGenerate;
   int head = 0;
   bool want_predictions = true;
   const std::atomic<bool>* stop = nullptr;
@@ -152,6 +164,14 @@ class Task {
   std::string without_files(const std::filesystem::path& data, const std::string& split) const;
 
   virtual HeadKind head() const = 0;
+  /// The same task for models that answer with texts: another task of the same row, or this one where no text answers it
+  /// (sentence vectors).
+  const Task& as_text() const { return text_form_ == nullptr ? *this : *text_form_; }
+  bool is_text_form() const;
+  /// Whether it is plain text that is learnt, by masking or span corruption.
+  bool is_language_modelling() const;
+  /// Gives a task that is being made its text form.
+  void set_text_form(std::unique_ptr<Task> form) { text_form_ = std::move(form); }
   /// The headline figure: what Evaluation::metric says.
   virtual std::string metric() const = 0;
   /// Tasks of sentence vectors: how they are made where nothing else is asked for.
@@ -193,6 +213,7 @@ class Task {
   FileStatus check_language(const std::filesystem::path& data, const std::string& split, const std::string& language) const;
 
   TaskRow row_;
+  std::unique_ptr<Task> text_form_;
 };
 
 /// The task of a row: its family is the one whose files the row's reader reads.

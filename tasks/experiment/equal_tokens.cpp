@@ -25,7 +25,7 @@ struct Source {
 
 std::int64_t tokens_of(std::span<const Example> sequences) {
   std::int64_t tokens = 0;
-  for (const Example& sequence : sequences) tokens += std::ssize(sequence.ids);
+  for (const Example& sequence : sequences) tokens += sequence.tokens();
   return tokens;
 }
 

@@ -69,16 +69,20 @@ class Estimator {
   TrainingPass pass_of(const Dataset& dataset, double mlm_probability) const {
     std::vector<std::int64_t> lengths;
     TrainingPass pass;
+    std::int64_t targets = 0;
     for (const Example& example : dataset.examples) {
       lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
-      pass.tokens += static_cast<double>(example.ids.size());
+      pass.tokens += static_cast<double>(example.tokens());
+      targets += std::ssize(example.target_ids);
     }
     pass.groups = static_cast<double>(dataset.groups());
     HeadSpec head{"", dataset.head, dataset.classes};
-    if (dataset.head == HeadKind::kMaskedLm) head.classes = static_cast<std::int32_t>(plan_.config.vocab_size);
+    if (facts_of(dataset.head).classes_from == ClassesFrom::kVocabulary)
+      head.classes = static_cast<std::int32_t>(plan_.config.vocab_size);
     double counted = pass.groups;
     if (dataset.head == HeadKind::kToken) counted = pass.tokens;
     if (dataset.head == HeadKind::kMaskedLm) counted = pass.tokens * mlm_probability;
+    if (facts_of(dataset.head).of_target) counted = static_cast<double>(targets);
     if (facts_of(dataset.head).in_batch) counted = 0;  // scores within a batch: nothing beside the encoder
     pass.flops = model_forward_flops(plan_.config, &head, lengths, static_cast<std::int64_t>(counted));
     return pass;

@@ -18,9 +18,23 @@ json to_json(const Evaluation& evaluation) {
   json record = {{"metric", evaluation.metric},     {"value", evaluation.value},   {"metrics", evaluation.metrics},
                  {"examples", evaluation.examples}, {"tokens", evaluation.tokens}, {"seconds", evaluation.seconds}};
   if (evaluation.layer.has_value()) record["layer"] = *evaluation.layer;
+  if (evaluation.unreadable.has_value()) record["unreadable"] = *evaluation.unreadable;
+  if (evaluation.other_script.has_value()) record["other_script"] = *evaluation.other_script;
   for (const auto& [layer, metrics] : evaluation.layers)
     record["layers"].push_back({{"layer", layer}, {"metrics", metrics}});
   return record;
+}
+
+/// "3 of 40 answers unreadable, 2 in another script than their text"; empty where there are none.
+std::string text_answers_line(const Evaluation& result) {
+  std::string line;
+  const auto add = [&](const std::optional<std::int64_t>& count, const char* what) {
+    if (count.value_or(0) == 0) return;
+    line += concatenate(line.empty() ? "" : ", ", *count, " of ", result.examples, " answers ", what);
+  };
+  add(result.unreadable, "unreadable");
+  add(result.other_script, "in another script than their text");
+  return line;
 }
 
 /// FLOPs of the pass over a data set that gave `result`: with the model's first head, or, where hidden states were compared,
@@ -28,15 +42,18 @@ json to_json(const Evaluation& evaluation) {
 double forward_flops(const Model& model, const Dataset& dataset, const Evaluation& result) {
   std::vector<std::int64_t> lengths;
   std::int64_t tokens = 0;
+  std::int64_t targets = 0;
   for (const Example& example : dataset.examples) {
     lengths.push_back(static_cast<std::int64_t>(example.ids.size()));
     tokens += lengths.back();
+    targets += std::ssize(example.target_ids);
   }
   if (result.layer.has_value() || !result.layers.empty()) {
     const std::int64_t last = result.layers.empty() ? *result.layer : result.layers.rbegin()->first;
     return static_cast<double>(last) / static_cast<double>(model.layers()) * model.forward_flops(lengths, -1, 0);
   }
-  if (facts_of(dataset.head).in_batch) return model.forward_flops(lengths, 0, 0);  // vectors alone
+  if (facts_of(dataset.head).of_target) return model.forward_flops(lengths, 0, targets);  // answers as long as the gold
+  if (facts_of(dataset.head).in_batch) return model.forward_flops(lengths, 0, 0);         // vectors alone
   return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
 }
 
@@ -84,6 +101,7 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         records[language]["truncated"] = truncation;
         options.message(what + describe(truncation));
       }
+      if (const std::string line = text_answers_line(result); !line.empty()) options.message(what + line);
       if (result.collapse.has_value()) {
         records[language]["collapsed"] = *result.collapse;
         options.message(what + describe(*result.collapse));

@@ -67,12 +67,28 @@ GeneratedDataSpec read_generated(TomlSection section) {
   return generated;
 }
 
+/// What a fresh model may be of; the first: an encoder.
+const std::vector<std::string> kFamilies = {"xlm-roberta", "mt5"};
+
+bool has_decoder(const ModelConfig& config) { return config.encoder_decoder.decoder_layers > 0; }
+
+/// mT5's numbers where nothing else is said.
+void read_decoder(TomlSection& section, ModelConfig& config) {
+  config = published_model_config("mt5-small");
+  config.encoder_decoder.head_size = section.integer("head_size", config.encoder_decoder.head_size, 1, 1024);
+}
+
 ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& data) {
   ModelSpec model;
   model.directory = resolve(section.text("directory", ""), base, data);
   model.name = section.text("name", model.directory.empty() ? "fresh" : model.directory.filename().string());
   section.require_folder_name("name", model.name);
   ModelConfig& config = model.config;
+  const std::string family = section.choice("family", kFamilies.front(), kFamilies);
+  const bool decodes = family != kFamilies.front();
+  require(model.directory.empty() || !decodes, section.where("family"),
+          " is given together with a directory, whose config.json decides it; remove one of them");
+  if (decodes) read_decoder(section, config);
   for (const char* key :
        {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"}) {
     require(model.directory.empty() || !section.has(key), section.where(key),
@@ -84,14 +100,22 @@ ModelSpec read_model(TomlSection section, const fs::path& base, const fs::path& 
   config.num_hidden_layers = section.integer("num_hidden_layers", config.num_hidden_layers, 1, 1024);
   config.num_attention_heads = section.integer("num_attention_heads", config.num_attention_heads, 1, 1024);
   config.intermediate_size = section.integer("intermediate_size", config.intermediate_size, 1, 1 << 20);
+  for (const char* key : {"max_position_embeddings", "attention_probs_dropout_prob"})
+    require(!decodes || !section.has(key), section.where(key), ": mT5 has no such number; remove it");
   config.max_position_embeddings = section.integer("max_position_embeddings", config.max_position_embeddings, 5, 1 << 20);
   config.hidden_dropout_prob = section.number("hidden_dropout_prob", config.hidden_dropout_prob, 0, 0.99);
   config.attention_probs_dropout_prob =
       section.number("attention_probs_dropout_prob", config.attention_probs_dropout_prob, 0, 0.99);
   config.initializer_range = section.number("initializer_range", config.initializer_range, 0, 10);
-  config.norm = section.choice("norm", "post", {"post", "pre"}) == "post" ? NormPlacement::kPost : NormPlacement::kPre;
-  require(config.hidden_size % config.num_attention_heads == 0, section.where("hidden_size"), " (", config.hidden_size,
-          ") must be a multiple of num_attention_heads (", config.num_attention_heads, ")");
+  const std::string norm = section.choice("norm", decodes ? "pre" : "post", {"post", "pre"});
+  require(!decodes || norm == "pre", section.where("norm"), " is \"post\", but mT5 has it before each part of a block");
+  config.norm = norm == "post" ? NormPlacement::kPost : NormPlacement::kPre;
+  if (decodes) {
+    config.encoder_decoder.decoder_layers = section.integer("num_decoder_layers", config.num_hidden_layers, 1, 1024);
+    config.attention_probs_dropout_prob = config.hidden_dropout_prob;
+  }
+  require(decodes || config.hidden_size % config.num_attention_heads == 0, section.where("hidden_size"), " (",
+          config.hidden_size, ") must be a multiple of num_attention_heads (", config.num_attention_heads, ")");
   section.finish();
   return model;
 }
@@ -237,6 +261,7 @@ TargetSpec read_target(TomlSection section, const RecipeFile* recipe) {
   target.max_eval_examples = section.integer("max_eval_examples", 0, 0, kMany);
   target.layers = read_layers(section);
   target.pooling = pooling_of(section.choice("pooling", name_of(find_task(target.task).pooling()), kPoolings));
+  target.choices = choice_search_of(section.choice("choices", name_of(target.choices), choice_searches()));
   read_training(section, numbers);
   section.finish();
   return target;
@@ -252,19 +277,24 @@ void require_distinct(const std::vector<std::string>& names, const fs::path& fil
 std::string feature_toml(const FeatureOptions& features) {
   return concatenate("max_seq_length = ", features.max_seq_length, "\ndoc_stride = ", features.doc_stride,
                      "\nmax_query_length = ", features.max_query_length, "\nmax_train_examples = ", features.max_examples,
-                     "\n");
+                     "\n") +
+         (features.max_target_length > 0 ? concatenate("max_target_length = ", features.max_target_length, "\n") : "");
 }
 
 std::string model_toml(const ModelSpec& model) {
   std::string text = "\n[model]\nname = " + toml_text(model.name) + "\n";
   if (!model.directory.empty()) return text + "directory = " + toml_text(model.directory.string()) + "\n";
   const ModelConfig& config = model.config;
+  const EncoderDecoderConfig& more = config.encoder_decoder;
+  const std::string own =
+      has_decoder(config)
+          ? concatenate("\nfamily = \"mt5\"\nhead_size = ", more.head_size, "\nnum_decoder_layers = ", more.decoder_layers)
+          : concatenate("\nmax_position_embeddings = ", config.max_position_embeddings,
+                        "\nattention_probs_dropout_prob = ", toml_number(config.attention_probs_dropout_prob));
   return text + concatenate("hidden_size = ", config.hidden_size, "\nnum_hidden_layers = ", config.num_hidden_layers,
                             "\nnum_attention_heads = ", config.num_attention_heads,
-                            "\nintermediate_size = ", config.intermediate_size,
-                            "\nmax_position_embeddings = ", config.max_position_embeddings,
+                            "\nintermediate_size = ", config.intermediate_size, own,
                             "\nhidden_dropout_prob = ", toml_number(config.hidden_dropout_prob),
-                            "\nattention_probs_dropout_prob = ", toml_number(config.attention_probs_dropout_prob),
                             "\ninitializer_range = ", toml_number(config.initializer_range),
                             "\nnorm = ", config.norm == NormPlacement::kPost ? "\"post\"" : "\"pre\"", "\n");
 }
@@ -314,6 +344,7 @@ std::string target_toml(const TargetSpec& target) {
                   "\nlanguages = ", toml_list(target.languages), "\nsplit = ", toml_text(target.split),
                   "\nmax_eval_examples = ", target.max_eval_examples, "\n");
   if (target.layers != LayerChoice{}) text += "layer = " + layers_toml(target.layers) + "\n";
+  if (target.choices != ChoiceSearch::kGenerate) text += "choices = " + toml_text(name_of(target.choices)) + "\n";
   return text + concatenate("pooling = \"", name_of(target.pooling), "\"\n") + feature_toml(target.features) +
          settings_toml(target.settings);
 }
@@ -370,6 +401,19 @@ std::string generated_data_toml(const GeneratedDataSpec& generated) {
 }
 
 const char* name_of(Pooling pooling) { return kPoolings[static_cast<std::size_t>(pooling)].c_str(); }
+
+const std::vector<std::string>& choice_searches() {
+  static const std::vector<std::string> kNames = {"generate", "constrained", "likelihood"};
+  return kNames;
+}
+
+const std::string& name_of(ChoiceSearch choices) { return choice_searches()[static_cast<std::size_t>(choices)]; }
+
+ChoiceSearch choice_search_of(const std::string& name) {
+  const auto found = std::find(choice_searches().begin(), choice_searches().end(), name);
+  check(found != choice_searches().end(), "unknown way to choose an answer \"", name, "\"");
+  return static_cast<ChoiceSearch>(found - choice_searches().begin());
+}
 
 Pooling pooling_of(const std::string& name) {
   const auto found = std::find(kPoolings.begin(), kPoolings.end(), name);

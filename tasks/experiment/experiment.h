@@ -77,7 +77,8 @@ struct TargetSpec {
   std::int64_t max_eval_examples = 0;
   LayerChoice layers;
   Pooling pooling = Pooling::kMean;
-  FeatureOptions features;  ///< max_examples: of training
+  ChoiceSearch choices = ChoiceSearch::kGenerate;  ///< of a model that answers with texts
+  FeatureOptions features;                         ///< max_examples: of training
   TrainingSettings settings;
   Origins origins;  ///< of features and settings
 };
@@ -132,5 +133,9 @@ std::string generated_data_toml(const GeneratedDataSpec& generated);
 const char* name_of(Pooling pooling);
 /// "mean", "mean_without_special" or "cls". UserError otherwise.
 Pooling pooling_of(const std::string& name);
+/// "generate", "constrained", "likelihood".
+const std::vector<std::string>& choice_searches();
+const std::string& name_of(ChoiceSearch choices);
+ChoiceSearch choice_search_of(const std::string& name);
 
 }  // namespace koine

@@ -70,6 +70,8 @@ void add_rows(std::vector<ResultRow>& rows, const ResultRow& common, const json&
         row.left_out = record.value("left_out", std::int64_t{0});
         for (const json& left_out : training_left_out) row.left_out += left_out.at("count").get<std::int64_t>();
         if (record.contains("collapsed")) row.collapsed = record.at("collapsed").get<Collapse>();
+        if (record.contains("unreadable")) row.unreadable = record.at("unreadable").get<std::int64_t>();
+        if (record.contains("other_script")) row.other_script = record.at("other_script").get<std::int64_t>();
         if (record.contains("truncated")) row.truncated = record.at("truncated").get<Truncation>();
         for (const json& cut : training_truncated) row.training_truncated.append(cut.get<Truncation>());
         rows.push_back(row);

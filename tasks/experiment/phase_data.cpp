@@ -2,6 +2,7 @@
 
 #include "kernels/common/check.h"
 #include "tasks/experiment/equal_tokens.h"
+#include "tasks/families/text.h"
 #include "tasks/formats/labels.h"
 
 namespace koine {
@@ -14,7 +15,8 @@ namespace {
 std::string key_of(const Task& task, const std::string& split, const std::string& languages,
                    const FeatureOptions& features) {
   return concatenate(task.name(), " ", split, " ", languages, " ", features.max_seq_length, " ", features.doc_stride, " ",
-                     features.max_query_length, " ", features.max_examples, features.pack_lines ? " packed" : "");
+                     features.max_query_length, " ", features.max_examples, features.pack_lines ? " packed" : "", " ",
+                     features.max_target_length, " ", features.noise_density);
 }
 
 /// The same of a training set of several languages and files.
@@ -90,8 +92,12 @@ const Dataset& PhaseData::training_set(const TrainedTask& trained) {
   if (!trained.files.empty()) {
     std::vector<fs::path> paths;
     for (const std::string& file : trained.files) paths.push_back(data_ / file);
-    append(*all, read_plain_text(paths, tokenizer_, trained.features.max_seq_length, cut_files_[key],
-                                 trained.features.pack_lines));
+    const bool spans = task.is_text_form();
+    const std::int64_t longest =
+        spans ? length_before_corruption(tokenizer_, trained.features) : trained.features.max_seq_length;
+    Dataset text = read_plain_text(paths, tokenizer_, longest, cut_files_[key], trained.features.pack_lines);
+    if (spans) corrupt_dataset(text, tokenizer_, trained.features);
+    append(*all, text);
   }
   for (std::size_t i = 0; i < all->examples.size(); ++i) all->examples[i].number = static_cast<std::uint32_t>(i);
   entry = std::move(all);

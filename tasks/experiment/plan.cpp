@@ -85,15 +85,17 @@ class Planner {
     return resolve_length(wanted, task, plan_.config.maximum_length(), where(key + ".max_seq_length"));
   }
   bool has_dev(const Task& task) {
-    if (task.head() == HeadKind::kMaskedLm) return false;
+    if (task.is_language_modelling()) return false;
     if (!fs::is_directory(experiment().data)) return true;
     const std::vector<std::string>& dev = there(task, "dev");
     return std::find(dev.begin(), dev.end(), experiment().source_language) != dev.end();
   }
+  const Task& named(const std::string& name) const { return task_for(plan_.config, find_task(name)); }
   TrainedTask trained(const Task& task, const std::string& head_name) {
     TrainedTask result;
     result.task = &task;
-    result.head = {head_name, task.head(), task.classes(plan_.config.vocab_size)};
+    // Texts are all written by one head.
+    result.head = {task.is_text_form() ? "" : head_name, task.head(), task.classes(plan_.config.vocab_size)};
     result.has_dev = has_dev(task);
     return result;
   }
@@ -120,10 +122,11 @@ class Planner {
     phase.settings = spec.settings;
     phase.settings.seed = spec.seed;
     pretraining_ = add(std::move(phase), [&](PlannedPhase& filled) {
-      filled.tasks.push_back(trained(find_task("mlm"), ""));
+      filled.tasks.push_back(trained(named("mlm"), ""));
       TrainedTask& text = filled.tasks.back();
       text.files = spec.files;
       text.mlm_probability = spec.mlm_probability;
+      text.features.noise_density = spec.mlm_probability;
       text.features.pack_lines = spec.mlm_packed;
       text.features.max_seq_length = length(spec.max_seq_length, *text.task, "pretraining");
       if (!spec.languages.empty() || spec.files.empty())
@@ -165,16 +168,19 @@ class Planner {
     phase.settings.seed = phase.seed;
     return add(std::move(phase), [&](PlannedPhase& filled) {
       for (const std::string& name : arm.tasks) {
-        const Task& task = find_task(name);
+        const Task& task = named(name);
         const auto shared = arm.heads.find(name);
         TrainedTask entry = trained(task, shared == arm.heads.end() ? name : shared->second);
         entry.features = arm.features;
         entry.features.max_seq_length = length(arm.features.max_seq_length, task, arm.name);
-        if (task.head() == HeadKind::kMaskedLm) entry.mlm_probability = arm.mlm_probability;
+        if (task.is_language_modelling()) {
+          entry.mlm_probability = arm.mlm_probability;
+          entry.features.noise_density = arm.mlm_probability;
+        }
         filled.tasks.push_back(entry);
       }
       for (TrainedTask& entry : filled.tasks) {
-        const bool mlm = entry.head.kind == HeadKind::kMaskedLm;
+        const bool mlm = entry.task->is_language_modelling();
         const auto own = arm.task_languages.find(entry.task->name());
         const bool has_own = own != arm.task_languages.end();
         const std::vector<std::string>& wanted = has_own ? own->second : mlm ? arm.mlm_languages : arm.languages;
@@ -191,7 +197,7 @@ class Planner {
   void add_target(PlannedPhase phase) {
     const TargetSpec& target = experiment().targets[phase.target];
     const IntermediateSpec& arm = experiment().intermediate[phase.arm];
-    const Task& task = find_task(target.task);
+    const Task& task = named(target.task);
     phase.kind = PhaseKind::kTarget;
     phase.label = "target " + target.name;
     phase.title = concatenate(target.name, arm.tasks.empty() ? "" : " after " + arm.name, ", seed ", phase.seed);
@@ -202,7 +208,7 @@ class Planner {
       FeatureOptions features = target.features;
       features.max_seq_length = length(target.features.max_seq_length, task, target.name);
       if (!target.train_task.empty()) {
-        TrainedTask entry = trained(find_task(target.train_task), "");
+        TrainedTask entry = trained(named(target.train_task), "");
         entry.languages = {experiment().source_language};
         entry.features = features;
         filled.tasks.push_back(entry);
@@ -216,6 +222,7 @@ class Planner {
       evaluation.options.layers =
           resolve_layers(target.layers, plan_.config.num_hidden_layers, where(concatenate(target.name, ".layer")));
       evaluation.options.pooling = target.pooling;
+      evaluation.options.choices = target.choices;
       const std::string key = target.name + ".languages";
       evaluation.languages = languages(task, target.languages, target.split, key);
       leave_out_unlabelled(evaluation, target.languages, where(key),
@@ -230,6 +237,15 @@ class Planner {
 };
 
 }  // namespace
+
+const Task& task_for(const ModelConfig& config, const Task& task) {
+  const EncoderDecoderConfig& numbers = config.encoder_decoder;
+  if (numbers.decoder_layers == 0) return task;
+  require(numbers.decoder_start_token_id == config.pad_token_id, "this model's decoder begins with token ",
+          numbers.decoder_start_token_id, " (decoder_start_token_id), its pad_token_id is ", config.pad_token_id,
+          ": tasks as texts are read behind the padding token, as T5 and mT5 have it");
+  return task.as_text();
+}
 
 Plan make_plan(Experiment experiment, const ModelConfig& config) { return Planner(std::move(experiment), config).make(); }
 

@@ -26,7 +26,7 @@ struct TrainedTask {
   std::vector<std::string> languages;  ///< of its training set
   std::vector<std::string> files;      ///< plain text below the data folder besides (pretraining)
   FeatureOptions features;             ///< lengths resolved; max_examples: of training
-  double mlm_probability = 0;          ///< of kMaskedLm heads
+  double mlm_probability = 0;          ///< of plain text
   std::string equal_tokens_to = {};    ///< as many tokens as the set in this language has (equal_tokens.h); empty: all
   bool has_dev = false;                ///< there is a dev set in the source language, which stops the training
 };
@@ -71,6 +71,10 @@ struct Plan {
 /// and its targets. Where nothing random separates two seeds (retrieval with a shared encoder), one is planned. Reads which
 /// files are there below experiment.data, and those that are evaluated, whether they have gold. Where that folder itself is not there, dev sets are taken to be.
 Plan make_plan(Experiment experiment, const ModelConfig& config);
+
+/// A task as a model learns and answers it: by a head, or, where the model has a decoder, as texts. UserError for a decoder that
+/// begins with another token than targets are made for.
+const Task& task_for(const ModelConfig& config, const Task& task);
 
 /// Languages a list in an experiment stands for: itself with the names of families, branches and scripts resolved
 /// (languages/language_facts.h), checked against what is there, or all that are there where it is empty. UserError naming `where`, and the folder where there is none, or the language that is missing.

@@ -26,8 +26,15 @@ std::vector<std::string> text_files(const fs::path& data) {
   return files;
 }
 
+/// How the pieces of a fresh model's tokenizer are numbered.
+const SentencePieceNumbering& numbering_of(const Experiment& experiment) {
+  return experiment.model.config.encoder_decoder.decoder_layers > 0 ? kT5Numbering : kFairseqNumbering;
+}
+
 /// Where a tokenizer that is trained for an experiment lies.
-fs::path trained_tokenizer_path(const fs::path& output) { return output / "tokenizer" / "sentencepiece.bpe.model"; }
+fs::path trained_tokenizer_path(const Experiment& experiment, const fs::path& output) {
+  return output / "tokenizer" / numbering_of(experiment).file;
+}
 
 }  // namespace
 
@@ -49,7 +56,7 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
   const std::filesystem::path& directory = experiment.model.directory;
   if (!directory.empty()) return load_tokenizer(read_model_config(directory), directory);
   const TokenizerSpec& spec = experiment.tokenizer;
-  if (!spec.path.empty()) return Tokenizer(spec.path);
+  if (!spec.path.empty()) return Tokenizer(spec.path, numbering_of(experiment));
   std::vector<std::string> inputs = spec.inputs;
   if (inputs.empty()) inputs = text_files(experiment.data);
   TokenizerTraining training;
@@ -65,11 +72,16 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
   for (const fs::path& input : training.inputs) hashes += toml_text(xxh3_file(input)) + ", ";
   training.pieces = spec.pieces;
   training.character_coverage = spec.character_coverage;
-  const std::string config =
-      concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
-                  "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
+  std::string config = concatenate("inputs = ", toml_list(inputs), "\ninput_hashes = [", hashes, "]\npieces = ", spec.pieces,
+                                   "\ncharacter_coverage = ", toml_number(spec.character_coverage), "\n");
+  if (&numbering_of(experiment) == &kT5Numbering) {  // as mT5's: unknown characters are bytes, a hundred sentinels
+    training.numbering = kT5Numbering;
+    training.byte_fallback = true;
+    training.sentinels = 100;
+    config += "byte_fallback = true\nsentinels = 100\n";
+  }
   PhaseFolder phase(folder / "tokenizer", config, {}, redo);
-  const fs::path model = trained_tokenizer_path(folder);
+  const fs::path model = trained_tokenizer_path(experiment, folder);
   if (!phase.done()) {
     Tokenizer::train(training, model);
     phase.finish({{"xxh3", xxh3_file(model)}});
@@ -78,13 +90,15 @@ Tokenizer experiment_tokenizer(const Experiment& experiment, const fs::path& fol
   require(!hash.is_string() || hash == xxh3_file(model), model.string(),
           " is not the file that was written there (its bytes have changed since); restore it, or delete ",
           phase.path().string(), " to make it again");
-  return Tokenizer(model);
+  return Tokenizer(model, numbering_of(experiment));
 }
 
 Tokenizer prepared_tokenizer(const Experiment& experiment, const fs::path& folder) {
   const fs::path& directory = experiment.model.directory;
   if (!directory.empty()) return load_tokenizer(read_model_config(directory), directory);
-  return Tokenizer(experiment.tokenizer.path.empty() ? trained_tokenizer_path(folder) : experiment.tokenizer.path);
+  return Tokenizer(
+      experiment.tokenizer.path.empty() ? trained_tokenizer_path(experiment, folder) : experiment.tokenizer.path,
+      numbering_of(experiment));
 }
 
 ModelConfig experiment_model_config(const Experiment& experiment, const Tokenizer& tokenizer) {

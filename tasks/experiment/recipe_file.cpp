@@ -15,7 +15,7 @@ namespace {
 bool has_mlm(const std::vector<std::string>& tasks) { return std::find(tasks.begin(), tasks.end(), "mlm") != tasks.end(); }
 
 std::vector<std::string> number_keys() {
-  std::vector<std::string> keys = {"max_seq_length", "doc_stride", "max_query_length"};
+  std::vector<std::string> keys = {"max_seq_length", "max_target_length", "doc_stride", "max_query_length"};
   for (const SettingKey& key : setting_keys()) keys.emplace_back(key.name);
   return keys;
 }
@@ -42,6 +42,7 @@ void check_tasks(TomlSection kind) {
 void read_numbers(TomlSection& section, TrainingNumbers numbers) {
   FeatureOptions& features = numbers.features;
   features.max_seq_length = section.integer("max_seq_length", features.max_seq_length, 0, 1 << 20);
+  features.max_target_length = section.integer("max_target_length", features.max_target_length, 0, 1 << 20);
   features.doc_stride = section.integer("doc_stride", features.doc_stride, 1, 1 << 20);
   features.max_query_length = section.integer("max_query_length", features.max_query_length, 1, 1 << 20);
   read_settings(section, numbers.settings);

@@ -149,7 +149,10 @@ StartPoint Runner::start_of(const PlannedPhase& phase) const {
   start.fingerprint = xxh3_hex(concatenate(
       "fresh ", phase.seed, " ", config.hidden_size, " ", config.num_hidden_layers, " ", config.num_attention_heads, " ",
       config.intermediate_size, " ", config.max_position_embeddings, " ", config.hidden_dropout_prob, " ",
-      config.attention_probs_dropout_prob, " ", config.initializer_range, " ", config.norm == NormPlacement::kPost));
+      config.attention_probs_dropout_prob, " ", config.initializer_range, " ", config.norm == NormPlacement::kPost,
+      config.encoder_decoder.decoder_layers > 0
+          ? concatenate(" mt5 ", config.encoder_decoder.head_size, " ", config.encoder_decoder.decoder_layers)
+          : ""));
   return start;
 }
 
@@ -165,6 +168,12 @@ std::string pretraining_config(const PlannedPhase& phase) {
 std::string definition_line(const Task& task) {
   const std::string& definition = task.row().definition;
   return definition.empty() ? "" : "definition = " + toml_text(definition) + "\n";
+}
+
+/// What only tasks as texts have.
+std::string text_form_lines(const Task& task, const FeatureOptions& features) {
+  if (!task.is_text_form()) return "";
+  return concatenate("text_form = true\nmax_target_length = ", features.max_target_length, "\n");
 }
 
 std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpec& arm) {
@@ -183,7 +192,8 @@ std::string intermediate_config(const PlannedPhase& phase, const IntermediateSpe
     config += concatenate("\n[task.", task.task->name(), "]\nlanguages = ", toml_list(task.languages),
                           "\nmax_seq_length = ", task.features.max_seq_length, "\ndoc_stride = ", task.features.doc_stride,
                           "\nmax_query_length = ", task.features.max_query_length,
-                          "\nmax_train_examples = ", task.features.max_examples, "\n", definition_line(*task.task));
+                          "\nmax_train_examples = ", task.features.max_examples, "\n", definition_line(*task.task),
+                          text_form_lines(*task.task, task.features));
     if (task.head.name != task.task->name()) config += "head = " + toml_text(task.head.name) + "\n";
     if (!task.equal_tokens_to.empty()) config += "equal_tokens_to = " + toml_text(task.equal_tokens_to) + "\n";
     if (const auto batch = arm.sampler.batch_sizes.find(task.task->name()); batch != arm.sampler.batch_sizes.end())
@@ -207,7 +217,9 @@ std::string target_config(const PlannedPhase& phase, const TargetSpec& target, c
       "\nmax_train_examples = ", target.features.max_examples, "\nmax_seq_length = ", evaluation.features.max_seq_length,
       "\ndoc_stride = ", evaluation.features.doc_stride, "\nmax_query_length = ", evaluation.features.max_query_length,
       "\nlayer = ", layers_text(evaluation.options.layers), "\npooling = \"", name_of(evaluation.options.pooling), "\"\n",
-      definition_line(*evaluation.task));
+      definition_line(*evaluation.task), text_form_lines(*evaluation.task, evaluation.features));
+  if (evaluation.options.choices != ChoiceSearch::kGenerate)
+    config += "choices = " + toml_text(name_of(evaluation.options.choices)) + "\n";
   for (const TrainedTask& task : phase.tasks) {
     const std::string line = task.task == evaluation.task ? "" : definition_line(*task.task);
     config += line.empty() ? "" : "train_" + line;
@@ -280,7 +292,7 @@ bool Runner::evaluate(const PlannedPhase& phase, const StartPoint& model_at, con
   options.execution = options_.execution;
   options.seed = model_at.seed;
   for (const TrainedTask& task : phase.tasks) add_head(options.heads, task.head);
-  const std::unique_ptr<Model> model = make_model(model_at, options, false);
+  const std::unique_ptr<Model> model = make_model(model_at, options, false, options_.message);
   return evaluate_languages(*model, *phase.evaluation, experiment().data, tokenizer_, folder, options_, evaluations);
 }
 

@@ -135,10 +135,14 @@ void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, dou
   store.refresh_working(model.context());
 }
 
-std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads) {
+std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads,
+                                  const std::function<void(const std::string& text)>& message) {
   if (start.directory.empty()) return make_model(start.config, options);
   LoadReport report;
   std::unique_ptr<Model> model = load_model(start.directory, options, &report);
+  for (const std::string& note : report.notes) {
+    if (message) message(note);
+  }
   if (fresh_heads && !options.heads.empty()) {
     renew_heads(*model, report, options.seed, read_model_config(start.directory).initializer_range);
   }
@@ -187,10 +191,17 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
   job.directory = fs::absolute(folder);
   if (!phase.start.directory.empty()) job.start = fs::absolute(phase.start.directory);
   if (leads) tell_job(ranks, job);
-  std::unique_ptr<Model> model = make_model(phase.start, model_options(phase, options), phase.fresh_heads);
+  std::unique_ptr<Model> model = make_model(phase.start, model_options(phase, options), phase.fresh_heads,
+                                            leads ? options.message : std::function<void(const std::string&)>());
 
   std::vector<MaskingSettings> masking;
-  for (const PhaseTask& task : phase.tasks) masking.push_back(masking_of(task, tokenizer, phase.settings.seed));
+  std::vector<std::optional<SpanCorruption>> spans;
+  for (const PhaseTask& task : phase.tasks) {
+    masking.push_back(masking_of(task, tokenizer, phase.settings.seed));
+    spans.emplace_back();
+    if (task.head.kind == HeadKind::kTextToText && task.mlm_probability > 0)
+      spans.back() = span_corruption_of(tokenizer, task.mlm_probability, phase.settings.seed);
+  }
   TrainingRun run;
   run.model = model.get();
   std::vector<HeadSpec> heads;
@@ -198,7 +209,7 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
     const PhaseTask& task = phase.tasks[i];
     run.tasks.push_back({task.name, add_head(heads, task.head), task.train, task.weight,
                          task.head.kind == HeadKind::kMaskedLm ? &masking[i] : nullptr, task.weight_at, task.examples_cap,
-                         task.batch_size});
+                         task.batch_size, spans[i].has_value() ? &*spans[i] : nullptr});
   }
   run.settings = phase.settings;
   run.communicator = ranks;

@@ -53,7 +53,7 @@ struct PhaseTask {
   const Dataset* train = nullptr;
   const TaskData* dev = nullptr;  ///< may be null
   double weight = 1;
-  double mlm_probability = 0;                  ///< of kMaskedLm heads
+  double mlm_probability = 0;                  ///< of plain text: masked, or taken out by span corruption; 0: another task
   LeftOut left_out = {};                       ///< of the training files
   Truncation truncation = {};                  ///< of the training set
   std::optional<TimeFunction> weight_at = {};  ///< this and the next two as TrainingTask has them
@@ -83,8 +83,9 @@ struct TrainingPhase {
 /// stays where the checkpoint had it.
 void renew_heads(Model& model, const LoadReport& report, std::uint32_t seed, double standard_deviation);
 
-/// A model from its start point.
-std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads);
+/// A model from its start point. What reading it noticed is told.
+std::unique_ptr<Model> make_model(const StartPoint& start, const ModelOptions& options, bool fresh_heads,
+                                  const std::function<void(const std::string& text)>& message = {});
 
 /// What a training phase gave.
 struct PhaseTraining {

@@ -52,6 +52,38 @@ std::string label_record(const std::vector<std::string>& labels, const float* lo
   return line_of(record);
 }
 
+std::string written_label_record(const std::string& label, const std::string& text) {
+  ordered_json record;
+  record["label"] = label.empty() ? ordered_json() : ordered_json(label);
+  record["text"] = text;
+  return line_of(record);
+}
+
+std::string written_choice_record(std::int32_t choice, const std::string& text) {
+  ordered_json record;
+  record["choice"] = choice < 0 ? ordered_json() : ordered_json(choice);
+  record["text"] = text;
+  return line_of(record);
+}
+
+std::string written_tag_record(const TaggedSentence& words, const std::vector<std::string>& tags, const std::string& text,
+                               bool readable) {
+  ordered_json record;
+  for (const TaggedWord& word : words) record["words"].push_back(word.form);
+  record["tags"] = tags;
+  record["text"] = text;
+  if (!readable) record["readable"] = false;
+  return line_of(record);
+}
+
+std::string written_span_record(const std::string& id, const std::string& answer, const std::string& text) {
+  ordered_json record;
+  record["id"] = id;
+  record["answer"] = answer;
+  record["text"] = text;
+  return line_of(record);
+}
+
 std::string choice_record(const std::vector<float>& scores) {
   ordered_json record;
   record["choice"] = index_of_largest(scores.data(), static_cast<std::int32_t>(scores.size()));

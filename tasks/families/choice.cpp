@@ -1,11 +1,16 @@
 #include "tasks/families/choice.h"
 
+#include <algorithm>
+
 #include "tasks/families/answers.h"
 #include "tasks/families/family.h"
 #include "tasks/formats/choices.h"
 #include "tasks/formats/inputs.h"
 #include "tasks/formats/parallel_text.h"
 #include "tasks/scorers/accuracy.h"
+#include "tasks/text/script.h"
+#include "tasks/text/text_answers.h"
+#include "tasks/text/text_form.h"
 
 namespace koine {
 namespace {
@@ -26,8 +31,15 @@ const ChoiceScorer& choice_scorer(const TaskRow& row) {
 
 ClassCounts counts_of(const Numbers& choices) {
   ClassCounts counts;
-  for (const std::int32_t choice : choices) ++counts[concatenate("choice ", choice)];
+  for (const std::int32_t choice : choices) ++counts[choice < 0 ? kUnreadable : concatenate("choice ", choice)];
   return counts;
+}
+
+/// -1 for an answer that could not be read.
+std::string choice_lines(const Numbers& answers) {
+  std::string lines;
+  for (const std::int32_t answer : answers) lines += (answer < 0 ? kUnreadable : std::to_string(answer)) + "\n";
+  return lines;
 }
 
 Evaluation score_choices(const TaskRow& row, const Numbers& gold, const Numbers& predictions) {
@@ -69,11 +81,7 @@ class ChoiceData : public FamilyData {
     Numbers answers;
     for (const std::vector<float>& scores : scores_of(predictions))
       answers.push_back(index_of_largest(scores.data(), dataset().group));
-    return finish(score_choices(row_, gold_, answers), predictions.counts, options, [&] {
-      std::string lines;
-      for (const std::int32_t answer : answers) lines += concatenate(answer, "\n");
-      return lines;
-    });
+    return finish(score_choices(row_, gold_, answers), predictions.counts, options, [&] { return choice_lines(answers); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
@@ -100,6 +108,87 @@ class ChoiceData : public FamilyData {
 
   const TaskRow& row_;
   Numbers gold_;
+};
+
+/// Choices as texts that a model writes, or compares.
+class ChoiceTextData : public FamilyData {
+ public:
+  ChoiceTextData(Facts facts, const TaskRow& row, ChoiceFile file, const Tokenizer& tokenizer)
+      : FamilyData(std::move(facts)), row_(row), file_(std::move(file)), tokenizer_(tokenizer) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const TextChoices answers = answer_all(model, options);
+    Evaluation result = finish(score_choices(row_, right_choices(file_), answers.choices), answers.counts, options,
+                               [&] { return choice_lines(answers.choices); });
+    result.unreadable = std::count(answers.choices.begin(), answers.choices.end(), -1);
+    result.other_script = 0;
+    for (std::size_t i = 0; i < answers.texts.size(); ++i) {
+      const bool other = answers.choices[i] < 0 && in_other_script(answers.texts[i], whole_text(file_.examples[i]));
+      *result.other_script += other ? 1 : 0;
+    }
+    return result;
+  }
+
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    const TextChoices answers = answer_all(model, options);
+    Answers result{{}, choice_lines(answers.choices)};
+    for (std::size_t i = 0; i < answers.choices.size(); ++i)
+      result.records.push_back(answers.scores.empty() ? written_choice_record(answers.choices[i], answers.texts[i])
+                                                      : choice_record(answers.scores[i]));
+    return result;
+  }
+
+ private:
+  struct TextChoices {
+    Numbers choices;
+    std::vector<std::string> texts;          ///< where they were written
+    std::vector<std::vector<float>> scores;  ///< where choices were compared
+    PassCounts counts;
+  };
+
+  static std::string whole_text(const ChoiceExample& example) {
+    std::string text = example.prompt;
+    for (const std::string& choice : example.choices) text += " " + choice;
+    return text;
+  }
+
+  TextChoices answer_all(Model& model, const EvaluationOptions& options) const {
+    require(options.choices != ChoiceSearch::kConstrained, dataset().name,
+            ": its answers are others for every example, so none can be allowed for all; take --choices likelihood");
+    TextChoices answers;
+    if (options.choices == ChoiceSearch::kLikelihood) {
+      std::vector<std::vector<std::string>> candidates;
+      for (const ChoiceExample& example : file_.examples) candidates.push_back(example.choices);
+      CandidateScores scored = score_candidates(model, dataset(), tokenizer_, candidates, options);
+      answers.counts = scored.counts;
+      answers.scores = std::move(scored.scores);
+      for (const std::vector<float>& scores : answers.scores)
+        answers.choices.push_back(index_of_largest(scores.data(), static_cast<std::int32_t>(scores.size())));
+      return answers;
+    }
+    GenerationSettings settings;
+    settings.maximum_length = 0;
+    for (const ChoiceExample& example : file_.examples) {
+      for (const std::string& choice : example.choices)
+        settings.maximum_length = std::max(settings.maximum_length, std::ssize(answer_ids(choice, tokenizer_)));
+    }
+    WrittenAnswers written = write_answers(model, dataset(), tokenizer_, settings, options);
+    answers.counts = written.counts;
+    answers.texts = std::move(written.texts);
+    for (std::size_t i = 0; i < answers.texts.size(); ++i) {
+      const std::vector<std::string>& choices = file_.examples[i].choices;
+      const auto found = std::find_if(choices.begin(), choices.end(), [&](const std::string& choice) {
+        return as_written(choice, tokenizer_) == answers.texts[i];
+      });
+      answers.choices.push_back(found == choices.end() ? -1 : static_cast<std::int32_t>(found - choices.begin()));
+    }
+    return answers;
+  }
+
+  const TaskRow& row_;
+  ChoiceFile file_;
+  const Tokenizer& tokenizer_;
 };
 
 class ChoiceTask : public FamilyTask<ChoiceFile> {
@@ -143,9 +232,8 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
     return static_cast<std::int64_t>(file.examples.size());
   }
 
- private:
-  std::unique_ptr<TaskData> prepare(const ChoiceFile& file, const std::string& split, const std::string& language,
-                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
+  virtual std::unique_ptr<TaskData> prepare(const ChoiceFile& file, const std::string& split, const std::string& language,
+                                            const Tokenizer& tokenizer, const FeatureOptions& options) const {
     Dataset dataset = empty_dataset(split, language);
     dataset.group = row().choices;
     Truncation truncation{.maximum_length = length_of(options)};
@@ -170,6 +258,7 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
         row(), right_choices(file));
   }
 
+ private:
   ChoiceFile checked(ChoiceFile file, const std::string& language) const {
     require(!file.examples.empty(), file.path.string(), ": no examples in language ", language);
     for (std::size_t i = 0; i < file.examples.size(); ++i) {
@@ -183,7 +272,7 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
   }
 
   Numbers read_choices(const std::filesystem::path& path) const {
-    Numbers numbers = read_indices(path);
+    Numbers numbers = read_indices(path, kUnreadable);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       require(numbers[i] < row().choices, path.string(), ":", i + 1, ": choice ", numbers[i], ", but there are ",
               row().choices, " (from 0)");
@@ -205,11 +294,42 @@ class ChoiceTask : public FamilyTask<ChoiceFile> {
   }
 };
 
+class ChoiceAsText : public ChoiceTask {
+ public:
+  using ChoiceTask::ChoiceTask;
+
+  HeadKind head() const override { return HeadKind::kTextToText; }
+
+ protected:
+  std::unique_ptr<TaskData> prepare(const ChoiceFile& file, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    const TextForm form = text_form_of(row());
+    Dataset dataset = empty_dataset(split, language);
+    TextExamples examples(dataset, tokenizer, length_of(options),
+                          options.max_target_length > 0 ? options.max_target_length : kChoiceLength);
+    for (const ChoiceExample& example : file.examples) {
+      const std::string source = form.choice(example.prompt, example.choices);
+      if (example.label < 0) {
+        examples.add(source);
+      } else {
+        examples.add(source, example.choices[static_cast<std::size_t>(example.label)]);
+      }
+    }
+    const Truncation truncation = examples.truncation();
+    return std::make_unique<ChoiceTextData>(
+        FamilyData::Facts{std::move(dataset), submission_name(name(), split, language, "tsv"),
+                          file.labelled ? "" : without_gold(file.path, language), LeftOut{}, truncation},
+        row(), file, tokenizer);
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<Task> make_choice_task(TaskRow row) {
   check(row.choices >= 2, "task ", row.name, " has ", row.choices, " choices; its row must say how many, at least 2");
-  return std::make_unique<ChoiceTask>(std::move(row));
+  auto task = std::make_unique<ChoiceTask>(row);
+  task->set_text_form(std::make_unique<ChoiceAsText>(std::move(row)));
+  return task;
 }
 
 }  // namespace koine

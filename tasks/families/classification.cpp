@@ -1,10 +1,14 @@
 #include "tasks/families/classification.h"
 
+#include <algorithm>
+
 #include "tasks/families/answers.h"
 #include "tasks/families/family.h"
 #include "tasks/formats/inputs.h"
 #include "tasks/formats/labelled_texts.h"
 #include "tasks/scorers/accuracy.h"
+#include "tasks/text/text_answers.h"
+#include "tasks/text/text_form.h"
 
 namespace koine {
 namespace {
@@ -33,9 +37,20 @@ const ClassificationScorer& classification_scorer(const TaskRow& row) {
   return scorer_of<decltype(ClassificationScorer::score)>(kClassificationScorers, row);
 }
 
+/// -1: an answer that could not be read.
+std::string label_name(const TaskRow& row, std::int32_t label) {
+  return label < 0 ? kUnreadable : row.labels[static_cast<std::size_t>(label)];
+}
+
+std::string label_lines(const TaskRow& row, const Labels& answers) {
+  std::string lines;
+  for (const std::int32_t answer : answers) lines += label_name(row, answer) + "\n";
+  return lines;
+}
+
 ClassCounts counts_of(const TaskRow& row, const Labels& labels) {
   ClassCounts counts;
-  for (const std::int32_t label : labels) ++counts[row.labels[static_cast<std::size_t>(label)]];
+  for (const std::int32_t label : labels) ++counts[label_name(row, label)];
   return counts;
 }
 
@@ -64,12 +79,13 @@ class ClassificationData : public FamilyData {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
     const Labels answers = best_labels(predictions);
-    return finish(score_labels(row_, gold_, answers), predictions.counts, options, [&] { return lines_of(answers); });
+    return finish(score_labels(row_, gold_, answers), predictions.counts, options,
+                  [&] { return label_lines(row_, answers); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
     const Predictions predictions = predict_all(model, dataset(), options);
-    Answers answers{{}, lines_of(best_labels(predictions))};
+    Answers answers{{}, label_lines(row_, best_labels(predictions))};
     for (const std::vector<float>& logits : predictions.logits)
       answers.records.push_back(label_record(row_.labels, logits.data()));
     return answers;
@@ -82,14 +98,79 @@ class ClassificationData : public FamilyData {
       answers.push_back(index_of_largest(logits.data(), dataset().classes));
     return answers;
   }
-  std::string lines_of(const Labels& answers) const {
-    std::string lines;
-    for (const std::int32_t answer : answers) lines += row_.labels[static_cast<std::size_t>(answer)] + "\n";
-    return lines;
+
+  const TaskRow& row_;
+  Labels gold_;
+};
+
+/// Labels as words that a model writes.
+class ClassificationTextData : public FamilyData {
+ public:
+  ClassificationTextData(Facts facts, const TaskRow& row, Labels gold, const TextForm& form, const Tokenizer& tokenizer)
+      : FamilyData(std::move(facts)), row_(row), gold_(std::move(gold)), words_(form.words), tokenizer_(tokenizer) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const WordAnswers answers = answer_all(model, options);
+    Evaluation result = finish(score_labels(row_, gold_, answers.labels), answers.counts, options,
+                               [&] { return label_lines(row_, answers.labels); });
+    result.unreadable = std::count(answers.labels.begin(), answers.labels.end(), -1);
+    return result;
+  }
+
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    const WordAnswers answers = answer_all(model, options);
+    Answers result{{}, label_lines(row_, answers.labels)};
+    for (std::size_t i = 0; i < answers.labels.size(); ++i) {
+      result.records.push_back(
+          answers.scores.empty()
+              ? written_label_record(answers.labels[i] < 0 ? "" : label_name(row_, answers.labels[i]), answers.texts[i])
+              : label_record(row_.labels, answers.scores[i].data()));
+    }
+    return result;
+  }
+
+ private:
+  struct WordAnswers {
+    Labels labels;
+    std::vector<std::string> texts;          ///< where they were written
+    std::vector<std::vector<float>> scores;  ///< where words were compared
+    PassCounts counts;
+  };
+
+  WordAnswers answer_all(Model& model, const EvaluationOptions& options) const {
+    WordAnswers answers;
+    if (options.choices == ChoiceSearch::kLikelihood) {
+      CandidateScores scored = score_candidates(model, dataset(), tokenizer_, {words_}, options);
+      answers.counts = scored.counts;
+      answers.scores = std::move(scored.scores);
+      for (const std::vector<float>& scores : answers.scores)
+        answers.labels.push_back(index_of_largest(scores.data(), static_cast<std::int32_t>(scores.size())));
+      return answers;
+    }
+    GenerationSettings settings;
+    settings.maximum_length = 0;
+    std::vector<std::string> readable;
+    for (const std::string& word : words_) {
+      const std::vector<std::int32_t> ids = answer_ids(word, tokenizer_);
+      settings.maximum_length = std::max(settings.maximum_length, std::ssize(ids));
+      if (options.choices == ChoiceSearch::kConstrained) settings.answers.push_back(ids);
+      readable.push_back(as_written(word, tokenizer_));
+    }
+    WrittenAnswers written = write_answers(model, dataset(), tokenizer_, settings, options);
+    answers.counts = written.counts;
+    answers.texts = std::move(written.texts);
+    for (const std::string& text : answers.texts) {
+      const auto found = std::find(readable.begin(), readable.end(), text);
+      answers.labels.push_back(found == readable.end() ? -1 : static_cast<std::int32_t>(found - readable.begin()));
+    }
+    return answers;
   }
 
   const TaskRow& row_;
   Labels gold_;
+  std::vector<std::string> words_;
+  const Tokenizer& tokenizer_;
 };
 
 class ClassificationTask : public FamilyTask<LabelledTexts> {
@@ -130,9 +211,9 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
     return static_cast<std::int64_t>(texts.examples.size());
   }
 
- private:
-  std::unique_ptr<TaskData> prepare(const LabelledTexts& texts, const std::string& split, const std::string& language,
-                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
+  virtual std::unique_ptr<TaskData> prepare(const LabelledTexts& texts, const std::string& split,
+                                            const std::string& language, const Tokenizer& tokenizer,
+                                            const FeatureOptions& options) const {
     Dataset dataset = empty_dataset(split, language);
     const bool pairs = !row().fields.second.empty();
     CountingFramer framer(tokenizer, length_of(options));
@@ -145,17 +226,22 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
       dataset.examples.push_back(std::move(example));
     }
     return std::make_unique<ClassificationData>(
-        FamilyData::Facts{std::move(dataset),
-                          submission_name(name(), split, language, "tsv"),
-                          texts.labelled ? "" : without_gold(texts.path, language),
-                          {texts.skipped, texts.skipped + static_cast<std::int64_t>(texts.examples.size()),
-                           row().fields.short_rows
-                               ? "rows left out: they have fewer columns than the header"
-                               : concatenate("pairs left out: their label is \"", row().skipped_label, "\" (no agreement)")},
-                          framer.truncation()},
-        row(), labels_of(texts));
+        facts_of_set(texts, std::move(dataset), split, language, framer.truncation()), row(), labels_of(texts));
   }
 
+  FamilyData::Facts facts_of_set(const LabelledTexts& texts, Dataset dataset, const std::string& split,
+                                 const std::string& language, const Truncation& truncation) const {
+    return {std::move(dataset),
+            submission_name(name(), split, language, "tsv"),
+            texts.labelled ? "" : without_gold(texts.path, language),
+            {texts.skipped, texts.skipped + static_cast<std::int64_t>(texts.examples.size()),
+             row().fields.short_rows
+                 ? "rows left out: they have fewer columns than the header"
+                 : concatenate("pairs left out: their label is \"", row().skipped_label, "\" (no agreement)")},
+            truncation};
+  }
+
+ private:
   FoundFile data_file(const std::filesystem::path& path, const std::string& split) const {
     if (of_task_file()) return gold_file(path, split);
     return {path, layout_of_labelled_texts(path, row().fields)};
@@ -175,8 +261,39 @@ class ClassificationTask : public FamilyTask<LabelledTexts> {
   }
 };
 
+class ClassificationAsText : public ClassificationTask {
+ public:
+  using ClassificationTask::ClassificationTask;
+
+  HeadKind head() const override { return HeadKind::kTextToText; }
+
+ protected:
+  std::unique_ptr<TaskData> prepare(const LabelledTexts& texts, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    const TextForm form = text_form_of(row());
+    Dataset dataset = empty_dataset(split, language);
+    TextExamples examples(dataset, tokenizer, length_of(options),
+                          options.max_target_length > 0 ? options.max_target_length : kAnswerLength);
+    for (const LabelledText& text : texts.examples) {
+      const std::string source = form.labelled_text(text.first, text.second);
+      if (text.label < 0) {
+        examples.add(source);
+      } else {
+        examples.add(source, form.words[static_cast<std::size_t>(text.label)]);
+      }
+    }
+    const Truncation truncation = examples.truncation();
+    return std::make_unique<ClassificationTextData>(facts_of_set(texts, std::move(dataset), split, language, truncation),
+                                                    row(), labels_of(texts), form, tokenizer);
+  }
+};
+
 }  // namespace
 
-std::unique_ptr<Task> make_classification_task(TaskRow row) { return std::make_unique<ClassificationTask>(std::move(row)); }
+std::unique_ptr<Task> make_classification_task(TaskRow row) {
+  auto task = std::make_unique<ClassificationTask>(row);
+  task->set_text_form(std::make_unique<ClassificationAsText>(std::move(row)));
+  return task;
+}
 
 }  // namespace koine

@@ -13,6 +13,9 @@
 #include "tasks/formats/squad.h"
 #include "tasks/scorers/answer_score.h"
 #include "tasks/scorers/squad2_score.h"
+#include "tasks/text/script.h"
+#include "tasks/text/text_answers.h"
+#include "tasks/text/text_form.h"
 
 namespace koine {
 namespace {
@@ -174,6 +177,79 @@ class SpanData : public FamilyData {
   AnswerSearch search_;
 };
 
+/// Answers that a model writes.
+class SpanTextData : public FamilyData {
+ public:
+  SpanTextData(Facts facts, const TaskRow& row, SquadFile file, const Tokenizer& tokenizer, std::string language,
+               std::int64_t longest)
+      : FamilyData(std::move(facts)),
+        row_(row),
+        file_(std::move(file)),
+        tokenizer_(tokenizer),
+        language_(std::move(language)),
+        longest_(longest) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const WrittenAnswers written = write(model, options);
+    std::vector<Squad2Answer> answers = read_all(written);
+    AnswerScores scores;
+    std::int64_t unreadable = 0;
+    std::int64_t other_script = 0;
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const SquadQuestion& question = file_.questions[i];
+      for (const SquadAnswer& gold : question.answers) answers[i].gold.push_back(gold.text);
+      unreadable += written.texts[i].empty() ? 1 : 0;
+      const bool refused = may_refuse() && answers[i].prediction.empty();
+      other_script += !refused && in_other_script(written.texts[i], file_.contexts[question.paragraph]) ? 1 : 0;
+      if (!may_refuse()) scores.add(span_scorer(row_).score(answers[i].prediction, answers[i].gold, language_));
+    }
+    Evaluation result = finish(may_refuse() ? squad2_evaluation(answers, /*best=*/false)
+                                            : answer_evaluation(scores, std::string(span_scorer(row_).metric)),
+                               written.counts, options, [&] { return answers_as_json(file_.questions, answers); });
+    result.unreadable = unreadable;
+    result.other_script = other_script;
+    return result;
+  }
+
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    const WrittenAnswers written = write(model, options);
+    const std::vector<Squad2Answer> answers = read_all(written);
+    Answers result{{}, answers_as_json(file_.questions, answers)};
+    for (std::size_t i = 0; i < answers.size(); ++i)
+      result.records.push_back(written_span_record(file_.questions[i].id, answers[i].prediction, written.texts[i]));
+    return result;
+  }
+
+ private:
+  bool may_refuse() const { return row_.scorer == kSquad2; }
+  WrittenAnswers write(Model& model, const EvaluationOptions& options) const {
+    require(options.choices == ChoiceSearch::kGenerate, dataset().name,
+            ": its answers are parts of texts, of which none can be chosen beforehand; leave out --choices");
+    GenerationSettings settings;
+    settings.maximum_length = longest_;
+    return write_answers(model, dataset(), tokenizer_, settings, options);
+  }
+  /// Without gold.
+  std::vector<Squad2Answer> read_all(const WrittenAnswers& written) const {
+    std::vector<Squad2Answer> answers;
+    for (std::size_t i = 0; i < written.texts.size(); ++i) {
+      const std::string& text = written.texts[i];
+      Squad2Answer answer;
+      answer.prediction = text.empty() ? kUnreadable : unpadded(text, file_.contexts[file_.questions[i].paragraph]);
+      if (may_refuse() && text == kUnanswerable) answer.prediction.clear();
+      answers.push_back(std::move(answer));
+    }
+    return answers;
+  }
+
+  const TaskRow& row_;
+  SquadFile file_;
+  const Tokenizer& tokenizer_;
+  std::string language_;
+  std::int64_t longest_;
+};
+
 class SpanTask : public FamilyTask<SquadFile> {
  public:
   using FamilyTask::FamilyTask;
@@ -236,15 +312,12 @@ class SpanTask : public FamilyTask<SquadFile> {
     return {count_unlearnable(file), static_cast<std::int64_t>(file.questions.size()), kLeftOut};
   }
 
- private:
-  std::unique_ptr<TaskData> prepare(SquadFile file, const std::string& split, const std::string& language,
-                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
-    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
-    file.contexts.resize(file.questions.back().paragraph + 1);
+  virtual std::unique_ptr<TaskData> prepare(SquadFile file, const std::string& split, const std::string& language,
+                                            const Tokenizer& tokenizer, const FeatureOptions& options) const {
+    keep_used(file, split, language);
     FeatureOptions resolved = options;
     resolved.max_seq_length = length_of(options);
     const bool training = split == "train";
-    require(!training || file.labelled, file.path.string(), ": every answer is blank, so nothing can be learnt from it");
     SpanFeatures features = make_span_features(file, tokenizer, resolved, training);
     require(!features.examples.empty(), file.path.string(), ": no question whose answer is in its context's words");
     Dataset dataset = empty_dataset(split, language);
@@ -257,6 +330,15 @@ class SpanTask : public FamilyTask<SquadFile> {
     return std::make_unique<SpanData>(std::move(facts), row(), std::move(file), std::move(features), tokenizer, language);
   }
 
+  /// Contexts that no question is left of go. UserErrors for a file of no use.
+  static void keep_used(SquadFile& file, const std::string& split, const std::string& language) {
+    require(!file.questions.empty(), file.path.string(), ": no questions in language ", language);
+    file.contexts.resize(file.questions.back().paragraph + 1);
+    require(split != "train" || file.labelled, file.path.string(),
+            ": every answer is blank, so nothing can be learnt from it");
+  }
+
+ private:
   /// From `gold` itself (of a file of several languages, the language's questions) or XTREME's label file below it, or from
   /// the task's own data.
   std::vector<SquadGold> gold_answers(const std::filesystem::path& gold, const std::string& split,
@@ -287,8 +369,44 @@ class SpanTask : public FamilyTask<SquadFile> {
   }
 };
 
+class SpanAsText : public SpanTask {
+ public:
+  using SpanTask::SpanTask;
+
+  HeadKind head() const override { return HeadKind::kTextToText; }
+
+ protected:
+  std::unique_ptr<TaskData> prepare(SquadFile file, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    keep_used(file, split, language);
+    Dataset dataset = empty_dataset(split, language);
+    const std::int64_t longest = options.max_target_length > 0 ? options.max_target_length : kAnswerLength;
+    TextExamples examples(dataset, tokenizer, length_of(options), longest);
+    for (const SquadQuestion& question : file.questions) {
+      const std::string source = question_text(question.question, file.contexts[question.paragraph]);
+      if (!file.labelled) {
+        examples.add(source);
+      } else {
+        examples.add(source, question.answers.empty() ? kUnanswerable : pad_punctuation(question.answers.front().text));
+      }
+    }
+    const Truncation truncation = examples.truncation();
+    FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "json"),
+                            file.labelled ? "" : without_gold(file.path, language), LeftOut{}, truncation};
+    return std::make_unique<SpanTextData>(std::move(facts), row(), std::move(file), tokenizer, language, longest);
+  }
+
+  /// None: an answer need not be whole words of its context.
+  LeftOut count_left_out(const std::filesystem::path&, const std::string&, const std::string&) const override { return {}; }
+};
+
 }  // namespace
 
-std::unique_ptr<Task> make_span_task(TaskRow row) { return std::make_unique<SpanTask>(std::move(row)); }
+std::unique_ptr<Task> make_span_task(TaskRow row) {
+  auto task = std::make_unique<SpanTask>(row);
+  row.max_seq_length = kContextLength;
+  task->set_text_form(std::make_unique<SpanAsText>(std::move(row)));
+  return task;
+}
 
 }  // namespace koine

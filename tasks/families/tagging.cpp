@@ -1,11 +1,18 @@
 #include "tasks/families/tagging.h"
 
+#include <algorithm>
+#include <sstream>
+
 #include "tasks/families/answers.h"
 #include "tasks/families/family.h"
 #include "tasks/families/tagging_features.h"
 #include "tasks/formats/inputs.h"
 #include "tasks/formats/tagged.h"
 #include "tasks/scorers/tagging_f1.h"
+#include "tasks/text/names.h"
+#include "tasks/text/script.h"
+#include "tasks/text/text_answers.h"
+#include "tasks/text/text_form.h"
 
 namespace koine {
 namespace {
@@ -55,6 +62,27 @@ TagSequences names_of(const std::vector<TaggedSentence>& sentences, const std::v
   return names;
 }
 
+std::string tag_lines(const TagSequences& tags) {
+  std::string lines;
+  for (const std::vector<std::string>& sentence : tags) {
+    for (const std::string& tag : sentence) lines += tag + "\n";
+    lines += "\n";
+  }
+  return lines;
+}
+
+std::vector<std::string> forms_of(const TaggedSentence& sentence) {
+  std::vector<std::string> forms;
+  for (const TaggedWord& word : sentence) forms.push_back(word.form);
+  return forms;
+}
+
+std::string joined_by_blanks(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
 class TaggingData : public FamilyData {
  public:
   TaggingData(Facts facts, const TaskRow& row, TaggedFile file, std::vector<TaggedRow> rows)
@@ -65,12 +93,12 @@ class TaggingData : public FamilyData {
     const Predictions predictions = predict_all(model, dataset(), options);
     const TagSequences tags = join_rows(predictions);
     return finish(score_tags(row_, names_of(file_.sentences, row_.labels), tags), predictions.counts, options,
-                  [&] { return lines_of(tags); });
+                  [&] { return tag_lines(tags); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
     const Predictions predictions = predict_all(model, dataset(), options);
-    Answers answers{{}, lines_of(join_rows(predictions))};
+    Answers answers{{}, tag_lines(join_rows(predictions))};
     std::vector<std::vector<const float*>> logits(file_.sentences.size());
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       for (const std::int32_t position : rows_[i].positions)
@@ -83,15 +111,6 @@ class TaggingData : public FamilyData {
   }
 
  private:
-  static std::string lines_of(const TagSequences& tags) {
-    std::string lines;
-    for (const std::vector<std::string>& sentence : tags) {
-      for (const std::string& tag : sentence) lines += tag + "\n";
-      lines += "\n";
-    }
-    return lines;
-  }
-
   /// Each sentence's predicted tags, from its rows in turn.
   TagSequences join_rows(const Predictions& predictions) const {
     TagSequences tags(file_.sentences.size());
@@ -110,6 +129,109 @@ class TaggingData : public FamilyData {
   std::vector<TaggedRow> rows_;
 };
 
+/// Tags that a model writes: names as a list, other tags one for each word. What could not be read has no tags, "O".
+class TaggingTextData : public FamilyData {
+ public:
+  TaggingTextData(Facts facts, const TaskRow& row, TaggedFile file, const Tokenizer& tokenizer, std::int64_t longest)
+      : FamilyData(std::move(facts)), row_(row), file_(std::move(file)), tokenizer_(tokenizer), longest_(longest) {}
+
+  Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
+    require_gold();
+    const WrittenTags written = write(model, options);
+    const TagSequences gold = names_of(file_.sentences, row_.labels);
+    Evaluation result =
+        finish(are_name_tags(row_.labels) ? score_names(gold, written) : score_tags(row_, gold, written.tags),
+               written.counts, options, [&] { return tag_lines(written.tags); });
+    result.unreadable = std::count(written.readable.begin(), written.readable.end(), false);
+    return result;
+  }
+
+  Answers answer(Model& model, const EvaluationOptions& options) const override {
+    const WrittenTags written = write(model, options);
+    Answers result{{}, tag_lines(written.tags)};
+    for (std::size_t i = 0; i < written.tags.size(); ++i) {
+      result.records.push_back(
+          written_tag_record(file_.sentences[i], written.tags[i], written.texts[i], written.readable[i]));
+    }
+    return result;
+  }
+
+ private:
+  struct WrittenTags {
+    std::vector<std::string> texts;
+    TagSequences tags;
+    std::vector<std::vector<NamedSpan>> names;  ///< where tags are names
+    std::vector<bool> readable;
+    PassCounts counts;
+  };
+
+  WrittenTags write(Model& model, const EvaluationOptions& options) const {
+    require(options.choices == ChoiceSearch::kGenerate, dataset().name,
+            ": its answers are of many parts, of which none can be chosen beforehand; leave out --choices");
+    GenerationSettings settings;
+    settings.maximum_length = longest_;
+    WrittenAnswers answers = write_answers(model, dataset(), tokenizer_, settings, options);
+    WrittenTags written;
+    written.counts = answers.counts;
+    for (std::size_t i = 0; i < answers.texts.size(); ++i) read(forms_of(file_.sentences[i]), answers.texts[i], written);
+    written.texts = std::move(answers.texts);
+    return written;
+  }
+
+  void read(const std::vector<std::string>& words, const std::string& text, WrittenTags& written) const {
+    if (are_name_tags(row_.labels)) {
+      ReadNames found = read_names(text, name_types(row_.labels));
+      written.tags.push_back(tags_of_names(words, found.names));
+      written.names.push_back(std::move(found.names));
+      written.readable.push_back(found.readable);
+      return;
+    }
+    std::vector<std::string> tags;
+    std::istringstream stream(text);
+    for (std::string tag; stream >> tag;) tags.push_back(tag);
+    const bool known = std::all_of(tags.begin(), tags.end(), [&](const std::string& tag) {
+      return std::find(row_.labels.begin(), row_.labels.end(), tag) != row_.labels.end();
+    });
+    written.readable.push_back(known && tags.size() == words.size());
+    if (!written.readable.back()) tags.assign(words.size(), "O");
+    written.tags.push_back(std::move(tags));
+  }
+
+  /// The order-free score of names, and beside it XTREME's of the tags they give.
+  Evaluation score_names(const TagSequences& gold, const WrittenTags& written) const {
+    std::vector<std::vector<NamedSpan>> names;
+    std::int64_t other_script = 0;
+    for (std::size_t i = 0; i < gold.size(); ++i) {
+      const std::vector<std::string> words = forms_of(file_.sentences[i]);
+      names.push_back(names_of_tags(words, gold[i]));
+      for (NamedSpan& name : names.back()) name.text = as_written(name.text, tokenizer_);  // as an answer can have it
+      const std::string sentence = joined_by_blanks(words);
+      other_script += std::any_of(written.names[i].begin(), written.names[i].end(),
+                                  [&](const NamedSpan& name) { return in_other_script(name.text, sentence); })
+                          ? 1
+                          : 0;
+    }
+    const SpanF1 score = span_f1(names, written.names);
+    const TaggingScore by_tags = tagging_score(gold, written.tags);
+    Evaluation result;
+    result.metric = "f1";
+    result.metrics = {{"f1", score.f1},
+                      {"precision", score.precision},
+                      {"recall", score.recall},
+                      {"tag_f1", by_tags.f1},
+                      {"accuracy", by_tags.accuracy}};
+    result.value = score.f1;
+    result.examples = std::ssize(gold);
+    result.other_script = other_script;
+    return result;
+  }
+
+  const TaskRow& row_;
+  TaggedFile file_;
+  const Tokenizer& tokenizer_;
+  std::int64_t longest_;
+};
+
 class TaggingTask : public FamilyTask<TaggedFile> {
  public:
   using FamilyTask::FamilyTask;
@@ -122,13 +244,16 @@ class TaggingTask : public FamilyTask<TaggedFile> {
     TaggedFile file = read_split(data, split, language, options.max_examples);
     keep_examples(file.sentences, options.max_examples);
     require_learnable(file, split);
+    require_sentences(file);
     return prepare(std::move(file), split, language, tokenizer, options);
   }
 
   std::unique_ptr<TaskData> load_inputs(const InputFile& input, const std::string& language, const Tokenizer& tokenizer,
                                         const FeatureOptions& options) const override {
     const auto read_form = [](const FoundFile& file, const ReadRequest&) { return read_word_inputs(file); };
-    return prepare(read_inputs(input, language, read_form), kInputs, language, tokenizer, options);
+    TaggedFile file = read_inputs(input, language, read_form);
+    require_sentences(file);
+    return prepare(std::move(file), kInputs, language, tokenizer, options);
   }
 
   Evaluation score(const std::filesystem::path& predictions, const std::filesystem::path& gold,
@@ -155,22 +280,26 @@ class TaggingTask : public FamilyTask<TaggedFile> {
     return static_cast<std::int64_t>(file.sentences.size());
   }
 
- private:
-  std::unique_ptr<TaskData> prepare(TaggedFile file, const std::string& split, const std::string& language,
-                                    const Tokenizer& tokenizer, const FeatureOptions& options) const {
-    require_sentences(file);
+  virtual std::unique_ptr<TaskData> prepare(TaggedFile file, const std::string& split, const std::string& language,
+                                            const Tokenizer& tokenizer, const FeatureOptions& options) const {
     TaggingFeatures features = make_tagging_features(file.sentences, tokenizer, length_of(options));
     Dataset dataset = empty_dataset(split, language);
     dataset.examples = std::move(features.examples);
-    FamilyData::Facts facts{std::move(dataset),
-                            submission_name(name(), split, language, "tsv"),
-                            file.labelled ? "" : without_gold(file.path, language),
-                            {file.masked, file.masked + static_cast<std::int64_t>(file.sentences.size()),
-                             "sentences left out: their forms are \"_\" (masked in the treebank)"},
-                            features.truncation};
+    FamilyData::Facts facts = facts_of_set(file, std::move(dataset), split, language, features.truncation);
     return std::make_unique<TaggingData>(std::move(facts), row(), std::move(file), std::move(features.rows));
   }
 
+  FamilyData::Facts facts_of_set(const TaggedFile& file, Dataset dataset, const std::string& split,
+                                 const std::string& language, const Truncation& truncation) const {
+    return {std::move(dataset),
+            submission_name(name(), split, language, "tsv"),
+            file.labelled ? "" : without_gold(file.path, language),
+            {file.masked, file.masked + static_cast<std::int64_t>(file.sentences.size()),
+             "sentences left out: their forms are \"_\" (masked in the treebank)"},
+            truncation};
+  }
+
+ private:
   /// One treebank of masked forms alone adds nothing; that all of them are is an error.
   static void require_sentences(const TaggedFile& file) {
     require(!file.sentences.empty(), file.path.string(),
@@ -206,8 +335,45 @@ class TaggingTask : public FamilyTask<TaggedFile> {
   }
 };
 
+class TaggingAsText : public TaggingTask {
+ public:
+  using TaggingTask::TaggingTask;
+
+  HeadKind head() const override { return HeadKind::kTextToText; }
+  std::string metric() const override { return are_name_tags(row().labels) ? "f1" : TaggingTask::metric(); }
+
+ protected:
+  std::unique_ptr<TaskData> prepare(TaggedFile file, const std::string& split, const std::string& language,
+                                    const Tokenizer& tokenizer, const FeatureOptions& options) const override {
+    const TextForm form = text_form_of(row());
+    const bool names = are_name_tags(row().labels);
+    Dataset dataset = empty_dataset(split, language);
+    const std::int64_t usual = names ? kNamesLength : kTagsLength;
+    const std::int64_t longest = options.max_target_length > 0 ? options.max_target_length : usual;
+    TextExamples examples(dataset, tokenizer, length_of(options), longest);
+    const TagSequences tags = file.labelled ? names_of(file.sentences, row().labels) : TagSequences();
+    for (std::size_t i = 0; i < file.sentences.size(); ++i) {
+      const std::vector<std::string> words = forms_of(file.sentences[i]);
+      const std::string sentence = joined_by_blanks(words);
+      const std::string source = names ? concatenate("tag: ", sentence) : form.words_to_tag(sentence);
+      if (!file.labelled) {
+        examples.add(source);
+      } else {
+        examples.add(source, names ? names_text(names_of_tags(words, tags[i])) : joined_by_blanks(tags[i]), names);
+      }
+    }
+    const Truncation truncation = examples.truncation();
+    FamilyData::Facts facts = facts_of_set(file, std::move(dataset), split, language, truncation);
+    return std::make_unique<TaggingTextData>(std::move(facts), row(), std::move(file), tokenizer, longest);
+  }
+};
+
 }  // namespace
 
-std::unique_ptr<Task> make_tagging_task(TaskRow row) { return std::make_unique<TaggingTask>(std::move(row)); }
+std::unique_ptr<Task> make_tagging_task(TaskRow row) {
+  auto task = std::make_unique<TaggingTask>(row);
+  task->set_text_form(std::make_unique<TaggingAsText>(std::move(row)));
+  return task;
+}
 
 }  // namespace koine

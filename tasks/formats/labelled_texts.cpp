@@ -140,8 +140,8 @@ std::vector<std::int32_t> read_label_lines(const std::filesystem::path& path, co
   std::vector<std::int32_t> labels;
   for_each_line(path, [&](std::string_view text, std::int64_t line) {
     const std::size_t end = text.find_last_not_of(" \t");
-    labels.push_back(
-        number_of_label(end == std::string_view::npos ? "" : text.substr(0, end + 1), request, place(path, line)));
+    const std::string_view label = end == std::string_view::npos ? "" : text.substr(0, end + 1);
+    labels.push_back(label == "unreadable" ? -1 : number_of_label(label, request, place(path, line)));
   });
   return labels;
 }

@@ -47,7 +47,8 @@ std::set<std::string> languages_of_labelled_texts(const FoundFile& file, const R
 /// The layout of a file that may have any: by its ending .jsonl, and by a first line that names the label's column.
 FileLayout layout_of_labelled_texts(const std::filesystem::path& path, const TextFields& fields);
 
-/// One label a line, as XTREME's predictions and label files have it.
+/// One label a line, as XTREME's predictions and label files have it; "unreadable", which stands for a written answer that was
+/// none, is -1.
 std::vector<std::int32_t> read_label_lines(const std::filesystem::path& path, const ReadRequest& request);
 
 }  // namespace koine

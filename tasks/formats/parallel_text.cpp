@@ -58,10 +58,11 @@ ParallelText read_parallel_text(const FoundFile& foreign, const ReadRequest& req
   return text;
 }
 
-std::vector<std::int32_t> read_indices(const std::filesystem::path& path) {
+std::vector<std::int32_t> read_indices(const std::filesystem::path& path, std::string_view none) {
   std::vector<std::int32_t> indices;
   for_each_line(path, [&](std::string_view text, std::int64_t line) {
     while (text.ends_with(' ')) text.remove_suffix(1);
+    if (!none.empty() && text == none) return indices.push_back(-1);
     std::int32_t value = -1;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     require(error == std::errc() && end == text.data() + text.size() && value >= 0, path.string(), ":", line, ": \"", text,

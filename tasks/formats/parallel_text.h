@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tasks/formats/request.h"
@@ -35,7 +36,8 @@ std::filesystem::path english_side(const FoundFile& foreign, const ReadRequest& 
 /// and line), no lines.
 ParallelText read_parallel_text(const FoundFile& foreign, const ReadRequest& request);
 
-/// One number a line: predictions and labels. UserError with file and line for what is not a number from 0 on.
-std::vector<std::int32_t> read_indices(const std::filesystem::path& path);
+/// One number a line: predictions and labels. UserError with file and line for what is not a number from 0 on, nor, where that
+/// is not empty, `none`, which is -1.
+std::vector<std::int32_t> read_indices(const std::filesystem::path& path, std::string_view none = "");
 
 }  // namespace koine

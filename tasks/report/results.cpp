@@ -15,9 +15,9 @@ namespace {
 using nlohmann::json;
 
 const std::vector<std::string> kKeys = {
-    "model",   "intermediate", "target", "language", "metric", "value",     "seed",      "examples",           "tokens",
-    "seconds", "flops",        "joules", "left_out", "layer",  "collapsed", "truncated", "training_truncated", "task",
-    "split"};
+    "model",   "intermediate", "target",      "language", "metric", "value",     "seed",      "examples",           "tokens",
+    "seconds", "flops",        "joules",      "left_out", "layer",  "collapsed", "truncated", "training_truncated", "task",
+    "split",   "unreadable",   "other_script"};
 
 /// One row of the file, with its place for messages.
 class RowReader {
@@ -103,6 +103,8 @@ std::vector<ResultRow> read_results(const std::filesystem::path& path) {
     if (all[i].contains("training_truncated")) row.training_truncated = reader.record<Truncation>("training_truncated");
     if (all[i].contains("task")) row.task = reader.text("task");
     if (all[i].contains("split")) row.split = reader.text("split");
+    if (all[i].contains("unreadable")) row.unreadable = reader.count("unreadable", kAny);
+    if (all[i].contains("other_script")) row.other_script = reader.count("other_script", kAny);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -130,6 +132,8 @@ void write_results(const std::filesystem::path& path, const std::vector<ResultRo
     if (row.training_truncated.examples > 0) object["training_truncated"] = json(row.training_truncated);
     if (!row.task.empty()) object["task"] = row.task;
     if (!row.split.empty()) object["split"] = row.split;
+    if (row.unreadable.has_value()) object["unreadable"] = *row.unreadable;
+    if (row.other_script.has_value()) object["other_script"] = *row.other_script;
     text += (i == 0 ? "\n" : ",\n") + object.dump();
   }
   write_file_atomically(path, text + "\n]\n");

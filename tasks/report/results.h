@@ -15,7 +15,8 @@
 // were left out, and counts them. "collapsed" is there where the answers were all one class (tasks/common/guards.h), and
 // says which: {"label": "neutral", "predicted": 500, "gold": 167, "total": 500}. "truncated" is there where examples of the
 // evaluation were cut, "training_truncated" where such of the training: {"maximum_length": 128, "total": 5010, "examples":
-// 12, "pieces": 345}. Unknown keys are an error, so that a misspelt one is seen.
+// 12, "pieces": 345}. "unreadable" and "other_script" are there where answers are texts that a model wrote: how many of the
+// "examples" could not be read, how many were in another script than the text they are about (tasks/text/). Unknown keys are an error, so that a misspelt one is seen.
 
 #include <cstdint>
 #include <filesystem>
@@ -48,6 +49,8 @@ struct ResultRow {
   Truncation training_truncated = {};  ///< of the training
   std::string task = {};               ///< of the target, where that has another name
   std::string split = {};              ///< empty: test
+  std::optional<std::int64_t> unreadable = std::nullopt;  ///< of answers as texts, this and the next
+  std::optional<std::int64_t> other_script = std::nullopt;
   bool operator==(const ResultRow&) const = default;
 };
 

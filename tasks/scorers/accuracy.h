@@ -40,10 +40,12 @@ inline double binary_f1_percent(const std::vector<std::int32_t>& gold, const std
   return class_f1_percent(gold, predictions, 1);
 }
 
-/// The mean of the classes' F1, of those that occur among gold or predictions (scikit-learn's f1_score(average="macro")).
+/// The mean of the classes' F1, of those that occur among gold or predictions (scikit-learn's f1_score(average="macro")); below
+/// 0 is no class, but an answer that could not be read.
 inline double macro_f1_percent(const std::vector<std::int32_t>& gold, const std::vector<std::int32_t>& predictions) {
   std::set<std::int32_t> classes(gold.begin(), gold.end());
   classes.insert(predictions.begin(), predictions.end());
+  classes.erase(-1);
   double sum = 0;
   for (const std::int32_t one : classes) sum += class_f1_percent(gold, predictions, one);
   return sum / static_cast<double>(classes.size());

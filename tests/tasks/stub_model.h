@@ -33,6 +33,11 @@ class StubModel : public Model {
   std::function<void(const StubSequence&, float* logits)> logits;
   /// Writes the vector of one sequence.
   std::function<void(const StubSequence&, float* vector)> vector;
+  /// Writes the answer to one sequence, its end included.
+  std::function<std::vector<std::int32_t>(const StubSequence&)> answer;
+  /// The loss of one sequence's target.
+  std::function<double(const StubSequence&, std::span<const std::int32_t> target)> target_loss;
+  GenerationSettings asked_generation;
   std::int32_t classes = 0;
   std::int64_t hidden = 0;
   std::vector<std::int64_t> asked_layers;
@@ -81,6 +86,24 @@ class StubModel : public Model {
       }
     }
     return out;
+  }
+
+  std::vector<Generation> generate(const PackedBatch& batch, const GenerationSettings& settings) override {
+    ++calls;
+    asked_generation = settings;
+    std::vector<Generation> answers;
+    for (std::int64_t i = 0; i < batch.source.sequences; ++i) answers.push_back({answer(sequence(batch, i)), 0});
+    return answers;
+  }
+
+  std::vector<double> sequence_losses(const PackedBatch& batch) override {
+    std::vector<double> losses;
+    for (std::int64_t i = 0; i < batch.source.sequences; ++i) {
+      const auto begin = static_cast<std::size_t>(batch.target.cumulative_lengths[static_cast<std::size_t>(i)]);
+      const auto end = static_cast<std::size_t>(batch.target.cumulative_lengths[static_cast<std::size_t>(i) + 1]);
+      losses.push_back(target_loss(sequence(batch, i), std::span(batch.labels).subspan(begin, end - begin)));
+    }
+    return losses;
   }
 
   double forward_flops(const std::vector<std::int64_t>&, int, std::int64_t) const override { return 0; }

@@ -5,11 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "engine/tokenizer/tokenizer_files.h"
-#include "models/families.h"
-#include "models/models.h"
-#include "models/mt5/families.h"
 #include "program.h"
+#include "small_mt5.h"
 
 namespace koine {
 namespace {
@@ -31,30 +28,7 @@ class Generate : public ::testing::Test {
     folder_ = new Folder;
     std::string corpus;
     for (int i = 0; i < 60; ++i) corpus += "the river runs to the sea\nstones are old " + std::to_string(i) + "\n";
-    write_text(folder_->path() / "corpus.txt", corpus);
-    Tokenizer::train({.inputs = {folder_->path() / "corpus.txt"},
-                      .pieces = 290,
-                      .character_coverage = 1,
-                      .numbering = kT5Numbering,
-                      .byte_fallback = true,
-                      .sentinels = 2},
-                     folder_->path() / "spiece.model");
-    ModelConfig config;
-    config.family = &mt5_family();
-    config.norm = NormPlacement::kPre;
-    config.vocab_size = 312;  // more rows than pieces, as mT5's table has
-    config.hidden_size = 16;
-    config.num_hidden_layers = 2;
-    config.num_attention_heads = 2;
-    config.intermediate_size = 24;
-    config.pad_token_id = 0;
-    config.initializer_range = 0.5;
-    config.tie_word_embeddings = false;
-    config.encoder_decoder = {.head_size = 8, .decoder_layers = 2};
-    ModelOptions options;
-    options.heads = {{"", HeadKind::kTextToText, 312}};
-    make_model(config, options)->save((folder_->path() / "model").string());
-    save_tokenizer(Tokenizer(folder_->path(), kT5Numbering), 512, folder_->path() / "model");
+    write_small_mt5(folder_->path() / "model", corpus, 312);
   }
   static void TearDownTestSuite() {
     delete folder_;

@@ -111,6 +111,9 @@ std::string choice_text(const VariantChoice& choice);
 /// How a run reports and stops: messages and a progress line on stderr, the stop flag of Ctrl-C.
 RunOptions run_options(const CommonOptions& common, Execution execution);
 
+/// A model, and what reading its directory noticed (LoadReport::notes) on standard error.
+std::unique_ptr<Model> load_told(const std::filesystem::path& directory, const ModelOptions& options,
+                                 LoadReport* report = nullptr);
 /// The model in a directory with the trained head of a task (without one for tasks of sentence vectors), its classes in the
 /// order of the task's labels (order_classes; `labels` is what --labels says). UserError where it has no such head; but a
 /// model without a dual encoder is given without one, which is told, for its hidden states can be compared. `hidden_states`:
@@ -158,6 +161,6 @@ std::filesystem::path input_path(const std::string& text, const std::string& opt
 const Task& task_named(const std::string& text, const std::string& option);
 /// UserError for an option of one command that a task makes no use of.
 void refuse_options_without_use(const Task& task, const std::string& layer, const std::string& pooling,
-                                const FeatureOptions& features);
+                                const std::string& choices, const FeatureOptions& features);
 
 }  // namespace koine

@@ -103,6 +103,14 @@ void CommandLine::take_ranks(CLI::App& command) {
       ->type_name("N|launcher");
 }
 
+std::unique_ptr<Model> load_told(const std::filesystem::path& directory, const ModelOptions& options, LoadReport* report) {
+  LoadReport found;
+  std::unique_ptr<Model> model = load_model(directory, options, &found);
+  for (const std::string& note : found.notes) std::cerr << "koine: " << note << std::endl;
+  if (report != nullptr) *report = std::move(found);
+  return model;
+}
+
 RunOptions run_options(const CommonOptions& common, Execution execution) {
   RunOptions options;
   options.execution = std::move(execution);
@@ -287,7 +295,7 @@ const Task& task_named(const std::string& text, const std::string& option) {
 }
 
 void refuse_options_without_use(const Task& task, const std::string& layer, const std::string& pooling,
-                                const FeatureOptions& features) {
+                                const std::string& choices, const FeatureOptions& features) {
   const FeatureOptions usual;
   const auto refuse = [&](bool given, const char* option, const char* whose) {
     require(!given, option, " is of no use to task ", task.name(), ": it is for ", whose);
@@ -295,6 +303,9 @@ void refuse_options_without_use(const Task& task, const std::string& layer, cons
   const bool vectors = task.train_task().empty();
   refuse(!vectors && !layer.empty(), "--layer", "tasks of sentence vectors, others are answered by their head");
   refuse(!vectors && !pooling.empty(), "--pooling", "tasks of sentence vectors, others are answered by their head");
+  const bool texts = task.is_text_form();
+  refuse(!texts && choices != name_of(ChoiceSearch::kGenerate), "--choices", "models that answer with texts");
+  refuse(!texts && features.max_target_length != 0, "--max-target-length", "models that answer with texts");
   const bool spans = task.head() == HeadKind::kSpan;
   refuse(!spans && features.doc_stride != usual.doc_stride, "--doc-stride", "question answering");
   refuse(!spans && features.max_query_length != usual.max_query_length, "--max-query-length", "question answering");

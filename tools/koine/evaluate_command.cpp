@@ -26,12 +26,14 @@ std::unique_ptr<Model> load_task_model(const fs::path& directory, const ModelCon
   ModelOptions options;
   options.execution = execution;
   const bool dual_encoder = task.head() == HeadKind::kDualEncoder;
+  const bool texts = task.is_text_form();
   if (!task.train_task().empty() && !(dual_encoder && hidden_states))
     options.heads = {{"", task.head(), task.classes(config.vocab_size)}};
   require(labels.empty() || (!options.heads.empty() && !task.labels().empty()), "--labels: task ", task.name(),
           " has no labels");
+  require(labels.empty() || !texts, "--labels: this model answers with texts, and has no classes");
   LoadReport report;
-  std::unique_ptr<Model> model = load_model(directory, options, &report);
+  std::unique_ptr<Model> model = load_told(directory, options, &report);
   if (options.heads.empty()) return model;
   if (dual_encoder && !report.fresh.empty()) {
     std::cerr << directory.string() << " has no trained dual encoder (no tensor \"" << report.fresh.front()
@@ -42,7 +44,7 @@ std::unique_ptr<Model> load_task_model(const fs::path& directory, const ModelCon
   require(report.fresh.empty(), directory.string(), " has no trained head for task ", task.name(),
           " (missing or of another size: ", report.fresh.empty() ? "" : report.fresh.front(),
           "); train one with `koine train`");
-  order_classes(*model, config, task.labels(), labels, (directory / "config.json").string());
+  if (!texts) order_classes(*model, config, task.labels(), labels, (directory / "config.json").string());
   return model;
 }
 
@@ -61,6 +63,7 @@ struct EvaluateArguments {
   std::string split;  ///< empty: test, or dev where there are no test files
   std::string pooling;
   std::string layer;
+  std::string choices = name_of(ChoiceSearch::kGenerate);
   FeatureOptions features;
   std::int64_t max_tokens_per_batch = 4096;
 };
@@ -76,6 +79,14 @@ void print_evaluations(const Task& task, const std::vector<std::string>& languag
     const nlohmann::json& evaluation = evaluations.at(language);
     if (evaluation.contains("truncated"))
       notes += concatenate(language, ": ", describe(evaluation.at("truncated").get<Truncation>()), "\n");
+    const auto count = [&](const char* key, const char* what) {
+      const auto answers = evaluation.value(key, std::int64_t{0});
+      if (answers > 0)
+        notes += concatenate(language, ": ", answers, " of ", evaluation.at("examples").get<std::int64_t>(), " answers ",
+                             what, "\n");
+    };
+    count("unreadable", "unreadable: they count as wrong");
+    count("other_script", "in another script than their text");
     if (evaluation.contains("collapsed"))
       notes += concatenate(language, ": ", describe(evaluation.at("collapsed").get<Collapse>()), "\n");
   }
@@ -122,6 +133,7 @@ PlannedEvaluation plan_of(const EvaluateArguments& arguments, const Task& task, 
   plan.options.layers =
       resolve_layers(parse_layers(arguments.layer, "--layer"), config.num_hidden_layers, "--layer " + arguments.layer);
   plan.options.pooling = arguments.pooling.empty() ? task.pooling() : pooling_of(arguments.pooling);
+  plan.options.choices = choice_search_of(arguments.choices);
   plan.options.max_tokens_per_batch = arguments.max_tokens_per_batch;
   return plan;
 }
@@ -136,6 +148,9 @@ std::string config_of(const EvaluateArguments& arguments, const PlannedEvaluatio
       "\nmax_seq_length = ", plan.features.max_seq_length, "\ndoc_stride = ", plan.features.doc_stride,
       "\nmax_query_length = ", plan.features.max_query_length, "\nmax_eval_examples = ", plan.features.max_examples,
       "\nlayer = ", toml_text(arguments.layer), "\npooling = \"", name_of(plan.options.pooling), "\"\n");
+  if (plan.task->is_text_form())
+    text += concatenate("text_form = true\nmax_target_length = ", plan.features.max_target_length,
+                        "\nchoices = ", toml_text(arguments.choices), "\n");
   if (!arguments.labels.empty()) text += "labels = " + toml_list(split_commas(arguments.labels)) + "\n";
   if (!plan.task->row().definition.empty()) text += "definition = " + toml_text(plan.task->row().definition) + "\n";
   return text;
@@ -187,9 +202,10 @@ void print_layer(const nlohmann::json& evaluations, const std::string& language,
 }
 
 int evaluate_task(const EvaluateArguments& arguments, const CommonOptions& common) {
-  const Task& task = task_named(arguments.task, "--task");
-  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
+  const Task& named = task_named(arguments.task, "--task");
   const ModelConfig config = read_model_config(arguments.model);
+  const Task& task = task_for(config, named);
+  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.choices, arguments.features);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   const PlannedEvaluation plan = plan_of(arguments, task, config, common.quiet);
   const fs::path output = arguments.output;
@@ -267,6 +283,15 @@ void add_evaluate_command(CommandLine& line) {
                            "retrieval: hidden states to use, from one pass: 14, or 7,12, or all; default: the task's own");
   evaluate_app->add_option("--pooling", evaluate->pooling,
                            "retrieval: mean, mean_without_special, cls or position_weighted; default: the task's own");
+  evaluate_app
+      ->add_option("--choices", evaluate->choices,
+                   "of a model that answers with texts, labels and choices: generate (what is none is wrong), "
+                   "constrained (labels: nothing else can be written) or likelihood (the likeliest is taken)")
+      ->check(CLI::IsMember(choice_searches()))
+      ->capture_default_str();
+  evaluate_app
+      ->add_option("--max-target-length", evaluate->features.max_target_length, "tokens of an answer as text; 0: its form's")
+      ->check(at_least(0));
   evaluate_app->add_option("--max-seq-length", evaluate->features.max_seq_length, "tokens; 0: the recipe's")
       ->check(at_least(0));
   evaluate_app->add_option("--doc-stride", evaluate->features.doc_stride, "advance of question answering's windows")

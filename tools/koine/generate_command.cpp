@@ -6,11 +6,11 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "engine/batch/batcher.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/common/guards.h"
+#include "tasks/text/text_answers.h"
 #include "tools/koine/commands.h"
 
 namespace koine {
@@ -50,9 +50,6 @@ Question question_of(std::string_view line, const std::string& where) {
   return question;
 }
 
-/// A decoder's memory grows with the rows of a step, which are beams: so many at a time.
-constexpr std::int64_t kRowsAtATime = 64;
-
 class Generator {
  public:
   Generator(const GenerateArguments& arguments, const CommonOptions& common)
@@ -77,11 +74,7 @@ class Generator {
     ModelOptions options;
     options.execution = resolve_execution(common);
     options.heads = {{"", HeadKind::kTextToText, static_cast<std::int32_t>(config_.vocab_size)}};
-    LoadReport report;
-    model_ = load_model(arguments.model, options, &report);
-    for (const std::string& note : report.notes) std::cerr << "koine: " << note << std::endl;
-    budget_ = std::max(arguments.max_tokens_per_batch, arguments.max_seq_length);
-    model_->reserve(budget_, false);
+    model_ = load_told(arguments.model, options);
   }
 
   /// The answers to some questions, a line each.
@@ -91,20 +84,12 @@ class Generator {
     dataset.head = HeadKind::kTextToText;
     for (const Question& question : questions) dataset.examples.push_back(example_of(question.text));
     std::vector<std::string> lines(questions.size());
-    for (const std::vector<std::int64_t>& groups : plan_prediction(dataset, budget_).micro_batches) {
-      const std::int64_t at_a_time = std::max<std::int64_t>(1, kRowsAtATime / settings_.beams);
-      for (std::size_t begin = 0; begin < groups.size(); begin += static_cast<std::size_t>(at_a_time)) {
-        if (stop_requested.load()) return "";
-        const std::size_t end = std::min(groups.size(), begin + static_cast<std::size_t>(at_a_time));
-        const std::vector<std::int64_t> part(groups.begin() + static_cast<std::ptrdiff_t>(begin),
-                                             groups.begin() + static_cast<std::ptrdiff_t>(end));
-        const std::vector<Generation> answers = model_->generate(pack_groups(dataset, part), settings_);
-        for (std::size_t i = 0; i < part.size(); ++i) {
-          const auto at = static_cast<std::size_t>(part[i]);
-          lines[at] = line_of(questions[at], answers[i]);
-        }
-      }
-    }
+    EvaluationOptions options;
+    options.max_tokens_per_batch = arguments_.max_tokens_per_batch;
+    options.stop = &stop_requested;
+    generate_all(*model_, dataset, settings_, options, [&](std::size_t number, const Generation& generation) {
+      lines[number] = line_of(questions[number], generation);
+    });
     std::string all;
     for (const std::string& line : lines) all += line + "\n";
     return all;
@@ -121,12 +106,8 @@ class Generator {
     truncation_.add(whole - std::ssize(example.ids));
     return example;
   }
-  std::string text_of(std::vector<std::int32_t> ids) const {
-    std::erase_if(ids, [&](std::int32_t id) { return id >= tokenizer_.vocabulary_size(); });  // rows that are no pieces
-    return tokenizer_.decode(ids);
-  }
   std::string line_of(const Question& question, const Generation& answer) const {
-    std::string text = text_of(answer.ids);
+    std::string text = written_text(answer, tokenizer_);
     if (question.record.is_null()) {
       std::replace(text.begin(), text.end(), '\n', ' ');
       return text;
@@ -142,7 +123,6 @@ class Generator {
   Tokenizer tokenizer_;
   GenerationSettings settings_;
   std::unique_ptr<Model> model_;
-  std::int64_t budget_ = 0;
   Truncation truncation_;
 };
 
@@ -170,8 +150,12 @@ int generate(const GenerateArguments& arguments, const CommonOptions& common) {
       require(invalid_utf8(text) == std::string::npos, name, ":", line, ": not valid UTF-8");
       questions.push_back(question_of(text, concatenate(name, ":", line)));
     }
-    const std::string answers = generator.answer(questions);
-    if (stop_requested.load()) return kExitInterrupted;
+    std::string answers;
+    try {
+      answers = generator.answer(questions);
+    } catch (const Interrupted&) {
+      return kExitInterrupted;
+    }
     if (arguments.output == "-") {
       print(answers);
     } else {

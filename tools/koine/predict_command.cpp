@@ -34,6 +34,7 @@ struct PredictArguments {
   std::string labels;
   std::string pooling;
   std::string layer;
+  std::string choices = name_of(ChoiceSearch::kGenerate);
   FeatureOptions features;
   std::int64_t max_tokens_per_batch = 4096;
 };
@@ -62,8 +63,8 @@ InputFile input_of(const PredictArguments& arguments, const Task& task) {
     format = arguments.input == "-" ? "jsonl" : own || !known ? "own" : ending.substr(1);
   }
   if (format != "own") input.layout = family_forms().at(format);
-  require(input.layout != FileLayout::kXtreme || task.head() == HeadKind::kSequence, "--input-format xtreme: task ",
-          task.name(), " reads XTREME's files as its own: --input-format own");
+  require(input.layout != FileLayout::kXtreme || std::holds_alternative<FileReader<LabelledTexts>>(task.row().reader),
+          "--input-format xtreme: task ", task.name(), " reads XTREME's files as its own: --input-format own");
   return input;
 }
 
@@ -115,7 +116,9 @@ std::string text_of(Answers answers, const std::string& format) {
 int predict_split(const PredictArguments& arguments, const Task& task, Model& model, const Tokenizer& tokenizer,
                   const FeatureOptions& features, const EvaluationOptions& options, bool quiet) {
   const std::string format = arguments.output_format.empty() ? "submission" : arguments.output_format;
-  const std::string ending = format == "jsonl" ? "jsonl" : task.head() == HeadKind::kSpan ? "json" : "tsv";
+  const std::string ending = format == "jsonl"                                                  ? "jsonl"
+                             : std::holds_alternative<FileReader<SquadFile>>(task.row().reader) ? "json"
+                                                                                                : "tsv";
   const std::string split = arguments.split.empty() ? "test" : arguments.split;
   for (const std::string& language :
        resolve_languages(task, split_commas(arguments.languages), arguments.data, split, "--languages")) {
@@ -129,17 +132,18 @@ int predict_split(const PredictArguments& arguments, const Task& task, Model& mo
 }
 
 int predict(const PredictArguments& arguments, const CommonOptions& common) {
-  const Task& task = task_named(arguments.task, "--task");
-  require(task.head() != HeadKind::kMaskedLm, "--task ", task.name(),
+  const Task& named = task_named(arguments.task, "--task");
+  const ModelConfig config = read_model_config(arguments.model);
+  const Task& task = task_for(config, named);
+  require(!task.is_language_modelling(), "--task ", task.name(),
           ": masked-language modelling has no answers; name a task with labels, spans, tags, choices or vectors");
   const bool vectors = task.train_task().empty();
-  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.features);
+  refuse_options_without_use(task, arguments.layer, arguments.pooling, arguments.choices, arguments.features);
   check_source(arguments, task);
   require(!vectors || arguments.output_format != "submission", "--output-format submission: the vectors of task ",
           task.name(), " are no submission; `koine evaluate` writes that from the task's files");
   const bool whole_split = !arguments.data.empty();
   const InputFile input = whole_split ? InputFile{} : input_of(arguments, task);
-  const ModelConfig config = read_model_config(arguments.model);
   const Tokenizer tokenizer = matching_tokenizer(arguments.model, config, arguments.tokenizer);
   EvaluationOptions options;
   options.max_tokens_per_batch = arguments.max_tokens_per_batch;
@@ -147,6 +151,7 @@ int predict(const PredictArguments& arguments, const CommonOptions& common) {
       resolve_layers(parse_layers(arguments.layer, "--layer"), config.num_hidden_layers, "--layer " + arguments.layer);
   require(options.layers.size() <= 1, "--layer ", arguments.layer, ": vectors are of one layer");
   options.pooling = arguments.pooling.empty() ? task.pooling() : pooling_of(arguments.pooling);
+  options.choices = choice_search_of(arguments.choices);
   options.stop = &stop_requested;
   FeatureOptions features = arguments.features;
   features.max_seq_length = resolve_length(features.max_seq_length, task, config.maximum_length(), "--max-seq-length");
@@ -218,6 +223,12 @@ void add_predict_command(CommandLine& line) {
   app->add_option("--layer", arguments->layer, "vectors: hidden state, 0 = embeddings; default: the task's own");
   app->add_option("--pooling", arguments->pooling,
                   "vectors: mean, mean_without_special, cls or position_weighted; default: the task's own");
+  app->add_option("--choices", arguments->choices,
+                  "of a model that answers with texts, labels and choices: generate, constrained or likelihood")
+      ->check(CLI::IsMember(choice_searches()))
+      ->capture_default_str();
+  app->add_option("--max-target-length", arguments->features.max_target_length, "tokens of an answer as text; 0: its form's")
+      ->check(at_least(0));
   app->add_option("--max-seq-length", arguments->features.max_seq_length, "tokens; 0: the recipe's")->check(at_least(0));
   app->add_option("--doc-stride", arguments->features.doc_stride, "advance of question answering's windows")
       ->check(at_least(1));

@@ -125,7 +125,7 @@ int encode(const EncodeArguments& arguments, const CommonOptions& common) {
 
   ModelOptions options;
   options.execution = resolve_execution(common);
-  const std::unique_ptr<Model> model = load_model(arguments.model, options);
+  const std::unique_ptr<Model> model = load_told(arguments.model, options);
   const std::int64_t budget = std::max(arguments.max_tokens_per_batch, maximum);
   const StepPlan plan = plan_prediction(dataset, budget);
   model->reserve(budget, false);

@@ -116,7 +116,7 @@ std::string head_name(const TrainArguments& arguments, const std::string& task) 
 
 /// Languages of a training set: of one task --languages or --language, of text among several --mlm-languages or all there is.
 std::vector<std::string> training_languages(const TrainArguments& arguments, const Task& task, bool several) {
-  const bool text = several && task.head() == HeadKind::kMaskedLm;
+  const bool text = several && task.is_language_modelling();
   std::vector<std::string> wanted = split_commas(text ? arguments.mlm_languages : arguments.languages);
   if (!text && wanted.empty()) wanted = {arguments.language};
   const char* const option = text ? "--mlm-languages" : arguments.languages.empty() ? "--language" : "--languages";
@@ -125,28 +125,33 @@ std::vector<std::string> training_languages(const TrainArguments& arguments, con
 
 bool has_dev(const Task& task, const TrainArguments& arguments) {
   const std::vector<std::string> languages = task.available_languages(arguments.data, "dev");
-  return task.head() != HeadKind::kMaskedLm &&
+  return !task.is_language_modelling() &&
          std::find(languages.begin(), languages.end(), arguments.language) != languages.end();
 }
 
 /// One task, or one of several, with its head, its languages and its length.
 TrainedTask trained_task(const TrainArguments& arguments, const Numbers& numbers, const std::string& name, bool several,
                          const ModelConfig& config) {
-  const Task& named = find_task(name);
+  const Task& named = task_for(config, find_task(name));
   require(!named.train_task().empty(), "task ", named.name(), " is evaluated without training; see `koine evaluate`");
-  const Task& task = find_task(named.train_task());
+  const Task& task = task_for(config, find_task(named.train_task()));
   TrainedTask trained;
   trained.task = &task;
-  trained.head = {several ? head_name(arguments, task.name()) : "", task.head(), task.classes(config.vocab_size)};
+  // Texts are all written by one head.
+  const bool own_head = several && !task.is_text_form();
+  trained.head = {own_head ? head_name(arguments, task.name()) : "", task.head(), task.classes(config.vocab_size)};
   trained.languages = training_languages(arguments, task, several);
   trained.features = numbers.features;
   const auto taken = numbers.taken.find("max_seq_length");
   trained.features.max_seq_length =
       resolve_length(numbers.features.max_seq_length, named, config.maximum_length(),
                      taken == numbers.taken.end() ? "--max-seq-length" : taken->second + ": max_seq_length");
-  trained.mlm_probability = arguments.mlm_probability;
+  if (task.is_language_modelling()) {
+    trained.mlm_probability = arguments.mlm_probability;
+    trained.features.noise_density = arguments.mlm_probability;
+  }
   trained.has_dev = has_dev(task, arguments);
-  if (arguments.equal_tokens && task.head() != HeadKind::kMaskedLm &&
+  if (arguments.equal_tokens && !task.is_language_modelling() &&
       trained.languages != std::vector<std::string>{arguments.language}) {
     resolve_languages(task, {arguments.language}, arguments.data, "train", "--equal-tokens");
     trained.equal_tokens_to = arguments.language;
@@ -185,7 +190,8 @@ void check_several(const TrainArguments& arguments, const std::vector<TrainedTas
   std::map<std::string, const Task*> first;
   for (const TrainedTask& trained : tasks) {
     const Task& other = *first.try_emplace(trained.head.name, trained.task).first->second;
-    require(&other == trained.task || (other.head() == trained.task->head() && other.labels() == trained.task->labels()),
+    require(&other == trained.task || trained.task->is_text_form() ||
+                (other.head() == trained.task->head() && other.labels() == trained.task->labels()),
             "--heads: ", other.name(), " and ", trained.task->name(), " cannot share the head \"", trained.head.name,
             "\": they have other labels");
   }
@@ -215,6 +221,8 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
     text += concatenate("recipe = ", toml_text(file ? fs::absolute(arguments.recipe).string() : arguments.recipe),
                         "\ntaken_from_recipe = ", toml_list(keys), "\n");
   }
+  if (tasks.front().task->is_text_form())
+    text += concatenate("text_form = true\nmax_target_length = ", features.max_target_length, "\n");
   if (several) {
     text += concatenate("sampler = ", toml_text(sampler.kind), "\ntemperature = ", toml_number(sampler.temperature),
                         "\ntrain_examples_cap = ", sampler.train_examples_cap, "\nweights = [");
@@ -241,8 +249,8 @@ std::string config_of(const TrainArguments& arguments, const std::vector<Trained
 
 /// UserError for an option that these tasks make no use of.
 void refuse_without_use(const TrainArguments& arguments, const std::vector<TrainedTask>& tasks) {
-  const auto any = [&](HeadKind kind) {
-    return std::any_of(tasks.begin(), tasks.end(), [&](const TrainedTask& task) { return task.task->head() == kind; });
+  const auto any = [&](const auto& fits) {
+    return std::any_of(tasks.begin(), tasks.end(), [&](const TrainedTask& task) { return fits(*task.task); });
   };
   const auto only_for = [&](bool of_use, const char* whose, std::initializer_list<const char*> options) {
     for (const char* option : options) {
@@ -251,14 +259,17 @@ void refuse_without_use(const TrainArguments& arguments, const std::vector<Train
     }
   };
   const bool several = tasks.size() > 1;
-  const bool text = any(HeadKind::kMaskedLm);
-  only_for(
-      several, "several tasks",
-      {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads", "--batch-sizes"});
+  const bool text = any([](const Task& task) { return task.is_language_modelling(); });
+  const bool forms = any([](const Task& task) { return task.is_text_form(); });
+  only_for(several, "several tasks",
+           {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads", "--batch-sizes"});
+  only_for(!forms, "models with a head for every task", {"--heads"});
+  only_for(forms, "models that answer with texts", {"--max-target-length"});
   only_for(several && text, "mlm among several tasks", {"--mlm-languages"});
   only_for(text, "masked-language modelling (mlm)", {"--mlm-packed", "--mlm-probability"});
   only_for(!text || several, "tasks with labels", {"--equal-tokens"});
-  only_for(any(HeadKind::kSpan), "question answering", {"--doc-stride", "--max-query-length"});
+  only_for(any([](const Task& task) { return task.head() == HeadKind::kSpan; }), "question answering",
+           {"--doc-stride", "--max-query-length"});
 }
 
 /// What a setting takes, for --help.
@@ -473,6 +484,9 @@ void add_train_command(CommandLine& line) {
   app->add_option("--mlm-languages", train->mlm_languages, "of mlm among several tasks; default: all that are there");
   app->add_flag("--mlm-packed", train->features.pack_lines, "fill sequences with lines of text, instead of a line each");
   app->add_option("--max-seq-length", train->features.max_seq_length, "tokens; 0: the recipe's")->check(at_least(0));
+  app->add_option("--max-target-length", train->features.max_target_length,
+                  "tokens of an answer as text; longer ones are cut; 0: its form's")
+      ->check(at_least(0));
   app->add_option("--doc-stride", train->features.doc_stride, "advance of question answering's windows")->check(at_least(1));
   app->add_option("--max-query-length", train->features.max_query_length, "tokens of a question")->check(at_least(1));
   app->add_option("--max-train-examples", train->features.max_examples, "first examples only; 0: all")->check(at_least(0));

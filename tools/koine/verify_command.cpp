@@ -57,7 +57,7 @@ int verify(const VerifyArguments& arguments, const CommonOptions& common) {
   const RunOptions options = run_options(common, resolve_execution(common));
   ModelOptions model_options;
   model_options.execution = options.execution;
-  const std::unique_ptr<Model> model = load_model(arguments.model, model_options);
+  const std::unique_ptr<Model> model = load_told(arguments.model, model_options);
   install_signal_handlers();
   const std::vector<VerifiedFigure> figures =
       verify_figures(*model, table, arguments.data, tokenizer, arguments.output, options);

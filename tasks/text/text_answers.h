@@ -1,0 +1,66 @@
+#pragma once
+
+// Examples that are answered with texts: from sources and targets to a data set, and a model's answers to it.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/tokenizer/tokenizer.h"
+#include "tasks/common/prediction.h"
+
+namespace koine {
+
+/// Fills a data set, and counts what is cut: a source at its end, a target before its end.
+class TextExamples {
+ public:
+  TextExamples(Dataset& dataset, const Tokenizer& tokenizer, std::int64_t max_seq_length, std::int64_t max_target_length)
+      : dataset_(dataset),
+        tokenizer_(tokenizer),
+        truncation_{.maximum_length = max_seq_length},
+        max_target_length_(max_target_length) {}
+
+  void add(const std::string& source);  ///< without an answer
+  /// UserError for a target without a token; `may_be_empty`: it is its end alone.
+  void add(const std::string& source, const std::string& target, bool may_be_empty = false);
+  const Truncation& truncation() const { return truncation_; }
+
+ private:
+  Example source_of(const std::string& source, std::int64_t& lost);
+
+  Dataset& dataset_;
+  const Tokenizer& tokenizer_;
+  Truncation truncation_;
+  std::int64_t max_target_length_;
+};
+
+/// The ids of an answer, its end behind them.
+std::vector<std::int32_t> answer_ids(const std::string& text, const Tokenizer& tokenizer);
+/// A text as an answer that is written so is read: through the tokenizer's normalisation.
+std::string as_written(const std::string& text, const Tokenizer& tokenizer);
+
+/// Calls use(number, generation) for every example, those of like length together.
+PassCounts generate_all(Model& model, const Dataset& dataset, const GenerationSettings& settings,
+                        const EvaluationOptions& options,
+                        const std::function<void(std::size_t number, const Generation& generation)>& use);
+
+/// The text of an answer.
+std::string written_text(const Generation& generation, const Tokenizer& tokenizer);
+
+struct WrittenAnswers {
+  std::vector<std::string> texts;  ///< [examples], trimmed
+  PassCounts counts;
+};
+/// Greedy, the longest of so many tokens.
+WrittenAnswers write_answers(Model& model, const Dataset& dataset, const Tokenizer& tokenizer, GenerationSettings settings,
+                             const EvaluationOptions& options);
+
+/// Log-probabilities of candidates for the answers: of example i those of candidates[i], or, where there is one list only, of that.
+struct CandidateScores {
+  std::vector<std::vector<float>> scores;
+  PassCounts counts;
+};
+CandidateScores score_candidates(Model& model, const Dataset& dataset, const Tokenizer& tokenizer,
+                                 const std::vector<std::vector<std::string>>& candidates, const EvaluationOptions& options);
+
+}  // namespace koine
