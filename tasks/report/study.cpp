@@ -408,24 +408,36 @@ class StudyWriter {
 
   /// Answers that could not be read, or came in another language, where an evaluation counts them.
   void answer_faults() {
-    StudyTable table{.title = "Unreadable answers and accidental translation",
-                     .note = "",
-                     .names = 4,
-                     .columns = {"model", "arm", "target", "language", "metric", "mean over seeds"},
-                     .lines = {}};
-    std::map<std::vector<std::string>, Measured> found;
+    StudyTable table{
+        .title = "Unreadable answers and accidental translation",
+        .note =
+            "percent of the answers: those that could not be read, which count as wrong; those in another script than the "
+            "text they are about and no part of it, where answers are parts of texts",
+        .names = 4,
+        .columns = {"model", "arm", "target", "language", "unreadable, %", "other script, %"},
+        .lines = {}};
+    struct Faults {
+      Measured unreadable;
+      Measured other_script;
+    };
+    std::map<std::vector<std::string>, Faults> found;
     for (std::size_t i = 0; i < input_.rows.size(); ++i) {
       const ResultRow& row = input_.rows[i];
-      if (row.metric.find("unreadable") == std::string::npos && row.metric.find("translation") == std::string::npos)
-        continue;
-      Measured& measured = found[{row.model, row.intermediate, row.target, row.language, row.metric}];
-      measured.values[row.seed] = row.value;
-      measured.rows.push_back(i);
+      if (!row.unreadable.has_value() || row.examples == 0) continue;
+      Faults& faults = found[{row.model, row.intermediate, row.target, row.language}];
+      const auto add = [&](Measured& measured, const std::optional<std::int64_t>& count) {
+        if (!count.has_value()) return;
+        measured.values[row.seed] = 100 * static_cast<double>(*count) / static_cast<double>(row.examples);
+        measured.rows.push_back(i);
+      };
+      add(faults.unreadable, row.unreadable);
+      add(faults.other_script, row.other_script);
     }
-    for (const auto& [names, measured] : found) {
-      StudyLine line{{}, measured.rows};
+    for (const auto& [names, faults] : found) {
+      StudyLine line{{}, faults.unreadable.rows};
       for (const std::string& name : names) line.cells.push_back(name_cell(name));
-      line.cells.push_back(estimate_cell(measured.estimate(), false));
+      for (const Measured* measured : {&faults.unreadable, &faults.other_script})
+        line.cells.push_back(measured->values.empty() ? StudyCell{"–"} : estimate_cell(measured->estimate(), false));
       table.lines.push_back(std::move(line));
     }
     if (found.empty())

@@ -170,19 +170,23 @@ TEST(Study, CostFindsWhatPays) {
 
 TEST(Study, TextToTextCountsUnreadableAnswers) {
   StudyInput input = simulate({.gain = 2, .gap_by_size = -3}, 4);
-  const std::size_t before = input.rows.size();
-  for (std::uint32_t seed : {1u, 2u}) {
-    ResultRow row = result_row("cheap", "first", "fi", "unreadable", seed, 3.0 + seed);
-    row.model = "small";
-    input.rows.push_back(row);
-    input.places.push_back(concatenate("simulated:", input.rows.size()));
+  std::vector<std::size_t> counted;
+  for (std::size_t i = 0; i < input.rows.size(); ++i) {
+    ResultRow& row = input.rows[i];
+    if (row.model != "small" || row.intermediate != "cheap" || row.target != "first" || row.language != "fi" || row.seed > 2)
+      continue;
+    row.examples = 50;
+    row.unreadable = row.seed;  // 2 and 4 %
+    row.other_script = 5;
+    counted.push_back(i);
   }
   const StudyPage page = make_study("mt5-scales", input);
   EXPECT_TRUE(begins(page.answer, "Yes: ")) << page.answer;
   const StudyTable& faults = table_of(page, "Unreadable");
   ASSERT_EQ(faults.lines.size(), 1u);
-  EXPECT_EQ(faults.lines[0].rows, (std::vector<std::size_t>{before, before + 1}));
-  EXPECT_NEAR(faults.lines[0].cells.back().estimate->value, 4.5, 1e-12);
+  EXPECT_EQ(faults.lines[0].rows, counted);
+  EXPECT_NEAR(faults.lines[0].cells[4].estimate->value, 3, 1e-12);
+  EXPECT_NEAR(faults.lines[0].cells[5].estimate->value, 10, 1e-12);
   EXPECT_TRUE(holds(study_text(make_study("mt5-scales", simulate({}, 4))), "no unreadable answers"));
 }
 
