@@ -4,8 +4,10 @@
 #include <cmath>
 #include <queue>
 
+#include "engine/batch/span_corruption.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
+#include "tasks/experiment/plan.h"
 #include "tasks/experiment/sampler.h"
 #include "tasks/files/official_counts.h"
 #include "tasks/languages/language_facts.h"
@@ -39,6 +41,24 @@ constexpr ExampleTokens kTokens[] = {
     {"lareqa", 1, 0, 162.9},        {"squad_sentences", 1, 223.9, 0},
 };
 
+/// The same of tasks as texts: tokens of an example's source and of its target, ends included, which XLM-R's tokenizer (as large as
+/// mT5's, of text like its) makes of their text forms in samples: xnli 22,800 rows, anli 1,838, pawsx 10,200, squad 1,685 questions,
+/// squad2 3,565, xquad 12,612, tydiqa 4,837, hellaswag 400, cosmosqa 2,383, commonsenseqa 9,262, copa 500, udpos (EWT) 2,785, names of
+/// panx 943 (generated sentences); of more than 3,000 a random 3,000. mnli, snli and anli+ are the encoders' rows with what xnli's form
+/// has more, 7.3; qqp and mlqa are like their nearest of kin, sentences of panx like udpos'. Evaluation sets are taken to be like these.
+struct TextTokens {
+  std::string_view task;
+  double source;
+  double target;
+};
+constexpr TextTokens kTextTokens[] = {
+    {"mnli", 52.7, 2},     {"snli", 37.5, 2},        {"anli+", 51.2, 2},     {"xnli", 53.1, 2},
+    {"qqp", 37, 4.6},      {"pawsx", 68.8, 4.6},     {"squad", 240.2, 6.5},  {"squad2", 238, 5.7},
+    {"xquad", 244.5, 6.7}, {"mlqa", 244.5, 6.7},     {"tydiqa", 178.2, 8.3}, {"panx", 23.5, 10.4},
+    {"udpos", 23.5, 33.2}, {"hellaswag", 217.6, 37}, {"cosmosqa", 165, 13},  {"commonsenseqa", 47.1, 3.1},
+    {"copa", 37.9, 8.4},   {"xcopa", 37.9, 8.4},
+};
+
 /// Training sets besides those of official_counts.h: CCG as arXiv 2005.13013 counts it, COPA as SuperGLUE
 /// (arXiv 1905.00537) splits it, SQuAD's questions by their sentences.
 std::optional<std::int64_t> training_examples(const std::string& task) {
@@ -48,6 +68,13 @@ std::optional<std::int64_t> training_examples(const std::string& task) {
   return official_count(task, "train", "en");
 }
 
+const TextTokens* text_tokens_row(const std::string& task) {
+  for (const TextTokens& row : kTextTokens) {
+    if (row.task == task) return &row;
+  }
+  return nullptr;
+}
+
 const ExampleTokens* tokens_row(const std::string& task) {
   for (const ExampleTokens& row : kTokens) {
     if (row.task == task) return &row;
@@ -55,28 +82,58 @@ const ExampleTokens* tokens_row(const std::string& task) {
   return nullptr;
 }
 
+/// FLOPs at a length that is no whole number, around which they are nearly a straight line.
+template <class FlopsAt>
+double flops_between(double length, const FlopsAt& flops_at) {
+  const double low = std::floor(length);
+  const auto whole = static_cast<std::int64_t>(low);
+  return flops_at(whole) + (length - low) * (flops_at(whole + 1) - flops_at(whole));
+}
+
+/// The same as official_pass() of a task as text.
+std::optional<TrainingPass> official_text_pass(const ModelConfig& config, const Task& task, double examples,
+                                               std::int64_t longest) {
+  const TextTokens* tokens = text_tokens_row(task.name());
+  if (tokens == nullptr) return std::nullopt;
+  const double source = std::min(tokens->source, static_cast<double>(longest));
+  const HeadSpec head{"", task.head(), task.classes(config.vocab_size)};
+  const double flops = flops_between(source, [&](std::int64_t length) {
+    return flops_between(tokens->target,
+                         [&](std::int64_t target) { return model_forward_flops(config, &head, {length}, target); });
+  });
+  return TrainingPass{.groups = examples, .tokens = examples * (source + tokens->target), .flops = examples * flops};
+}
+
 /// A pass over `examples` of a task; nothing where their lengths are not known.
 std::optional<TrainingPass> official_pass(const ModelConfig& config, const Task& task, double examples, bool training,
                                           std::int64_t longest) {
+  if (task.is_text_form()) return official_text_pass(config, task, examples, longest);
   const std::optional<double> tokens = measured_tokens(task.name(), training);
   if (!tokens.has_value()) return std::nullopt;
   const int rows = tokens_row(task.name())->rows;
   const double length = std::min(*tokens / rows, static_cast<double>(longest));
   const HeadSpec head{"", task.head(), task.classes(config.vocab_size)};
   const bool vectors = facts_of(task.head()).in_batch || task.train_task().empty();
-  // FLOPs of whole lengths around the mean one: they are nearly a straight line in it.
-  const auto flops_at = [&](double whole) {
-    const auto tokens_of_row = static_cast<std::int64_t>(whole);
+  const double flops = flops_between(length, [&](std::int64_t tokens_of_row) {
     return model_forward_flops(config, vectors ? nullptr : &head, {tokens_of_row},
                                task.head() == HeadKind::kToken ? tokens_of_row : 1);
-  };
-  const double low = std::floor(length);
-  const double flops = flops_at(low) + (length - low) * (flops_at(low + 1) - flops_at(low));
+  });
   return TrainingPass{.groups = examples, .tokens = examples * rows * length, .flops = examples * rows * flops};
 }
 
-/// The same of masked text: sequences of the longest length, of which the examples cap says how many.
-TrainingPass text_pass(const ModelConfig& config, double examples, std::int64_t longest, double mlm_probability) {
+/// The same of masked text: sequences of the longest length, of which the examples cap says how many. With spans taken out their
+/// source is as long, and the target what is missing.
+TrainingPass text_pass(const ModelConfig& config, const Task& task, double examples, std::int64_t longest,
+                       double mlm_probability) {
+  if (task.is_text_form()) {
+    SpanCorruption spans;
+    spans.density = mlm_probability;
+    const SpanCounts counts = span_counts(longest_text(longest, spans), spans);
+    const std::int64_t target = counts.noise + counts.spans + 1;
+    const HeadSpec head{"", task.head(), task.classes(config.vocab_size)};
+    return {examples, examples * static_cast<double>(longest + target),
+            examples * model_forward_flops(config, &head, {longest}, target)};
+  }
   const HeadSpec head{"", HeadKind::kMaskedLm, static_cast<std::int32_t>(config.vocab_size)};
   const auto counted = static_cast<std::int64_t>(mlm_probability * static_cast<double>(longest));
   return {examples, examples * static_cast<double>(longest),
@@ -89,7 +146,10 @@ class StudyEstimator {
     cost_.model_size = size;
     try {
       config_ = published_model_config(size);
-      table_ = model_parameter_table(config_, {{"", HeadKind::kSequence, 3}});  // of models that tasks can be trained on
+      const bool texts = config_.encoder_decoder.decoder_layers > 0;
+      const auto rows = static_cast<std::int32_t>(config_.vocab_size);
+      table_ = model_parameter_table(
+          config_, {texts ? HeadSpec{"", HeadKind::kTextToText, rows} : HeadSpec{"", HeadKind::kSequence, 3}});
     } catch (const UserError& error) {
       cost_.unknown_model = error.what();
     }
@@ -124,13 +184,13 @@ class StudyEstimator {
     std::vector<std::int64_t> examples;
     const SamplerSpec sampler = arm == nullptr ? SamplerSpec() : arm->sampler;
     for (const std::string& name : tasks) {
-      const Task& task = find_task(name);
-      const bool text = task.head() == HeadKind::kMaskedLm;
+      const Task& task = task_for(config_, find_task(name));
+      const bool text = task.is_language_modelling();
       std::optional<TrainingPass> pass;
       const auto official = training_examples(name);
       if (text && sampler.train_examples_cap > 0) {
-        pass = text_pass(config_, static_cast<double>(sampler.train_examples_cap), longest(features.max_seq_length, task),
-                         arm->mlm_probability);
+        pass = text_pass(config_, task, static_cast<double>(sampler.train_examples_cap),
+                         longest(features.max_seq_length, task), arm->mlm_probability);
       } else if (official.has_value()) {
         auto count = static_cast<double>(*official);
         if (features.max_examples > 0) count = std::min(count, static_cast<double>(features.max_examples));
@@ -159,7 +219,7 @@ class StudyEstimator {
   PhaseEstimate evaluation(const TargetSpec& target) {
     PhaseEstimate phase;
     phase.label = "evaluate " + target.name;
-    const Task& task = find_task(target.task);
+    const Task& task = task_for(config_, find_task(target.task));
     const std::vector<std::string> languages =
         target.languages.empty() ? task.languages() : expand_languages(target.languages, task.languages(), target.name);
     double examples = 0;

@@ -107,7 +107,8 @@ std::string TextForm::choice(std::string_view prompt, const std::vector<std::str
 std::string TextForm::words_to_tag(std::string_view sentence) const { return concatenate(name, ": ", sentence); }
 
 std::string question_text(std::string_view question, std::string_view context) {
-  return trimmed(concatenate("question: ", pad_punctuation(question), " context: ", pad_punctuation(context)));
+  return trimmed(
+      concatenate("question: ", trimmed(pad_punctuation(question)), " context: ", trimmed(pad_punctuation(context))));
 }
 
 std::string pad_punctuation(std::string_view text) {

@@ -79,7 +79,13 @@ TEST(StudyCosts, AgreeWithACountByHand) {
 
 TEST(StudyCosts, SayWhatTheyDoNotKnow) {
   const std::vector<StudyCost> mt5 = study_costs(study_file("mt5-scales"));
-  EXPECT_EQ(mt5.size(), 5u);
+  ASSERT_EQ(mt5.size(), 5u);
+  for (std::size_t i = 0; i < mt5.size(); ++i) {
+    EXPECT_TRUE(mt5[i].unknown_model.empty()) << mt5[i].unknown_model;
+    EXPECT_EQ(mt5[i].left_out, (std::vector<std::string>{"evaluation of panx"})) << "how many sentences is not known";
+    EXPECT_GT(mt5[i].flops, i == 0 ? 0 : 1.5 * mt5[i - 1].flops);
+  }
+  EXPECT_EQ(mt5[0].parameters, 300176768);
   const std::vector<StudyCost> low = study_costs(study_file("low-resource"));
   EXPECT_LT(low[0].flops, low[1].flops);
   EXPECT_NE(std::find(low[0].left_out.begin(), low[0].left_out.end(), "evaluation of mewslix"), low[0].left_out.end());
