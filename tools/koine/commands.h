@@ -79,6 +79,7 @@ void add_result_commands(CommandLine& line);                     // score, repor
 void add_model_commands(CommandLine& line);                      // inspect, convert
 void add_trim_command(CommandLine& line);                        // trim-vocabulary
 void add_estimate_command(CommandLine& line);                    // estimate
+void add_scale_command(CommandLine& line);                       // scale
 void add_verify_command(CommandLine& line);                      // verify
 void add_doctor_command(CommandLine& line);                      // doctor
 

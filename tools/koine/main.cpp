@@ -120,6 +120,7 @@ int parse_and_run(int count, char** values) {
   add_model_commands(line);
   add_trim_command(line);
   add_estimate_command(line);
+  add_scale_command(line);
   add_verify_command(line);
   add_doctor_command(line);
 
