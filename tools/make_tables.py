@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes README.md's tables of measurements from the raw results committed under bench/results/.
+"""Writes the tables of measurements in README.md and docs/scaling.md from the raw results committed under bench/results/.
 
     python3 tools/make_tables.py            rewrites what stands between <!-- table:NAME --> and <!-- end -->
     python3 tools/make_tables.py --check    writes nothing; exit code 1 where README.md is not what would be written
@@ -19,6 +19,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu"
 DEVICE = ROOT / "bench" / "results" / "h200"  # what tools/gpu/check.sh left
+SIMULATED = ROOT / "bench" / "results" / "simulated"  # what koine scale --simulate wrote
 
 # The metric that leads in a task's table, as in the task's own source in tasks/; accuracy where none is named.
 HEADLINES = {"udpos": "f1", "xquad": "f1", "squad": "f1", "mlm": "negative_loss"}
@@ -228,20 +229,56 @@ def device_operation_table():
                              f"{float(context['copy_GB/s']):.0f} GB/s, in the same run; {device_name()}.\n")
 
 
+def simulated_table(name):
+    study = load(name, SIMULATED)
+    if study is None:
+        return MEASURED_NOT
+    rows = [["scaling", "devices", "tokens each", "step, ms", "efficiency", "communication, ms", "exposed, ms", "MB sent", "MB between nodes"]]
+    for scaling in ("weak", "strong"):
+        for row in study[scaling]:
+            rows.append([scaling, f"{row['devices']:,}", f"{row['tokens_per_device']:,}", f"{1e3 * row['seconds']:.1f}", f"{100 * row['efficiency']:.1f} %",
+                         f"{1e3 * row['communication_seconds']:.1f}", f"{1e3 * row['exposed_seconds']:.1f}", f"{row['bytes_sent'] / 1e6:,.0f}",
+                         f"{row['network_bytes_sent'] / 1e6:,.0f}"])
+    return markdown(rows) + (f"\nSimulated, not measured: {study['model']} on {study['machine']['name']}, {study['flops_per_second'] * 1e-12:.0f} TFLOP/s of a device, "
+                             f"sequences of {study['length']} tokens.\n")
+
+
+def scaling_table():
+    study = load("scaling.json")
+    if study is None:
+        return MEASURED_NOT
+    fits = [["ranks", "latency of a ring's step, us", "rate, GB/s", "median error of the fit"]]
+    for one in study["measurements"]:
+        if "fit" in one:
+            fit = one["fit"]
+            fits.append([str(one["ranks"]), f"{1e6 * fit['step_seconds']:.1f}", f"{fit['bytes_per_second'] / 1e9:.2f}", f"{100 * fit['median_error']:.0f} %"])
+    rows = [["scaling", "ranks", "tokens each", "step, ms", "predicted, ms", "error", "exposed, ms", "predicted, ms", "efficiency", "predicted"]]
+    for step in study["steps"]:
+        predicted = step["predicted"]
+        rows.append([step["scaling"], str(step["ranks"]), str(step["tokens_per_rank"]), f"{1e3 * step['seconds']:.1f}", f"{1e3 * predicted['seconds']:.1f}",
+                     f"{100 * step['error']:+.0f} %", f"{1e3 * max(0, step['seconds'] - step['compute_seconds']):.1f}",
+                     f"{1e3 * predicted['exposed_seconds']:.1f}", f"{100 * step['efficiency']:.0f} %", f"{100 * step['predicted_efficiency']:.0f} %"])
+    return markdown(fits) + "\n" + markdown(rows) + (
+        f"\n{study['processor']}, {study['processors']} processors, {study['threads_per_rank']} of each rank, medians of {study['repetitions']} "
+        f"(`{study['command']}`).\n")
+
+
 TABLES = {"race": race_table, "step": step_table, "demo": demo_table,
           "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
-          "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table}
+          "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table,
+          "scaling-measured": scaling_table, "scaling-large": lambda: simulated_table("large-h200.json"), "scaling-large-zero": lambda: simulated_table("large-h200-zero.json")}
+DOCUMENTS = ["README.md", "docs/scaling.md"]
 
 
-def rewritten(text):
+def rewritten(document, text):
     def table(match):
         name = match.group(1)
         if name not in TABLES:
-            raise SystemExit(f"README.md: unknown table \"{name}\"; known are {', '.join(TABLES)}")
+            raise SystemExit(f"{document}: unknown table \"{name}\"; known are {', '.join(TABLES)}")
         return f"<!-- table:{name} -->\n\n{TABLES[name]()}\n<!-- end -->"
 
     if text.count("<!-- table:") != text.count("<!-- end -->"):
-        raise SystemExit("README.md: each <!-- table:NAME --> needs one <!-- end -->")
+        raise SystemExit(f"{document}: each <!-- table:NAME --> needs one <!-- end -->")
     return re.sub(r"<!-- table:([\w-]+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
@@ -249,16 +286,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where the tables are not up to date")
     check = parser.parse_args().check
-    readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    after = rewritten(before)
-    if before == after:
-        return 0
-    if check:
-        print("README.md: the tables are not those of bench/results/; run python3 tools/make_tables.py", file=sys.stderr)
-        return 1
-    readme.write_text(after, encoding="utf-8")
-    return 0
+    stale = 0
+    for document in DOCUMENTS:
+        path = ROOT / document
+        before = path.read_text(encoding="utf-8")
+        after = rewritten(document, before)
+        if before == after:
+            continue
+        if check:
+            print(f"{document}: the tables are not those of bench/results/; run python3 tools/make_tables.py", file=sys.stderr)
+            stale = 1
+        else:
+            path.write_text(after, encoding="utf-8")
+    return stale
 
 
 if __name__ == "__main__":

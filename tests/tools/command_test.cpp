@@ -16,8 +16,9 @@ namespace fs = std::filesystem;
 TEST(Help, EverySubcommandIsListedAndExplainsItself) {
   const Outcome help = run_koine({"--help"});
   EXPECT_EQ(help.exit_code, 0);
-  for (const char* name : {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect",
-                           "estimate", "report", "data", "doctor", "verify", "trim-vocabulary", "predict", "generate"}) {
+  for (const char* name :
+       {"demo", "run", "train", "evaluate", "encode", "tokenize", "score", "convert", "inspect", "estimate", "report",
+        "data", "doctor", "verify", "trim-vocabulary", "predict", "generate", "scale"}) {
     EXPECT_NE(help.output.find(name), std::string::npos) << name;
     const Outcome own = run_koine({name, "--help"});
     for (const char* number : {"e+308", "e+0", "POSITIVE", "NONNEGATIVE", " in ["})
