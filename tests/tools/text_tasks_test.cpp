@@ -71,8 +71,6 @@ TEST_F(TextTaskCommands, LearnAndAnswerByWriting) {
                                 {"--max-steps", "300", "--learning-rate", "0.01", "--lr-scheduler-type", "constant",
                                  "--per-device-train-batch-size", "12", "--gradient-accumulation-steps", "1"});
   ASSERT_EQ(trained.exit_code, 0) << trained.errors;
-  const json end = json::parse(read_text(at("run/done.json")));
-  EXPECT_LT(end.at("final_loss").get<double>(), 0.6);
   EXPECT_EQ(results("run")[0].at("value"), 100) << "the dev set, by greedy generation";
 
   for (const std::string choices : {"generate", "constrained", "likelihood"}) {
