@@ -422,10 +422,10 @@ void add_estimate_command(CommandLine& line) {
       ->check(CLI::IsMember(master_names()))
       ->capture_default_str();
   app->add_option("--ranks", arguments->ranks, "with a model: processes that train together; the memory is that of one")
-      ->check(CLI::Range(1, 4096))
+      ->check(between(1, 4096))
       ->capture_default_str();
   app->add_option("--zero", arguments->zero, "with a model: 1: the ranks share out masters and moments")
-      ->check(CLI::Range(0, 1))
+      ->check(between(0, 1))
       ->capture_default_str();
   app->add_option("--gradient-parts", arguments->gradient_parts,
                   "with a model: parts of a step (docs/ranks.md); default: 8, or as many as ranks, where there are several");
