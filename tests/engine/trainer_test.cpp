@@ -77,7 +77,9 @@ TrainingRun run_of(BagModel& model, Recorder& recorder, const TrainingSettings& 
 
 bool same_weights(Model& a, Model& b) {
   const std::int64_t elements = a.parameters().table().elements();
-  return same_bits(a.parameters().master(0), b.parameters().master(0), elements) &&
+  const std::vector<float> left = a.parameters().read_all(ParameterStore::Values::kMaster);
+  const std::vector<float> right = b.parameters().read_all(ParameterStore::Values::kMaster);
+  return left.size() == right.size() && same_bits(left.data(), right.data(), elements) &&
          std::memcmp(a.parameters().working(0), b.parameters().working(0),
                      static_cast<std::size_t>(elements) * size_of(a.parameters().compute_type())) == 0;
 }
