@@ -82,7 +82,7 @@ TEST(StudyCosts, SayWhatTheyDoNotKnow) {
   ASSERT_EQ(mt5.size(), 5u);
   for (std::size_t i = 0; i < mt5.size(); ++i) {
     EXPECT_TRUE(mt5[i].unknown_model.empty()) << mt5[i].unknown_model;
-    EXPECT_EQ(mt5[i].left_out, (std::vector<std::string>{"evaluation of panx"})) << "how many sentences is not known";
+    EXPECT_TRUE(mt5[i].left_out.empty()) << mt5[i].left_out.front();
     EXPECT_GT(mt5[i].flops, i == 0 ? 0 : 1.5 * mt5[i - 1].flops);
   }
   EXPECT_EQ(mt5[0].parameters, 300176768);

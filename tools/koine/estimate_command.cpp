@@ -211,9 +211,22 @@ std::string rate_text(double rate, DType precision) {
 
 std::string time_text(double seconds) { return std::isnan(seconds) ? "?" : format_seconds(seconds); }
 
+/// What of a training decides its memory.
+TrainingSettings planned_settings(const EstimateArguments& arguments) {
+  TrainingSettings settings;
+  set_setting(settings, "optimizer", arguments.optimizer, "--optimizer");
+  set_setting(settings, "master", arguments.master, "--master");
+  settings.zero = arguments.zero;
+  settings.gradient_parts = arguments.gradient_parts;
+  settings.weight_decay = 0;  // that of an optimizer which has none
+  check_settings(settings);
+  return settings;
+}
+
 int estimate_model(const EstimateArguments& arguments, const CommonOptions& common) {
   const ModelConfig config =
       arguments.model_size.empty() ? read_model_config(arguments.model) : published_model_config(arguments.model_size);
+  const TrainingSettings settings = planned_settings(arguments);
   const Execution execution = planned_execution(planned_for(arguments, common));
   const HeadSpec head = head_of(arguments.head, config);
   const bool training = !arguments.prediction;
@@ -232,13 +245,6 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   const double flops = (!training ? 1 : arguments.recompute ? 4 : 3) * model_forward_flops(config, &head, lengths, counted);
   const double rate = product_rate(arguments, execution, config, arguments.max_tokens);
   MemoryQuestion question{config, {head}, execution, training, arguments.max_tokens};
-  TrainingSettings settings;
-  set_setting(settings, "optimizer", arguments.optimizer, "--optimizer");
-  set_setting(settings, "master", arguments.master, "--master");
-  settings.zero = arguments.zero;
-  settings.gradient_parts = arguments.gradient_parts;
-  settings.weight_decay = 0;  // that of an optimizer which has none
-  check_settings(settings);
   question.optimizer = settings.optimizer;
   question.master = settings.master;
   question.ranks = static_cast<int>(arguments.ranks);
