@@ -261,8 +261,9 @@ void refuse_without_use(const TrainArguments& arguments, const std::vector<Train
   const bool several = tasks.size() > 1;
   const bool text = any([](const Task& task) { return task.is_language_modelling(); });
   const bool forms = any([](const Task& task) { return task.is_text_form(); });
-  only_for(several, "several tasks",
-           {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads", "--batch-sizes"});
+  only_for(
+      several, "several tasks",
+      {"--sampler", "--temperature", "--train-examples-cap", "--weights", "--weight-functions", "--heads", "--batch-sizes"});
   only_for(!forms, "models with a head for every task", {"--heads"});
   only_for(forms, "models that answer with texts", {"--max-target-length"});
   only_for(several && text, "mlm among several tasks", {"--mlm-languages"});
