@@ -32,12 +32,12 @@ constexpr std::array<KindOfNode, 4> kNodes = {{
     {"a100-40gb", 12 * 20.0 * kGigabyte, kShareOfLink * 25 * kGigabyte, 0, 0.9 * 1.555e12},
 }};
 
-constexpr double kMost = 1e9;  ///< of any number of a file: beyond it is a slip of units
+constexpr double kLargestNumber = 1e9;  ///< of any number of a file: beyond it is a slip of units
 
 void read_level(TomlSection level, LinkLevel& link) {
-  link.rate = kGigabyte * level.number("gigabytes_per_second", link.rate / kGigabyte, 0, kMost);
-  link.ring_step = kMicrosecond * level.number("ring_step_microseconds", link.ring_step / kMicrosecond, 0, kMost);
-  link.tree_step = kMicrosecond * level.number("tree_step_microseconds", link.tree_step / kMicrosecond, 0, kMost);
+  link.rate = kGigabyte * level.number("gigabytes_per_second", link.rate / kGigabyte, 0, kLargestNumber);
+  link.ring_step = kMicrosecond * level.number("ring_step_microseconds", link.ring_step / kMicrosecond, 0, kLargestNumber);
+  link.tree_step = kMicrosecond * level.number("tree_step_microseconds", link.tree_step / kMicrosecond, 0, kLargestNumber);
   level.finish();
 }
 
@@ -72,20 +72,21 @@ Machine read_machine(const std::filesystem::path& file, Machine machine) {
   TomlSection root = TomlSection::parse(read_file(file), file.string());
   machine.name = root.text("name", machine.name);
   machine.devices_per_node = root.integer("devices_per_node", machine.devices_per_node, 1, 1 << 20);
-  machine.base = kMicrosecond * root.number("base_microseconds", machine.base / kMicrosecond, 0, kMost);
+  machine.base = kMicrosecond * root.number("base_microseconds", machine.base / kMicrosecond, 0, kLargestNumber);
   machine.tree_share = root.number("tree_share", machine.tree_share, 0.01, 1);
   machine.pat_share = root.number("pat_share", machine.pat_share, 0.01, 1);
-  machine.product_rate = 1e12 * root.number("product_teraflops", machine.product_rate / 1e12, 0, kMost);
-  machine.memory_rate = kGigabyte * root.number("memory_gigabytes_per_second", machine.memory_rate / kGigabyte, 0, kMost);
+  machine.product_rate = 1e12 * root.number("product_teraflops", machine.product_rate / 1e12, 0, kLargestNumber);
+  machine.memory_rate =
+      kGigabyte * root.number("memory_gigabytes_per_second", machine.memory_rate / kGigabyte, 0, kLargestNumber);
   machine.slowdown = root.number("slowdown", machine.slowdown, 0, 10);
   machine.jitter = root.number("jitter", machine.jitter, 0, 1);
   read_level(root.table("node"), machine.node);
   read_level(root.table("network"), machine.network);
   TomlSection multicast = root.table("multicast");
   machine.multicast_rate =
-      kGigabyte * multicast.number("gigabytes_per_second", machine.multicast_rate / kGigabyte, 0, kMost);
+      kGigabyte * multicast.number("gigabytes_per_second", machine.multicast_rate / kGigabyte, 0, kLargestNumber);
   machine.multicast_latency =
-      kMicrosecond * multicast.number("microseconds", machine.multicast_latency / kMicrosecond, 0, kMost);
+      kMicrosecond * multicast.number("microseconds", machine.multicast_latency / kMicrosecond, 0, kLargestNumber);
   multicast.finish();
   root.finish();
   require_usable(machine, file.string());

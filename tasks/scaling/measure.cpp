@@ -18,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 
 /// Elements of the all-reduces that latency and rate are fitted to: 4 KiB to 16 MiB.
 constexpr std::int64_t kFewest = 1 << 10;
-constexpr std::int64_t kMost = 1 << 22;
+constexpr std::int64_t kMostElements = 1 << 22;
 
 /// The longest time of a rank, in all of them.
 double slowest(Communicator& communicator, double seconds) {
@@ -100,8 +100,8 @@ class MeasuredModel {
 
 std::vector<MeasuredAllReduce> measure_all_reduces(Communicator& communicator, std::int64_t repetitions) {
   std::vector<MeasuredAllReduce> measured;
-  std::vector<float> values(static_cast<std::size_t>(kMost));
-  for (std::int64_t count = kFewest; count <= kMost; count *= 4) {
+  std::vector<float> values(static_cast<std::size_t>(kMostElements));
+  for (std::int64_t count = kFewest; count <= kMostElements; count *= 4) {
     std::vector<double> seconds;
     for (std::int64_t repetition = -1; repetition < repetitions; ++repetition) {
       const double one =

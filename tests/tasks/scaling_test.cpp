@@ -66,7 +66,7 @@ double seconds(const Machine& machine, Algorithm algorithm, double bytes, std::i
   return collective_cost(machine, Collective::kAllReduce, algorithm, bytes, devices).seconds;
 }
 
-std::string refused(const std::function<void()>& call) {
+std::string scaling_refusal(const std::function<void()>& call) {
   try {
     call();
   } catch (const UserError& error) {
@@ -178,19 +178,21 @@ TEST(SimulatedCollectives, AHierarchyOfEqualLinksIsAFlatRing) {
 TEST(SimulatedCollectives, ThatCannotBeAreRefused) {
   Machine machine = round_machine();
   const auto why = [&](Algorithm algorithm, std::int64_t devices) {
-    return refused([&] { seconds(machine, algorithm, 8, devices); });
+    return scaling_refusal([&] { seconds(machine, algorithm, 8, devices); });
   };
   EXPECT_NE(why(Algorithm::kRing, 0).find("needs a device, not 0"), std::string::npos);
   EXPECT_NE(why(Algorithm::kRing, 6).find("6 devices are not whole nodes of 4"), std::string::npos);
   EXPECT_NE(why(Algorithm::kMulticast, 4).find("multicast needs a switch that adds, which round has not"),
             std::string::npos);
-  EXPECT_NE(refused([&] {
+  EXPECT_NE(scaling_refusal([&] {
               collective_cost(machine, Collective::kAllGather, Algorithm::kTree, 8, 4);
             }).find("tree is for all-reduce"),
             std::string::npos);
   machine.network.rate = 0;
   EXPECT_NE(why(Algorithm::kRing, 8).find("no network between nodes is known"), std::string::npos);
-  EXPECT_NE(refused([] { collective_algorithm("rings", "--algorithm"); }).find("--algorithm rings: there are fastest, ring"),
+  EXPECT_NE(scaling_refusal([] {
+              collective_algorithm("rings", "--algorithm");
+            }).find("--algorithm rings: there are fastest, ring"),
             std::string::npos);
 }
 
@@ -322,11 +324,13 @@ TEST(SimulatedScaling, WeakKeepsTokensOfADeviceAndStrongTheirSum) {
     EXPECT_EQ(strong[i].tokens * devices[i], 1 << 20);
   }
   EXPECT_LT(strong.back().efficiency, weak.back().efficiency) << "256 tokens of a device cannot hide its communication";
-  EXPECT_NE(refused([&] { strong_scaling(work, machine, {}, {24}, 1 << 20); }).find("do not divide among 24 devices"),
+  EXPECT_NE(
+      scaling_refusal([&] { strong_scaling(work, machine, {}, {24}, 1 << 20); }).find("do not divide among 24 devices"),
+      std::string::npos);
+  EXPECT_NE(scaling_refusal([&] { weak_scaling(work, machine, {}, {1}, 1000); }).find("not whole sequences of 128"),
             std::string::npos);
-  EXPECT_NE(refused([&] { weak_scaling(work, machine, {}, {1}, 1000); }).find("not whole sequences of 128"),
+  EXPECT_NE(scaling_refusal([&] { weak_scaling(work, machine, {}, {0}, 128); }).find("needs a device, not 0"),
             std::string::npos);
-  EXPECT_NE(refused([&] { weak_scaling(work, machine, {}, {0}, 128); }).find("needs a device, not 0"), std::string::npos);
 }
 
 TEST(FittedLinks, AreThoseThatMeasurementsWereMadeOf) {
@@ -348,8 +352,8 @@ TEST(FittedLinks, AreThoseThatMeasurementsWereMadeOf) {
   const LinkFit flat = fit_link(measured);
   EXPECT_GE(flat.step, 0);
   EXPECT_GT(flat.rate, 0);
-  EXPECT_NE(refused([] { fit_link({{2, 4e3, 1e-3}, {2, 4e3, 1e-3}}); }).find("several sizes"), std::string::npos);
-  EXPECT_NE(refused([] { fit_link({{1, 4e3, 1e-3}}); }).find("not of 1"), std::string::npos);
+  EXPECT_NE(scaling_refusal([] { fit_link({{2, 4e3, 1e-3}, {2, 4e3, 1e-3}}); }).find("several sizes"), std::string::npos);
+  EXPECT_NE(scaling_refusal([] { fit_link({{1, 4e3, 1e-3}}); }).find("not of 1"), std::string::npos);
   EXPECT_EQ(median_of({3, 1, 2}), 2);
   EXPECT_EQ(median_of({4, 1, 2, 3}), 2.5);
 }
@@ -401,7 +405,7 @@ TEST(PublishedScaling, IsRefusedByFileAndKey) {
       std::filesystem::temp_directory_path() / ("points-" + std::to_string(getpid()) + ".json");
   const auto why = [&](const std::string& text) {
     write_file_atomically(path, text);
-    return refused([&] { read_published_points(path); });
+    return scaling_refusal([&] { read_published_points(path); });
   };
   EXPECT_NE(why("{\"collectives\": []}").find(path.string() + ": key \"trainings\""), std::string::npos);
   EXPECT_NE(why(R"({"trainings": [], "collectives": [{"name": "x", "source": "", "assumed": "", "device_kind": "h100",
@@ -413,7 +417,8 @@ TEST(PublishedScaling, IsRefusedByFileAndKey) {
                 .find("as many \"seconds\""),
             std::string::npos);
   std::filesystem::remove(path);
-  EXPECT_NE(refused([] { read_published_points("/nowhere.json"); }).find("no file /nowhere.json"), std::string::npos);
+  EXPECT_NE(scaling_refusal([] { read_published_points("/nowhere.json"); }).find("no file /nowhere.json"),
+            std::string::npos);
 }
 
 /// What make_tables.py makes docs/scaling.md's tables of.
@@ -478,7 +483,7 @@ class MachineFile : public ::testing::Test {
     return read_machine(path_, machine);
   }
   std::string why(const std::string& text, const Machine& machine = {}) {
-    return refused([&] { read(text, machine); });
+    return scaling_refusal([&] { read(text, machine); });
   }
   std::filesystem::path path_ = std::filesystem::temp_directory_path() / ("machine-" + std::to_string(getpid()) + ".toml");
 };
@@ -501,9 +506,9 @@ TEST_F(MachineFile, IsRefusedByLineAndKey) {
   EXPECT_NE(why("devices_per_node = 0\n").find("devices_per_node"), std::string::npos);
   EXPECT_NE(why("memory_gigabytes_per_second = 10\n").find("node.gigabytes_per_second is missing"), std::string::npos);
   EXPECT_NE(why("[node]\ngigabytes_per_second = 1\n").find("memory_gigabytes_per_second is missing"), std::string::npos);
-  EXPECT_NE(refused([] { read_machine("/nowhere.toml", {}); }).find("no file /nowhere.toml"), std::string::npos);
-  EXPECT_NE(refused([] { machine_of("l40s"); }).find("--parameters FILE"), std::string::npos);
-  EXPECT_NE(refused([] { machine_of("h300"); }).find("--device-kind h300"), std::string::npos);
+  EXPECT_NE(scaling_refusal([] { read_machine("/nowhere.toml", {}); }).find("no file /nowhere.toml"), std::string::npos);
+  EXPECT_NE(scaling_refusal([] { machine_of("l40s"); }).find("--parameters FILE"), std::string::npos);
+  EXPECT_NE(scaling_refusal([] { machine_of("h300"); }).find("--device-kind h300"), std::string::npos);
 }
 
 }  // namespace

@@ -178,7 +178,7 @@ TEST_F(TextTasks, LabelsAreWordsThatAreWritten) {
   evaluate("xnli", *data, {"1", "0", "2"}, ChoiceSearch::kConstrained);
   EXPECT_EQ(asked_.answers.size(), 3u);
   StubModel model = writer({"1", "no", "2"});
-  const Answers answers = data->answer(model, {});
+  const koine::Answers answers = data->answer(model, {});
   EXPECT_EQ(nlohmann::json::parse(answers.records[0]), (nlohmann::json{{"label", "neutral"}, {"text", "1"}}));
   EXPECT_EQ(nlohmann::json::parse(answers.records[1]), (nlohmann::json{{"label", nullptr}, {"text", "no"}}));
 }
