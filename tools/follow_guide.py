@@ -61,10 +61,14 @@ def write_example(guide, tree):
 
 
 def flags_beside(path, commands):
-    """The words of the compiler's command for another file of the same folder's kind."""
-    kind = "kernels/cast/cast.cu" if path.endswith(".cu") else "bench/operations/cast.cpp" if path.startswith("bench/") else (
-        "tests/kernels/cast_test.cpp" if path.startswith("tests/") else "kernels/cast/cast.cpp")
-    words = shlex.split(commands[str(ROOT / kind)])
+    """The words of the compiler's command for another file of the same folder's kind, or for the one it is united in."""
+    kind, target = ("kernels/cast/cast.cu", "koine_kernels") if path.endswith(".cu") else (
+        ("bench/operations/cast.cpp", "bench_operations") if path.startswith("bench/") else
+        ("tests/kernels/cast_test.cpp", "test_kernels_plain") if path.startswith("tests/") else ("kernels/cast/cast.cpp", "koine_kernels"))
+    command = commands.get(str(ROOT / kind)) or next((one for file, one in commands.items() if f"/{target}.dir/Unity/" in file), None)
+    if command is None:
+        fail(f"{kind} is compiled by no command")
+    words = shlex.split(command)
     return [word for word in words[:words.index("-o")] if not re.fullmatch(r"-O[0-3]|-I" + re.escape(str(ROOT)), word)]
 
 
