@@ -118,72 +118,38 @@ class ChoiceTextData : public FamilyData {
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
-    const TextChoices answers = answer_all(model, options);
-    Evaluation result = finish(score_choices(row_, right_choices(file_), answers.choices), answers.counts, options,
-                               [&] { return choice_lines(answers.choices); });
-    result.unreadable = std::count(answers.choices.begin(), answers.choices.end(), -1);
+    const ChosenAnswers answers = answer_all(model, options);
+    Evaluation result = finish(score_choices(row_, right_choices(file_), answers.chosen), answers.counts, options,
+                               [&] { return choice_lines(answers.chosen); });
+    result.unreadable = std::count(answers.chosen.begin(), answers.chosen.end(), -1);
     result.other_script = 0;
     for (std::size_t i = 0; i < answers.texts.size(); ++i) {
-      const bool other = answers.choices[i] < 0 && in_other_script(answers.texts[i], whole_text(file_.examples[i]));
+      const bool other = answers.chosen[i] < 0 && in_other_script(answers.texts[i], whole_text(file_.examples[i]));
       *result.other_script += other ? 1 : 0;
     }
     return result;
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
-    const TextChoices answers = answer_all(model, options);
-    Answers result{{}, choice_lines(answers.choices)};
-    for (std::size_t i = 0; i < answers.choices.size(); ++i)
-      result.records.push_back(answers.scores.empty() ? written_choice_record(answers.choices[i], answers.texts[i])
+    const ChosenAnswers answers = answer_all(model, options);
+    Answers result{{}, choice_lines(answers.chosen)};
+    for (std::size_t i = 0; i < answers.chosen.size(); ++i)
+      result.records.push_back(answers.scores.empty() ? written_choice_record(answers.chosen[i], answers.texts[i])
                                                       : choice_record(answers.scores[i]));
     return result;
   }
 
  private:
-  struct TextChoices {
-    Numbers choices;
-    std::vector<std::string> texts;          ///< where they were written
-    std::vector<std::vector<float>> scores;  ///< where choices were compared
-    PassCounts counts;
-  };
-
   static std::string whole_text(const ChoiceExample& example) {
     std::string text = example.prompt;
     for (const std::string& choice : example.choices) text += " " + choice;
     return text;
   }
 
-  TextChoices answer_all(Model& model, const EvaluationOptions& options) const {
-    require(options.choices != ChoiceSearch::kConstrained, dataset().name,
-            ": its answers are others for every example, so none can be allowed for all; take --choices likelihood");
-    TextChoices answers;
-    if (options.choices == ChoiceSearch::kLikelihood) {
-      std::vector<std::vector<std::string>> candidates;
-      for (const ChoiceExample& example : file_.examples) candidates.push_back(example.choices);
-      CandidateScores scored = score_candidates(model, dataset(), tokenizer_, candidates, options);
-      answers.counts = scored.counts;
-      answers.scores = std::move(scored.scores);
-      for (const std::vector<float>& scores : answers.scores)
-        answers.choices.push_back(index_of_largest(scores.data(), static_cast<std::int32_t>(scores.size())));
-      return answers;
-    }
-    GenerationSettings settings;
-    settings.maximum_length = 0;
-    for (const ChoiceExample& example : file_.examples) {
-      for (const std::string& choice : example.choices)
-        settings.maximum_length = std::max(settings.maximum_length, std::ssize(answer_ids(choice, tokenizer_)));
-    }
-    WrittenAnswers written = write_answers(model, dataset(), tokenizer_, settings, options);
-    answers.counts = written.counts;
-    answers.texts = std::move(written.texts);
-    for (std::size_t i = 0; i < answers.texts.size(); ++i) {
-      const std::vector<std::string>& choices = file_.examples[i].choices;
-      const auto found = std::find_if(choices.begin(), choices.end(), [&](const std::string& choice) {
-        return as_written(choice, tokenizer_) == answers.texts[i];
-      });
-      answers.choices.push_back(found == choices.end() ? -1 : static_cast<std::int32_t>(found - choices.begin()));
-    }
-    return answers;
+  ChosenAnswers answer_all(Model& model, const EvaluationOptions& options) const {
+    std::vector<std::vector<std::string>> candidates;
+    for (const ChoiceExample& example : file_.examples) candidates.push_back(example.choices);
+    return choose_answers(model, dataset(), tokenizer_, candidates, options);
   }
 
   const TaskRow& row_;

@@ -111,60 +111,28 @@ class ClassificationTextData : public FamilyData {
 
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
-    const WordAnswers answers = answer_all(model, options);
-    Evaluation result = finish(score_labels(row_, gold_, answers.labels), answers.counts, options,
-                               [&] { return label_lines(row_, answers.labels); });
-    result.unreadable = std::count(answers.labels.begin(), answers.labels.end(), -1);
+    const ChosenAnswers answers = answer_all(model, options);
+    Evaluation result = finish(score_labels(row_, gold_, answers.chosen), answers.counts, options,
+                               [&] { return label_lines(row_, answers.chosen); });
+    result.unreadable = std::count(answers.chosen.begin(), answers.chosen.end(), -1);
     return result;
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
-    const WordAnswers answers = answer_all(model, options);
-    Answers result{{}, label_lines(row_, answers.labels)};
-    for (std::size_t i = 0; i < answers.labels.size(); ++i) {
+    const ChosenAnswers answers = answer_all(model, options);
+    Answers result{{}, label_lines(row_, answers.chosen)};
+    for (std::size_t i = 0; i < answers.chosen.size(); ++i) {
       result.records.push_back(
           answers.scores.empty()
-              ? written_label_record(answers.labels[i] < 0 ? "" : label_name(row_, answers.labels[i]), answers.texts[i])
+              ? written_label_record(answers.chosen[i] < 0 ? "" : label_name(row_, answers.chosen[i]), answers.texts[i])
               : label_record(row_.labels, answers.scores[i].data()));
     }
     return result;
   }
 
  private:
-  struct WordAnswers {
-    Labels labels;
-    std::vector<std::string> texts;          ///< where they were written
-    std::vector<std::vector<float>> scores;  ///< where words were compared
-    PassCounts counts;
-  };
-
-  WordAnswers answer_all(Model& model, const EvaluationOptions& options) const {
-    WordAnswers answers;
-    if (options.choices == ChoiceSearch::kLikelihood) {
-      CandidateScores scored = score_candidates(model, dataset(), tokenizer_, {words_}, options);
-      answers.counts = scored.counts;
-      answers.scores = std::move(scored.scores);
-      for (const std::vector<float>& scores : answers.scores)
-        answers.labels.push_back(index_of_largest(scores.data(), static_cast<std::int32_t>(scores.size())));
-      return answers;
-    }
-    GenerationSettings settings;
-    settings.maximum_length = 0;
-    std::vector<std::string> readable;
-    for (const std::string& word : words_) {
-      const std::vector<std::int32_t> ids = answer_ids(word, tokenizer_);
-      settings.maximum_length = std::max(settings.maximum_length, std::ssize(ids));
-      if (options.choices == ChoiceSearch::kConstrained) settings.answers.push_back(ids);
-      readable.push_back(as_written(word, tokenizer_));
-    }
-    WrittenAnswers written = write_answers(model, dataset(), tokenizer_, settings, options);
-    answers.counts = written.counts;
-    answers.texts = std::move(written.texts);
-    for (const std::string& text : answers.texts) {
-      const auto found = std::find(readable.begin(), readable.end(), text);
-      answers.labels.push_back(found == readable.end() ? -1 : static_cast<std::int32_t>(found - readable.begin()));
-    }
-    return answers;
+  ChosenAnswers answer_all(Model& model, const EvaluationOptions& options) const {
+    return choose_answers(model, dataset(), tokenizer_, {words_}, options);
   }
 
   const TaskRow& row_;

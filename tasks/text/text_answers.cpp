@@ -119,4 +119,41 @@ CandidateScores score_candidates(Model& model, const Dataset& dataset, const Tok
   return result;
 }
 
+ChosenAnswers choose_answers(Model& model, const Dataset& dataset, const Tokenizer& tokenizer,
+                             const std::vector<std::vector<std::string>>& candidates, const EvaluationOptions& options) {
+  ChosenAnswers answers;
+  if (options.choices == ChoiceSearch::kLikelihood) {
+    CandidateScores scored = score_candidates(model, dataset, tokenizer, candidates, options);
+    answers.counts = scored.counts;
+    answers.scores = std::move(scored.scores);
+    for (const std::vector<float>& scores : answers.scores)
+      answers.chosen.push_back(index_of_largest(scores.data(), static_cast<std::int32_t>(scores.size())));
+    return answers;
+  }
+  const bool constrained = options.choices == ChoiceSearch::kConstrained;
+  require(!constrained || candidates.size() == 1, dataset.name,
+          ": its answers are others for every example, so none can be allowed for all; take --choices likelihood");
+  GenerationSettings settings;
+  settings.maximum_length = 0;
+  std::vector<std::vector<std::string>> readable;
+  for (const std::vector<std::string>& list : candidates) {
+    readable.emplace_back();
+    for (const std::string& candidate : list) {
+      const std::vector<std::int32_t> ids = answer_ids(candidate, tokenizer);
+      settings.maximum_length = std::max(settings.maximum_length, std::ssize(ids));
+      if (constrained) settings.answers.push_back(ids);
+      readable.back().push_back(as_written(candidate, tokenizer));
+    }
+  }
+  WrittenAnswers written = write_answers(model, dataset, tokenizer, settings, options);
+  answers.counts = written.counts;
+  answers.texts = std::move(written.texts);
+  for (std::size_t i = 0; i < answers.texts.size(); ++i) {
+    const std::vector<std::string>& list = readable[readable.size() == 1 ? 0 : i];
+    const auto found = std::find(list.begin(), list.end(), answers.texts[i]);
+    answers.chosen.push_back(found == list.end() ? -1 : static_cast<std::int32_t>(found - list.begin()));
+  }
+  return answers;
+}
+
 }  // namespace koine

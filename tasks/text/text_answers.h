@@ -63,4 +63,15 @@ struct CandidateScores {
 CandidateScores score_candidates(Model& model, const Dataset& dataset, const Tokenizer& tokenizer,
                                  const std::vector<std::vector<std::string>>& candidates, const EvaluationOptions& options);
 
+/// Which of the candidates a model gave, as options.choices says: what it wrote, or the likeliest.
+struct ChosenAnswers {
+  std::vector<std::int32_t> chosen;        ///< [examples]; -1: what was written is none of them
+  std::vector<std::string> texts;          ///< where they were written
+  std::vector<std::vector<float>> scores;  ///< where they were compared
+  PassCounts counts;
+};
+/// Candidates as for score_candidates(); UserError for ChoiceSearch::kConstrained where examples have lists of their own.
+ChosenAnswers choose_answers(Model& model, const Dataset& dataset, const Tokenizer& tokenizer,
+                             const std::vector<std::vector<std::string>>& candidates, const EvaluationOptions& options);
+
 }  // namespace koine
