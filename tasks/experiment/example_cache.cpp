@@ -13,6 +13,7 @@
 #include "engine/files/atomic_file.h"
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
+#include "tasks/experiment/toml_settings.h"
 
 namespace koine {
 
@@ -178,6 +179,12 @@ std::int64_t bytes_of(const std::vector<fs::path>& files) {
 
 }  // namespace
 
+std::string features_key(const FeatureOptions& options) {
+  return concatenate(options.max_seq_length, " ", options.doc_stride, " ", options.max_query_length, " ",
+                     options.max_examples, options.pack_lines ? " packed " : " ", options.max_target_length, " ",
+                     toml_number(options.noise_density));
+}
+
 ExampleCache::ExampleCache(fs::path folder, HashCache& hashes, std::function<void(const std::string&)> message,
                            Limits limits)
     : folder_(std::move(folder)), hashes_(hashes), message_(std::move(message)), limits_(limits) {}
@@ -193,9 +200,8 @@ std::string ExampleCache::key_of(const Task& task, const fs::path& data, const s
   std::string key = concatenate("koine examples 1\nprogram ", hash_of_program(), "\ntokenizer ", tokenizer.fingerprint(),
                                 " shift ", tokenizer.numbering().shift, " vocabulary ", tokenizer.vocabulary_size(),
                                 " special ", special.begin, " ", special.pad, " ", special.end, " ", special.unknown, " ",
-                                special.mask, " ", special.ends_between, "\ntrain ", language, "\nlengths ",
-                                options.max_seq_length, " ", options.doc_stride, " ", options.max_query_length,
-                                "\nmost examples ", options.max_examples, options.pack_lines ? " packed" : "", "\n");
+                                special.mask, " ", special.ends_between, "\ntrain ", language, "\nfeatures ",
+                                features_key(options), "\nhead ", static_cast<int>(task.head()), "\n");
   for (const fs::path& file : task.data_files(data, "train", language))
     key += concatenate("file ", file.lexically_relative(data).generic_string(), " ", hashes_.hash(file), "\n");
   return key + definitions_of(task);

@@ -27,6 +27,9 @@ struct ExampleCacheLimits {
   std::int64_t least_data = std::int64_t{1} << 20;  ///< bytes of data files; smaller sets are read each time
 };
 
+/// Everything of the options that decides examples, for the keys they are kept under.
+std::string features_key(const FeatureOptions& options);
+
 class ExampleCache {
  public:
   using Limits = ExampleCacheLimits;

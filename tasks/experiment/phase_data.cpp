@@ -14,9 +14,7 @@ namespace {
 /// What a data set is kept under: everything that decides its examples.
 std::string key_of(const Task& task, const std::string& split, const std::string& languages,
                    const FeatureOptions& features) {
-  return concatenate(task.name(), " ", split, " ", languages, " ", features.max_seq_length, " ", features.doc_stride, " ",
-                     features.max_query_length, " ", features.max_examples, features.pack_lines ? " packed" : "", " ",
-                     features.max_target_length, " ", features.noise_density);
+  return concatenate(task.name(), " ", split, " ", languages, " ", features_key(features));
 }
 
 /// The same of a training set of several languages and files.

@@ -161,6 +161,8 @@ TEST_F(KeptExamplesTest, WhateverDecidesThemIsInTheirName) {
   expect_read("question", [&] { load(kept, task, {.max_query_length = 9}); });
   expect_read("examples", [&] { load(kept, task, {.max_examples = 1}); });
   expect_read("packed", [&] { load(kept, task, {.pack_lines = true}); });
+  expect_read("density", [&] { load(kept, task, {.noise_density = 0.3}); });
+  expect_read("target", [&] { load(kept, task, {.max_target_length = 9}); });
   fs::copy_file(data("pairs-en.jsonl"), data("pairs-de.jsonl"));
   expect_read("language", [&] { EXPECT_EQ(load(kept, task, {}, "de")->dataset().name, "kept_pairs train de"); });
   write_text(data("pairs-en.jsonl"), R"({"sentence1": "the", "sentence2": "a dog", "label": "no"})");
