@@ -17,7 +17,9 @@ a lognormal of mean 45 and coefficient of variation 0.55. `--size tiny` tries al
 fewer than half the rounds of a race are kept: such a result says not_a_measurement.
 """
 import argparse
+import csv
 import datetime
+import itertools
 import json
 import pathlib
 import platform
@@ -34,18 +36,26 @@ HERE = pathlib.Path(__file__).resolve().parent
 MODES = ["encode", "train"]
 
 
+def mnli_pairs(path):
+    """MultiNLI as it is distributed: JSON lines, or columns named in the first line."""
+    with open(path, encoding="utf-8") as file:
+        rows = map(json.loads, file) if path.endswith(".jsonl") else csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        for number, row in enumerate(rows, 1):
+            if not row.get("sentence1") or not row.get("sentence2"):
+                sys.exit(f"{path}: pair {number} has no sentence1 or no sentence2")
+            yield row["sentence1"], row["sentence2"]
+
+
 def mnli_lengths(options):
     if not options.mnli:
         return lognormal(options.sequences, 45, 0.55, 256), "lognormal"
     import sentencepiece
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=options.tokenizer)
     lengths = []
-    with open(options.mnli, encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            lengths.append(min(256, len(tokenizer.encode(row["sentence1"])) + len(tokenizer.encode(row["sentence2"])) + 4))
-            if len(lengths) == options.sequences:
-                break
+    for premise, hypothesis in itertools.islice(mnli_pairs(options.mnli), options.sequences):
+        lengths.append(min(256, len(tokenizer.encode(premise)) + len(tokenizer.encode(hypothesis)) + 4))
+    if not lengths:
+        sys.exit(f"{options.mnli}: no pair of sentences")
     return lengths, pathlib.Path(options.mnli).name
 
 
@@ -159,7 +169,7 @@ def parse():
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--sets", nargs="+", help="of the batches: 16x128, mnli")
     parser.add_argument("--batch", type=int, default=16, help="of 128 tokens, and twice as many of MNLI's lengths: fewer where a turn takes too long")
-    parser.add_argument("--mnli")
+    parser.add_argument("--mnli", metavar="FILE", help="multinli_1.0_train.jsonl or .txt; lognormal lengths without it")
     parser.add_argument("--tokenizer")
     parser.add_argument("--sequences", type=int, default=256, help="of MNLI's lengths")
     parser.add_argument("--rounds", type=int, default=12)
