@@ -3,8 +3,8 @@
 # sanitizers, the parsers on inputs made by libFuzzer, the CUDA kernels once more with a detector of data races, and, where nvcc is, their
 # compilation for real devices. KOINE_DATA and KOINE_FIXTURES point to real data and fixtures, KOINE_STUDY to larger cuts of real data (below its
 # folder data), KOINE_MODEL to a real encoder (multilingual-e5-small); tests that need them skip without.
-#   tools/test.sh            of the tests that watch every access (sanitizers, races) every second one; which half alternates with the commits
-#   tools/test.sh --all      both halves
+#   tools/test.sh            of the tests that watch every access (sanitizers, races) every third one; which ones goes round with the commits
+#   tools/test.sh --all      all of them
 #   tools/test.sh --quick    without the sanitizers and without the search for races
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,12 +12,12 @@ source tools/setup.sh
 
 if [ "${1:-}" = --quick ]; then setup "$formatter"; else setup "$formatter" "${sanitizers[@]}"; fi
 jobs=$(nproc)
-half=()
+part=()
 if [ "${1:-}" != --all ]; then
-  # The number of commits says which half: the next one takes the other. Tests next to each other are of one suite, so that every suite of
-  # two or more has a part in both.
-  first=$((1 + $(git rev-list --count HEAD 2> /dev/null || echo 0) % 2))
-  half=(--tests-information "$first,,2")
+  # The number of commits says which third: the next two take the others. Tests next to each other are of one suite, so that every suite of
+  # three or more has a part in each.
+  first=$((1 + $(git rev-list --count HEAD 2> /dev/null || echo 0) % 3))
+  part=(--tests-information "$first,,3")
 fi
 
 say "formatting (.clang-format)"
@@ -55,7 +55,7 @@ if [ "${1:-}" != --quick ]; then
   # step stays) and a thousand simulated studies are left to the release build.
   say "tests under the sanitizers"
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    ctest --preset sanitize -j "$jobs" "${half[@]}" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|RealData|DemoData|Predict|TaskFileProgram\.IsIntermediate|TextTaskCommands\.(Learn|Grids)|ScaleCommand\.Measures|NullEffects|Command\.(Forced|Doctor|Estimate)|Parity\.Training|DeviceModel\.(TrainsInMixed|Recorded|AnInterrupted)|Architectures|^architecture' || sanitized=$?
+    ctest --preset sanitize -j "$jobs" "${part[@]}" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|RealData|DemoData|Predict|TaskFileProgram\.IsIntermediate|TextTaskCommands\.(Learn|Grids)|ScaleCommand\.Measures|NullEffects|Command\.(Forced|Doctor|Estimate)|Parity\.Training|DeviceModel\.(TrainsInMixed|Recorded|AnInterrupted)|Architectures|^architecture' || sanitized=$?
   say "inputs made by libFuzzer (tools/fuzz.sh)"
   tools/fuzz.sh 2 || sanitized=$?
 fi
@@ -66,7 +66,7 @@ rm -rf build/kernel-counts
 KOINE_KERNEL_COUNTS=$PWD/build/kernel-counts ctest --preset release -j "$jobs" --exclude-regex '^races\.' || tested=$?
 if [ "${1:-}" != --quick ]; then
   say "the CUDA kernels watched for races"
-  ctest --preset release -j "$jobs" "${half[@]}" --tests-regex '^races\.' || tested=$?
+  ctest --preset release -j "$jobs" "${part[@]}" --tests-regex '^races\.' || tested=$?
 fi
 if command -v python3 > /dev/null; then
   say "what the kernels took when they ran on the CPU"

@@ -1,7 +1,6 @@
 #include "tasks/experiment/checks.h"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <tuple>
 
@@ -21,13 +20,6 @@ namespace {
 void add(Problems& problems, const std::string& problem) {
   if (!problem.empty() && std::find(problems.begin(), problems.end(), problem) == problems.end())
     problems.push_back(problem);
-}
-
-/// "21.9 GiB", "3.5 MiB".
-std::string size_text(double bytes) {
-  constexpr double kMebi = 1024.0 * 1024;
-  const bool large = bytes >= 1024 * kMebi;
-  return concatenate(std::round(10 * bytes / (large ? 1024 * kMebi : kMebi)) / 10, large ? " GiB" : " MiB");
 }
 
 /// Reads the files of trainings, each once.
@@ -119,7 +111,7 @@ Problems disk_problems(const Plan& plan, const std::vector<std::size_t>& phases,
   if (unknown) return {};
   for (const std::size_t number : phases) room += bytes_below(output / plan.phases[number].folder);
   if (needed <= room) return {};
-  return {concatenate(output.string(), ": models and checkpoints take up to ", size_text(needed), ", but ", size_text(room),
+  return {concatenate(output.string(), ": models and checkpoints take up to ", format_bytes(needed), ", but ", format_bytes(room),
                       " are free there; free some space, choose another --output, or keep fewer of them (save_models, "
                       "save_total_limit)")};
 }
@@ -143,8 +135,8 @@ Problems memory_problems(const Plan& plan, const std::vector<std::size_t>& phase
     const double needed = estimate_memory(question).back().bytes;
     if (needed <= room) continue;
     const std::int64_t most = largest_token_budget(question, room);
-    add(problems, concatenate(question.name, " needs ", size_text(needed), " of memory with ", question.tokens,
-                              " tokens at a time, but there are ", size_text(room),
+    add(problems, concatenate(question.name, " needs ", format_bytes(needed), " of memory with ", question.tokens,
+                              " tokens at a time, but there are ", format_bytes(room),
                               most == 0 ? std::string("; weights and optimizer alone are too large")
                                         : concatenate("; max_tokens_per_batch = ", most, " would fit")));
   }

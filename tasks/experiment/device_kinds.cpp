@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 
 #include "kernels/common/check.h"
@@ -57,6 +58,18 @@ double parse_bytes(const std::string& text, const std::string& what) {
   require(end != text.c_str() && unit != kUnits.end() && std::isfinite(number) && number > 0, what, " ", text,
           ": a size is a number and GiB, MiB, GB or MB, such as 139GiB");
   return number * unit->bytes;
+}
+
+std::string format_bytes(double bytes) {
+  constexpr double kKibi = 1024;
+  const auto text = [](double value, int decimals, const char* unit) {
+    char buffer[64];
+    std::snprintf(buffer, sizeof buffer, "%.*f %s", decimals, value, unit);
+    return std::string(buffer);
+  };
+  if (bytes >= kKibi * kKibi * kKibi) return text(bytes / (kKibi * kKibi * kKibi), 2, "GiB");
+  if (bytes >= kKibi * kKibi) return text(bytes / (kKibi * kKibi), 1, "MiB");
+  return text(bytes / kKibi, 1, "KiB");
 }
 
 // Memory is nearly a straight line over the tokens: where that meets `bytes` is tried first, so that few dry runs are made.

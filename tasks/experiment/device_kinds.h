@@ -27,6 +27,8 @@ inline constexpr double kDeviceReserve = 1024.0 * 1024 * 1024;
 
 /// "139GiB", "80 GB", "512MiB": bytes. UserError naming `what` for anything else.
 double parse_bytes(const std::string& text, const std::string& what);
+/// "1.25 GiB", "340.0 MiB", "0.5 KiB".
+std::string format_bytes(double bytes);
 
 /// The most tokens in memory at a time, a multiple of 128, with which `question` stays within `bytes`; 0: not even 128 do.
 std::int64_t largest_token_budget(MemoryQuestion question, double bytes);

@@ -10,7 +10,8 @@
 // for each seed first, over the benchmark's languages that all arms of the target have, so that arms stay comparable when
 // some figures are missing; arms that share no language have means over their own, with their number beside, and differences
 // over what two of them share. Other languages are shown with a mark, outside the means. A task for which nothing is trained
-// has one figure for an arm that does not depend on the seed: it is compared with every seed of the other.
+// has one figure for an arm that does not depend on the seed: it is compared with every seed of the other. Where a target has
+// figures of its test set and of other data, each kind is a target of its own: "xnli", "xnli (dev)".
 
 #include <filesystem>
 #include <map>
@@ -35,7 +36,7 @@ struct ReportDetails {
 };
 
 /// Writes report.html (atomically). UserError when there are no rows, or when two rows give different values for the same
-/// model, arm, target, language, metric and seed.
+/// model, arm, target, split of the data, language, metric and seed.
 void write_report(const std::filesystem::path& path, const std::string& title, const std::vector<ResultRow>& rows,
                   const ReportDetails& details = {});
 

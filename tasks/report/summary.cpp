@@ -33,10 +33,22 @@ std::string baseline_of(const std::vector<std::string>& intermediates, const std
   return intermediates.front();
 }
 
+/// Figures of other data than the test set, of a target that has both, are a target of their own.
+std::vector<ResultRow> with_splits_apart(std::vector<ResultRow> rows) {
+  std::map<std::string, std::set<std::string>> splits;
+  for (const ResultRow& row : rows) splits[row.target].insert(row.split);
+  for (ResultRow& row : rows) {
+    if (row.split.empty() || splits[row.target].size() == 1) continue;
+    if (row.task.empty()) row.task = row.target;
+    row.target += " (" + row.split + ")";
+  }
+  return rows;
+}
+
 class Arranger {
  public:
-  Arranger(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source)
-      : rows_(rows), baseline_(baseline), source_(source) {}
+  Arranger(std::vector<ResultRow> rows, const std::string& baseline, const std::string& source)
+      : rows_(std::move(rows)), baseline_(baseline), source_(source) {}
 
   Summary arrange() {
     require(!rows_.empty(), "there are no results to report");
@@ -155,7 +167,7 @@ class Arranger {
                                     target_order_.begin());
   }
 
-  const std::vector<ResultRow>& rows_;
+  const std::vector<ResultRow> rows_;
   const std::string& baseline_;
   const std::string& source_;
   Summary summary_;
@@ -238,7 +250,7 @@ Spread TargetSummary::difference_of_means(const Arm& arm, bool with_source) cons
 }
 
 Summary summarise(const std::vector<ResultRow>& rows, const std::string& baseline, const std::string& source_language) {
-  return Arranger(rows, baseline, source_language).arrange();
+  return Arranger(with_splits_apart(rows), baseline, source_language).arrange();
 }
 
 Spread spread_of(const SeedValues& values) {

@@ -29,6 +29,13 @@ TEST(DeviceKinds, SizesHaveTheirUnits) {
   }
 }
 
+TEST(DeviceKinds, SizesAreSaidInTheUnitPeopleUse) {
+  EXPECT_EQ(format_bytes(parse_bytes("139GiB", "x")), "139.00 GiB");
+  EXPECT_EQ(format_bytes(1024.0 * 1024 * 1024 - 1), "1024.0 MiB") << "the largest below the next unit";
+  EXPECT_EQ(format_bytes(1.5 * 1024 * 1024), "1.5 MiB");
+  EXPECT_EQ(format_bytes(512), "0.5 KiB");
+}
+
 TEST(DeviceKinds, AnUnknownOneIsAnsweredWithAll) {
   EXPECT_EQ(device_kind("H200").name, "h200");
   const std::string why = refused([] { device_kind("h300"); });

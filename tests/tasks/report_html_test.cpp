@@ -300,6 +300,21 @@ TEST(ReportStatistics, EachModelHasItsOwnBaseline) {
   EXPECT_EQ(summary.arms[3].baseline, "large / none");
 }
 
+TEST(ReportStatistics, FiguresOfOtherDataThanTheTestSetAreATargetOfTheirOwn) {
+  std::vector<ResultRow> rows = {row("none", "fi", 1, 60), row("none", "fi", 1, 61)};
+  rows[1].split = "dev";
+  const Summary summary = summarise(rows, "", "en");
+  ASSERT_EQ(summary.targets.size(), 2u);
+  EXPECT_EQ(summary.targets[0].target, "xnli");
+  EXPECT_EQ(summary.targets[0].values.at("none").at("fi").at(1), 60);
+  EXPECT_EQ(summary.targets[1].target, "xnli (dev)");
+  EXPECT_EQ(summary.targets[1].values.at("none").at("fi").at(1), 61);
+  EXPECT_EQ(summary.targets[1].metric, "accuracy") << "the task is still known by its name";
+  EXPECT_TRUE(summary.targets[1].headline);
+  rows.erase(rows.begin());
+  EXPECT_EQ(summarise(rows, "", "en").targets[0].target, "xnli") << "nothing to tell it from";
+}
+
 TEST(ReportStatistics, ContradictingRowsAreRefused) {
   const std::string message = message_of([] { summarise({row("none", "fi", 1, 60), row("none", "fi", 1, 61)}, "", "en"); });
   EXPECT_TRUE(contains(message, "two results for model small, intermediate none, target xnli, language fi")) << message;

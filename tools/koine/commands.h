@@ -139,8 +139,6 @@ struct LanguageFigures {
 /// the mean.
 std::string language_table(const Task& task, const std::vector<LanguageFigures>& figures);
 std::string format_number(double value, int decimals);
-/// "1.2 GiB", "340 MiB".
-std::string format_bytes(double bytes);
 /// "2 h 5 min", "12 s".
 std::string format_seconds(double seconds);
 /// "1,234,567".

@@ -11,6 +11,7 @@
 #include "engine/training/observers.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
+#include "tasks/experiment/device_kinds.h"
 #include "tools/koine/commands.h"
 #include "tools/koine/ranks.h"
 #include "tools/koine/version.h"
@@ -208,13 +209,6 @@ std::string format_number(double value, int decimals) {
   char buffer[64];
   std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
   return buffer;
-}
-
-std::string format_bytes(double bytes) {
-  constexpr double kKibi = 1024;
-  if (bytes >= kKibi * kKibi * kKibi) return format_number(bytes / (kKibi * kKibi * kKibi), 2) + " GiB";
-  if (bytes >= kKibi * kKibi) return format_number(bytes / (kKibi * kKibi), 1) + " MiB";
-  return format_number(bytes / kKibi, 1) + " KiB";
 }
 
 std::string format_seconds(double seconds) {

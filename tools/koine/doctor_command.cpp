@@ -10,6 +10,7 @@
 #include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
 #include "models/models.h"
+#include "tasks/experiment/device_kinds.h"
 #include "tools/koine/commands.h"
 #include "tools/koine/version.h"
 

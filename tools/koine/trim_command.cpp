@@ -12,6 +12,7 @@
 #include "engine/files/text_file.h"
 #include "kernels/common/check.h"
 #include "models/vocabulary.h"
+#include "tasks/experiment/device_kinds.h"
 #include "tasks/experiment/plan.h"
 #include "tasks/languages/language_facts.h"
 #include "tools/koine/commands.h"
