@@ -24,7 +24,8 @@ ParameterStore make_store(const ModelConfig& config, const ModelOptions& options
   ParameterTable table = config.family->parameters(config, options.heads);
   Communicator* const ranks = options.execution.communicator;
   std::optional<Shards> shards;
-  if (options.training && options.shared && ranks != nullptr && ranks->size() > 1) shards = shards_of(table, *ranks);
+  if (options.training && options.shared && ranks != nullptr && ranks->size() > 1)
+    shards = shards_of(table, *ranks, options.shared_gradients);
   return ParameterStore(std::move(table), options.execution.precision, options.training, options.execution.device,
                         options.training ? options.master : MasterKind::kFloat32, shards.has_value() ? &*shards : nullptr);
 }
@@ -84,29 +85,39 @@ class ModelShell : public Model {
       const BackwardProgress progress = [&](int parameters) {
         if (ready) ready(parameters, nullptr);
       };
-      runner_->train(context_, host_view_of(batch), gradient_scale, step, *activations_, loss_sum(), progress);
+      runner_->train(context_, host_view_of(batch), gradient_scale, step, *activations_, loss_sum(), needed_, progress);
       return;
     }
     PackedBatch padded = batch;
     pad_to_common_size(padded, static_cast<std::int32_t>(config_.pad_token_id), reserved_tokens_, config_.maximum_length());
     const BatchView view =
         device_->uploader().upload(padded, step.step, static_cast<float>(gradient_scale), context_.stream);
+    const bool shared = store_.shares_gradients();
+    // A profile waits around every operation, which a recording cannot; the counted tokens of a masked batch are never as
+    // many twice; nor can a recording wait for what another rank has not been told yet.
+    const bool varies = facts_of(batch.head_kind).logits == LogitsPlace::kCountedToken;
+    const bool recorded = options_.graphs && context_.profile == nullptr && !varies && !shared;
+    if (recorded && needed_) needed_(0);
     const auto work = [&] {
       device_->begin_marks();
-      runner_->train(context_, view, gradient_scale, step, *activations_, loss_sum(),
-                     [&](int parameters) { device_->mark(parameters); });
+      runner_->train(context_, view, gradient_scale, step, *activations_, loss_sum(), recorded ? WeightsNeeded() : needed_,
+                     [&](int parameters) {
+                       const cuda::Event& passed = device_->mark(parameters);
+                       if (shared && ready) ready(parameters, &passed);
+                     });
     };
-    // A profile waits around every operation, which a recording cannot; the counted tokens of a masked batch are never as
-    // many twice.
-    const bool varies = facts_of(batch.head_kind).logits == LogitsPlace::kCountedToken;
-    if (options_.graphs && context_.profile == nullptr && !varies) {
+    if (recorded) {
       device_->run_recorded(view, step, work);
     } else {
       work();
     }
-    if (ready) device_->tell(ready);
+    if (ready && !shared) device_->tell(ready);
   }
   double* loss_sum() override { return losses_.as<double>(); }
+  bool ask_before_reading(WeightsNeeded needed) override {
+    needed_ = std::move(needed);
+    return true;
+  }
 
   double evaluate_loss(const PackedBatch& batch) override {
     const BatchView view = view_of(batch);  // which may make room first
@@ -199,6 +210,7 @@ class ModelShell : public Model {
   Buffer losses_;                       ///< of training, of an evaluation
   std::unique_ptr<DeviceSide> device_;  ///< null on the CPU
   std::vector<std::int32_t> zero_positions_;
+  WeightsNeeded needed_;
   std::unique_ptr<StackMemory> activations_;
   std::unique_ptr<StackMemory> scratch_;
   std::int64_t reserved_tokens_ = 0;

@@ -23,7 +23,8 @@ struct ModelOptions {
   MasterKind master = MasterKind::kFloat32;  ///< training in mixed precision: what is kept of a weight beside its bf16
   /// Training: keep of each block its output alone, and run its forward again in backward: the same bits in less memory.
   bool recompute = false;
-  bool shared = false;              ///< training: the execution's ranks share out the masters
+  bool shared = false;              ///< training: the execution's ranks share out the masters,
+  bool shared_gradients = false;    ///< and the gradients too
   std::vector<std::string> labels;  ///< id2label of a single classification head, for config.json
   /// On a device: record the work of a training batch that has a size seen before, and run the recording for the next ones.
   bool graphs = true;

@@ -56,9 +56,9 @@ class ModelRunner {
   virtual void recompute_activations(bool recompute) = 0;
 
   /// Adds gradients, and the loss to `loss` (where the operations run). The step's numbers come from the batch where it
-  /// names memory for them. `progress`, where given, is told how far backward is.
+  /// names memory for them. Where they are given, `needed` is told what forward reads next, `progress` how far backward is.
   virtual void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
-                     StackMemory& stack, double* loss, const BackwardProgress& progress) = 0;
+                     StackMemory& stack, double* loss, const WeightsNeeded& needed, const BackwardProgress& progress) = 0;
   /// Adds the loss without dropout to `loss`.
   virtual void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) = 0;
   /// As Model documents them.

@@ -41,7 +41,7 @@ void AdamW8BitRule::launch(const Context& context, const StepScalars* scalars, c
   AdamW8BitArguments arguments = sizes_;
   arguments.tensor_list = list_.as<CodedTensor>();
   arguments.parameter = store_.flat_master();
-  arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
+  arguments.gradient = store_.flat_gradient();
   arguments.first_codes = moments_.first_codes().as<std::uint8_t>();
   arguments.second_codes = moments_.second_codes().as<std::uint8_t>();
   arguments.first_scales = moments_.first_scales().as<float>();

@@ -46,7 +46,7 @@ void AdamWRule::launch(const Context& context, const StepScalars* scalars, const
   arguments.pieces = update_.pieces;
   arguments.segment_list = update_.list.as<FlatSegment>();
   arguments.parameter = store_.flat_master();
-  arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
+  arguments.gradient = store_.flat_gradient();
   arguments.range = moments_.range();
   arguments.state_type = moments_.type();
   arguments.first_moment = moments_.first().data();

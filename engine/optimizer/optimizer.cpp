@@ -21,6 +21,10 @@ Optimizer::Optimizer(ParameterStore& store, const TrainingSettings& settings, bo
   rule_ = make_update_rule(store, settings, lazy_ ? table_index_ : -1);
   norm_ = segments_of_norm();
   results_ = Buffer(device_, "norm and clipping factor", sizeof(Results));
+  if (store.shares_gradients()) {
+    const auto cells = static_cast<std::size_t>(koine::norm_cells(device_, norm_arguments()));
+    norm_cells_ = Buffer::zeroed(device_, "cells of the norm", cells * sizeof(double));
+  }
   const auto rows = static_cast<std::size_t>(lazy_ ? store.table()[table_index_].rows() : 0);
   const std::size_t list_bytes = kListBegin + rows * sizeof(std::int32_t);
   step_list_ = Buffer(device_, "rows of a step", list_bytes);
@@ -199,7 +203,11 @@ void Optimizer::launch_step(const Context& context, std::int64_t most_rows) {
   launch_update(own);
   if (store_.shards() != nullptr) {
     store_.clear_other_gradients(own.stream);
-    store_.share_weights(own.stream);
+    if (share_) {
+      share_(own.stream);
+    } else {
+      store_.share_weights(own.stream);
+    }
   }
   if (!lazy_ || most_rows == 0) return;
   AdamWRowsArguments arguments = table_arguments();
@@ -242,14 +250,14 @@ void Optimizer::upload(const Context& context, const Buffer& list, const Numbers
   slot.copied.record(context.stream);
 }
 
-void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
+GradientNormArguments Optimizer::norm_arguments() const {
   Results* results = results_.as<Results>();
   GradientNormArguments arguments;
   arguments.elements = norm_.elements;
   arguments.segments = norm_.segments;
   arguments.pieces = norm_.pieces;
   arguments.segment_list = norm_.list.as<FlatSegment>();
-  arguments.gradient = store_.gradient(0);  // of the flat buffer too: parameter 0 lies at its beginning
+  arguments.gradient = store_.flat_gradient();
   arguments.maximum_norm = static_cast<float>(settings_.max_grad_norm);
   arguments.sum_of_squares = &results->sum_of_squares;
   arguments.norm = &results->norm;
@@ -258,6 +266,20 @@ void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
     arguments.rows = store_.table()[table_index_].rows();
     arguments.width = store_.table()[table_index_].width();
     arguments.table_offset = store_.table()[table_index_].offset;
+  }
+  return arguments;
+}
+
+void Optimizer::launch_norm(const Context& context, std::int64_t most_rows) {
+  GradientNormArguments arguments = norm_arguments();
+  if (store_.shares_gradients()) {
+    arguments.range = store_.norm_range();
+    arguments.cells = norm_cells_.as<double>();
+    arguments.stage = NormStage::kCells;
+    gradient_norm(context, arguments);
+    if (!context.dry_run) store_.add_up(arguments.cells, koine::norm_cells(device_, arguments), context.stream);
+    arguments.stage = NormStage::kFinish;
+    return gradient_norm(context, arguments);
   }
   if (lazy_) {
     arguments.row_list = reinterpret_cast<const std::int32_t*>(step_list_.as<std::byte>() + kListBegin);

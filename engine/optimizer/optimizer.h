@@ -14,7 +14,9 @@
 // stream, or streams the caller orders.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/batch/packed_batch.h"
@@ -35,7 +37,8 @@ class Optimizer {
   /// `lazy`: treat the parameter marked lazy_rows by touched rows only (bit for bit the dense result), where the rule has such
   /// a form and the masters are fp32. At most one parameter may be so marked: its rows are the word ids of the batches. `store` has gradients and
   /// outlives the optimizer. The state begins at zero. Of a store that ranks share out (ParameterStore::shards) a rank updates
-  /// its range, with all gradients in the norm, and gives the others the weights; the same bits. Steps are collective then, and
+  /// its range, with all gradients in the norm, and gives the others the weights; the same bits. Where it has the gradients of
+  /// its range alone, ranks add up the norm's cells (gradient_norm.h). Steps are collective then, and
   /// a norm that is not finite leaves the gradients of its range alone.
   Optimizer(ParameterStore& store, const TrainingSettings& settings, bool lazy);
   ~Optimizer();
@@ -57,6 +60,10 @@ class Optimizer {
   double step(const Context& context, double learning_rate);
   /// Brings every row up to date: before a checkpoint, an evaluation, a save. Changes no bit of what follows.
   void catch_up(const Context& context);
+
+  /// Who gives the others the weights of a store that is shared out, when they are in the stream: the store itself unless
+  /// something else is said, before anything that follows there.
+  void share_by(std::function<void(void* stream)> share) { share_ = std::move(share); }
 
   std::int64_t steps() const { return steps_; }
 
@@ -103,6 +110,7 @@ class Optimizer {
 
   void find_table(bool lazy);
   SegmentList segments_of_norm() const;
+  GradientNormArguments norm_arguments() const;
   void reserve_history(std::int64_t steps);
   void fill_last_steps(std::int32_t step);
   void upload(const Context& context, const Buffer& list, const Numbers& numbers, const std::vector<std::int32_t>& rows,
@@ -120,7 +128,9 @@ class Optimizer {
   int table_index_ = -1;  ///< the parameter marked lazy_rows; -1: none
   bool lazy_ = false;     ///< it is treated so
   std::unique_ptr<UpdateRule> rule_;
-  SegmentList norm_;  ///< every parameter but that one
+  std::function<void(void* stream)> share_;
+  SegmentList norm_;   ///< every parameter but that one
+  Buffer norm_cells_;  ///< where gradients are shared out
   Buffer results_;
   Buffer batch_list_;  ///< Numbers and rows of the last batch prepared
   Buffer step_list_;   ///< Numbers of the last step, and the rows it touched

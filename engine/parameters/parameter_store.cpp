@@ -67,7 +67,8 @@ void require_mixed(MasterKind master, DType compute_type) {
 }  // namespace
 
 std::vector<ParameterStore::Footprint> ParameterStore::footprint(const ParameterTable& table, DType compute_type,
-                                                                 bool training, MasterKind master, int ranks) {
+                                                                 bool training, MasterKind master, int ranks,
+                                                                 bool shares_gradients) {
   require_mixed(master, compute_type);
   const std::size_t fp32 = bytes_of(table, DType::kFloat32);
   std::vector<Footprint> parts;
@@ -85,7 +86,18 @@ std::vector<ParameterStore::Footprint> ParameterStore::footprint(const Parameter
     parts.push_back({"master weights", fp32});
   }
   if (compute_type != DType::kFloat32) parts.push_back({"working weights", bytes_of(table, compute_type)});
-  if (training) parts.push_back({"gradients", fp32});
+  if (!training) return parts;
+  if (!shares_gradients || ranks == 1) {
+    parts.push_back({"gradients", fp32});
+    return parts;
+  }
+  // The device decides only how much is kept behind a rank's range, at most some hundred kilobytes.
+  std::int64_t most = 0;
+  for (const ElementRange& range : cut_into_shards(table, ranks))
+    most = std::max(most, koine::kept_gradients(table, Device::kCuda, range).count());
+  parts.push_back({"gradients", static_cast<std::size_t>(most) * sizeof(float)});
+  const std::int64_t passing = plan_passing_gradients(table).elements;
+  parts.push_back({"gradients that pass through", static_cast<std::size_t>(passing) * sizeof(float)});
   return parts;
 }
 
@@ -108,7 +120,25 @@ ParameterStore::ParameterStore(ParameterTable table, DType compute_type, bool tr
     master_ = Buffer::zeroed(device, "master weights", bytes);
   }
   if (compute_type != DType::kFloat32) working_ = Buffer::zeroed(device, "working weights", bytes_of(table_, compute_type));
-  if (training) gradient_ = Buffer::zeroed(device, "gradients", bytes);
+  if (training && shares_gradients()) {
+    share_gradients();
+  } else if (training) {
+    gradient_ = Buffer::zeroed(device, "gradients", bytes);
+  }
+}
+
+void ParameterStore::share_gradients() {
+  passing_ = plan_passing_gradients(table_);
+  passing_places_.resize(static_cast<std::size_t>(table_.size()));
+  for (const PassingRun& run : passing_.runs) {
+    for (int index = run.first; index < run.last; ++index)
+      passing_places_[static_cast<std::size_t>(index)] = run.place + table_[index].offset - run.begin;
+  }
+  kept_ = koine::kept_gradients(table_, device_, share());
+  norm_range_ = norm_cells_from(table_, device_, share());
+  const auto bytes_of_floats = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); };
+  gradient_ = Buffer::zeroed(device_, "gradients that pass through", bytes_of_floats(passing_.elements));
+  kept_gradient_ = Buffer::zeroed(device_, "gradients", bytes_of_floats(kept_.count()));
 }
 
 float* ParameterStore::at(const Buffer& values, int index) const {
@@ -119,6 +149,15 @@ float* ParameterStore::master(int index) {
   if (apart_.empty()) return at(master_, index);
   check(apart(index) >= 0, "parameter ", table_[index].name, " has no master of fp32 here");
   return fp32_.as<float>() + apart(index);
+}
+
+float* ParameterStore::gradient(int index) {
+  if (!shares_gradients() || gradient_.empty()) return at(gradient_, index);
+  return gradient_.as<float>() + passing_places_[static_cast<std::size_t>(index)];
+}
+
+float* ParameterStore::flat_gradient() const {
+  return shares_gradients() ? counted_from_zero<float>(kept_gradient_, kept_.begin) : gradient_.as<float>();
 }
 
 ElementRange ParameterStore::share() const {
@@ -154,10 +193,15 @@ ElementRange ParameterStore::apart_part(const ElementRange& range) const {
 
 // One broadcast from each rank: an all-gather of shares that differ in size.
 void ParameterStore::share_weights(void* stream) {
-  check(shards_.has_value(), "weights that are not shared out");
   const auto begin = std::chrono::steady_clock::now();
+  share_range({0, table_.elements()}, stream);
+  sharing_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void ParameterStore::share_range(const ElementRange& shared, void* stream) {
+  check(shards_.has_value(), "weights that are not shared out");
   for (int rank = 0; rank < static_cast<int>(shards_->ranges.size()); ++rank) {
-    const ElementRange& range = shards_->ranges[static_cast<std::size_t>(rank)];
+    const ElementRange range = intersection(shards_->ranges[static_cast<std::size_t>(rank)], shared);
     if (range.count() == 0) continue;
     if (apart_.empty()) {
       shards_->broadcast(DType::kFloat32, master_.as<float>() + range.begin, range.count(), rank, stream);
@@ -167,22 +211,31 @@ void ParameterStore::share_weights(void* stream) {
     const ElementRange part = apart_part(range);
     if (part.count() > 0) shards_->broadcast(DType::kFloat32, fp32_.as<float>() + part.begin, part.count(), rank, stream);
   }
+}
+
+void ParameterStore::add_up(double* values, std::int64_t count, void* stream) {
+  check(shards_.has_value(), "numbers that are not shared out");
+  const auto begin = std::chrono::steady_clock::now();
+  shards_->all_reduce(DType::kFloat64, values, count, stream);
   sharing_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+/// Elements of the flat buffer to zero.
+void ParameterStore::clear_kept(std::int64_t begin, std::int64_t end, void* stream) {
+  if (begin >= end) return;
+  const std::size_t bytes = static_cast<std::size_t>(end - begin) * sizeof(float);
+  if (device_ == Device::kCuda) {
+    cuda::fill_with_zero(flat_gradient() + begin, bytes, stream);
+  } else {
+    std::memset(flat_gradient() + begin, 0, bytes);
+  }
 }
 
 void ParameterStore::clear_other_gradients(void* stream) {
   const ElementRange own = share();
-  const auto clear = [&](std::int64_t begin, std::int64_t end) {
-    const std::size_t bytes = static_cast<std::size_t>(end - begin) * sizeof(float);
-    if (bytes == 0) return;
-    if (device_ == Device::kCuda) {
-      cuda::fill_with_zero(gradient_.as<float>() + begin, bytes, stream);
-    } else {
-      std::memset(gradient_.as<float>() + begin, 0, bytes);
-    }
-  };
-  clear(0, own.begin);
-  clear(own.end, table_.elements());
+  const ElementRange here = shares_gradients() ? kept_ : ElementRange{0, table_.elements()};
+  clear_kept(here.begin, own.begin, stream);
+  clear_kept(own.end, here.end, stream);
 }
 
 void ParameterStore::end_sharing(bool whole) {
@@ -246,19 +299,42 @@ std::size_t ParameterStore::begin_of(Values values, int index) const {
   return static_cast<std::size_t>(lies_apart ? apart(index) : table_[index].offset) * sizeof(float);
 }
 
+/// Whether a buffer's values do not lie one behind the other as the table has them.
+bool ParameterStore::lies_in_parts(Values values) const {
+  return values == Values::kMaster ? !apart_.empty() : shares_gradients();
+}
+
 /// Whether its fp32 values are not here as such, or not all of them.
 bool ParameterStore::is_split(Values values, int index) const {
   return values == Values::kMaster && !apart_.empty() && apart(index) < 0;
 }
 
+/// What of a parameter's gradients is kept here, counted from its first element.
+ElementRange ParameterStore::kept_part(int index) const { return part_of(table_[index], kept_); }
+
 void ParameterStore::read(Values values, int index, float* to) const {
   if (is_split(values, index)) return read_split(index, to);
+  if (values == Values::kGradient && shares_gradients()) {
+    const ElementRange part = kept_part(index);
+    std::fill_n(to, table_[index].count(), 0.0f);
+    if (part.count() == 0) return;
+    kept_gradient_.read(to + part.begin, static_cast<std::size_t>(part.count()) * sizeof(float),
+                        static_cast<std::size_t>(table_[index].offset + part.begin - kept_.begin) * sizeof(float));
+    return;
+  }
   const Buffer& from = values == Values::kMaster && apart(index) >= 0 ? fp32_ : buffer(values);
   from.read(to, static_cast<std::size_t>(table_[index].count()) * sizeof(float), begin_of(values, index));
 }
 
 void ParameterStore::write(Values values, int index, const float* from) {
   if (is_split(values, index)) return write_split(index, from);
+  if (values == Values::kGradient && shares_gradients()) {
+    const ElementRange part = kept_part(index);
+    if (part.count() == 0) return;
+    kept_gradient_.write(from + part.begin, static_cast<std::size_t>(part.count()) * sizeof(float),
+                         static_cast<std::size_t>(table_[index].offset + part.begin - kept_.begin) * sizeof(float));
+    return;
+  }
   Buffer& to = values == Values::kMaster && apart(index) >= 0 ? fp32_ : buffer(values);
   to.write(from, static_cast<std::size_t>(table_[index].count()) * sizeof(float), begin_of(values, index));
 }
@@ -313,7 +389,7 @@ void ParameterStore::write_split(int index, const float* from) {
 
 std::vector<float> ParameterStore::read_all(Values values) const {
   std::vector<float> all(static_cast<std::size_t>(table_.elements()));
-  if (values == Values::kMaster && !apart_.empty()) {
+  if (lies_in_parts(values)) {
     for (int index = 0; index < table_.size(); ++index) read(values, index, all.data() + table_[index].offset);
   } else {
     buffer(values).read(all.data(), all.size() * sizeof(float));
@@ -323,7 +399,7 @@ std::vector<float> ParameterStore::read_all(Values values) const {
 
 void ParameterStore::write_all(Values values, const std::vector<float>& from) {
   check(std::ssize(from) == table_.elements(), "values of another model");
-  if (values == Values::kMaster && !apart_.empty()) {
+  if (lies_in_parts(values)) {
     for (int index = 0; index < table_.size(); ++index) write(values, index, from.data() + table_[index].offset);
   } else {
     buffer(values).write(from.data(), from.size() * sizeof(float));
@@ -342,6 +418,9 @@ void ParameterStore::refresh_working(const Context& context) {
   }
 }
 
-void ParameterStore::reset_gradients() { buffer(Values::kGradient).fill_with_zero(); }
+void ParameterStore::reset_gradients() {
+  buffer(Values::kGradient).fill_with_zero();
+  if (shares_gradients()) kept_gradient_.fill_with_zero();
+}
 
 }  // namespace koine

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/parameters/parameter_table.h"
+#include "engine/parameters/passing_gradients.h"
 #include "engine/parameters/shards.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/registry.h"
@@ -22,7 +23,8 @@ namespace koine {
 /// Mixed mode that is trained may do without fp32 masters (MasterKind: a remainder of 16 bits beside each working weight, or
 /// nothing), and several ranks may share them out (Shards): each has the masters of its range, and all have working weights
 /// and gradients of everything. What the model reads in fp32 (ParameterSpec::in_fp32) has fp32 weights on every rank even so,
-/// apart from the others. In fp32 mode the masters are what products read, and all ranks have them.
+/// apart from the others. In fp32 mode the masters are what products read, and all ranks have them. They may share out gradients
+/// too: then backward writes them where they pass through (passing_gradients.h), and what is kept is the sum of a range.
 /// The buffers begin at zero, also between parameters, where nothing ever writes anything else: so a run of parameters may
 /// be updated, copied or cast as one. On a device all pointers are the device's; read() and write() are the way to the
 /// values from the host, on both.
@@ -34,7 +36,8 @@ class ParameterStore {
     std::size_t bytes;
   };
   static std::vector<Footprint> footprint(const ParameterTable& table, DType compute_type, bool training,
-                                          MasterKind master = MasterKind::kFloat32, int ranks = 1);
+                                          MasterKind master = MasterKind::kFloat32, int ranks = 1,
+                                          bool shares_gradients = false);
 
   enum class Values { kMaster, kGradient };
 
@@ -62,15 +65,27 @@ class ParameterStore {
   float* flat_master() const;
   /// Shared out: every rank gives the others the weights of its range, in the stream. Collective.
   void share_weights(void* stream);
+  /// The same of a range of the elements, which begins and ends with parameters; what it takes is measured elsewhere.
+  void share_range(const ElementRange& range, void* stream);
   /// On the CPU: seconds that took since the last call.
   double take_sharing_seconds() { return std::exchange(sharing_seconds_, 0.0); }
-  /// Shared out: sets the gradients outside of this rank's range to zero, in the stream.
+  /// Shared out: sets the gradients outside of this rank's range to zero, in the stream; of shared gradients those it keeps.
   void clear_other_gradients(void* stream);
   /// Shared out: the end of it. This rank has all masters for reading in host memory from now on, or none where `whole` is
   /// false. Collective.
   void end_sharing(bool whole);
-  /// Null where not training.
-  float* gradient(int index) { return at(gradient_, index); }
+  /// Where backward adds a parameter's gradient up. Null where not training.
+  float* gradient(int index);
+  /// The gradients that an update reads, of kept_gradients() alone, as if those before them were there: of all ranks and parts
+  /// of a step when they have been exchanged. The same memory as gradient() where they are not shared.
+  float* flat_gradient() const;
+  bool shares_gradients() const { return shards_.has_value() && shards_->gradients; }
+  /// Of gradients that are shared: where they pass through, what is kept, and which cells of the norm are this rank's.
+  const PassingGradients& passing_gradients() const { return passing_; }
+  const ElementRange& kept_gradients() const { return kept_; }
+  const ElementRange& norm_range() const { return norm_range_; }
+  /// Shared out: adds up numbers of all ranks, in the stream. Collective.
+  void add_up(double* values, std::int64_t count, void* stream);
   const void* working(int index) const;
   /// The bf16 copy the optimizer keeps up to date, or null in every other mode.
   BFloat16* working_bfloat16(int index);
@@ -96,8 +111,12 @@ class ParameterStore {
 
  private:
   float* at(const Buffer& values, int index) const;
+  void share_gradients();
+  ElementRange kept_part(int index) const;
+  void clear_kept(std::int64_t begin, std::int64_t end, void* stream);
   std::size_t begin_of(Values values, int index) const;
   bool is_split(Values values, int index) const;
+  bool lies_in_parts(Values values) const;
   ElementRange share() const;
   void gather(int index, std::size_t element_bytes, const Buffer& own, void* to) const;
   ElementRange apart_part(const ElementRange& range) const;
@@ -120,6 +139,11 @@ class ParameterStore {
   std::vector<float> whole_;  ///< masters behind that
   Buffer working_;
   Buffer gradient_;
+  PassingGradients passing_;                  ///< where gradients are shared, and so are the next
+  std::vector<std::int64_t> passing_places_;  ///< of each parameter, in gradient_
+  ElementRange kept_ = {0, 0};
+  ElementRange norm_range_ = {0, 0};
+  Buffer kept_gradient_;  ///< of the elements kept_
 };
 
 }  // namespace koine

@@ -33,6 +33,15 @@ int ParameterTable::add(ParameterSpec spec) {
   return size() - 1;
 }
 
+std::vector<int> ParameterTable::stage_ends() const {
+  std::vector<int> ends;
+  for (const int end : stage_ends_) {
+    if (end > (ends.empty() ? 0 : ends.back())) ends.push_back(end);
+  }
+  if (ends.empty() || ends.back() < size()) ends.push_back(size());
+  return ends;
+}
+
 int ParameterTable::find(std::string_view name) const {
   for (int index = 0; index < size(); ++index) {
     if ((*this)[index].name == name) return index;

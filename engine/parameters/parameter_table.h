@@ -22,6 +22,7 @@ struct ParameterSpec {
   bool lazy_rows = false;         ///< a table of which a step touches few rows (word embeddings without a tied head)
   bool adjoins_previous = false;  ///< lies directly behind the one before, so that both can be read as one matrix
   bool embedding = false;         ///< its rows are vectors that ids choose among
+  bool collects = false;          ///< its gradient comes from several stages (ParameterTable::end_stage)
   bool read_in_fp32 = false;      ///< a matrix that the model reads in fp32 under mixed precision too, as all that are none
   std::int64_t offset = 0;        ///< in elements, in every flat buffer; set by ParameterTable
 
@@ -38,6 +39,12 @@ class ParameterTable {
  public:
   /// Appends a parameter and returns its index. Names must be distinct.
   int add(ParameterSpec spec);
+  /// What was added since the last call is a stage of backward: its gradients become final together, and none of them but
+  /// those of parameters that collect is written before those of the stage before are final. What a model tells of its
+  /// progress (BackwardProgress) is ends of stages.
+  void end_stage() { stage_ends_.push_back(size()); }
+  /// Behind the last parameter of each stage; the last is size().
+  std::vector<int> stage_ends() const;
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   const ParameterSpec& operator[](int index) const { return specs_[static_cast<std::size_t>(index)]; }
   int size() const { return static_cast<int>(specs_.size()); }
@@ -50,6 +57,7 @@ class ParameterTable {
 
  private:
   std::vector<ParameterSpec> specs_;
+  std::vector<int> stage_ends_;
   std::int64_t elements_ = 0;
 };
 

@@ -18,6 +18,9 @@ struct Shards {
   int own = 0;                       ///< this rank
   /// As Communicator::broadcast, for memory of the device that the values lie on.
   std::function<void(DType type, void* values, std::int64_t count, int root, void* stream)> broadcast;
+  /// As Communicator::all_reduce.
+  std::function<void(DType type, void* values, std::int64_t count, void* stream)> all_reduce;
+  bool gradients = false;  ///< of gradients too a rank has those of its range (passing_gradients.h)
 
   const ElementRange& range() const { return ranges[static_cast<std::size_t>(own)]; }
 };

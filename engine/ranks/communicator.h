@@ -40,7 +40,8 @@ class Communicator {
   virtual void all_to_all(DType type, const void* from, void* to, std::int64_t count, void* stream) = 0;
   virtual void broadcast(DType type, void* values, std::int64_t count, int root, void* stream) = 0;
 
-  // Of the host's: they return when they are done, and what is in streams does not count.
+  // Of the host's: they return when they are done, and what is in streams does not count. They may be called while another thread
+  // is in one of the operations above.
 
   /// The sums over ranks of some numbers, in their places.
   virtual void sum(std::span<std::int64_t> values) = 0;

@@ -32,21 +32,22 @@ constexpr Milliseconds kPatience = std::chrono::hours(24 * 365);
 /// What Gloo's ranks tell one another while they connect.
 class GlooStore : public gloo::rendezvous::Store {
  public:
-  GlooStore(RankStore& store, RankWatch& watch) : store_(store), watch_(watch) {}
+  GlooStore(RankStore& store, RankWatch& watch, std::string prefix)
+      : store_(store), watch_(watch), prefix_(std::move(prefix)) {}
 
   void set(const std::string& key, const std::vector<char>& data) override {
-    store_.set("gloo/" + key, std::string(data.begin(), data.end()));
+    store_.set(prefix_ + key, std::string(data.begin(), data.end()));
   }
   std::vector<char> get(const std::string& key) override {
     wait({key}, kDefaultTimeout);
-    const std::string text = store_.get("gloo/" + key).value_or("");
+    const std::string text = store_.get(prefix_ + key).value_or("");
     return {text.begin(), text.end()};
   }
   void wait(const std::vector<std::string>& keys) override { wait(keys, kDefaultTimeout); }
   void wait(const std::vector<std::string>& keys, const Milliseconds& timeout) override {
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     for (const std::string& key : keys) {
-      while (!store_.get("gloo/" + key).has_value()) {
+      while (!store_.get(prefix_ + key).has_value()) {
         if (const std::string cause = watch_.cause(); !cause.empty()) throw Error(cause);
         if (std::chrono::steady_clock::now() > deadline) throw Error("nothing of Gloo's " + key);
         std::this_thread::sleep_for(Milliseconds(5));
@@ -57,6 +58,7 @@ class GlooStore : public gloo::rendezvous::Store {
  private:
   RankStore& store_;
   RankWatch& watch_;
+  std::string prefix_;
 };
 
 template <class T>
@@ -84,10 +86,8 @@ class GlooCommunicator : public Communicator {
       gloo::transport::tcp::attr attributes;
       attributes.hostname = place.address;
       std::shared_ptr<gloo::transport::Device> device = gloo::transport::tcp::CreateDevice(attributes);
-      auto context = std::make_shared<gloo::rendezvous::Context>(place.rank, place.size);
-      context->setTimeout(Milliseconds(static_cast<std::int64_t>(1000 * place.timeout)));
-      connect(*context, std::make_shared<GlooStore>(store, watch), device);
-      context_ = std::move(context);
+      host_context_ = connected(store, "gloo-host/", device);
+      context_ = connected(store, "gloo/", device);
     });
   }
 
@@ -97,12 +97,12 @@ class GlooCommunicator : public Communicator {
 
   void all_reduce(DType type, void* values, std::int64_t count, void*) override {
     run("all_reduce", count, [&] {
-      if (type == DType::kFloat32) return reduce_all<float>(static_cast<float*>(values), count);
-      if (type == DType::kFloat64) return reduce_all<double>(static_cast<double*>(values), count);
+      if (type == DType::kFloat32) return reduce_all<float>(context_, static_cast<float*>(values), count);
+      if (type == DType::kFloat64) return reduce_all<double>(context_, static_cast<double*>(values), count);
       auto* rounded = static_cast<BFloat16*>(values);
       std::vector<float> wide(static_cast<std::size_t>(count));
       for (std::size_t i = 0; i < wide.size(); ++i) wide[i] = to_float(rounded[i]);
-      reduce_all<float>(wide.data(), count);
+      reduce_all<float>(context_, wide.data(), count);
       for (std::size_t i = 0; i < wide.size(); ++i) rounded[i] = to_bfloat16(wide[i]);
     });
   }
@@ -132,28 +132,28 @@ class GlooCommunicator : public Communicator {
   }
 
   void broadcast(DType type, void* values, std::int64_t count, int root, void*) override {
-    run("broadcast", count, [&] { send(values, bytes_of(type, count), root, context_->getTimeout()); });
+    run("broadcast", count, [&] { send(context_, values, bytes_of(type, count), root, context_->getTimeout()); });
   }
 
   void sum(std::span<std::int64_t> values) override {
     const std::int64_t count = std::ssize(values);
-    run("sum", count, [&] { reduce_all<std::int64_t>(values.data(), count); });
+    run("sum", count, [&] { reduce_all<std::int64_t>(host_context_, values.data(), count); });
   }
 
   std::string share(const std::string& text, int root) override {
     std::string shared = text;
     run("share", 1, [&] {
       std::uint64_t length = shared.size();
-      send(&length, sizeof length, root, kPatience);
+      send(host_context_, &length, sizeof length, root, kPatience);
       shared.resize(length);
-      if (length > 0) send(shared.data(), length, root, context_->getTimeout());
+      if (length > 0) send(host_context_, shared.data(), length, root, host_context_->getTimeout());
     });
     return shared;
   }
 
   void barrier() override {
     run("barrier", 1, [&] {
-      gloo::BarrierOptions options(context_);
+      gloo::BarrierOptions options(host_context_);
       options.setTimeout(kPatience);
       gloo::barrier(options);
     });
@@ -180,9 +180,17 @@ class GlooCommunicator : public Communicator {
 
   static std::size_t bytes_of(DType type, std::int64_t count) { return static_cast<std::size_t>(count) * size_of(type); }
 
+  std::shared_ptr<gloo::Context> connected(RankStore& store, const std::string& prefix,
+                                           std::shared_ptr<gloo::transport::Device>& device) {
+    auto context = std::make_shared<gloo::rendezvous::Context>(place_.rank, place_.size);
+    context->setTimeout(Milliseconds(static_cast<std::int64_t>(1000 * place_.timeout)));
+    connect(*context, std::make_shared<GlooStore>(store, watch_, prefix), device);
+    return context;
+  }
+
   template <class T>
-  void reduce_all(T* values, std::int64_t count) {
-    gloo::AllreduceOptions options(context_);
+  void reduce_all(const std::shared_ptr<gloo::Context>& context, T* values, std::int64_t count) {
+    gloo::AllreduceOptions options(context);
     options.setOutput(values, static_cast<std::size_t>(count));
     options.setAlgorithm(gloo::AllreduceOptions::Algorithm::RING);
     options.setReduceFunction(&add_in_order<T>);
@@ -196,9 +204,9 @@ class GlooCommunicator : public Communicator {
     gloo::alltoall(options);
   }
 
-  void send(void* values, std::size_t bytes, int root, Milliseconds timeout) {
+  void send(const std::shared_ptr<gloo::Context>& context, void* values, std::size_t bytes, int root, Milliseconds timeout) {
     check(root >= 0 && root < size(), "broadcast from rank ", root, " of ", size());
-    gloo::BroadcastOptions options(context_);
+    gloo::BroadcastOptions options(context);
     options.setOutput(static_cast<char*>(values), bytes);
     options.setRoot(root);
     options.setTimeout(timeout);
@@ -222,6 +230,7 @@ class GlooCommunicator : public Communicator {
   const RankPlace place_;
   RankWatch& watch_;
   std::shared_ptr<gloo::Context> context_;
+  std::shared_ptr<gloo::Context> host_context_;  ///< of numbers and texts of the host, which may come beside the others
 };
 
 }  // namespace

@@ -1,14 +1,10 @@
 #include "engine/ranks/gradient_buckets.h"
 
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <exception>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 #include "engine/ranks/ordered_sum.h"
+#include "engine/ranks/sharded_sum.h"
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -19,6 +15,12 @@ using BucketClock = std::chrono::steady_clock;
 
 double seconds_since(BucketClock::time_point begin) {
   return std::chrono::duration<double>(BucketClock::now() - begin).count();
+}
+
+std::vector<GradientBucket> passing_buckets(const PassingGradients& passing) {
+  std::vector<GradientBucket> buckets;
+  for (const PassingRun& run : passing.runs) buckets.push_back({run.first, run.last, run.begin, run.end});
+  return buckets;
 }
 
 }  // namespace
@@ -39,86 +41,20 @@ std::vector<GradientBucket> plan_buckets(const ParameterTable& table, std::int64
   return buckets;
 }
 
-/// Does what it is given, in order, beside the thread that gives it.
-class BucketThread {
- public:
-  explicit BucketThread(std::function<void(const GradientBucket&)> work) : work_(std::move(work)) {
-    thread_ = std::thread([this] { run(); });
-  }
-  ~BucketThread() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
-      waiting_.clear();
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  BucketThread(const BucketThread&) = delete;
-  BucketThread& operator=(const BucketThread&) = delete;
-
-  void give(const GradientBucket& bucket) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      waiting_.push_back(bucket);
-    }
-    changed_.notify_all();
-  }
-  /// Returns when all is done; throws what was thrown.
-  void wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return (waiting_.empty() && !busy_) || error_ != nullptr; });
-    if (error_ != nullptr) std::rethrow_exception(error_);
-  }
-  /// Of work, since the last call; to be asked while there is none.
-  double take_seconds() { return std::exchange(seconds_, 0.0); }
-
- private:
-  void run() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [&] { return stopping_ || (!waiting_.empty() && error_ == nullptr); });
-      if (stopping_) return;
-      const GradientBucket bucket = waiting_.front();
-      waiting_.pop_front();
-      busy_ = true;
-      lock.unlock();
-      std::exception_ptr error;
-      const BucketClock::time_point begin = BucketClock::now();
-      try {
-        work_(bucket);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      lock.lock();
-      seconds_ += seconds_since(begin);
-      busy_ = false;
-      error_ = error;
-      changed_.notify_all();
-    }
-  }
-
-  std::function<void(const GradientBucket&)> work_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<GradientBucket> waiting_;
-  bool busy_ = false;
-  bool stopping_ = false;
-  std::exception_ptr error_;
-  double seconds_ = 0;
-  std::thread thread_;
-};
-
 GradientExchange::GradientExchange(ParameterStore& store, Communicator& communicator, std::int64_t bucket_elements,
                                    std::int64_t parts)
-    : store_(store), communicator_(communicator), buckets_(plan_buckets(store.table(), bucket_elements)) {
+    : store_(store),
+      communicator_(communicator),
+      buckets_(store.shares_gradients() ? passing_buckets(store.passing_gradients())
+                                        : plan_buckets(store.table(), bucket_elements)) {
   check(store.training(), "only gradients can be exchanged");
   check(communicator.device() == store.device(), "gradients on device ", name_of(store.device()),
         ", a communicator for device ", name_of(communicator.device()));
   if (store.device() == Device::kCuda) on_device_ = std::make_unique<OnDevice>();
-  if (parts > 0) ordered_ = std::make_unique<OrderedSum>(store, communicator, parts);
-  if (on_device_ == nullptr && communicator.size() > 1)
-    beside_ = std::make_unique<BucketThread>([this](const GradientBucket& bucket) { sum(bucket, nullptr); });
+  check(!store.shares_gradients() || parts > 0, "gradients that are shared out are added up in parts");
+  if (store.shares_gradients()) sharded_ = std::make_unique<ShardedSum>(store, communicator, parts);
+  if (parts > 0 && sharded_ == nullptr) ordered_ = std::make_unique<OrderedSum>(store, communicator, parts);
+  if (on_device_ == nullptr && communicator.size() > 1) beside_ = std::make_unique<BesideThread>();
 }
 
 GradientExchange::~GradientExchange() = default;
@@ -129,25 +65,52 @@ void GradientExchange::end_part(const Context& context) {
 }
 
 void GradientExchange::send(const GradientBucket& bucket) {
-  if (beside_ != nullptr) return beside_->give(bucket);
+  if (beside_ != nullptr) {
+    given_.push_back(beside_->give([this, bucket] { sum(bucket, nullptr); }));
+    return;
+  }
   sum(bucket, on_device_ == nullptr ? nullptr : on_device_->stream.handle());
 }
 
 void GradientExchange::sum(const GradientBucket& bucket, void* stream) {
-  if (ordered_ != nullptr) {
+  if (sharded_ != nullptr) {
+    sharded_->take({bucket.first, bucket.last, bucket.begin, bucket.end}, stream);
+    if (on_device_ != nullptr) on_device_->left[stage_of(bucket) % 2].record(stream);
+  } else if (ordered_ != nullptr) {
     ordered_->sum(bucket.begin, bucket.end, stream);
   } else {
     communicator_.all_reduce(DType::kFloat32, store_.gradient(0) + bucket.begin, bucket.count(), stream);
   }
 }
 
-GradientReady GradientExchange::start() {
+GradientReady GradientExchange::start(void* stream) {
   next_ = 0;
-  return [this](int parameters, const cuda::Event* passed) {
+  return [this, stream](int parameters, const cuda::Event* passed) {
     if (next_ == buckets_.size() || buckets_[next_].last > parameters) return;
     if (on_device_ != nullptr) passed->wait_on(on_device_->stream.handle());
     while (next_ < buckets_.size() && buckets_[next_].last <= parameters) send(buckets_[next_++]);
+    if (sharded_ != nullptr && next_ < buckets_.size()) make_room(stream);
   };
+}
+
+int GradientExchange::stage_of(const GradientBucket& bucket) const {
+  for (const PassingRun& run : store_.passing_gradients().runs) {
+    if (run.first == bucket.first) return run.stage;
+  }
+  return 0;
+}
+
+/// A stage is about to be written where the one before the last was: that has to have left.
+void GradientExchange::make_room(void* stream) {
+  const std::vector<PassingRun>& runs = store_.passing_gradients().runs;
+  const int stage = runs[next_].stage;
+  if (stage < 2) return;
+  if (on_device_ != nullptr) return on_device_->left[stage % 2].wait_on(stream);
+  std::size_t leaving = 0;  // of runs, those of stages up to that
+  while (runs[leaving].stage <= stage - 2) ++leaving;
+  const BucketClock::time_point begin = BucketClock::now();
+  beside_->wait_for(given_[leaving - 1]);
+  waited_ += seconds_since(begin);
 }
 
 void GradientExchange::finish(const Context& context) {
@@ -160,6 +123,7 @@ void GradientExchange::finish(const Context& context) {
   if (beside_ != nullptr) {
     const BucketClock::time_point begin = BucketClock::now();
     beside_->wait();
+    given_.clear();
     waited_ += seconds_since(begin);
   }
   if (on_device_ == nullptr) return;

@@ -7,6 +7,9 @@
 // when that number has passed it. A table that several parts of a model read (word embeddings under a tied head) lies where
 // its last gradient comes from, at the end, and leaves last.
 //
+// Where ranks share out gradients (sharded_sum.h) every part of the step leaves so, and a bucket is a run of parameters that
+// backward completes together. Backward waits where the memory of the next stage has not been told yet.
+//
 // Recorded steps. A training batch's work may be one CUDA graph. Its places of completion are events that are recorded
 // within the graph: each launch marks them anew, and streams outside wait for them. So a step stays one launch, whatever the
 // number of blocks, and what follows a mark (which communicator, which buckets, or none at all in all but the last batch of
@@ -21,6 +24,7 @@
 
 #include "engine/parameters/parameter_store.h"
 #include "engine/parameters/parameter_table.h"
+#include "engine/ranks/beside_thread.h"
 #include "engine/ranks/communicator.h"
 #include "kernels/cuda/runtime.h"
 
@@ -53,8 +57,8 @@ struct CommunicationSeconds {
   double waited = 0;
 };
 
-class BucketThread;
 class OrderedSum;
+class ShardedSum;
 
 /// Sums the gradients of a store over the ranks: by the communicator's all_reduce, or, where a step has parts, in the fixed
 /// order of ordered_sum.h. Of several ranks on CPUs a thread does it beside backward, one bucket after the other.
@@ -71,30 +75,42 @@ class GradientExchange {
 
   /// Behind each part of this rank but its last: what the gradients are is kept, and they are zero for the next part.
   void end_part(const Context& context);
-  /// To be called once a step, for its last batch: what it returns is for the model, and valid until finish().
-  GradientReady start();
+  /// Whether gradients are shared out: then start() and finish() are called for each part of this rank, which has one batch, and
+  /// finish() alone in a last round in which it has none.
+  bool shares() const { return sharded_ != nullptr; }
+  /// To be called once a step, for its last batch: what it returns is for the model, whose work is in `stream`, and valid until
+  /// finish().
+  GradientReady start(void* stream = nullptr);
   /// Behind that batch: what has not left yet leaves (all of it where a step had no batch), and what is put into
   /// context.stream after this sees the sums. Does not wait for a device. Error of what could not be told.
   void finish(const Context& context);
-  /// Of the buckets since the last call; on a device nothing is measured.
+  /// Where ranks talk beside what they compute: on CPUs the thread, null where there is none; on a device the stream.
+  BesideThread* beside() { return beside_.get(); }
+  void* stream() { return on_device_ == nullptr ? nullptr : on_device_->stream.handle(); }
+  /// Of what was told there since the last call, and of waiting in finish() and for memory; on a device nothing is measured.
   CommunicationSeconds take_seconds();
 
  private:
   void send(const GradientBucket& bucket);
   void sum(const GradientBucket& bucket, void* stream);
+  int stage_of(const GradientBucket& bucket) const;
+  void make_room(void* stream);
 
   ParameterStore& store_;
   Communicator& communicator_;
   std::vector<GradientBucket> buckets_;
-  std::unique_ptr<OrderedSum> ordered_;  ///< null: all_reduce
-  std::size_t next_ = 0;                 ///< the bucket that leaves next
+  std::unique_ptr<OrderedSum> ordered_;  ///< null: all_reduce, or
+  std::unique_ptr<ShardedSum> sharded_;
+  std::size_t next_ = 0;  ///< the bucket that leaves next
   struct OnDevice {
     cuda::Stream stream;  ///< of the communication
     cuda::Event computed;
     cuda::Event summed;
+    cuda::Event left[2];  ///< the last bucket of an even stage, of an odd one
   };
   std::unique_ptr<OnDevice> on_device_;   ///< null on the CPU
-  std::unique_ptr<BucketThread> beside_;  ///< null on a device, and of one rank
+  std::unique_ptr<BesideThread> beside_;  ///< null on a device, and of one rank
+  std::vector<std::int64_t> given_;       ///< numbers of the buckets that were given to it since finish()
   double waited_ = 0;
 };
 

@@ -1,21 +1,12 @@
 #include "engine/ranks/ordered_sum.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/common/check.h"
-#include "kernels/common/parallel.h"
-#include "kernels/cuda/runtime.h"
-#include "kernels/reduce/reduce.h"
 
 namespace koine {
 
 namespace {
-
-/// Shares of ranks begin where vector loads want them.
-constexpr std::int64_t kShareMultiple = 64;
-
-std::int64_t round_up_to(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 /// Sums that wait for their siblings at a time, at most: as many as there are before the last part.
 std::size_t most_waiting(const PartRange& own) {
@@ -29,11 +20,6 @@ std::int64_t most_sums(std::int64_t parts, int ranks) {
   std::int64_t most = 1;
   for (int rank = 0; rank < ranks; ++rank) most = std::max(most, std::ssize(sums_of(parts_of_rank(parts, ranks, rank))));
   return most;
-}
-
-/// Elements exchanged at a time, a multiple of the ranks.
-std::int64_t piece_of(std::int64_t exchange_elements, std::int64_t elements, int ranks) {
-  return round_up_to(std::min(exchange_elements, elements), ranks * kShareMultiple);
 }
 
 }  // namespace
@@ -61,7 +47,10 @@ std::vector<PartRange> sums_of(const PartRange& parts) {
 }
 
 OrderedSum::OrderedSum(ParameterStore& store, Communicator& communicator, std::int64_t parts, std::int64_t exchange_elements)
-    : store_(store), communicator_(communicator), own_(parts_of_rank(parts, communicator.size(), communicator.rank())) {
+    : store_(store),
+      communicator_(communicator),
+      own_(parts_of_rank(parts, communicator.size(), communicator.rank())),
+      sums_of_values_(store.device(), store.table().elements()) {
   check(parts > 0 && (parts & (parts - 1)) == 0, "a step of ", parts, " parts");
   next_ = own_.first;
   const std::size_t bytes = static_cast<std::size_t>(store.table().elements()) * sizeof(float);
@@ -70,7 +59,7 @@ OrderedSum::OrderedSum(ParameterStore& store, Communicator& communicator, std::i
   for (int rank = 0; rank < ranks; ++rank) sums_.push_back(sums_of(parts_of_rank(parts, ranks, rank)));
   slots_ = most_sums(parts, ranks);
   if (ranks == 1) return;
-  piece_ = piece_of(exchange_elements, store.table().elements(), ranks);
+  piece_ = exchanged_at_once(exchange_elements, store.table().elements(), ranks);
   const auto exchanged = static_cast<std::size_t>(slots_ * piece_) * sizeof(float);
   sent_ = Buffer::zeroed(store.device(), "gradients sent", exchanged);
   received_ = Buffer(store.device(), "gradients received", exchanged);
@@ -83,7 +72,7 @@ std::vector<ParameterStore::Footprint> OrderedSum::footprint(const ParameterTabl
   std::vector<ParameterStore::Footprint> list;
   list.push_back({"sums of gradients that wait", most * static_cast<std::size_t>(table.elements()) * sizeof(float)});
   if (ranks == 1) return list;
-  const std::int64_t exchanged = most_sums(parts, ranks) * piece_of(exchange_elements, table.elements(), ranks);
+  const std::int64_t exchanged = most_sums(parts, ranks) * exchanged_at_once(exchange_elements, table.elements(), ranks);
   list.push_back({"gradients on their way", 2 * static_cast<std::size_t>(exchanged) * sizeof(float)});
   return list;
 }
@@ -95,19 +84,19 @@ void OrderedSum::keep_part(const Context& context) {
   PartRange parts = {next_, next_ + 1};
   ++next_;
   if (waiting_.empty() || !are_siblings(waiting_.back(), parts)) {
-    copy(buffers_[waiting_.size()].as<float>(), gradient, count, context.stream);
+    sums_of_values_.copy(buffers_[waiting_.size()].as<float>(), gradient, count, context.stream);
     waiting_.push_back(parts);
   } else {
-    add(buffers_[waiting_.size() - 1].as<float>(), gradient, count, context.stream);
+    sums_of_values_.add(buffers_[waiting_.size() - 1].as<float>(), gradient, count, context.stream);
     waiting_.back().last = parts.last;
     while (waiting_.size() > 1 && are_siblings(waiting_[waiting_.size() - 2], waiting_.back())) {
       const std::size_t left = waiting_.size() - 2;
-      add(buffers_[left].as<float>(), buffers_[left + 1].as<float>(), count, context.stream);
+      sums_of_values_.add(buffers_[left].as<float>(), buffers_[left + 1].as<float>(), count, context.stream);
       waiting_[left].last = waiting_.back().last;
       waiting_.pop_back();
     }
   }
-  clear(gradient, count, context.stream);
+  sums_of_values_.clear(gradient, count, context.stream);
 }
 
 void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
@@ -115,7 +104,7 @@ void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
   float* gradient = store_.gradient(0);
   PartRange parts = {next_, next_ + 1};
   for (std::size_t left = waiting_.size(); left > 0 && are_siblings(waiting_[left - 1], parts); --left) {
-    add(gradient + begin, buffers_[left - 1].as<float>() + begin, end - begin, stream);
+    sums_of_values_.add(gradient + begin, buffers_[left - 1].as<float>() + begin, end - begin, stream);
     parts.first = waiting_[left - 1].first;
   }
   if (communicator_.size() > 1) {
@@ -130,7 +119,7 @@ void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
 // Sums lie one behind the other in sent_ for each receiver, his share of each; in received_ for each sender.
 void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) {
   const std::int64_t ranks = communicator_.size();
-  const std::int64_t share = round_up_to((count + ranks - 1) / ranks, kShareMultiple);
+  const std::int64_t share = share_of_rank(count, ranks);
   const auto length_of = [&](std::int64_t rank) { return std::clamp<std::int64_t>(count - rank * share, 0, share); };
   float* gradient = store_.gradient(0) + begin;
   auto* sent = sent_.as<float>();
@@ -139,7 +128,7 @@ void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) 
   for (std::int64_t rank = 0; rank < ranks; ++rank) {
     for (std::int64_t slot = 0; slot < own_sums; ++slot) {
       const float* from = slot + 1 == own_sums ? gradient : buffers_[static_cast<std::size_t>(slot)].as<float>() + begin;
-      copy(sent + (rank * slots_ + slot) * share, from + rank * share, length_of(rank), stream);
+      sums_of_values_.copy(sent + (rank * slots_ + slot) * share, from + rank * share, length_of(rank), stream);
     }
   }
   communicator_.all_to_all(DType::kFloat32, sent, received, slots_ * share, stream);
@@ -151,7 +140,7 @@ void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) 
       open.push_back(sums[slot]);
       places.push_back(received + (rank * slots_ + static_cast<std::int64_t>(slot)) * share);
       while (open.size() > 1 && are_siblings(open[open.size() - 2], open.back())) {
-        add(places[places.size() - 2], places.back(), share, stream);
+        sums_of_values_.add(places[places.size() - 2], places.back(), share, stream);
         open[open.size() - 2].last = open.back().last;
         open.pop_back();
         places.pop_back();
@@ -160,58 +149,7 @@ void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) 
   }
   check(open.size() == 1, "the parts of all ranks are not the whole tree");
   communicator_.all_gather(DType::kFloat32, places.front(), sent, share, stream);
-  copy(gradient, sent, count, stream);
-}
-
-// --- values ---------------------------------------------------------------------------------------------------------------
-
-void OrderedSum::add(float* to, const float* from, std::int64_t count, void* stream) {
-  if (count == 0) return;
-  if (store_.device() == Device::kCuda) {
-    const Context context = in_stream(stream);
-    for (std::int64_t at = 0; at < count; at += kExchangeElements) {
-      const std::int64_t piece = std::min(kExchangeElements, count - at);
-      column_sum(context, {DType::kFloat32, 1, piece, piece, from + at, to + at});
-    }
-    return;
-  }
-  parallel_ranges(count, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) to[i] += from[i];
-  });
-}
-
-void OrderedSum::copy(float* to, const float* from, std::int64_t count, void* stream) const {
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  if (count == 0) return;
-  if (store_.device() == Device::kCuda) {
-    cuda::copy_on_device(to, from, bytes, stream);
-  } else {
-    std::memcpy(to, from, bytes);
-  }
-}
-
-void OrderedSum::clear(float* values, std::int64_t count, void* stream) const {
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  if (store_.device() == Device::kCuda) {
-    cuda::fill_with_zero(values, bytes, stream);
-  } else {
-    std::memset(values, 0, bytes);
-  }
-}
-
-/// With scratch of its own. Streams that use it are ordered.
-Context OrderedSum::in_stream(void* stream) {
-  Context context;
-  context.device = store_.device();
-  context.architecture = 80;  // what column_sum asks for
-  context.stream = stream;
-  if (!scratch_.made()) {
-    const std::int64_t most = std::min(kExchangeElements, store_.table().elements() + kShareMultiple);
-    scratch_ = OwnScratch(context, "scratch of sums of gradients", [&](const Context& dry) {
-      column_sum(dry, {DType::kFloat32, 1, most, most, nullptr, nullptr});
-    });
-  }
-  return scratch_.in(context);
+  sums_of_values_.copy(gradient, sent, count, stream);
 }
 
 }  // namespace koine

@@ -22,8 +22,8 @@
 
 #include "engine/parameters/parameter_store.h"
 #include "engine/ranks/communicator.h"
+#include "engine/ranks/flat_sums.h"
 #include "kernels/common/buffer.h"
-#include "kernels/common/own_scratch.h"
 
 namespace koine {
 
@@ -44,9 +44,6 @@ bool are_siblings(const PartRange& left, const PartRange& right);
 
 /// The sums that parts [first, last) leave, in order: the largest places of the tree that lie within.
 std::vector<PartRange> sums_of(const PartRange& parts);
-
-/// Elements a rank sends at a time: 16 MiB.
-inline constexpr std::int64_t kExchangeElements = std::int64_t{4} << 20;
 
 class OrderedSum {
  public:
@@ -72,10 +69,6 @@ class OrderedSum {
   };
 
   void exchange(std::int64_t begin, std::int64_t count, void* stream);
-  void add(float* to, const float* from, std::int64_t count, void* stream);
-  void copy(float* to, const float* from, std::int64_t count, void* stream) const;
-  void clear(float* values, std::int64_t count, void* stream) const;
-  Context in_stream(void* stream);
 
   ParameterStore& store_;
   Communicator& communicator_;
@@ -88,7 +81,7 @@ class OrderedSum {
   std::int64_t piece_ = 0;                    ///< elements exchanged at a time, a multiple of the ranks
   Buffer sent_;                               ///< [ranks, slots, piece / ranks]
   Buffer received_;                           ///< the same
-  OwnScratch scratch_;
+  FlatSums sums_of_values_;
 };
 
 }  // namespace koine

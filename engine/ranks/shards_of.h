@@ -6,7 +6,8 @@
 
 namespace koine {
 
-/// The ranks of a communicator as those that the values of a table are spread over. It outlives what is made with them.
-Shards shards_of(const ParameterTable& table, Communicator& communicator);
+/// The ranks of a communicator as those that the values of a table, `gradients` among them or not, are spread over. It outlives
+/// what is made with them.
+Shards shards_of(const ParameterTable& table, Communicator& communicator, bool gradients = false);
 
 }  // namespace koine

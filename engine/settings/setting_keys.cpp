@@ -77,8 +77,10 @@ const std::vector<SettingKey>& setting_keys() {
       {"gradient_parts", &S::gradient_parts, kCounts, -1, 4096,
        "parts of a step added up in a fixed order, for the same bits on any number of ranks; 0: none; -1: 8 where there are "
        "several ranks"},
-      {"zero", &S::zero, kReports, 0, 1,
-       "1: ranks share out masters and moments, each updates its share; 0: every rank has all of them"},
+      {"zero", &S::zero, kReports, 0, 2,
+       "1: ranks share out masters and moments, each updates its share; 2: gradients too; 0: every rank has all of them"},
+      {"overlap_communication", &S::overlap_communication, kReports, 0, 1,
+       "false: ranks tell each other gradients when backward is over and weights before forward begins; for comparisons"},
       {"recompute", &S::recompute, kReports, 0, 1,
        "true: keep of each block its output alone and run its forward again in backward, in less memory and a third more "
        "time"},

@@ -60,8 +60,10 @@ void check_settings(const TrainingSettings& settings) {
   const bool splits = s.optimizer == OptimizerKind::kAdamW || s.optimizer == OptimizerKind::kAdamW8Bit;
   require_range(s.master == MasterKind::kFloat32 || splits, "master", name_of(s.master),
                 "fp32 under this optimizer; adamw and adamw_8bit can do with less");
-  require_range(s.zero == 0 || (s.zero == 1 && splits), "zero", s.zero,
-                "0, or 1 under optimizer = adamw or adamw_8bit, whose update of an element is its own");
+  require_range(s.zero == 0 || (s.zero > 0 && s.zero <= 2 && splits), "zero", s.zero,
+                "0, or 1 or 2 under optimizer = adamw or adamw_8bit, whose update of an element is its own");
+  require_range(s.zero < 2 || s.gradient_parts != 0, "zero", s.zero,
+                "0 or 1 with gradient_parts = 0: gradients that are shared out are added up in parts");
   require_range(finite(s.adafactor_clip_threshold) && s.adafactor_clip_threshold > 0, "adafactor_clip_threshold",
                 s.adafactor_clip_threshold, "above 0");
   require_range(s.adafactor_step_offset >= 0, "adafactor_step_offset", s.adafactor_step_offset, "0 or more");

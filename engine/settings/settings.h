@@ -39,9 +39,10 @@ struct TrainingSettings {
   /// number of ranks gives the same bits (engine/ranks/ordered_sum.h). -1: 8, or as many as ranks, where several train
   /// together; 0: none.
   std::int64_t gradient_parts = -1;
-  /// 1: ranks share out what the optimizer keeps, masters and moments (ZeRO, stage 1; engine/parameters/shards.h). 0: each has
-  /// all of it. The same bits.
+  /// 1: ranks share out what the optimizer keeps, masters and moments (ZeRO, stage 1; engine/parameters/shards.h). 2: gradients
+  /// too (engine/parameters/passing_gradients.h). 0: each has all of it. The same bits.
   std::int64_t zero = 0;
+  bool overlap_communication = true;  ///< ranks tell each other gradients under backward and weights under forward
   bool recompute = false;       ///< backward runs each block's forward again instead of keeping what it made: the same bits
   std::int64_t eval_steps = 0;  ///< evaluate every so many optimizer steps; 0: only at the end
   std::int64_t eval_examples = 500;           ///< first examples of dev used while training (jiant); 0: all

@@ -36,6 +36,9 @@ struct StepIdentity {
 /// context's stream holds by now. May be empty.
 using BackwardProgress = std::function<void(int parameters)>;
 
+/// How a model says what its forward is about to read: the weights of parameters from `first` of its table on. Falls.
+using WeightsNeeded = std::function<void(int first)>;
+
 /// Memory a step needs besides the parameters, from a dry run.
 struct MemoryPlan {
   std::vector<PlannedAllocation> activations;
@@ -63,9 +66,13 @@ class Model {
   /// gradient_scale = 1 / (counted labels of the optimizer step), the accumulated gradient is that of the mean. On a device
   /// this only puts work into context().stream; the batch may be changed afterwards. `ready`, where given, is told how far
   /// the gradients are: on the CPU as backward goes, on a device before this returns, with events that last as long as the
-  /// model.
+  /// model. Where ranks share gradients out it is told as backward goes on a device too, and may have context().stream wait.
   virtual void add_batch(const PackedBatch& batch, double gradient_scale, const StepIdentity& step,
                          const GradientReady& ready = {}) = 0;
+
+  /// From now on add_batch calls `needed` before it reads weights, or puts what reads them into the stream; empty: no more. False,
+  /// and nothing, where a model does not tell.
+  virtual bool ask_before_reading(WeightsNeeded /*needed*/) { return false; }
 
   /// Where add_batch adds up losses: on the device the model runs on. Whoever reads it sets it back to zero.
   virtual double* loss_sum() = 0;

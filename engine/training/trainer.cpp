@@ -14,6 +14,8 @@
 #include "engine/files/text_file.h"
 #include "engine/ranks/agreement.h"
 #include "engine/ranks/ordered_sum.h"
+#include "engine/ranks/sharded_sum.h"
+#include "engine/ranks/weight_sharing.h"
 #include "engine/settings/setting_keys.h"
 #include "engine/training/checkpoint.h"
 #include "engine/training/step_results.h"
@@ -88,6 +90,8 @@ void check_run(const TrainingRun& run) {
   const bool shares = run.settings.zero > 0 && run.communicator != nullptr && run.communicator->size() > 1;
   check((run.model->parameters().shards() != nullptr) == shares, "the model was made ",
         shares ? "for one rank" : "to be shared", ", and zero = ", run.settings.zero);
+  check(run.model->parameters().shares_gradients() == (shares && run.settings.zero == 2),
+        "the model was made with gradients of another kind than zero = ", run.settings.zero);
   for (const TrainingTask& task : run.tasks) check_task(run, task);
   const bool changes =
       std::any_of(run.tasks.begin(), run.tasks.end(), [](const TrainingTask& task) { return task.weight_at.has_value(); });
@@ -178,12 +182,16 @@ double batch_flops(const Model& model, const PackedBatch& batch) {
 class Trainer {
  public:
   explicit Trainer(const TrainingRun& run);
+  ~Trainer() { model_.ask_before_reading({}); }
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
   TrainingResult run();
 
  private:
   void start();
   void resume_from(const std::filesystem::path& folder);
   void require_agreement();
+  void require_single_batches();
   bool leads() const { return communicator_.rank() == 0; }
   bool alone() const { return communicator_.size() == 1; }
   void agree();
@@ -201,7 +209,11 @@ class Trainer {
   PackedBatch pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const;
   void take_step();
   void accumulate(const StepBatches& step);
-  void keep_part(std::int64_t part, bool last);
+  void accumulate_in_rounds(const StepBatches& step);
+  std::span<const PackedBatch> batches_of(const StepBatches& step, std::size_t part) const;
+  void add_batch(const StepBatches& step, const PackedBatch& batch, const GradientReady& ready);
+  void keep_loss(std::int64_t part);
+  void wait_for_weights();
   double* loss_sums() { return parts_ > 0 ? part_losses_.as<double>() : model_.loss_sum(); }
   void finish_oldest();
   void finish_all();
@@ -218,13 +230,15 @@ class Trainer {
   std::int64_t total_;
   OneRank alone_;
   Communicator& communicator_;
-  std::int64_t parts_;   ///< gradient_parts; 0: a part for each rank, added up by all_reduce
-  PartRange own_parts_;  ///< of this rank
-  Buffer part_losses_;   ///< [parts_]
+  std::int64_t parts_;  ///< gradient_parts; 0: a part for each rank, added up by all_reduce
+  std::vector<std::int64_t> own_parts_;
+  Buffer part_losses_;  ///< [parts_]
   Optimizer optimizer_;
   GradientExchange gradients_;
-  std::vector<EpochSampler> samplers_;  ///< of each task
-  std::vector<std::int64_t> visits_;    ///< steps each task has had
+  std::optional<WeightSharing> sharing_;  ///< where weights are shared out
+  bool asks_ = false;                     ///< the model waits for them itself
+  std::vector<EpochSampler> samplers_;    ///< of each task
+  std::vector<std::int64_t> visits_;      ///< steps each task has had
   StepResults results_;
   std::deque<RunningStep> running_;
   Clock::time_point last_finish_;
@@ -236,6 +250,16 @@ class Trainer {
   bool save_agreed_ = false;
 };
 
+/// The parts of a step that this rank computes, in order.
+std::vector<std::int64_t> own_parts_of(std::int64_t parts, const Communicator& communicator, bool in_turns) {
+  const std::int64_t all = parts > 0 ? parts : communicator.size();
+  if (in_turns) return parts_in_turns(all, communicator.size(), communicator.rank());
+  const PartRange range = parts_of_rank(all, communicator.size(), communicator.rank());
+  std::vector<std::int64_t> own;
+  for (std::int64_t part = range.first; part < range.last; ++part) own.push_back(part);
+  return own;
+}
+
 Trainer::Trainer(const TrainingRun& run)
     : run_(run),
       model_(*run.model),
@@ -244,7 +268,7 @@ Trainer::Trainer(const TrainingRun& run)
       alone_(store_.device()),
       communicator_(run.communicator == nullptr ? alone_ : *run.communicator),
       parts_(gradient_parts_of(run.settings, communicator_.size())),
-      own_parts_(parts_of_rank(parts_ > 0 ? parts_ : communicator_.size(), communicator_.size(), communicator_.rank())),
+      own_parts_(own_parts_of(parts_, communicator_, store_.shares_gradients())),
       part_losses_(Buffer::zeroed(store_.device(), "losses of parts", static_cast<std::size_t>(parts_) * sizeof(double))),
       // The rows that other ranks touched are not known here.
       optimizer_(store_, run.settings, run.model->word_gradient_is_sparse() && communicator_.size() == 1),
@@ -254,6 +278,15 @@ Trainer::Trainer(const TrainingRun& run)
   for (const TrainingTask& task : run.tasks) {
     samplers_.emplace_back(task.train->groups(), groups_per_step(task, run.settings), run.settings.seed);
   }
+  if (store_.shards() == nullptr) return;
+  sharing_.emplace(store_, gradients_);
+  optimizer_.share_by([this](void* stream) { sharing_->begin(stream); });
+  asks_ = model_.ask_before_reading([this](int first) { sharing_->wait_for(first, model_.context().stream); });
+}
+
+/// Before anything but a training step reads weights, or tells the others something of them.
+void Trainer::wait_for_weights() {
+  if (sharing_.has_value()) sharing_->wait_for(0, model_.context().stream);
 }
 
 TrainingResult Trainer::run() {
@@ -297,6 +330,7 @@ void Trainer::start() {
     if (!newest.empty()) resume_from(newest);
   }
   if (!alone()) require_agreement();
+  if (gradients_.shares()) require_single_batches();
   for (TrainingObserver* observer : run_.observers) observer->on_start(state_.step, total_);
   if (state_.step > 0) message(concatenate("resumed behind step ", state_.step));
 }
@@ -308,6 +342,19 @@ void Trainer::require_agreement() {
   const std::vector<float> weights = store_.read_all(ParameterStore::Values::kMaster);
   facts["weights (XXH3)"] = xxh3_hex({reinterpret_cast<const char*>(weights.data()), weights.size() * sizeof(float)});
   require_same_on_all_ranks(communicator_, facts);
+}
+
+void Trainer::require_single_batches() {
+  std::vector<std::int64_t> visits = visits_;
+  for (std::int64_t step = state_.step; step < total_; ++step) {
+    const auto drawn = static_cast<std::size_t>(draw_task(run_.settings.seed, step, run_.tasks));
+    for (const StepPlan& part : plan_of(run_.tasks[drawn], samplers_[drawn].step_groups(visits[drawn]++))) {
+      require(part.micro_batches.size() <= 1,
+              "zero = 2 tells the gradients of each part of a step as they are made, and step ", step + 1, " has a part of ",
+              part.micro_batches.size(), " micro-batches: raise gradient_parts (", parts_, "), or max_tokens_per_batch (",
+              run_.settings.max_tokens_per_batch, ")");
+    }
+  }
 }
 
 /// What each rank would decide by itself, at its own time: whether to stop, and whether to save.
@@ -376,7 +423,7 @@ StepBatches Trainer::next_batches() {
       static_cast<double>((visit + 1) * groups_per_step(task, run_.settings)) / static_cast<double>(task.train->groups());
   const std::vector<std::int64_t> groups = samplers_[drawn].step_groups(visit);
   const std::vector<StepPlan> parts = plan_of(task, groups);
-  for (std::int64_t part = own_parts_.first; part < own_parts_.last; ++part) {
+  for (const std::int64_t part : own_parts_) {
     for (const std::vector<std::int64_t>& batch : parts[static_cast<std::size_t>(part)].micro_batches) {
       step.batches.push_back(pack_one(task, batch, visit));
       step.counted_labels += step.batches.back().counted_labels;
@@ -408,14 +455,17 @@ PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int
 // On a device the host goes on before the step has run: what it left is read when the next one is under way.
 void Trainer::take_step() {
   RunningStep step = {next_batches(), state_.step, learning_rate_at(run_.settings, state_.step, total_), Clock::now()};
-  accumulate(step.batches);
+  if (!asks_) wait_for_weights();
+  gradients_.shares() ? accumulate_in_rounds(step.batches) : accumulate(step.batches);
   const Clock::time_point summed = Clock::now();
   communicator_.all_reduce(DType::kFloat64, loss_sums(), std::max<std::int64_t>(parts_, 1), model_.context().stream);
   const std::chrono::duration<double> losses = Clock::now() - summed;
   optimizer_.enqueue_step(model_.context(), step.learning_rate);
+  if (!run_.settings.overlap_communication) wait_for_weights();
   if (!alone() && store_.device() == Device::kCpu) {
     step.communication = gradients_.take_seconds();
     const double others = losses.count() + store_.take_sharing_seconds();
+    if (sharing_.has_value()) step.communication->waited += sharing_->take_waited();
     step.communication->all += others;
     step.communication->waited += others;
   }
@@ -426,6 +476,7 @@ void Trainer::take_step() {
 }
 
 void Trainer::finish_all() {
+  wait_for_weights();
   while (!running_.empty()) finish_oldest();
 }
 
@@ -464,31 +515,54 @@ void Trainer::require_finite(const char* what, const RunningStep& step, double v
                           step.batches.task->train->name));
 }
 
+/// The micro-batches of this rank's part.
+std::span<const PackedBatch> Trainer::batches_of(const StepBatches& step, std::size_t part) const {
+  const std::size_t begin = part == 0 ? 0 : step.part_ends[part - 1];
+  return {step.batches.data() + begin, step.part_ends[part] - begin};
+}
+
+void Trainer::add_batch(const StepBatches& step, const PackedBatch& batch, const GradientReady& ready) {
+  optimizer_.prepare_rows(model_.context(), batch);
+  model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels),
+                   {run_.settings.seed, static_cast<std::uint32_t>(state_.step)}, ready);
+}
+
 /// Adds up the gradients and losses of a step, and the gradients over parts and ranks. A micro-batch without a counted label
 /// adds nothing.
 void Trainer::accumulate(const StepBatches& step) {
-  const StepIdentity identity = {run_.settings.seed, static_cast<std::uint32_t>(state_.step)};
   const auto counts = [](const PackedBatch& batch) { return batch.counted_labels > 0; };
-  std::size_t begin = 0;
+  const bool overlaps = run_.settings.overlap_communication;
   for (std::size_t part = 0; part < step.part_ends.size(); ++part) {
     const bool last_part = part + 1 == step.part_ends.size();
-    const std::span<const PackedBatch> batches(step.batches.data() + begin, step.part_ends[part] - begin);
+    const std::span<const PackedBatch> batches = batches_of(step, part);
     const PackedBatch* last = nullptr;  // of the rank's step
     for (const PackedBatch& batch : batches) last = last_part && counts(batch) ? &batch : last;
     for (const PackedBatch& batch : batches) {
-      if (!counts(batch)) continue;
-      optimizer_.prepare_rows(model_.context(), batch);
-      const GradientReady ready = &batch == last ? gradients_.start() : GradientReady();
-      model_.add_batch(batch, 1.0 / static_cast<double>(step.counted_labels), identity, ready);
+      if (counts(batch)) add_batch(step, batch, &batch == last && overlaps ? gradients_.start() : GradientReady());
     }
-    if (parts_ > 0) keep_part(own_parts_.first + static_cast<std::int64_t>(part), last_part);
-    begin = step.part_ends[part];
+    if (parts_ == 0) continue;
+    keep_loss(own_parts_[part]);
+    if (!last_part) gradients_.end_part(model_.context());
   }
   gradients_.finish(model_.context());
 }
 
-/// A part's loss goes to its own place, where the other ranks have zero, and so do the gradients of all but the last.
-void Trainer::keep_part(std::int64_t part, bool last) {
+/// The same where gradients are shared out: part by part with all ranks.
+void Trainer::accumulate_in_rounds(const StepBatches& step) {
+  const auto rounds = static_cast<std::size_t>(rounds_of(parts_, communicator_.size()));
+  for (std::size_t round = 0; round < rounds; ++round) {
+    if (round < own_parts_.size()) {
+      for (const PackedBatch& batch : batches_of(step, round)) {
+        if (batch.counted_labels > 0) add_batch(step, batch, gradients_.start(model_.context().stream));
+      }
+      keep_loss(own_parts_[round]);
+    }
+    gradients_.finish(model_.context());
+  }
+}
+
+/// A part's loss goes to its own place, where the other ranks have zero.
+void Trainer::keep_loss(std::int64_t part) {
   const Context& context = model_.context();
   double* place = part_losses_.as<double>() + part;
   if (context.device == Device::kCpu) {
@@ -497,7 +571,6 @@ void Trainer::keep_part(std::int64_t part, bool last) {
     cuda::copy_on_device(place, model_.loss_sum(), sizeof(double), context.stream);
     cuda::fill_with_zero(model_.loss_sum(), sizeof(double), context.stream);
   }
-  if (!last) gradients_.end_part(context);
 }
 
 /// What rank 0 finds. Nothing where it was perhaps cut short.

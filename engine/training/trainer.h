@@ -121,7 +121,8 @@ struct TrainingRun {
 /// told to.
 ///
 /// With zero = 1 they share out masters and moments: each updates a range of elements and gives the others the weights; the
-/// same bits again. All take part in writing a checkpoint, whose files are those of one rank; at the end rank 0 has the master
+/// same bits again. With zero = 2 gradients too: each part of a step leaves as its backward goes (engine/ranks/sharded_sum.h), and
+/// so has to be one micro-batch, which is looked at before the first step. All take part in writing a checkpoint, whose files are those of one rank; at the end rank 0 has the master
 /// weights, in host memory, and the others have working weights alone.
 ///
 /// Early stopping as jiant's: the score of an evaluation is the mean of its metrics; strictly greater than the best is an

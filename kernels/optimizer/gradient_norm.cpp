@@ -12,6 +12,9 @@ void gradient_norm_cpu(const Context&, const GradientNormArguments&, void*);
 std::size_t gradient_norm_cpu_workspace(const GradientNormArguments&);
 void gradient_norm_portable(const Context&, const GradientNormArguments&, void*);
 std::size_t gradient_norm_portable_workspace(const GradientNormArguments&);
+std::int64_t gradient_norm_cpu_cells(const GradientNormArguments&);
+std::int64_t gradient_norm_portable_cells(const GradientNormArguments&);
+std::int64_t gradient_norm_portable_next_cell(bool table, std::int64_t rows, std::int64_t width, std::int64_t element);
 
 namespace {
 
@@ -27,6 +30,8 @@ void validate(const GradientNormArguments& a) {
         a.listed, " rows listed, is not a shape");
   check(a.range.begin >= 0 && a.range.begin <= a.range.end, "gradient_norm: elements ", a.range.begin, " to ", a.range.end,
         " are no range");
+  check(a.stage == NormStage::kWhole || (a.cells != nullptr && a.row_list == nullptr),
+        "gradient_norm: cells need a list of their sums, and no list of rows");
 }
 double elements(const GradientNormArguments& a) {
   const std::int64_t rows = a.row_list == nullptr ? a.rows : a.listed;
@@ -36,6 +41,15 @@ double flops(const GradientNormArguments& a) { return 2 * elements(a); }
 double bytes(const GradientNormArguments& a) { return 4 * elements(a) + 16; }
 
 }  // namespace
+
+std::int64_t norm_cells(Device device, const GradientNormArguments& arguments) {
+  return device == Device::kCuda ? gradient_norm_portable_cells(arguments) : gradient_norm_cpu_cells(arguments);
+}
+
+std::int64_t next_norm_cell(Device device, bool table, std::int64_t rows, std::int64_t width, std::int64_t element) {
+  if (device == Device::kCuda) return gradient_norm_portable_next_cell(table, rows, width, element);
+  return (element + width - 1) / width * width;
+}
 
 template <>
 const Operation<ClipFactorArguments>& operation<ClipFactorArguments>() {

@@ -84,14 +84,26 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kWarpThreads) clip_factor_kernel(ClipFactorArgu
 
 }  // namespace
 
+std::int64_t gradient_norm_portable_cells(const GradientNormArguments& a) {
+  return a.pieces + squares_blocks(squares_table(nullptr, a.rows, a.width));
+}
+
+std::int64_t gradient_norm_portable_next_cell(bool table, std::int64_t rows, std::int64_t width, std::int64_t element) {
+  if (!table) return std::min(divide_up(element, kSegmentPiece) * kSegmentPiece, rows * width);
+  const SquaresTable shape = squares_table(nullptr, rows, width);
+  const std::int64_t before = element / width * shape.row_cells + divide_up(element % width, kCell);
+  const std::int64_t cell = divide_up(before, shape.block_cells) * shape.block_cells;
+  return std::min(cell / shape.row_cells * width + cell % shape.row_cells * kCell, rows * width);
+}
+
 std::size_t gradient_norm_portable_workspace(const GradientNormArguments& a) {
-  return static_cast<std::size_t>(a.pieces + squares_blocks(squares_table(nullptr, a.rows, a.width))) * sizeof(double);
+  return static_cast<std::size_t>(gradient_norm_portable_cells(a)) * sizeof(double);
 }
 
 void gradient_norm_portable(const Context& context, const GradientNormArguments& a, void* workspace) {
-  const Params params = params_of(a, workspace);
+  const Params params = params_of(a, a.cells == nullptr ? workspace : a.cells);
   const std::int64_t blocks = params.pieces + squares_blocks(params.table);
-  if (blocks > 0) {
+  if (blocks > 0 && a.stage != NormStage::kFinish) {
     launch({.kernel = "gradient_norm",
             .shape = {a.elements, a.rows, a.width},
             .grid = {grid_extent(blocks)},
@@ -100,6 +112,7 @@ void gradient_norm_portable(const Context& context, const GradientNormArguments&
             .stream = context.stream},
            squares_kernel, params);
   }
+  if (a.stage == NormStage::kCells) return;
   launch({.kernel = "gradient_norm_total",
           .shape = {blocks},
           .grid = {1},

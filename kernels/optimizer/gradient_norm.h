@@ -25,6 +25,11 @@ struct ClipFactorArguments {
   float* factor = nullptr;
 };
 
+/// What of a norm is made. Its first sums are those of cells: rows on the CPU, blocks of threads on a device. Ranks that have
+/// each a range of the gradients make the sums of the cells that lie in it, add up the lists, in which all others are zero, and
+/// finish: the bits are those of one that has all.
+enum class NormStage { kWhole, kCells, kFinish };
+
 /// Tensors listed as segments and, apart from them, one table [rows, width] of which only listed rows may be non-zero. Its
 /// rows are summed as sum_of_squares does: the sum over the listed rows has the bits of the sum over all.
 struct GradientNormArguments {
@@ -40,13 +45,22 @@ struct GradientNormArguments {
   std::int64_t listed = 0;                 ///< how many; where listed_from is given: at most
   const std::int64_t* listed_from = nullptr;
   ElementRange range;  ///< of the flat buffer: of segments and table only what lies in it counts and is read
+  NormStage stage = NormStage::kWhole;
+  double* cells =
+      nullptr;  ///< [norm_cells()]: kCells writes it, under a range that cuts no cell, and kFinish reads it alone
   float maximum_norm = 0;
-  double* sum_of_squares = nullptr;  ///< the results, one value each
+  double* sum_of_squares = nullptr;  ///< the results, one value each; not of kCells
   float* norm = nullptr;
   float* factor = nullptr;
 };
 
 inline void clip_factor(const Context& context, const ClipFactorArguments& arguments) { run(context, arguments); }
+/// How many cells there are of these arguments, whose table has no list of rows.
+std::int64_t norm_cells(Device device, const GradientNormArguments& arguments);
+/// Where in a tensor, a segment or the table, the first cell begins that begins at `element` or behind it; its end where none
+/// does.
+std::int64_t next_norm_cell(Device device, bool table, std::int64_t rows, std::int64_t width, std::int64_t element);
+
 inline void gradient_norm(const Context& context, const GradientNormArguments& arguments) { run(context, arguments); }
 
 }  // namespace koine

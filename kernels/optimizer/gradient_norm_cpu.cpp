@@ -52,6 +52,59 @@ void add_squares(const Context& context, const SumOfSquaresArguments& tensor, st
   add_part(last * tensor.width, inside.end);
 }
 
+/// Calls visit(tensor, offset) for the segments and the table, in order of memory.
+template <class Visit>
+void for_each_tensor(const GradientNormArguments& a, const Visit& visit) {
+  bool table_is_left = a.rows > 0;
+  for (std::int64_t index = 0; index < a.segments; ++index) {
+    const FlatSegment& segment = a.segment_list[index];
+    if (table_is_left && segment.offset > a.table_offset) {
+      visit(squares_of_table(a), a.table_offset);
+      table_is_left = false;
+    }
+    if (segment.count() > 0) visit(squares_of_segment(a, index), segment.offset);
+  }
+  if (table_is_left) visit(squares_of_table(a), a.table_offset);
+}
+
+/// The sums that sum_of_squares adds up of a row.
+std::int64_t cells_of_a_row(const SumOfSquaresArguments& tensor) {
+  const auto bytes = static_cast<std::int64_t>(sum_of_squares_cpu_workspace(tensor));
+  return bytes / static_cast<std::int64_t>(sizeof(double)) / tensor.rows;
+}
+
+void leave_cells(const Context& context, const GradientNormArguments& a) {
+  double* cells = a.cells;
+  for_each_tensor(a, [&](const SumOfSquaresArguments& tensor, std::int64_t offset) {
+    const std::int64_t of_row = cells_of_a_row(tensor);
+    std::fill_n(cells, tensor.rows * of_row, 0.0);
+    const ElementRange inside =
+        intersection({0, tensor.rows * tensor.width}, {a.range.begin - offset, a.range.end - offset});
+    const std::int64_t first = (inside.begin + tensor.width - 1) / tensor.width;
+    const std::int64_t rows = inside.count() == 0 ? 0 : (inside.end + tensor.width - 1) / tensor.width - first;
+    double all = 0;
+    if (rows > 0)
+      sum_of_squares_cpu(context, {rows, tensor.width, tensor.input + first * tensor.width, nullptr, 0, &all},
+                         cells + first * of_row);
+    cells += tensor.rows * of_row;
+  });
+}
+
+/// As sum_of_squares adds them up.
+double sum_of_cells(const GradientNormArguments& a) {
+  const double* cells = a.cells;
+  double sum = 0;
+  for_each_tensor(a, [&](const SumOfSquaresArguments& tensor, std::int64_t) {
+    const std::int64_t of_row = cells_of_a_row(tensor);
+    for (std::int64_t row = 0; row < tensor.rows; ++row, cells += of_row) {
+      double of_this = 0;
+      for (std::int64_t cell = 0; cell < of_row; ++cell) of_this += cells[cell];
+      sum += of_this;
+    }
+  });
+  return sum;
+}
+
 }  // namespace
 
 void clip_factor_cpu(const Context&, const ClipFactorArguments& a, void*) {
@@ -60,6 +113,13 @@ void clip_factor_cpu(const Context&, const ClipFactorArguments& a, void*) {
   *a.norm = static_cast<float>(norm);
   *a.factor = maximum > 0 ? std::max(FLT_MIN, static_cast<float>(std::min(1.0, maximum / (norm + 1e-6)))) : 1.0f;
   if (!std::isfinite(*a.norm)) *a.factor = 0;
+}
+
+std::int64_t gradient_norm_cpu_cells(const GradientNormArguments& a) {
+  std::int64_t cells = 0;
+  for_each_tensor(a,
+                  [&](const SumOfSquaresArguments& tensor, std::int64_t) { cells += tensor.rows * cells_of_a_row(tensor); });
+  return cells;
 }
 
 std::size_t gradient_norm_cpu_workspace(const GradientNormArguments& a) {
@@ -75,18 +135,13 @@ std::size_t gradient_norm_cpu_workspace(const GradientNormArguments& a) {
 }
 
 void gradient_norm_cpu(const Context& context, const GradientNormArguments& a, void* workspace) {
-  *a.sum_of_squares = 0;
-  const auto add_table = [&] { add_squares(context, squares_of_table(a), a.table_offset, a.range, workspace); };
-  bool table_is_left = a.rows > 0;
-  for (std::int64_t index = 0; index < a.segments; ++index) {
-    const FlatSegment& segment = a.segment_list[index];
-    if (table_is_left && segment.offset > a.table_offset) {
-      add_table();
-      table_is_left = false;
-    }
-    if (segment.count() > 0) add_squares(context, squares_of_segment(a, index), segment.offset, a.range, workspace);
+  if (a.stage == NormStage::kCells) return leave_cells(context, a);
+  *a.sum_of_squares = a.stage == NormStage::kFinish ? sum_of_cells(a) : 0;
+  if (a.stage == NormStage::kWhole) {
+    for_each_tensor(a, [&](const SumOfSquaresArguments& tensor, std::int64_t offset) {
+      add_squares(context, tensor, offset, a.range, workspace);
+    });
   }
-  if (table_is_left) add_table();
   clip_factor_cpu(context, {a.sum_of_squares, a.maximum_norm, a.norm, a.factor}, nullptr);
 }
 

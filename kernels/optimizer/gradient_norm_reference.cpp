@@ -1,6 +1,7 @@
 #include <cfloat>
 #include <cmath>
 
+#include "kernels/common/check.h"
 #include "kernels/optimizer/gradient_norm.h"
 
 namespace koine {
@@ -28,6 +29,7 @@ void clip_factor_reference(const Context&, const ClipFactorArguments& a, void*) 
 }
 
 void gradient_norm_reference(const Context& context, const GradientNormArguments& a, void*) {
+  check(a.stage == NormStage::kWhole, "the reference of gradient_norm has no cells");
   double sum = 0;
   for (std::int64_t index = 0; index < a.segments; ++index) {
     sum += squares(a, a.segment_list[index].offset, a.segment_list[index].count());

@@ -23,15 +23,18 @@ int ParameterTableBuilder::matrix(std::string name, std::int64_t rows, std::int6
   return table_.add(std::move(spec));
 }
 
-int ParameterTableBuilder::embedding(std::string name, std::int64_t rows, std::int64_t width, bool lazy_rows) {
+int ParameterTableBuilder::embedding(std::string name, std::int64_t rows, std::int64_t width, bool lazy_rows,
+                                     bool collects) {
   ParameterSpec spec = matrix_spec(std::move(name), rows, width);
+  spec.collects = collects;
   spec.lazy_rows = lazy_rows;
   spec.embedding = true;
   return table_.add(std::move(spec));
 }
 
-int ParameterTableBuilder::table_in_fp32(std::string name, std::int64_t rows, std::int64_t width) {
+int ParameterTableBuilder::table_in_fp32(std::string name, std::int64_t rows, std::int64_t width, bool collects) {
   ParameterSpec spec = matrix_spec(std::move(name), rows, width);
+  spec.collects = collects;
   spec.read_in_fp32 = true;
   return table_.add(std::move(spec));
 }

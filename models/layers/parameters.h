@@ -28,10 +28,10 @@ class ParameterTableBuilder {
 
   /// [rows, width]. `head`, `adjoins`: ParameterSpec::head and adjoins_previous.
   int matrix(std::string name, std::int64_t rows, std::int64_t width, bool head, bool adjoins = false);
-  /// An embedding: a matrix of which a step touches few rows, where nothing else reads it.
-  int embedding(std::string name, std::int64_t rows, std::int64_t width, bool lazy_rows);
+  /// An embedding: a matrix of which a step touches few rows, where nothing else reads it. `collects`: ParameterSpec::collects.
+  int embedding(std::string name, std::int64_t rows, std::int64_t width, bool lazy_rows, bool collects = false);
   /// A small matrix that operations read in fp32.
-  int table_in_fp32(std::string name, std::int64_t rows, std::int64_t width);
+  int table_in_fp32(std::string name, std::int64_t rows, std::int64_t width, bool collects);
   int vector(std::string name, std::int64_t width, Initialisation initialisation, bool head, bool adjoins = false);
   /// `name`.weight [out, in] and `name`.bias [out].
   LinearIndex linear(const std::string& name, std::int64_t out, std::int64_t in, bool head);

@@ -41,10 +41,11 @@ T5BlockIndex add_block(ParameterTableBuilder& builder, const ModelConfig& config
 /// A table of relative positions; where the blocks of a stack share one, its gradient is whole behind the first of them.
 int add_bias(ParameterTableBuilder& builder, const ModelConfig& config, const std::string& block) {
   return builder.table_in_fp32(block + "layer.0.SelfAttention.relative_attention_bias.weight",
-                               config.encoder_decoder.relative_buckets, config.num_attention_heads);
+                               config.encoder_decoder.relative_buckets, config.num_attention_heads,
+                               /*collects=*/!config.encoder_decoder.bias_in_every_block);
 }
 
-StackIndex add_stack(ParameterTableBuilder& builder, const ParameterTable& table, const ModelConfig& config, bool decoder) {
+StackIndex add_stack(ParameterTableBuilder& builder, ParameterTable& table, const ModelConfig& config, bool decoder) {
   const std::string name = decoder ? "decoder." : "encoder.";
   const std::int64_t layers = decoder ? config.encoder_decoder.decoder_layers : config.num_hidden_layers;
   StackIndex stack;
@@ -57,6 +58,7 @@ StackIndex add_stack(ParameterTableBuilder& builder, const ParameterTable& table
     stack.blocks[i] = add_block(builder, config, prefix, decoder);
     if (layer == 0 || config.encoder_decoder.bias_in_every_block) stack.blocks[i].bias = add_bias(builder, config, prefix);
     stack.complete_behind_block[i] = table.size();
+    table.end_stage();
   }
   for (T5BlockIndex& block : stack.blocks) {
     if (block.bias < 0) block.bias = stack.blocks.front().bias;
@@ -73,9 +75,11 @@ EncoderDecoderTable encoder_decoder_table(const ModelConfig& config, const std::
   const bool own_head = !heads.empty() && !config.tie_word_embeddings;
   if (own_head) result.head = builder.matrix("lm_head.weight", config.vocab_size, config.hidden_size, false);
   result.complete_behind_head = result.table.size();
+  result.table.end_stage();
   result.decoder = add_stack(builder, result.table, config, true);
   result.encoder = add_stack(builder, result.table, config, false);
-  result.word = builder.embedding("shared.weight", config.vocab_size, config.hidden_size, /*lazy_rows=*/false);
+  result.word = builder.embedding("shared.weight", config.vocab_size, config.hidden_size, /*lazy_rows=*/false,
+                                  /*collects=*/true);
   if (!own_head) result.head = result.word;
   return result;
 }

@@ -60,7 +60,7 @@ const HeadParameters& EncoderDecoderRunner::head_under(const BatchView& batch) c
 }
 
 void EncoderDecoderRunner::train(const Context& context, const BatchView& batch, double gradient_scale,
-                                 const StepIdentity& step, StackMemory& stack, double* loss,
+                                 const StepIdentity& step, StackMemory& stack, double* loss, const WeightsNeeded& needed,
                                  const BackwardProgress& progress) {
   const StackScope scope(stack);
   check(batch.labelled, "a training batch has labels");
@@ -69,9 +69,24 @@ void EncoderDecoderRunner::train(const Context& context, const BatchView& batch,
     if (progress) progress(parameters);
   };
   const Dropout identity = training_dropout(batch, step);
-  const void* source = encoder_.forward_training(context, batch.source, {}, identity, stack, encoder_activations_);
+  const auto needs = [&](int first) {
+    if (needed) needed(first);
+  };
+  // Where the parameters of a block begin: behind those of the one above it, of the last behind `above_stack`.
+  const auto needs_block = [&](const std::vector<int>& ends, int above_stack) {
+    return [&needs, &ends, above_stack](std::int64_t layer) {
+      const auto above = static_cast<std::size_t>(layer) + 1;
+      needs(above == ends.size() ? above_stack : ends[above]);
+    };
+  };
+  needs(complete_behind_encoder_block_.front());
+  const void* source =
+      encoder_.forward_training(context, batch.source, {}, identity, stack, encoder_activations_,
+                                needs_block(complete_behind_encoder_block_, complete_behind_decoder_block_.front()));
   const Encoded encoded = {&batch.source, source};
-  const void* last = decoder_.forward_training(context, batch.target, encoded, identity, stack, decoder_activations_);
+  const void* last = decoder_.forward_training(context, batch.target, encoded, identity, stack, decoder_activations_,
+                                               needs_block(complete_behind_decoder_block_, complete_behind_head_));
+  needs(0);
 
   HeadInput input = head_input(context, batch, last, stack);
   input.gradient_scale = static_cast<float>(gradient_scale);

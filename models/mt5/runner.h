@@ -22,7 +22,7 @@ class EncoderDecoderRunner : public ModelRunner {
     decoder_.recompute_activations(recompute);
   }
   void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
-             StackMemory& stack, double* loss, const BackwardProgress& progress) override;
+             StackMemory& stack, double* loss, const WeightsNeeded& needed, const BackwardProgress& progress) override;
   void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) override;
   std::vector<double> sequence_losses(const Context& context, const BatchView& view, const PackedBatch& batch,
                                       StackMemory& stack) override;

@@ -86,7 +86,8 @@ void Stack::allocate_blocks(StackMemory& stack, std::int64_t tokens, std::int64_
 }
 
 const void* Stack::forward_training(const Context& context, const SequencesView& sequences, const Encoded& encoded,
-                                    const Dropout& step, StackMemory& stack, StackActivations& activations) const {
+                                    const Dropout& step, StackMemory& stack, StackActivations& activations,
+                                    const std::function<void(std::int64_t layer)>& before_block) const {
   const std::string name = shape_.decoder ? "decoder." : "encoder.";
   const std::int64_t tokens = sequences.tokens;
   const std::int64_t source_tokens = shape_.decoder ? encoded.sequences->tokens : 0;
@@ -101,6 +102,7 @@ const void* Stack::forward_training(const Context& context, const SequencesView&
     dropout(context, {shape_.type, tokens, shape_.hidden, activations.embedded, nullptr, first, activations.embedded});
   }
   for (std::int64_t layer = 0; layer < layers(); ++layer) {
+    before_block(layer);
     t5_block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
                      block_dropout(sequences, step, layer), sequences, encoded, block_input(activations, layer),
                      activations.blocks[static_cast<std::size_t>(layer)]);

@@ -40,9 +40,10 @@ class Stack {
   void recompute_activations(bool recompute) { recompute_ = recompute; }
 
   /// Runs all blocks, keeping what backward needs on `stack`, and returns the last hidden state. `step` carries seed and step
-  /// with rate 1; the configuration's rate is multiplied with it.
+  /// with rate 1; the configuration's rate is multiplied with it. `before_block` is told of every block that is about to run.
   const void* forward_training(const Context& context, const SequencesView& sequences, const Encoded& encoded,
-                               const Dropout& step, StackMemory& stack, StackActivations& activations) const;
+                               const Dropout& step, StackMemory& stack, StackActivations& activations,
+                               const std::function<void(std::int64_t layer)>& before_block) const;
   /// Gradients of everything from that of the last hidden state, which is overwritten. Of a decoder, d_encoded gets the
   /// gradient of what it attended to. `block_done` is told of every block whose parameters' gradients are there.
   void backward(const Context& context, const SequencesView& sequences, const Encoded& encoded, const Dropout& step,

@@ -29,10 +29,12 @@ class DeviceSide {
   BatchUploader& uploader() { return *uploader_; }
 
   /// Marks, behind what is in the stream (recorded or not), that the gradients of the first `parameters` are final.
-  void mark(int parameters) {
+  const cuda::Event& mark(int parameters) {
     if (next_mark_ == marks_.size()) marks_.emplace_back();
-    marks_[next_mark_].event.record(stream());
-    marks_[next_mark_++].parameters = parameters;
+    Mark& mark = marks_[next_mark_++];
+    mark.event.record(stream());
+    mark.parameters = parameters;
+    return mark.event;
   }
   /// Whether or not `work` ran or its recording did, its marks are set: all work sets the same ones.
   void tell(const GradientReady& ready) const {

@@ -91,7 +91,7 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
           plan([&](const Context& context, StackMemory& stack) { runner.loss(context, view, stack, &nothing); });
           if (!training) continue;
           plan([&](const Context& context, StackMemory& stack) {
-            runner.train(context, view, 1.0, StepIdentity{}, stack, &nothing, nullptr);
+            runner.train(context, view, 1.0, StepIdentity{}, stack, &nothing, nullptr, nullptr);
           });
         }
       }

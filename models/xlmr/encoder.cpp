@@ -89,12 +89,14 @@ void Encoder::allocate_blocks(StackMemory& stack, std::int64_t tokens, EncoderAc
 }
 
 const void* Encoder::forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
-                                      StackMemory& stack, EncoderActivations& activations) const {
+                                      StackMemory& stack, EncoderActivations& activations,
+                                      const std::function<void(std::int64_t layer)>& before_block) const {
   activations.embeddings = allocate_embedding_activations(stack, embedding_shape_, parameters_.embeddings, sequences.tokens);
   allocate_blocks(stack, sequences.tokens, activations);
   embeddings_forward(context, embedding_shape_, parameters_.embeddings, embedding_dropout(sequences, step), sequences,
                      activations.embeddings);
   for (std::int64_t layer = 0; layer < std::ssize(parameters_.blocks); ++layer) {
+    before_block(layer);
     block_forward(context, shape_, parameters_.blocks[static_cast<std::size_t>(layer)],
                   block_dropout(sequences, step, layer), sequences, block_input(activations, layer),
                   activations.blocks[static_cast<std::size_t>(layer)]);

@@ -48,9 +48,11 @@ class Encoder {
   void recompute_activations(bool recompute) { recompute_ = recompute; }
 
   /// Runs all blocks, keeping what backward needs on `stack`, and returns the last hidden state. `step` carries seed and
-  /// step with rate 1 in training, 0 (no dropout) otherwise; the configuration's rates are multiplied with it.
+  /// step with rate 1 in training, 0 (no dropout) otherwise; the configuration's rates are multiplied with it. `before_block` is told of
+  /// every block that is about to run.
   const void* forward_training(const Context& context, const SequencesView& sequences, const Dropout& step,
-                               StackMemory& stack, EncoderActivations& activations) const;
+                               StackMemory& stack, EncoderActivations& activations,
+                               const std::function<void(std::int64_t layer)>& before_block) const;
   /// Gradients of everything from that of the last hidden state, which is overwritten. `block_done` is told of every block
   /// whose parameters' gradients are there.
   void backward(const Context& context, const SequencesView& sequences, const Dropout& step,

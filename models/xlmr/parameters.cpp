@@ -43,6 +43,7 @@ EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec
   for (const HeadSpec& head : heads) parts.push_back(parts_of(config, head.kind));
   result.heads = add_heads(builder, heads, parts, prefix + "pooler.dense", hidden);
   result.complete_behind_head = result.table.size();
+  result.table.end_stage();
 
   if (config.norm == NormPlacement::kPre) result.final_norm = builder.norm(prefix + "encoder.LayerNorm", hidden, false);
   result.blocks.resize(static_cast<std::size_t>(config.num_hidden_layers));
@@ -51,6 +52,7 @@ EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec
     result.blocks[static_cast<std::size_t>(layer)] =
         add_block(builder, config, concatenate(prefix, "encoder.layer.", layer, "."));
     result.complete_behind_block[static_cast<std::size_t>(layer)] = result.table.size();
+    result.table.end_stage();
   }
   const std::string embeddings = prefix + "embeddings.";
   if (config.norm == NormPlacement::kPost) result.embedding_norm = builder.norm(embeddings + "LayerNorm", hidden, false);
@@ -58,7 +60,8 @@ EncoderTable encoder_table(const ModelConfig& config, const std::vector<HeadSpec
   result.position =
       builder.embedding(embeddings + "position_embeddings.weight", config.max_position_embeddings, hidden, false);
   const bool tied = std::any_of(parts.begin(), parts.end(), [](const HeadParts& head) { return head.tied; });
-  result.word = builder.embedding(embeddings + "word_embeddings.weight", config.vocab_size, hidden, /*lazy_rows=*/!tied);
+  result.word = builder.embedding(embeddings + "word_embeddings.weight", config.vocab_size, hidden, /*lazy_rows=*/!tied,
+                                  /*collects=*/tied);
   for (std::size_t i = 0; i < heads.size(); ++i) {
     if (parts[i].tied) result.heads[i].output.weight = result.word;
   }

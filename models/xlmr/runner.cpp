@@ -40,14 +40,23 @@ HeadInput EncoderRunner::head_input(const Context& context, const BatchView& vie
 }
 
 void EncoderRunner::train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
-                          StackMemory& stack, double* loss, const BackwardProgress& progress) {
+                          StackMemory& stack, double* loss, const WeightsNeeded& needed, const BackwardProgress& progress) {
   const StackScope scope(stack);
   check(batch.labelled, "a training batch has labels");
   const auto complete = [&](int parameters) {
     if (progress) progress(parameters);
   };
   const Dropout identity = training_dropout(batch, step);
-  const void* last = encoder_.forward_training(context, batch.source, identity, stack, activations_);
+  const auto needs = [&](int first) {
+    if (needed) needed(first);
+  };
+  needs(complete_behind_block_.front());
+  const void* last =
+      encoder_.forward_training(context, batch.source, identity, stack, activations_, [&](std::int64_t layer) {
+        const auto above = static_cast<std::size_t>(layer) + 1;
+        needs(above == complete_behind_block_.size() ? complete_behind_head_ : complete_behind_block_[above]);
+      });
+  needs(0);
 
   HeadInput input = head_input(context, batch, last, stack);
   input.dropout = identity;

@@ -19,7 +19,7 @@ class EncoderRunner : public ModelRunner {
   void require_readable(const PackedBatch& batch) const override;
   void recompute_activations(bool recompute) override { encoder_.recompute_activations(recompute); }
   void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
-             StackMemory& stack, double* loss, const BackwardProgress& progress) override;
+             StackMemory& stack, double* loss, const WeightsNeeded& needed, const BackwardProgress& progress) override;
   void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) override;
   std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack) override;
   std::vector<float> encode_layers(const Context& context, const BatchView& batch, const std::vector<std::int64_t>& layers,

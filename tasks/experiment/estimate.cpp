@@ -11,6 +11,7 @@
 #include "engine/batch/device_batch.h"
 #include "engine/optimizer/update_rule.h"
 #include "engine/ranks/ordered_sum.h"
+#include "engine/ranks/sharded_sum.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/experiment/checks.h"
@@ -207,7 +208,7 @@ std::vector<MemoryQuestion> memory_questions(const Plan& plan, const Execution& 
     question.optimizer = phase.settings.optimizer;
     question.master = phase.settings.master;
     question.ranks = execution.communicator == nullptr ? 1 : execution.communicator->size();
-    question.shared = phase.settings.zero > 0;
+    question.zero = phase.settings.zero;
     question.recompute = phase.settings.recompute;
     question.gradient_parts = gradient_parts_of(phase.settings, question.ranks);
     const auto known = std::find_if(estimates.begin(), estimates.end(), [&](const PhaseEstimate& estimate) {
@@ -270,12 +271,15 @@ std::vector<MemoryLine> estimate_memory(const MemoryQuestion& question) {
   const auto add_all = [&](const std::vector<ParameterStore::Footprint>& parts) {
     for (const auto& [name, bytes] : parts) add(name, static_cast<double>(bytes));
   };
-  const int sharing = question.training && question.shared ? question.ranks : 1;
+  const int sharing = question.training && question.zero > 0 ? question.ranks : 1;
+  const bool shares_gradients = question.zero == 2 && sharing > 1;
   const MasterKind master = question.training ? question.master : MasterKind::kFloat32;
-  add_all(ParameterStore::footprint(table, question.execution.precision, question.training, master, sharing));
+  add_all(
+      ParameterStore::footprint(table, question.execution.precision, question.training, master, sharing, shares_gradients));
   if (question.training) add_all(optimizer_footprint(question.optimizer, table, sharing));
   if (question.training && question.gradient_parts > 0)
-    add_all(OrderedSum::footprint(table, question.ranks, question.gradient_parts));
+    add_all(shares_gradients ? ShardedSum::footprint(table, question.ranks, question.gradient_parts)
+                             : OrderedSum::footprint(table, question.ranks, question.gradient_parts));
   const double before = total;
   ModelOptions options;
   options.execution = question.execution;

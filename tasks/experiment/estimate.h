@@ -62,7 +62,7 @@ struct MemoryQuestion {
   OptimizerKind optimizer = OptimizerKind::kAdamW;
   MasterKind master = MasterKind::kFloat32;
   int ranks = 1;                    ///< that train together: the memory is that of one
-  bool shared = false;              ///< they share out masters and moments (zero)
+  std::int64_t zero = 0;            ///< 1: they share out masters and moments, 2: gradients too
   std::int64_t gradient_parts = 0;  ///< of a step, 0: none
   bool recompute = false;
 };

@@ -53,7 +53,7 @@ std::string all_settings_toml(const TrainingSettings& settings, const std::set<s
 std::string settings_toml(const TrainingSettings& settings) { return all_settings_toml(settings, {}); }
 
 std::string phase_settings_toml(const TrainingSettings& settings) {
-  std::set<std::string> left_out = {"save_minutes", "gradient_parts", "zero", "recompute"};
+  std::set<std::string> left_out = {"save_minutes", "gradient_parts", "zero", "overlap_communication", "recompute"};
   if (settings.master == MasterKind::kFloat32) left_out.insert("master");  // what phases did that knew no other
   return all_settings_toml(settings, left_out);
 }

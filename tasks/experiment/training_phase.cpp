@@ -114,6 +114,7 @@ ModelOptions model_options(const TrainingPhase& phase, const RunOptions& options
   result.master = phase.settings.master;
   result.recompute = phase.settings.recompute;
   result.shared = phase.settings.zero > 0;
+  result.shared_gradients = phase.settings.zero == 2;
   result.labels = phase.labels;
   return result;
 }

@@ -31,9 +31,10 @@ class BagModel : public Model {
   static constexpr std::int64_t kLength = 32;
 
   explicit BagModel(std::vector<HeadSpec> heads = {{"", HeadKind::kSequence, 3}}, DType type = DType::kFloat32,
-                    std::uint32_t seed = 7, MasterKind master = MasterKind::kFloat32, Communicator* sharing = nullptr)
+                    std::uint32_t seed = 7, MasterKind master = MasterKind::kFloat32, Communicator* sharing = nullptr,
+                    bool share_gradients = false)
       : heads_(std::move(heads)),
-        store_(make_store(make_table(heads_), type, master, sharing)),
+        store_(make_store(make_table(heads_), type, master, sharing, share_gradients)),
         scratch_("scratch", 8 << 20) {
     context_.scratch = &scratch_;
     store_.initialise(seed, 0.1);
@@ -71,6 +72,10 @@ class BagModel : public Model {
     }
   }
   double* loss_sum() override { return &loss_sum_; }
+  bool ask_before_reading(WeightsNeeded needed) override {
+    needed_ = std::move(needed);
+    return true;
+  }
   double evaluate_loss(const PackedBatch& batch) override { return forward(batch, {}, 0, 1, false); }
   std::vector<float> predict(const PackedBatch&) override { return {}; }
   std::vector<float> encode_layers(const PackedBatch&, const std::vector<std::int64_t>&, Pooling) override { return {}; }
@@ -83,10 +88,11 @@ class BagModel : public Model {
   void save(const std::string&) override {}
 
  private:
-  static ParameterStore make_store(ParameterTable table, DType type, MasterKind master, Communicator* sharing) {
+  static ParameterStore make_store(ParameterTable table, DType type, MasterKind master, Communicator* sharing,
+                                   bool share_gradients) {
     if (sharing == nullptr || sharing->size() == 1)
       return ParameterStore(std::move(table), type, true, Device::kCpu, master);
-    const Shards shards = shards_of(table, *sharing);
+    const Shards shards = shards_of(table, *sharing, share_gradients);
     return ParameterStore(std::move(table), type, true, Device::kCpu, master, &shards);
   }
   static ParameterTable make_table(const std::vector<HeadSpec>& heads) {
@@ -96,6 +102,7 @@ class BagModel : public Model {
       table.add({name + ".weight", {heads[index].classes, kWidth}, true, Initialisation::kNormal, true});
       table.add({name + ".bias", {heads[index].classes}, false, Initialisation::kZero, true});
     }
+    table.end_stage();
     table.add({"token_type", {1, kWidth}, true});
     table.add({"position", {kLength, kWidth}, true});
     ParameterSpec word{"word", {kVocabulary, kWidth}, true};
@@ -126,6 +133,7 @@ class BagModel : public Model {
 
   double forward(const PackedBatch& batch, const StepIdentity& step, double rate, double scale, bool training) {
     const DType type = store_.compute_type();
+    if (training && needed_) needed_(parameter("token_type"));
     embedding_forward(
         context_, {type, batch.source.tokens, kWidth, kVocabulary, kLength, batch.source.ids.data(),
                    batch.source.positions.data(), store_.working(parameter("word")), store_.working(parameter("position")),
@@ -133,6 +141,7 @@ class BagModel : public Model {
     dropout(context_, dropout_of(batch, step, rate, embedded_.data(), dropped_.data()));
     mean_pooling_forward(context_, {type, batch.source.tokens, batch.source.sequences, kWidth,
                                     batch.source.cumulative_lengths.data(), false, dropped_.data(), pooled_.data()});
+    if (training && needed_) needed_(0);
     GemmArguments product;
     product.m = rows(batch);
     product.n = product.ldc = classes(batch);
@@ -192,6 +201,7 @@ class BagModel : public Model {
   std::vector<HeadSpec> heads_;
   ParameterStore store_;
   StackMemory scratch_;
+  WeightsNeeded needed_;
   double loss_sum_ = 0;
   Context context_;
   std::vector<double> embedded_, dropped_, pooled_, logits_;  // room for any type

@@ -187,6 +187,72 @@ TEST(ParameterStore, GradientsBeginAtZeroAndAreAbsentWithoutTraining) {
   EXPECT_TRUE(all_zero());
 }
 
+/// Stages of 3, 1, 2 and 1 parameters, of which the fifth collects.
+ParameterTable table_in_stages() {
+  ParameterTable table;
+  int added = 0;
+  for (const int stage : {3, 1, 2, 1}) {
+    for (int i = 0; i < stage; ++i) {
+      ParameterSpec spec{concatenate("p", added), {10 + 3 * added, 70}};
+      spec.collects = ++added == 5;
+      table.add(spec);
+    }
+    table.end_stage();
+  }
+  return table;
+}
+
+// What is written while a stage's backward runs lies apart from the stage before, which may be on its way, and from what
+// collects; and two stages have memory, not four.
+TEST(PassingGradients, OfNeighbouringStagesLieApart) {
+  const ParameterTable table = table_in_stages();
+  const PassingGradients passing = plan_passing_gradients(table);
+  ASSERT_EQ(passing.runs.size(), 5u);
+  std::int64_t element = 0;
+  int parameter = 0;
+  std::int64_t of_two_stages = 0;
+  for (const PassingRun& a : passing.runs) {
+    EXPECT_EQ(a.begin, element);
+    EXPECT_EQ(a.first, parameter);
+    element = a.end;
+    parameter = a.last;
+    EXPECT_LE(a.place + a.count(), passing.elements);
+    for (const PassingRun& b : passing.runs) {
+      if (a.first == b.first) continue;
+      const bool collects = table[a.first].collects || table[b.first].collects;
+      const bool apart = a.place + a.count() <= b.place || b.place + b.count() <= a.place;
+      EXPECT_TRUE(apart || (!collects && std::abs(a.stage - b.stage) > 1)) << a.first << " and " << b.first;
+      if (!collects && std::abs(a.stage - b.stage) == 1) of_two_stages = std::max(of_two_stages, a.count() + b.count());
+    }
+  }
+  EXPECT_EQ(element, table.elements());
+  EXPECT_EQ(parameter, table.size());
+  EXPECT_EQ(passing.elements, of_two_stages + table[5].offset - table[4].offset);
+}
+
+// Each cell is one rank's, and no rank's range cuts one.
+TEST(PassingGradients, CellsOfTheNormAreSharedOut) {
+  ParameterTable table = table_in_stages();
+  ParameterSpec words{"words", {300, 1100}};
+  words.lazy_rows = true;
+  table.add(words);
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    for (const int ranks : {1, 2, 3, 8}) {
+      std::int64_t end = 0;
+      for (const ElementRange& range : cut_into_shards(table, ranks)) {
+        const ElementRange cells = norm_cells_from(table, device, range);
+        EXPECT_EQ(cells.begin, end);
+        EXPECT_EQ(norm_cells_from(table, device, cells).end, cells.end) << "a cut of cells is none";
+        const ElementRange kept = kept_gradients(table, device, range);
+        EXPECT_EQ(kept.begin, range.begin);
+        EXPECT_GE(kept.end, std::max(range.end, cells.end));
+        end = cells.end;
+      }
+      EXPECT_EQ(end, table.elements());
+    }
+  }
+}
+
 TEST(ParameterStore, FootprintNamesEveryBuffer) {
   const ParameterTable table = small_table();
   const auto elements = static_cast<std::size_t>(table.elements());

@@ -298,7 +298,7 @@ TEST_F(Processes, AnyNumberOfDevicesTrainsToTheSameBits) {
   const std::string one = trained(1, "one", {"parts=4", "device=cuda"}, "encoder");
   ASSERT_NE(one.find("step 2"), std::string::npos) << one;
   EXPECT_EQ(trained(2, "two", {"parts=4", "device=cuda"}, "encoder"), one);
-  EXPECT_EQ(trained(3, "three", {"parts=4", "device=cuda"}, "encoder"), one);
+  EXPECT_EQ(trained(3, "three", {"parts=4", "device=cuda", "zero=2"}, "encoder"), one);
 }
 
 // Interrupted three times, each time by the last rank alone, and continued by others.
@@ -328,10 +328,11 @@ TEST_F(Processes, AShareOfTheOptimizerOnEachRankLeavesTheSameBits) {
     const std::string name = concatenate("optimizer-", kind, "-");
     const std::string one = trained(1, name + "1", kinds[kind], "optimizer");
     ASSERT_NE(one.find("word master"), std::string::npos) << one;
-    std::vector<std::string> arguments = kinds[kind];
-    arguments.emplace_back("zero=1");
-    for (const int ranks : kind == 2 ? std::vector<int>{2, 3, 4} : std::vector<int>{3})
+    for (const int ranks : kind == 2 ? std::vector<int>{2, 3, 4} : std::vector<int>{3}) {
+      std::vector<std::string> arguments = kinds[kind];
+      arguments.emplace_back(ranks == 2 || kind == 1 ? "zero=1" : "zero=2");
       EXPECT_EQ(trained(ranks, name + std::to_string(ranks), arguments, "optimizer"), one);
+    }
   }
 }
 
@@ -339,7 +340,7 @@ TEST_F(Processes, AShareOfTheOptimizerOnEachDeviceLeavesTheSameBits) {
   if (!cuda::on_host()) GTEST_SKIP() << "the stand-in for NCCL moves memory of the host implementation of CUDA";
   std::vector<std::string> arguments = {"optimizer=adamw_8bit", "type=bf16", "master=remainder", "device=cuda"};
   const std::string one = trained(1, "one-device", arguments, "optimizer");
-  arguments.emplace_back("zero=1");
+  arguments.emplace_back("zero=2");
   EXPECT_EQ(trained(3, "three-devices", arguments, "optimizer"), one);
 }
 
@@ -353,9 +354,11 @@ TEST_F(Processes, TrainingsThatShareTheOptimizerAreTheSame) {
     const std::string name = "sharing-" + (kind.empty() ? "fp32" : kind.back());
     const std::string one = trained(1, name + "-1", arguments);
     ASSERT_NE(one.find("step 6"), std::string::npos) << one;
-    arguments.emplace_back("zero=1");
+    arguments.emplace_back();
     for (const int ranks : kind.empty() ? std::vector<int>{2, 4} : std::vector<int>{3}) {
       const std::string other = concatenate(name, "-", ranks);
+      if (kind.empty()) arguments.insert(arguments.begin(), concatenate("overlap=", ranks == 4 ? 1 : 0));
+      arguments.back() = ranks == 4 || (kind.size() == 2 && kind.back() == "master=remainder") ? "zero=2" : "zero=1";
       EXPECT_EQ(trained(ranks, other, arguments), one) << other;
       EXPECT_EQ(checkpoint_of(other, 6), checkpoint_of(name + "-1", 6)) << other;
     }
@@ -372,9 +375,19 @@ TEST_F(Processes, ResumeWithAndWithoutSharing) {
   };
   EXPECT_NE(part(4, "1", "3").find("interrupted"), std::string::npos);
   EXPECT_NE(part(2, "0", "5").find("resumed behind step 3"), std::string::npos);
-  EXPECT_NE(part(3, "1", "7").find("resumed behind step 5"), std::string::npos);
+  EXPECT_NE(part(3, "2", "7").find("resumed behind step 5"), std::string::npos);
   part(1, "0", "-1");
   EXPECT_EQ(checkpoint_of("changing", 9), checkpoint_of("usual", 9));
+}
+
+// A rank has no place for what two micro-batches of a part add up.
+TEST_F(Processes, GradientsAreSharedOutMicroBatchByMicroBatch) {
+  for (const RankOutcome& outcome :
+       run_ranks(2, {"train", "output=" + (folder_ / "several").string(), "parts=2", "zero=2"}, short_timeouts)) {
+    EXPECT_EQ(outcome.exit_code, 2);
+    for (const char* part : {"zero = 2", "step 1 has a part of", "raise gradient_parts (2)", "max_tokens_per_batch (64)"})
+      EXPECT_NE(outcome.errors.find(part), std::string::npos) << outcome.errors;
+  }
 }
 
 TEST_F(Processes, EndEarlyTogether) {

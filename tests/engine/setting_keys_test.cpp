@@ -43,9 +43,9 @@ TEST(SettingKeys, EveryMemberHasARow) {
   const auto& [optimizer, master, learning_rate, adam_beta1, adam_beta2, adam_epsilon, weight_decay,
                adafactor_clip_threshold, adafactor_scale_parameter, adafactor_step_offset, max_grad_norm, lr_scheduler_type,
                warmup_ratio, warmup_steps, num_train_epochs, max_steps, per_device_train_batch_size,
-               gradient_accumulation_steps, max_tokens_per_batch, gradient_parts, zero, recompute, eval_steps, eval_examples,
-               early_stopping_patience, load_best_model_at_end, save_steps, save_minutes, save_total_limit, logging_steps,
-               restarts, seed] = TrainingSettings{};
+               gradient_accumulation_steps, max_tokens_per_batch, gradient_parts, zero, overlap_communication, recompute,
+               eval_steps, eval_examples, early_stopping_patience, load_best_model_at_end, save_steps, save_minutes,
+               save_total_limit, logging_steps, restarts, seed] = TrainingSettings{};
   const std::set<const void*> members = {&optimizer,
                                          &master,
                                          &learning_rate,
@@ -67,6 +67,7 @@ TEST(SettingKeys, EveryMemberHasARow) {
                                          &max_tokens_per_batch,
                                          &gradient_parts,
                                          &zero,
+                                         &overlap_communication,
                                          &recompute,
                                          &eval_steps,
                                          &eval_examples,

@@ -10,6 +10,7 @@
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
 #include "tests/engine/recording_communicator.h"
+#include "tests/models/gradient_stages.h"
 #include "tests/models/tiny.h"
 
 namespace koine {
@@ -76,6 +77,16 @@ TEST_P(GradientsLeave, InOrderAndWhenTheyAreFinal) {
     EXPECT_GE(cuda::trace().graph_launches - graphs, 6) << "the steps were no recordings";
   }
   EXPECT_EQ(buckets.back().last - 1, store.table().find("roberta.embeddings.word_embeddings.weight"));
+}
+
+TEST(GradientStages, BeginWhenTheOnesBeforeAreFinal) {
+  for (const NormPlacement norm : {NormPlacement::kPost, NormPlacement::kPre}) {
+    for (const HeadKind kind : {HeadKind::kSequencePooled, HeadKind::kMaskedLm}) {
+      const PackedBatch batch = tiny::packed(tiny::examples(kind, {5, 9, 3, 7}, 4), kind);
+      tiny::expect_stages(tiny::config(norm), kind, batch);
+      tiny::expect_asks(tiny::config(norm), kind, batch);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GradientsLeave,

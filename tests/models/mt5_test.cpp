@@ -16,6 +16,7 @@
 #include "models/families.h"
 #include "models/mt5/families.h"
 #include "tests/models/finite_differences.h"
+#include "tests/models/gradient_stages.h"
 #include "tests/models/tiny.h"
 
 namespace koine {
@@ -86,6 +87,11 @@ class TextToText : public testing::TestWithParam<std::tuple<const ModelFamily* (
 TEST_P(TextToText, GradientIsTheFiniteDifferences) {
   const std::unique_ptr<Model> model = text_model(config(0.2), DType::kFloat64, /*reference=*/true);
   expect_finite_differences(*model, text_batch(1));
+}
+
+TEST_P(TextToText, StagesOfGradientsBeginWhenTheOnesBeforeAreFinal) {
+  tiny::expect_stages(config(), kText, text_batch(1));
+  tiny::expect_asks(config(), kText, text_batch(1));
 }
 
 TEST_P(TextToText, PackedIsAlone) {

@@ -1,6 +1,7 @@
 #pragma once
 
-// The small model of tiny.h, in mixed mode, on its way through two steps of six sentences.
+// The small model of tiny.h, in mixed mode, on its way through two steps of six sentences, alone or as one of the ranks that
+// share out what `zero` says.
 
 #include <memory>
 
@@ -10,8 +11,11 @@
 namespace koine::tiny {
 
 struct Training {
-  explicit Training(Device device) {
+  explicit Training(Device device, std::int64_t zero = 0, Communicator* ranks = nullptr) {
     ModelOptions options;
+    options.execution.communicator = ranks;
+    options.shared = zero > 0;
+    options.shared_gradients = zero == 2;
     options.execution.device = device;
     options.execution.precision = DType::kBFloat16;
     options.training = true;
@@ -28,6 +32,7 @@ struct Training {
     run.tasks = {task};
     run.settings.learning_rate = 1e-3;
     run.settings.max_steps = 2;
+    run.settings.zero = zero;
     run.settings.per_device_train_batch_size = 4;
     run.settings.max_tokens_per_batch = 12;
   }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "engine/files/text_file.h"
 #include "engine/settings/setting_keys.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
@@ -34,6 +36,7 @@ struct EstimateArguments {
   std::int64_t gradient_parts = -1;
   bool recompute = false;
   bool ways_of_state = false;
+  std::string output;
   std::int64_t max_tokens = 4096;
   bool prediction = false;
   bool details = false;
@@ -120,35 +123,64 @@ std::string fit_text(const MemoryQuestion& question, const Room& room) {
                            : concatenate("most tokens in memory at a time that fit: ", format_count(most), "\n"));
 }
 
-/// What a device needs under every way to keep weights and moments, alone and as one of several that share them out.
-std::string ways_of_state_table(MemoryQuestion question, const std::optional<Room>& room) {
-  constexpr int kDevices[] = {1, 2, 4, 8};
+constexpr int kDevices[] = {1, 2, 4, 8};
+
+/// A way to keep weights and moments, and what a device needs then, alone and as one of several that share them out.
+struct WayOfState {
+  std::string optimizer;
+  std::string master;
+  std::vector<double> bytes;  ///< of each of kDevices
+};
+
+std::vector<WayOfState> ways_of_state(MemoryQuestion question) {
+  const std::int64_t sharing = std::max<std::int64_t>(question.zero, 1);
   const bool mixed = question.execution.precision == DType::kBFloat16;
-  std::vector<std::vector<std::string>> rows = {{"optimizer, master"}};
-  for (const int devices : kDevices) rows[0].push_back(concatenate("of ", devices));
+  std::vector<WayOfState> ways;
   for (std::size_t optimizer = 0; optimizer < optimizer_names().size(); ++optimizer) {
     for (std::size_t master = 0; master < (mixed ? master_names().size() : 1); ++master) {
-      TrainingSettings settings;
-      settings.optimizer = static_cast<OptimizerKind>(optimizer);
-      settings.master = static_cast<MasterKind>(master);
-      const bool splits = settings.optimizer == OptimizerKind::kAdamW || settings.optimizer == OptimizerKind::kAdamW8Bit;
-      if (!splits && settings.master != MasterKind::kFloat32) continue;
-      std::vector<std::string>& row = rows.emplace_back(1, optimizer_names()[optimizer] + ", " + master_names()[master]);
+      question.optimizer = static_cast<OptimizerKind>(optimizer);
+      question.master = static_cast<MasterKind>(master);
+      const bool splits = question.optimizer == OptimizerKind::kAdamW || question.optimizer == OptimizerKind::kAdamW8Bit;
+      if (!splits && question.master != MasterKind::kFloat32) continue;
+      WayOfState& way = ways.emplace_back(optimizer_names()[optimizer], master_names()[master], std::vector<double>());
       for (const int devices : kDevices) {
-        question.optimizer = settings.optimizer;
-        question.master = settings.master;
         question.ranks = devices;
-        question.shared = splits;
+        question.zero = splits ? sharing : 0;
         question.gradient_parts = devices == 1 ? 0 : devices;
-        const double bytes = total_memory(question);
-        row.push_back(format_bytes(bytes) + (room.has_value() && bytes > room->bytes ? " too much" : ""));
+        way.bytes.push_back(total_memory(question));
       }
     }
   }
+  return ways;
+}
+
+std::string ways_of_state_table(const std::vector<WayOfState>& ways, std::int64_t zero, const std::optional<Room>& room) {
+  std::vector<std::vector<std::string>> rows = {{"optimizer, master"}};
+  for (const int devices : kDevices) rows[0].push_back(concatenate("of ", devices));
+  for (const WayOfState& way : ways) {
+    std::vector<std::string>& row = rows.emplace_back(1, way.optimizer + ", " + way.master);
+    for (const double bytes : way.bytes)
+      row.push_back(format_bytes(bytes) + (room.has_value() && bytes > room->bytes ? " too much" : ""));
+  }
   std::string text = format_table(rows) + "(memory of one device, gradient_parts = the number of devices";
-  text += ", zero = 1 under adamw and adamw_8bit)\n";
+  text += concatenate(", zero = ", std::max<std::int64_t>(zero, 1), " under adamw and adamw_8bit)\n");
   if (room.has_value()) text += concatenate("there are ", format_bytes(room->bytes), " (", room->name, ")\n");
   return text;
+}
+
+/// For tables of documents.
+nlohmann::json ways_of_state_json(const std::vector<WayOfState>& ways, const EstimateArguments& arguments,
+                                  const MemoryQuestion& question, const std::optional<Room>& room) {
+  nlohmann::json json = {{"model", arguments.model_size.empty() ? arguments.model : arguments.model_size},
+                         {"precision", name_of(question.execution.precision)},
+                         {"tokens", question.tokens},
+                         {"recompute", question.recompute},
+                         {"zero", std::max<std::int64_t>(question.zero, 1)},
+                         {"devices", kDevices}};
+  if (room.has_value()) json["room"] = {{"name", room->name}, {"bytes", room->bytes}};
+  for (const WayOfState& way : ways)
+    json["ways"].push_back({{"optimizer", way.optimizer}, {"master", way.master}, {"bytes", way.bytes}});
+  return json;
 }
 
 HourlyCost hourly_cost(const EstimateArguments& arguments) {
@@ -248,7 +280,7 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   question.optimizer = settings.optimizer;
   question.master = settings.master;
   question.ranks = static_cast<int>(arguments.ranks);
-  question.shared = settings.zero > 0;
+  question.zero = settings.zero;
   question.recompute = arguments.recompute;
   question.gradient_parts = gradient_parts_of(settings, arguments.ranks);
   question.keeps_best = training;
@@ -256,7 +288,10 @@ int estimate_model(const EstimateArguments& arguments, const CommonOptions& comm
   question.resident_bytes = resident_memory();
   const std::optional<Room> room = room_of(arguments, execution);
   if (arguments.ways_of_state) {
-    print(ways_of_state_table(question, room));
+    const std::vector<WayOfState> ways = ways_of_state(question);
+    print(ways_of_state_table(ways, question.zero, room));
+    if (!arguments.output.empty())
+      write_file_atomically(arguments.output, ways_of_state_json(ways, arguments, question, room).dump(1) + "\n");
     return 0;
   }
   print(memory_table(question, arguments.details) + "(without tokenizer and data)\n");
@@ -406,6 +441,7 @@ void add_estimate_command(CommandLine& line) {
             "give one of: an experiment file, --model DIR, --model-size base|large|xl|xxl or mt5-small|...|mt5-xxl");
     require(arguments->device_kind.empty() || arguments->device_memory.empty(),
             "--device-kind and --device-memory say the same in two ways; give one");
+    require(arguments->output.empty() || arguments->ways_of_state, "--output belongs to --ways-of-state");
     require(!experiments || arguments->examples == 0,
             "--examples belongs to --model or --model-size; an experiment's data say how many there are");
     return experiments ? estimate_run(*arguments, line.common) : estimate_model(*arguments, line.common);
@@ -430,14 +466,15 @@ void add_estimate_command(CommandLine& line) {
   app->add_option("--ranks", arguments->ranks, "with a model: processes that train together; the memory is that of one")
       ->check(between(1, 4096))
       ->capture_default_str();
-  app->add_option("--zero", arguments->zero, "with a model: 1: the ranks share out masters and moments")
-      ->check(between(0, 1))
+  app->add_option("--zero", arguments->zero, "with a model: 1: the ranks share out masters and moments; 2: gradients too")
+      ->check(between(0, 2))
       ->capture_default_str();
   app->add_option("--gradient-parts", arguments->gradient_parts,
                   "with a model: parts of a step (docs/ranks.md); default: 8, or as many as ranks, where there are several");
   app->add_flag("--recompute", arguments->recompute, "with a model: activations of blocks are computed again in backward");
   app->add_flag("--ways-of-state", arguments->ways_of_state,
                 "with a model: memory under every optimizer and master, on 1, 2, 4 and 8 devices");
+  app->add_option("--output", arguments->output, "with --ways-of-state: write them as JSON");
   app->add_option("--max-tokens", arguments->max_tokens, "tokens in memory at a time")
       ->check(at_least(1))
       ->capture_default_str();

@@ -190,6 +190,7 @@ void sums(RankGroup& group, const Arguments& arguments) {
 
 void take_settings(const Arguments& arguments, TrainingSettings& settings) {
   settings.zero = number_argument(arguments, "zero", 0);
+  settings.overlap_communication = number_argument(arguments, "overlap", 1) == 1;
   for (const char* key : {"optimizer", "master"}) {
     const std::string value = text_argument(arguments, key);
     if (!value.empty()) set_setting(settings, key, value, key);
@@ -211,9 +212,28 @@ ParameterTable optimizer_table() {
   table.add({"dense.bias", {300}, false});
   table.add({"norm", {301}, false, Initialisation::kOne});
   ParameterSpec word{"word", {90, 101}, true};
-  word.embedding = true;
+  word.embedding = word.lazy_rows = true;
   table.add(word);
   return table;
+}
+
+/// Hashes of the working weights. Of what lies apart the flat ones may be anything.
+std::map<std::string, std::string> working_of(const ParameterStore& store) {
+  const std::size_t size = size_of(store.compute_type());
+  std::vector<std::byte> working(static_cast<std::size_t>(store.table().elements()) * size);
+  if (store.device() == Device::kCuda) {
+    cuda::copy_to_host(working.data(), store.working(0), working.size(), nullptr);
+    cuda::synchronize(nullptr);
+  } else {
+    std::memcpy(working.data(), store.working(0), working.size());
+  }
+  std::map<std::string, std::string> hashes;
+  for (const ParameterSpec& spec : store.table().specs()) {
+    if (spec.in_fp32()) continue;
+    hashes[spec.name] = hash_of(working.data() + static_cast<std::size_t>(spec.offset) * size,
+                                static_cast<std::size_t>(spec.count()) * size);
+  }
+  return hashes;
 }
 
 void optimize(RankGroup& group, const Arguments& arguments) {
@@ -222,7 +242,7 @@ void optimize(RankGroup& group, const Arguments& arguments) {
   TrainingSettings settings;
   take_settings(arguments, settings);
   ParameterTable table = optimizer_table();
-  const Shards shards = shards_of(table, ranks);
+  const Shards shards = shards_of(table, ranks, settings.zero == 2);
   ParameterStore store(std::move(table), type_argument(arguments), true, ranks.device(), settings.master,
                        settings.zero > 0 && ranks.size() > 1 ? &shards : nullptr);
   Context context;
@@ -243,23 +263,9 @@ void optimize(RankGroup& group, const Arguments& arguments) {
   }
   const std::vector<float> left = store.read_all(ParameterStore::Values::kGradient);
   check(std::all_of(left.begin(), left.end(), [](float value) { return value == 0; }), "a gradient was left");
-  std::vector<std::byte> working(static_cast<std::size_t>(store.table().elements()) * size_of(store.compute_type()));
-  if (context.device == Device::kCuda) {
-    cuda::copy_to_host(working.data(), store.working(0), working.size(), nullptr);
-    cuda::synchronize(nullptr);
-  } else {
-    std::memcpy(working.data(), store.working(0), working.size());
-  }
-  // Of what lies apart the flat working weights may be anything.
+  for (const auto& [name, hash] : working_of(store)) text += name + " working " + hash + "\n";
   for (int index = 0; index < store.table().size(); ++index) {
     const ParameterSpec& spec = store.table()[index];
-    if (!spec.in_fp32()) {
-      const std::size_t size = size_of(store.compute_type());
-      text += spec.name + " working " +
-              hash_of(working.data() + static_cast<std::size_t>(spec.offset) * size,
-                      static_cast<std::size_t>(spec.count()) * size) +
-              "\n";
-    }
     std::vector<float> master(static_cast<std::size_t>(spec.count()));
     store.read(ParameterStore::Values::kMaster, index, master.data());
     text += spec.name + " master " + hash_of(master.data(), master.size() * sizeof(float)) + "\n";
@@ -325,7 +331,7 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
   BagModel model({{"bags", HeadKind::kSequence, 3}, {"tokens", HeadKind::kToken, 3}}, type_argument(arguments),
                  static_cast<std::uint32_t>(number_argument(arguments, "model-seed", 7)) +
                      (number_argument(arguments, "other-model", -1) == rank ? 1 : 0),
-                 run.settings.master, run.settings.zero > 0 ? &group.communicator() : nullptr);
+                 run.settings.master, run.settings.zero > 0 ? &group.communicator() : nullptr, run.settings.zero == 2);
   run.model = &model;
   TrainingTask task;
   task.name = "bags";
@@ -379,17 +385,18 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
 void train_encoder(RankGroup& group, const Arguments& arguments) {
   const std::unique_ptr<Communicator> on_device = device_communicator(group, arguments);
   Communicator& ranks = on_device == nullptr ? group.communicator() : *on_device;
-  tiny::Training training(ranks.device());
+  TrainingSettings settings;
+  take_settings(arguments, settings);
+  tiny::Training training(ranks.device(), settings.zero, &ranks);
   training.run.settings.max_steps = number_argument(arguments, "steps", 2);
   training.run.settings.gradient_parts = number_argument(arguments, "parts", -1);
   ProbeObserver observer(group.place(), arguments);
   training.run.observers = {&observer};
   training.run.communicator = &ranks;
   train(training.run);
-  const std::vector<float> weights = training.model->parameters().read_all(ParameterStore::Values::kMaster);
-  std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", group.place().rank, ".txt"))
-      << observer.text() << "weights "
-      << xxh3_hex({reinterpret_cast<const char*>(weights.data()), weights.size() * sizeof(float)}) << "\n";
+  std::string text = observer.text();
+  for (const auto& [name, hash] : working_of(training.model->parameters())) text += name + " " + hash + "\n";
+  std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", group.place().rank, ".txt")) << text;
 }
 
 int run_probe(const std::string& what, const Arguments& arguments) {
