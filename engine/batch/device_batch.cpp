@@ -48,13 +48,16 @@ CommonSize size_to_pad_to(const std::vector<PackedSequences*>& lists, std::int32
   while (true) {
     size.sequences = common_size(size.sequences + (size.sequences == sequences ? 0 : 1), kSequenceStep * group);
     const std::int64_t added = size.sequences - sequences;
+    std::int64_t all_tokens = 0;
     bool fits = true;
     for (std::size_t i = 0; i < lists.size(); ++i) {
       size.tokens[i] = std::min(common_size(lists[i]->tokens + added, kTokenStep), maximum_tokens);
       const std::int64_t free_tokens = size.tokens[i] - lists[i]->tokens;
       if (free_tokens < added) return as_it_is;
       fits = fits && free_tokens <= added * size.longest[i];
+      all_tokens += size.tokens[i];
     }
+    if (all_tokens > most_padded_tokens(maximum_tokens, static_cast<int>(lists.size()))) return as_it_is;
     if (fits) return size;
     if (added == 0) ++size.sequences;
   }
@@ -149,6 +152,12 @@ class Packer {
 };
 
 }  // namespace
+
+std::int64_t most_padded_tokens(std::int64_t maximum_tokens, int lists) {
+  if (lists == 1) return maximum_tokens;
+  // A sixteenth for the tokens, as much for added sequences of at least one token in each list, and the least steps.
+  return std::min(2 * maximum_tokens, maximum_tokens + maximum_tokens / 8 + 4 * kTokenStep);
+}
 
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length) {
   const HeadFacts& head = facts_of(batch.head_kind);

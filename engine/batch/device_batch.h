@@ -13,10 +13,14 @@ namespace koine {
 
 /// Appends sequences of `pad_id` that nothing counts (labels ignored, no place in the token orders) until the batch has a
 /// size that many others have too, so that work recorded for one can be run for another: tokens and sequences are rounded up
-/// by a sixteenth at most (in steps of 64 tokens and 4 sequences at least), each list never beyond `maximum_tokens`; a batch
-/// with no room for that stays as it is. Losses and gradients are those of the batch itself. Batches of kMaskedLm, whose
+/// by a sixteenth at most (in steps of 64 tokens and 4 sequences at least), each list never beyond `maximum_tokens`, and both
+/// together never beyond most_padded_tokens(); a batch with no room for that stays as it is. Losses and gradients are those of the batch itself. Batches of kMaskedLm, whose
 /// counted tokens vary, and of kDualEncoder, whose examples compete, stay as they are.
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length);
+
+/// Tokens that a batch of `lists` lists with up to `maximum_tokens` tokens in all may have when it is padded: what a plan of
+/// memory has to expect. Of one list no more; of two each is rounded up by itself.
+std::int64_t most_padded_tokens(std::int64_t maximum_tokens, int lists);
 
 /// Copies batches to one place on the device, through two pinned buffers by turns: the host fills one while the copy of the
 /// other is still under way, and waits only if both are.

@@ -2,19 +2,39 @@
 
 #include <algorithm>
 
+#include "engine/batch/device_batch.h"
 #include "engine/batch/packed_batch.h"
 
 namespace koine {
 namespace {
 
-/// Of `tokens` tokens, sources of one token and targets of `length`, or the other way round.
-PackedBatch planned_batch_of_targets(HeadKind kind, std::int64_t tokens, std::int64_t length, bool long_targets) {
+/// How the tokens of sources and targets are shared out: `longer` of the one list, `shorter` of the other.
+struct TargetSizes {
+  std::int64_t sequences = 0;
+  std::int64_t longer = 0;
+  std::int64_t shorter = 0;
+};
+
+/// Of `tokens` tokens in all, as many as can be in one list, up to `most_of_a_list`, and of its sequences each up to `length`.
+TargetSizes target_sizes(std::int64_t tokens, std::int64_t most_of_a_list, std::int64_t length) {
+  TargetSizes sizes;
+  sizes.sequences = (tokens + length) / (length + 1);
+  sizes.longer = std::min(std::max(tokens - sizes.sequences, sizes.sequences), most_of_a_list);
+  sizes.shorter = std::max(tokens - sizes.longer, sizes.sequences);
+  return sizes;
+}
+
+PackedBatch planned_batch_of_targets(HeadKind kind, const TargetSizes& sizes, std::int64_t length, bool long_targets) {
   std::vector<Example> examples;
-  for (std::int64_t used = 0; used < tokens || examples.empty(); used += length + 1) {
-    const auto rest = static_cast<std::size_t>(std::clamp<std::int64_t>(tokens - used - 1, 1, length));
+  std::int64_t longer = sizes.longer, shorter = sizes.shorter;
+  for (std::int64_t left = sizes.sequences; left > 0; --left) {
+    const std::int64_t of_longer = std::min(length, longer - (left - 1));
+    const std::int64_t of_shorter = shorter / left;
+    longer -= of_longer;
+    shorter -= of_shorter;
     Example example;
-    example.ids.assign(long_targets ? 1 : rest, 0);
-    example.target_ids.assign(long_targets ? rest : 1, 0);
+    example.ids.assign(static_cast<std::size_t>(long_targets ? of_shorter : of_longer), 0);
+    example.target_ids.assign(static_cast<std::size_t>(long_targets ? of_longer : of_shorter), 0);
     example.labels.assign(example.target_ids.size(), 0);
     examples.push_back(std::move(example));
   }
@@ -42,11 +62,14 @@ PackedBatch planned_batch(const HeadSpec* head, std::int64_t tokens, std::int64_
   return pack(pointers, head == nullptr ? HeadKind::kSequence : head->kind, static_cast<std::int32_t>(group));
 }
 
-/// What is counted by token of the source or of the target is most where nearly all tokens are.
-std::vector<PackedBatch> planned_batches(const HeadSpec& head, std::int64_t tokens, std::int64_t length) {
+/// What is counted by token of the source or of the target is most where nearly all tokens are. `padded`: batches are padded
+/// to common sizes before they run.
+std::vector<PackedBatch> planned_batches(const HeadSpec& head, std::int64_t tokens, std::int64_t length, bool padded) {
   if (!facts_of(head.kind).of_target) return {planned_batch(&head, tokens, length)};
-  return {planned_batch_of_targets(head.kind, tokens, length, false),
-          planned_batch_of_targets(head.kind, tokens, length, true)};
+  const TargetSizes sizes =
+      padded ? target_sizes(most_padded_tokens(tokens, 2), tokens, length) : target_sizes(tokens, tokens, length);
+  return {planned_batch_of_targets(head.kind, sizes, length, false),
+          planned_batch_of_targets(head.kind, sizes, length, true)};
 }
 
 }  // namespace
@@ -75,7 +98,7 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
   for (const std::int64_t tokens : sizes) {
     for (const std::int64_t length : {std::int64_t{1}, std::min(tokens, config.maximum_length())}) {
       const PackedBatch unlabelled = planned_batch(nullptr, tokens, length);
-      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(unlabelled.source.sequences) + 1, 0);
+      const std::vector<std::int32_t> zeros(static_cast<std::size_t>(tokens) + 1, 0);  // for no more sequences than tokens
       plan([&](const Context& context, StackMemory& stack) {
         runner.encode_layers(context, host_view(unlabelled, zeros), {config.num_hidden_layers}, Pooling::kMean, stack);
       });
@@ -83,7 +106,8 @@ MemoryPlan plan_memory(ModelRunner& runner, const ModelConfig& config, const std
         runner.hidden_states(context, host_view(unlabelled, zeros), config.num_hidden_layers, stack);
       });
       for (std::size_t i = 0; i < heads.size(); ++i) {
-        for (PackedBatch& batch : planned_batches(heads[i], tokens, length)) {
+        const bool padded = training && real_context.device == Device::kCuda;
+        for (PackedBatch& batch : planned_batches(heads[i], tokens, length, padded)) {
           batch.head = static_cast<std::int32_t>(i);
           const BatchView view = host_view(batch, zeros);
           double nothing = 0;

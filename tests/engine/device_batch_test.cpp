@@ -154,6 +154,27 @@ TEST(PadToCommonSize, BothListsGetAsManySequences) {
   EXPECT_EQ(full.target.tokens, 85);
 }
 
+// What a plan of memory expects is never exceeded, and full batches of common sizes have room to be padded.
+TEST(PadToCommonSize, BothListsStayWithinWhatIsPlanned) {
+  for (const std::int64_t budget : {60, 200, 1000, 4096}) {
+    EXPECT_EQ(most_padded_tokens(budget, 1), budget);
+    std::int64_t padded_ones = 0;
+    for (std::int64_t sources = budget / 10; sources < budget; sources += budget / 10) {
+      const std::int64_t each = sources / 8, answer = (budget - 8 * each) / 8;
+      if (each < 1 || answer < 1) continue;
+      PackedBatch batch = batch_with_targets(std::vector<std::int64_t>(8, each), std::vector<std::int64_t>(8, answer));
+      const std::int64_t tokens = batch.tokens();
+      pad_to_common_size(batch, 1, budget, 512);
+      expect_consistent(batch);
+      EXPECT_LE(batch.tokens(), most_padded_tokens(budget, 2)) << budget << ", " << sources << " of the source";
+      if (batch.tokens() > tokens) ++padded_ones;
+    }
+    if (budget >= 1000) {
+      EXPECT_GE(padded_ones, 8) << budget;
+    }
+  }
+}
+
 template <class T>
 std::vector<T> from_device(const T* place, std::size_t count) {
   std::vector<T> values(count);

@@ -158,6 +158,23 @@ TEST(TextToTextModel, ReservesWhatItUses) {
   }
 }
 
+// A device pads each list by itself, so that both together have more tokens than the batch had, and it is planned for.
+TEST(TextToTextModel, ADeviceReservesWhatPaddingAdds) {
+  if (cuda::device_count() == 0) GTEST_SKIP() << "CUDA finds no device";
+  ModelOptions options;
+  options.execution = {.device = Device::kCuda, .precision = DType::kFloat32};
+  options.training = true;
+  options.heads = {{"", kText, tiny::kVocabulary}};
+  ModelConfig config = text_config(mt5_family(), false, 0.1);
+  config.num_hidden_layers = config.encoder_decoder.decoder_layers = 1;
+  const std::unique_ptr<Model> model = make_model(config, options);
+  model->reserve(64, true);
+  for (const auto& lengths :
+       {std::vector<std::pair<int, int>>{{5, 3}, {9, 3}, {3, 3}, {7, 3}}, {{3, 50}, {2, 9}}, {{58, 1}, {1, 1}}}) {
+    EXPECT_TRUE(std::isfinite(model->train_batch(tiny::packed(text_examples(lengths, 2), kText), 1, {1, 1})));
+  }
+}
+
 // A word met once has a gradient of zero where dropout dropped it: the encoder's and the decoder's embeddings, of one example and one
 // place, are dropped by draws of their own.
 TEST(TextToTextModel, EncoderAndDecoderDropByThemselves) {
