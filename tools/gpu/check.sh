@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks and measures the CUDA backend on this machine's GPU.
 #   tools/gpu/check.sh OUTDIR [--build DIR] [--host] [part...]
+#   tools/gpu/check.sh quick OUTDIR ...      the first quarter of an hour on a device: see tools/gpu/quick.sh
 # Parts (all by default), each within 8 minutes, each alone if wanted:
 #   tests     the operation suite against the double reference, the engine, models, parity with transformers: the test programs
 #   demo      a small experiment on generated languages on the GPU and on the CPU: the same figures within a tolerance
@@ -23,6 +24,7 @@ fail() { echo "check.sh: $*" >&2 && exit 2; }
 # Ends a part that cannot run here.
 skip() { echo "skipped: $*" && exit 77; }
 
+if [ "${1:-}" = quick ]; then shift && exec bash "$root/tools/gpu/quick.sh" "$@"; fi
 if [ $# -eq 0 ]; then fail "usage: tools/gpu/check.sh OUTDIR [--build DIR] [--host] [part...]"; fi
 out=$1 && shift
 build=$root/build-cuda host= inside= parts=()
