@@ -11,6 +11,7 @@
 #include "kernels/gemm/weight_gradients.h"
 #include "kernels/l2_normalise/l2_normalise.h"
 #include "kernels/layernorm/layernorm.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy.h"
 #include "kernels/optimizer/adafactor.h"
 #include "kernels/optimizer/adamw.h"
 #include "kernels/optimizer/adamw_8bit.h"
@@ -40,10 +41,10 @@ std::vector<OperationSummary> all_operations() {
                    ColumnSumArguments, DropoutArguments, EmbeddingBackwardArguments, EmbeddingForwardArguments,
                    GatedActivationBackwardArguments, GatedActivationForwardArguments, GatherRowsArguments, GemmArguments,
                    GradientNormArguments, L2NormaliseBackwardArguments, L2NormaliseForwardArguments,
-                   LayerNormBackwardArguments, LayerNormForwardArguments, MeanPoolingBackwardArguments,
-                   MeanPoolingForwardArguments, RmsNormBackwardArguments, RmsNormForwardArguments, ScatterRowsArguments,
-                   SoftmaxCrossEntropyArguments, SpanLossArguments, SumArguments, SumOfSquaresArguments, TopKArguments,
-                   TwoWayTopKArguments, WeightGradientsArguments>();
+                   LayerNormBackwardArguments, LayerNormForwardArguments, LinearCrossEntropyArguments,
+                   MeanPoolingBackwardArguments, MeanPoolingForwardArguments, RmsNormBackwardArguments,
+                   RmsNormForwardArguments, ScatterRowsArguments, SoftmaxCrossEntropyArguments, SpanLossArguments,
+                   SumArguments, SumOfSquaresArguments, TopKArguments, TwoWayTopKArguments, WeightGradientsArguments>();
 }
 
 VariantChoice variant_choice(const Context& context, const OperationSummary& operation) {

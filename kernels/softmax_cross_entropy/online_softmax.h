@@ -6,6 +6,7 @@
 #include "kernels/cuda/numeric.h"
 #include "kernels/cuda/platform.h"
 #include "kernels/cuda/warp.h"
+#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "kernels/softmax_cross_entropy/softmax_statistics.h"
 
 namespace koine::cuda {
@@ -52,6 +53,12 @@ KOINE_DEVICE SoftmaxStatistics block_statistics(SoftmaxStatistics statistics, So
   sync_block();
   const bool warp_is_there = lane_index() < block_threads() / kWarpThreads;
   return warp_statistics<T>(warp_is_there ? scratch[lane_index()] : no_statistics());
+}
+
+/// The loss of a row that is not counted. A label that is none of the classes is a mistake nobody can be told of from here:
+/// its loss is NaN, so that it shows.
+KOINE_DEVICE float loss_of_uncounted(std::int32_t label) {
+  return label == kIgnoredLabel ? 0.0f : std::numeric_limits<float>::quiet_NaN();
 }
 
 }  // namespace koine::cuda

@@ -46,12 +46,6 @@ struct Params {
   T* d_logits;
 };
 
-/// The loss of a row that is not counted. A label that is none of the classes is a mistake nobody can be told of from here:
-/// its loss is NaN, so that it shows.
-KOINE_DEVICE float loss_of_uncounted(std::int32_t label) {
-  return label == kIgnoredLabel ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-}
-
 template <class T>
 KOINE_DEVICE float gradient_scale_of(const Params<T>& p) {
   return p.gradient_scale_from == nullptr ? p.gradient_scale : *p.gradient_scale_from;

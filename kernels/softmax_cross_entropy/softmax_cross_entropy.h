@@ -8,8 +8,8 @@
 // gradient_scale is 1 / (number of counted labels of the whole optimizer step), so that accumulation over micro-batches
 // gives the mean. logits [rows, classes] of `type` with row stride `stride`; d_logits likewise and may be logits itself (in
 // place), or null when only losses are wanted. labels [rows], loss [rows] fp32. Multiple choice is the same operation: rows
-// = examples, classes = choices. A head over a large vocabulary calls it chunk of rows by chunk of rows. Sums in fp32 with
-// the row's maximum subtracted, fixed order. A label outside [0, classes) is refused on the CPU; on a device, where nobody
+// = examples, classes = choices. Over a large vocabulary linear_cross_entropy does the same without these logits. Sums in fp32
+// with the row's maximum subtracted, fixed order. A label outside [0, classes) is refused on the CPU; on a device, where nobody
 // sees it in time, the row's loss is NaN and its gradient 0. Bytes: logits read once or twice, d_logits written once.
 
 #include <cstdint>

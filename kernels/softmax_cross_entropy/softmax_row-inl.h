@@ -42,10 +42,10 @@ SoftmaxStatistics softmax_statistics(const T* logits, std::int64_t count) {
 }
 
 /// d_logits[c] = factor * exp(logits[c] - largest), and less `label_gradient` at `label` (none: outside [0, count)). In
-/// place allowed.
-template <class T>
+/// place allowed where the types are one.
+template <class T, class Gradient>
 void softmax_gradient(const T* logits, std::int64_t count, float largest, float factor, std::int64_t label,
-                      float label_gradient, T* d_logits) {
+                      float label_gradient, Gradient* d_logits) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const auto shift = hn::Set(d, largest);
@@ -60,7 +60,7 @@ void softmax_gradient(const T* logits, std::int64_t count, float largest, float 
     const auto left = static_cast<std::size_t>(count - c);
     store_partial(d, gradient(load_partial(d, logits + c, left)), d_logits + c, left);
   }
-  if (labelled) store_element(d_logits, sizeof(T) == 2 ? DType::kBFloat16 : DType::kFloat32, label, at_label);
+  if (labelled) store_element(d_logits, sizeof(Gradient) == 2 ? DType::kBFloat16 : DType::kFloat32, label, at_label);
 }
 
 }  // namespace HWY_NAMESPACE

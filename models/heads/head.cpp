@@ -9,6 +9,7 @@
 #include "kernels/cuda/runtime.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/gather/gather.h"
+#include "kernels/linear_cross_entropy/linear_cross_entropy.h"
 #include "kernels/reduce/reduce.h"
 
 namespace koine {
@@ -38,6 +39,20 @@ std::vector<float> from_device(const HeadInput& input, const void* values, DType
 }
 
 }  // namespace
+
+const float* vocabulary_losses(const HeadInput& input, const Linear& output, const void* hidden_states, std::int64_t rows,
+                               const std::int32_t* labels, void* d_hidden) {
+  LinearCrossEntropyArguments a;
+  a.type = input.type;
+  a.rows = rows, a.classes = output.out, a.in = output.in;
+  a.hidden = hidden_states, a.weight = output.weight, a.bias = output.bias;
+  a.labels = labels;
+  a.gradient_scale = input.gradient_scale, a.gradient_scale_from = input.batch.gradient_scale_from;
+  a.loss = input.stack.allocate_array<float>("losses", rows);
+  a.d_hidden = d_hidden, a.d_weight = output.d_weight, a.d_bias = output.d_bias;
+  linear_cross_entropy(input.context, a);
+  return a.loss;
+}
 
 std::int64_t vocabulary_chunk_rows(const HeadInput& input, std::int64_t classes, std::int64_t rows) {
   // Elements of the logits buffer: enough rows for the product to run at full rate; 256 MB at most in fp32 on the CPU. A

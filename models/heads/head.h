@@ -101,7 +101,12 @@ const HeadFunctions& functions_of(HeadKind kind);
 /// Type of a small head's logits: never bf16, so that a mixed-precision loss keeps fp32 logits.
 inline DType logits_type(DType type) { return type == DType::kBFloat16 ? DType::kFloat32 : type; }
 
-/// How many rows of logits over `classes` pieces of a vocabulary a head has in memory at once, of `rows`.
+/// The losses of `rows` hidden states against their labels by a linear layer over a vocabulary, [rows] of the stack. Where
+/// d_hidden is given ([rows, hidden], overwritten) also the gradients: of the layer's parameters (added) and of the hidden states.
+const float* vocabulary_losses(const HeadInput& input, const Linear& output, const void* hidden_states, std::int64_t rows,
+                               const std::int32_t* labels, void* d_hidden);
+
+/// How many rows of logits over `classes` pieces of a vocabulary a head that tells them has in memory at once, of `rows`.
 std::int64_t vocabulary_chunk_rows(const HeadInput& input, std::int64_t classes, std::int64_t rows);
 
 /// Values of any type to fp32 on the host; waits for them.

@@ -1,14 +1,12 @@
 // logits = decoder(layer_norm(gelu(dense(h)))) + bias at the counted tokens only, the decoder being the word embeddings.
 //
-// The logits of all counted tokens over 250,002 pieces would be larger than the rest of the step, so rows go through the
-// decoder, the loss and back chunk by chunk in one buffer that holds the logits and then, in place, their gradient.
+// For the loss the logits over 250,002 pieces never exist whole (vocabulary_losses()).
 
 #include <algorithm>
 
 #include "kernels/activation/activation.h"
 #include "kernels/gather/gather.h"
 #include "kernels/layernorm/layernorm.h"
-#include "kernels/softmax_cross_entropy/softmax_cross_entropy.h"
 #include "models/heads/head.h"
 
 namespace koine {
@@ -81,38 +79,12 @@ void backward(const HeadInput& input, const HeadParameters& head, const MaskedLm
 }  // namespace
 
 void masked_lm_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
-  const std::int64_t classes = head.spec.classes;
   const MaskedLmForward state = forward(input, head);
-  const std::int64_t chunk = vocabulary_chunk_rows(input, classes, state.rows);
-  // Rows begin on 16 bytes: 250,002 pieces are no multiple of them, and products read and write 16 bytes at a time.
-  const std::int64_t stride = (classes + 7) / 8 * 8;
-  void* logits = input.stack.allocate_elements("logits", input.type, std::min(chunk, state.rows) * stride);
-  float* losses = input.stack.allocate_array<float>("losses", state.rows);
   void* d_normalised = d_hidden == nullptr
                            ? nullptr
                            : input.stack.allocate_elements("d_lm_normalised", input.type, state.rows * input.hidden);
-  for (std::int64_t begin = 0; begin < state.rows; begin += chunk) {
-    const std::int64_t rows = std::min(chunk, state.rows - begin);
-    const void* normalised = offset_by(static_cast<const void*>(state.normalised), input.type, begin * input.hidden);
-    linear_forward(input.context, head.output,
-                   {.type = input.type,
-                    .output_type = input.type,
-                    .rows = rows,
-                    .input = normalised,
-                    .output = logits,
-                    .output_stride = stride});
-    softmax_cross_entropy(input.context, {input.type, rows, classes, stride, logits,
-                                          input.batch.counted_token_labels + begin, input.gradient_scale, losses + begin,
-                                          d_hidden == nullptr ? nullptr : logits, input.batch.gradient_scale_from});
-    if (d_hidden == nullptr) continue;
-    linear_backward(input.context, head.output,
-                    {.type = input.type,
-                     .rows = rows,
-                     .input = normalised,
-                     .d_output = logits,
-                     .d_input = offset_by(d_normalised, input.type, begin * input.hidden),
-                     .d_output_stride = stride});
-  }
+  const float* losses =
+      vocabulary_losses(input, head.output, state.normalised, state.rows, input.batch.counted_token_labels, d_normalised);
   if (d_hidden != nullptr) backward(input, head, state, d_normalised, d_hidden);
   add_losses(input, losses, state.rows, loss);
 }
