@@ -134,10 +134,6 @@ class ModelShell : public Model {
     cuda::synchronize(context_.stream);
     return loss;
   }
-  std::vector<double> sequence_losses(const PackedBatch& batch) override {
-    const BatchView view = view_of(batch);  // which may make room first
-    return runner_->sequence_losses(context_, view, batch, *activations_);
-  }
   std::vector<float> predict(const PackedBatch& batch) override {
     const BatchView view = view_of(batch);  // which may make room first
     return runner_->predict(context_, view, *activations_);
@@ -153,17 +149,17 @@ class ModelShell : public Model {
   }
 
   std::vector<Generation> generate(const PackedBatch& batch, const GenerationSettings& settings) override {
-    PackedBatch sources = batch;
-    sources.target = {};
-    sources.labels.clear();
-    sources.counted_labels = 0;
-    const BatchView view = view_of(sources);  // which may make room first
+    const std::int64_t sources = batch.source.sequences;
+    const std::unique_ptr<Decoding> decoding = begin_decoding(batch, sources * settings.beams, settings.maximum_length);
     GenerationSettings whole = settings;
-    const std::int64_t rows = sources.source.sequences * settings.beams;
-    const std::unique_ptr<Decoding> decoding =
-        runner_->begin_decoding(context_, view, rows, settings.maximum_length, *activations_);
     if (whole.end < 0) whole.end = decoding->end();
-    return search(*decoding, sources.source.sequences, whole);
+    return search(*decoding, sources, whole);
+  }
+  std::vector<std::vector<float>> answer_scores(
+      const PackedBatch& batch, const std::vector<std::vector<std::vector<std::int32_t>>>& answers) override {
+    const std::int64_t sources = batch.source.sequences;
+    const AnswerRows size = rows_to_compare(sources, answers);
+    return compare(*begin_decoding(batch, size.rows, size.longest), sources, answers);
   }
 
   double forward_flops(const std::vector<std::int64_t>& lengths, int head, std::int64_t counted_labels) const override {
@@ -184,6 +180,16 @@ class ModelShell : public Model {
     if (std::ssize(zero_positions_) < batch.source.sequences)
       zero_positions_.assign(static_cast<std::size_t>(batch.source.sequences), 0);
     return host_view(batch, zero_positions_);
+  }
+
+  /// Of the batch's sources, which are read now.
+  std::unique_ptr<Decoding> begin_decoding(const PackedBatch& batch, std::int64_t rows, std::int64_t longest) {
+    PackedBatch sources = batch;
+    sources.target = {};
+    sources.labels.clear();
+    sources.counted_labels = 0;
+    const BatchView view = view_of(sources);  // which may make room first
+    return runner_->begin_decoding(context_, view, rows, longest, *activations_);
   }
 
   /// The batch where the operations can read it, for prediction.

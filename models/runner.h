@@ -62,9 +62,6 @@ class ModelRunner {
   /// Adds the loss without dropout to `loss`.
   virtual void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) = 0;
   /// As Model documents them.
-  virtual std::vector<double> sequence_losses(const Context&, const BatchView&, const PackedBatch&, StackMemory&) {
-    throw Error("this model has no decoder whose losses could be told by sequence");
-  }
   virtual std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack) = 0;
   virtual std::vector<float> encode_layers(const Context& context, const BatchView& batch,
                                            const std::vector<std::int64_t>& layers, Pooling pooling, StackMemory& stack) = 0;

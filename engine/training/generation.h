@@ -20,6 +20,8 @@ struct GenerationSettings {
   std::int32_t end = -1;  ///< id that ends an answer; -1: the model's own
   /// Where it is not empty, nothing else may be answered; each with its end. They may begin alike.
   std::vector<std::vector<std::int32_t>> answers = {};
+  /// The same where sources have answers of their own: a list for each source of the batch, instead of `answers`.
+  std::vector<std::vector<std::vector<std::int32_t>>> own_answers = {};
 };
 
 struct Generation {

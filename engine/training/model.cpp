@@ -18,8 +18,9 @@ double Model::train_batch(const PackedBatch& batch, double gradient_scale, const
   return loss;
 }
 
-std::vector<double> Model::sequence_losses(const PackedBatch&) {
-  throw Error("this model has no decoder whose losses could be told by sequence");
+std::vector<std::vector<float>> Model::answer_scores(const PackedBatch&,
+                                                     const std::vector<std::vector<std::vector<std::int32_t>>>&) {
+  throw Error("this model has no decoder whose answers could be compared");
 }
 
 std::vector<float> Model::hidden_states(const PackedBatch&, std::int64_t) {

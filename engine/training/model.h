@@ -83,9 +83,6 @@ class Model {
   /// Sum of the counted labels' losses, without dropout.
   virtual double evaluate_loss(const PackedBatch& batch) = 0;
 
-  /// The same for each sequence: [sequences]. Throws Error where the model's head does not stand on targets (kTextToText).
-  virtual std::vector<double> sequence_losses(const PackedBatch& batch);
-
   /// Logits without dropout, fp32: kSequence(Pooled) [sequences, classes], kToken and kSpan [tokens, classes],
   /// kChoice [sequences, 1], kMaskedLm [counted tokens, vocabulary], kDualEncoder [sequences, hidden], vectors of length 1.
   virtual std::vector<float> predict(const PackedBatch& batch) = 0;
@@ -106,6 +103,12 @@ class Model {
 
   /// An answer to each of the batch's sources (kTextToText); its targets are not read. Throws Error where a model has no decoder.
   virtual std::vector<Generation> generate(const PackedBatch& batch, const GenerationSettings& settings);
+
+  /// Log-probabilities of texts as answers to the batch's sources (kTextToText; its targets are not read): of source i those of
+  /// answers[i], each with its end, in their order; or, where there is one list only, of that. A source is read once, and what
+  /// its answers have in common at their beginning is written once. Throws Error where a model has no decoder.
+  virtual std::vector<std::vector<float>> answer_scores(const PackedBatch& batch,
+                                                        const std::vector<std::vector<std::vector<std::int32_t>>>& answers);
 
   /// Forward FLOPs of one batch with these sequence lengths and head (-1: without one); a training step takes three times as
   /// many.

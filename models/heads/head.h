@@ -146,7 +146,5 @@ void masked_lm_head_loss(const HeadInput&, const HeadParameters&, double* loss, 
 std::vector<float> masked_lm_head_logits(const HeadInput&, const HeadParameters&);
 void text_to_text_head_loss(const HeadInput&, const HeadParameters&, double* loss, void* d_hidden);
 std::vector<float> text_to_text_head_logits(const HeadInput&, const HeadParameters&);
-/// The loss of every token of the targets, without dropout: [tokens], 0 where it does not count.
-std::vector<float> text_to_text_token_losses(const HeadInput&, const HeadParameters&);
 
 }  // namespace koine

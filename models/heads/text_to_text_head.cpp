@@ -6,22 +6,10 @@
 #include "models/heads/head.h"
 
 namespace koine {
-namespace {
-
-/// [tokens] of the stack; gradients into d_hidden, where it is not null.
-const float* token_losses(const HeadInput& input, const HeadParameters& head, void* d_hidden) {
-  return vocabulary_losses(input, head.output, input.hidden_states, input.sequences.tokens, input.batch.labels, d_hidden);
-}
-
-}  // namespace
-
 void text_to_text_head_loss(const HeadInput& input, const HeadParameters& head, double* loss, void* d_hidden) {
-  add_losses(input, token_losses(input, head, d_hidden), input.sequences.tokens, loss);
-}
-
-std::vector<float> text_to_text_token_losses(const HeadInput& input, const HeadParameters& head) {
-  const StackScope scope(input.stack);
-  return to_host(input, token_losses(input, head, nullptr), DType::kFloat32, input.sequences.tokens);
+  const std::int64_t tokens = input.sequences.tokens;
+  const float* losses = vocabulary_losses(input, head.output, input.hidden_states, tokens, input.batch.labels, d_hidden);
+  add_losses(input, losses, tokens, loss);
 }
 
 std::vector<float> text_to_text_head_logits(const HeadInput& input, const HeadParameters& head) {

@@ -1,7 +1,5 @@
 #include "models/mt5/runner.h"
 
-#include <numeric>
-
 #include "kernels/common/check.h"
 #include "models/heads/pooled.h"
 #include "models/mt5/decoding.h"
@@ -116,21 +114,6 @@ void EncoderDecoderRunner::loss(const Context& context, const BatchView& batch, 
   check(batch.labelled, "a loss needs labels");
   const HeadParameters& head = head_under(batch);
   head_loss(head_input(context, batch, decoded(context, batch, stack), stack), head, loss, nullptr);
-}
-
-std::vector<double> EncoderDecoderRunner::sequence_losses(const Context& context, const BatchView& view,
-                                                          const PackedBatch& batch, StackMemory& stack) {
-  const StackScope scope(stack);
-  check(view.labelled, "a loss needs labels");
-  const HeadParameters& head = head_under(view);
-  const std::vector<float> losses =
-      text_to_text_token_losses(head_input(context, view, decoded(context, view, stack), stack), head);
-  std::vector<double> sums(static_cast<std::size_t>(batch.target.sequences), 0.0);
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    const auto begin = losses.begin() + batch.target.cumulative_lengths[i];
-    sums[i] = std::accumulate(begin, losses.begin() + batch.target.cumulative_lengths[i + 1], 0.0);
-  }
-  return sums;
 }
 
 std::vector<float> EncoderDecoderRunner::predict(const Context& context, const BatchView& batch, StackMemory& stack) {

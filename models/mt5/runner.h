@@ -24,8 +24,6 @@ class EncoderDecoderRunner : public ModelRunner {
   void train(const Context& context, const BatchView& batch, double gradient_scale, const StepIdentity& step,
              StackMemory& stack, double* loss, const WeightsNeeded& needed, const BackwardProgress& progress) override;
   void loss(const Context& context, const BatchView& batch, StackMemory& stack, double* loss) override;
-  std::vector<double> sequence_losses(const Context& context, const BatchView& view, const PackedBatch& batch,
-                                      StackMemory& stack) override;
   std::vector<float> predict(const Context& context, const BatchView& batch, StackMemory& stack) override;
   /// Of the encoder.
   std::vector<float> encode_layers(const Context& context, const BatchView& batch, const std::vector<std::int64_t>& layers,

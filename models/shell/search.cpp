@@ -30,23 +30,27 @@ struct Candidate {
   bool ends = false;
 };
 
+void require_known(const std::vector<std::int32_t>& answer, std::int64_t vocabulary) {
+  for (const std::int32_t id : answer) {
+    require(id >= 0 && id < vocabulary, "an answer has the token ", id, ", the vocabulary is of ", vocabulary);
+  }
+}
+
 /// Which tokens may follow what was written, where only some answers are allowed.
 class Answers {
  public:
-  Answers(const GenerationSettings& settings, std::int64_t vocabulary) {
-    for (const std::vector<std::int32_t>& answer : settings.answers) {
-      require(!answer.empty() && answer.back() == settings.end, "an answer that is allowed does not end");
+  Answers(const std::vector<std::vector<std::int32_t>>& answers, std::int32_t end, std::int64_t vocabulary) {
+    for (const std::vector<std::int32_t>& answer : answers) {
+      require(!answer.empty() && answer.back() == end, "an answer that is allowed does not end");
+      require_known(answer, vocabulary);
       std::vector<std::int32_t> prefix;
       for (const std::int32_t id : answer) {
-        require(id >= 0 && id < vocabulary, "an answer that is allowed has the token ", id, ", the vocabulary is of ",
-                vocabulary);
         std::vector<std::int32_t>& next = next_[prefix];
         if (std::find(next.begin(), next.end(), id) == next.end()) next.push_back(id);
         prefix.push_back(id);
       }
     }
   }
-  bool any() const { return !next_.empty(); }
   const std::vector<std::int32_t>& behind(const std::vector<std::int32_t>& ids) const {
     static const std::vector<std::int32_t> kNone;
     const auto found = next_.find(ids);
@@ -56,6 +60,21 @@ class Answers {
  private:
   std::map<std::vector<std::int32_t>, std::vector<std::int32_t>> next_;
 };
+
+/// Of all sources one, or one each; none where everything may be answered.
+std::vector<Answers> allowed_answers(const GenerationSettings& settings, std::int64_t sources, std::int64_t vocabulary) {
+  std::vector<Answers> allowed;
+  require(settings.answers.empty() || settings.own_answers.empty(),
+          "answers are allowed for all sources, or each has its own");
+  require(settings.own_answers.empty() || std::ssize(settings.own_answers) == sources, std::ssize(settings.own_answers),
+          " lists of answers for ", sources, " sources");
+  if (!settings.answers.empty()) allowed.emplace_back(settings.answers, settings.end, vocabulary);
+  for (const std::vector<std::vector<std::int32_t>>& own : settings.own_answers) {
+    require(!own.empty(), "a source has no answer that is allowed");
+    allowed.emplace_back(own, settings.end, vocabulary);
+  }
+  return allowed;
+}
 
 /// The beams of one text, as transformers' _beam_search has them for one row of its batch.
 class TextSearch {
@@ -160,7 +179,7 @@ std::vector<Generation> search(Decoding& decoding, std::int64_t sources, const G
   require(settings.beams >= 1 && 2 * settings.beams <= decoding.vocabulary(), "a search with ", settings.beams,
           " beams over a vocabulary of ", decoding.vocabulary());
   require(settings.maximum_length >= 1, "an answer has at least one token, not ", settings.maximum_length);
-  const Answers answers(settings, decoding.vocabulary());
+  const std::vector<Answers> answers = allowed_answers(settings, sources, decoding.vocabulary());
   std::vector<TextSearch> texts;
   for (std::int64_t source = 0; source < sources; ++source) texts.emplace_back(settings, static_cast<std::int32_t>(source));
   NextTokens next;
@@ -173,7 +192,7 @@ std::vector<Generation> search(Decoding& decoding, std::int64_t sources, const G
         rows.parents.push_back(beam.row);
         rows.sources.push_back(static_cast<std::int32_t>(source));
         rows.tokens.push_back(beam.ids.empty() ? -1 : beam.ids.back());
-        if (answers.any()) rows.allowed.push_back(answers.behind(beam.ids));
+        if (!answers.empty()) rows.allowed.push_back(answers[answers.size() == 1 ? 0 : source].behind(beam.ids));
       }
     }
     if (rows.parents.empty()) break;
@@ -188,6 +207,102 @@ std::vector<Generation> search(Decoding& decoding, std::int64_t sources, const G
   std::vector<Generation> result;
   for (const TextSearch& text : texts) result.push_back(text.result());
   return result;
+}
+
+namespace {
+
+/// What answers of a source have in common at their beginning.
+struct SharedBeginning {
+  std::int32_t source = 0;
+  std::int32_t row = 0;    ///< of the step that gave it but for its last token; at first its source
+  std::int32_t last = -1;  ///< its last token; -1: nothing is written
+  std::vector<std::size_t> answers;
+};
+
+/// The list of a source.
+const std::vector<std::vector<std::int32_t>>& list_of(const AnswersOfSources& answers, std::int32_t source) {
+  return answers[answers.size() == 1 ? 0 : static_cast<std::size_t>(source)];
+}
+
+/// The tokens at `length` of a beginning's answers, each once.
+std::vector<std::int32_t> tokens_behind(const SharedBeginning& beginning, const AnswersOfSources& answers,
+                                        std::size_t length) {
+  std::vector<std::int32_t> tokens;
+  for (const std::size_t answer : beginning.answers) {
+    const std::int32_t token = list_of(answers, beginning.source)[answer][length];
+    if (std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
+  }
+  return tokens;
+}
+
+float log_probability_of(const NextTokens& next, std::size_t row, std::int32_t token) {
+  const auto count = static_cast<std::size_t>(next.count);
+  const auto begin = next.ids.begin() + static_cast<std::ptrdiff_t>(row * count);
+  const auto found = std::find(begin, begin + next.count, token);
+  check(found != begin + next.count, "a decoding told nothing of token ", token);
+  return next.log_probabilities[static_cast<std::size_t>(found - next.ids.begin())];
+}
+
+}  // namespace
+
+AnswerRows rows_to_compare(std::int64_t sources, const AnswersOfSources& answers) {
+  check(answers.size() == 1 || std::ssize(answers) == sources, "answers of ", answers.size(),
+        " sources are compared, there are ", sources);
+  AnswerRows size = {0, 1};
+  for (std::int32_t source = 0; source < sources; ++source) {
+    size.rows += std::ssize(list_of(answers, source));
+    for (const std::vector<std::int32_t>& answer : list_of(answers, source))
+      size.longest = std::max(size.longest, std::ssize(answer));
+  }
+  size.rows = std::max<std::int64_t>(size.rows, 1);
+  return size;
+}
+
+std::vector<std::vector<float>> compare(Decoding& decoding, std::int64_t sources, const AnswersOfSources& answers) {
+  std::vector<std::vector<double>> sums;
+  std::vector<SharedBeginning> open;
+  for (std::int32_t source = 0; source < sources; ++source) {
+    SharedBeginning nothing = {source, source, -1, {}};
+    for (const std::vector<std::int32_t>& answer : list_of(answers, source)) {
+      require(!answer.empty(), "an answer that is compared is empty");
+      require_known(answer, decoding.vocabulary());
+      nothing.answers.push_back(nothing.answers.size());
+    }
+    sums.emplace_back(nothing.answers.size(), 0.0);
+    if (!nothing.answers.empty()) open.push_back(std::move(nothing));
+  }
+  NextTokens next;
+  for (std::size_t length = 0; !open.empty(); ++length) {
+    DecodingRows rows;
+    next.count = 1;
+    for (const SharedBeginning& beginning : open) {
+      rows.parents.push_back(beginning.row);
+      rows.sources.push_back(beginning.source);
+      rows.tokens.push_back(beginning.last);
+      rows.allowed.push_back(tokens_behind(beginning, answers, length));
+      next.count = std::max(next.count, static_cast<std::int32_t>(rows.allowed.back().size()));
+    }
+    decoding.step(rows, next);
+    std::vector<SharedBeginning> longer;
+    for (std::size_t row = 0; row < open.size(); ++row) {
+      const SharedBeginning& beginning = open[row];
+      for (const std::int32_t token : rows.allowed[row]) {
+        const double log_probability = log_probability_of(next, row, token);
+        SharedBeginning on = {beginning.source, static_cast<std::int32_t>(row), token, {}};
+        for (const std::size_t answer : beginning.answers) {
+          const std::vector<std::int32_t>& ids = list_of(answers, beginning.source)[answer];
+          if (ids[length] != token) continue;
+          sums[static_cast<std::size_t>(beginning.source)][answer] += log_probability;
+          if (ids.size() > length + 1) on.answers.push_back(answer);
+        }
+        if (!on.answers.empty()) longer.push_back(std::move(on));
+      }
+    }
+    open = std::move(longer);
+  }
+  std::vector<std::vector<float>> scores;
+  for (const std::vector<double>& sum : sums) scores.emplace_back(sum.begin(), sum.end());
+  return scores;
 }
 
 }  // namespace koine

@@ -177,14 +177,20 @@ class SpanData : public FamilyData {
   AnswerSearch search_;
 };
 
-/// Answers that a model writes.
+// Answers that a model writes, one for each window of a question (examples one behind the other).
+//
+// Of a question's windows the answer of the highest score is taken, the mean log-probability of its tokens by which beams are
+// compared; the first of equals. What is no answer, an empty text or a refusal, is taken only where all windows gave such: most
+// windows do not hold the answer, and say so.
 class SpanTextData : public FamilyData {
  public:
-  SpanTextData(Facts facts, const TaskRow& row, SquadFile file, const Tokenizer& tokenizer, std::string language,
-               std::int64_t longest)
+  /// `windows`: of each question.
+  SpanTextData(Facts facts, const TaskRow& row, SquadFile file, std::vector<std::int64_t> windows,
+               const Tokenizer& tokenizer, std::string language, std::int64_t longest)
       : FamilyData(std::move(facts)),
         row_(row),
         file_(std::move(file)),
+        windows_(std::move(windows)),
         tokenizer_(tokenizer),
         language_(std::move(language)),
         longest_(longest) {}
@@ -228,7 +234,28 @@ class SpanTextData : public FamilyData {
             ": its answers are parts of texts, of which none can be chosen beforehand; leave out --choices");
     GenerationSettings settings;
     settings.maximum_length = longest_;
-    return write_answers(model, dataset(), tokenizer_, settings, options);
+    return best_of_windows(write_answers(model, dataset(), tokenizer_, settings, options));
+  }
+  /// One answer for each question.
+  WrittenAnswers best_of_windows(WrittenAnswers written) const {
+    WrittenAnswers best;
+    best.counts = written.counts;
+    const auto is_answer = [&](std::size_t window) {
+      return !written.texts[window].empty() && !(may_refuse() && written.texts[window] == kUnanswerable);
+    };
+    std::size_t first = 0;
+    for (const std::int64_t windows : windows_) {
+      std::size_t chosen = first;
+      for (std::size_t window = first + 1; window < first + static_cast<std::size_t>(windows); ++window) {
+        const bool better =
+            is_answer(window) == is_answer(chosen) ? written.scores[window] > written.scores[chosen] : is_answer(window);
+        if (better) chosen = window;
+      }
+      best.texts.push_back(std::move(written.texts[chosen]));
+      best.scores.push_back(written.scores[chosen]);
+      first += static_cast<std::size_t>(windows);
+    }
+    return best;
   }
   /// Without gold.
   std::vector<Squad2Answer> read_all(const WrittenAnswers& written) const {
@@ -245,6 +272,7 @@ class SpanTextData : public FamilyData {
 
   const TaskRow& row_;
   SquadFile file_;
+  std::vector<std::int64_t> windows_;
   const Tokenizer& tokenizer_;
   std::string language_;
   std::int64_t longest_;
@@ -382,18 +410,23 @@ class SpanAsText : public SpanTask {
     Dataset dataset = empty_dataset(split, language);
     const std::int64_t longest = options.max_target_length > 0 ? options.max_target_length : kAnswerLength;
     TextExamples examples(dataset, tokenizer, length_of(options), longest);
+    std::vector<std::int64_t> windows;
     for (const SquadQuestion& question : file.questions) {
-      const std::string source = question_text(question.question, file.contexts[question.paragraph]);
-      if (!file.labelled) {
-        examples.add(source);
+      const std::string& context = file.contexts[question.paragraph];
+      const std::string target = question.answers.empty() ? kUnanswerable : pad_punctuation(question.answers.front().text);
+      if (split == "train") {
+        examples.add(question_text(question.question, context), target);
       } else {
-        examples.add(source, question.answers.empty() ? kUnanswerable : pad_punctuation(question.answers.front().text));
+        windows.push_back(examples.add_windows(question_beginning(question.question), padded_context(context),
+                                               file.labelled ? &target : nullptr));
       }
     }
+    if (windows.empty()) windows.assign(file.questions.size(), 1);
     const Truncation truncation = examples.truncation();
     FamilyData::Facts facts{std::move(dataset), submission_name(name(), split, language, "json"),
                             file.labelled ? "" : without_gold(file.path, language), LeftOut{}, truncation};
-    return std::make_unique<SpanTextData>(std::move(facts), row(), std::move(file), tokenizer, language, longest);
+    return std::make_unique<SpanTextData>(std::move(facts), row(), std::move(file), std::move(windows), tokenizer, language,
+                                          longest);
   }
 
   /// None: an answer need not be whole words of its context.

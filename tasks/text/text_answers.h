@@ -23,10 +23,15 @@ class TextExamples {
   void add(const std::string& source);  ///< without an answer
   /// UserError for a target without a token; `may_be_empty`: it is its end alone.
   void add(const std::string& source, const std::string& target, bool may_be_empty = false);
+  /// A source of `beginning` and `text`. Where it is too long, the beginning with each of text_windows() in turn, all with the
+  /// target (null: without), instead of losing its end; but where the beginning alone leaves no room it loses it. How many
+  /// examples that are.
+  std::int64_t add_windows(const std::string& beginning, const std::string& text, const std::string* target);
   const Truncation& truncation() const { return truncation_; }
 
  private:
-  Example source_of(const std::string& source, std::int64_t& lost);
+  /// `counted`: an example of its own, not a further window of one.
+  void add(std::vector<std::int32_t> source, const std::string* target, bool may_be_empty, bool counted);
 
   Dataset& dataset_;
   const Tokenizer& tokenizer_;
@@ -34,12 +39,21 @@ class TextExamples {
   std::int64_t max_target_length_;
 };
 
+/// Windows of up to `room` pieces over a text: each begins half a window behind the one before, so that an answer of up to half
+/// a window is whole in one of them; the last one reaches the end.
+struct TextWindow {
+  std::int64_t begin = 0;
+  std::int64_t length = 0;
+};
+std::vector<TextWindow> text_windows(std::int64_t pieces, std::int64_t room);
+
 /// The ids of an answer, its end behind them.
 std::vector<std::int32_t> answer_ids(const std::string& text, const Tokenizer& tokenizer);
 /// A text as an answer that is written so is read: through the tokenizer's normalisation.
 std::string as_written(const std::string& text, const Tokenizer& tokenizer);
 
-/// Calls use(number, generation) for every example, those of like length together.
+/// Calls use(number, generation) for every example, those of like length together. settings.own_answers, where there are any,
+/// are those of the data set's examples.
 PassCounts generate_all(Model& model, const Dataset& dataset, const GenerationSettings& settings,
                         const EvaluationOptions& options,
                         const std::function<void(std::size_t number, const Generation& generation)>& use);
@@ -49,6 +63,7 @@ std::string written_text(const Generation& generation, const Tokenizer& tokenize
 
 struct WrittenAnswers {
   std::vector<std::string> texts;  ///< [examples], trimmed
+  std::vector<double> scores;      ///< [examples] the mean log-probability of an answer's tokens
   PassCounts counts;
 };
 /// Greedy, the longest of so many tokens.
@@ -70,7 +85,7 @@ struct ChosenAnswers {
   std::vector<std::vector<float>> scores;  ///< where they were compared
   PassCounts counts;
 };
-/// Candidates as for score_candidates(); UserError for ChoiceSearch::kConstrained where examples have lists of their own.
+/// Candidates as for score_candidates().
 ChosenAnswers choose_answers(Model& model, const Dataset& dataset, const Tokenizer& tokenizer,
                              const std::vector<std::vector<std::string>>& candidates, const EvaluationOptions& options);
 

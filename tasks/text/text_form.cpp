@@ -107,9 +107,14 @@ std::string TextForm::choice(std::string_view prompt, const std::vector<std::str
 std::string TextForm::words_to_tag(std::string_view sentence) const { return concatenate(name, ": ", sentence); }
 
 std::string question_text(std::string_view question, std::string_view context) {
-  return trimmed(
-      concatenate("question: ", trimmed(pad_punctuation(question)), " context: ", trimmed(pad_punctuation(context))));
+  return trimmed(question_beginning(question) + " " + padded_context(context));
 }
+
+std::string question_beginning(std::string_view question) {
+  return concatenate("question: ", trimmed(pad_punctuation(question)), " context:");
+}
+
+std::string padded_context(std::string_view context) { return trimmed(pad_punctuation(context)); }
 
 std::string pad_punctuation(std::string_view text) {
   std::u32string padded;

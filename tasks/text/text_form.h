@@ -42,7 +42,8 @@ inline constexpr std::int64_t kAnswerLength = 512;
 inline constexpr std::int64_t kNamesLength = 128;
 inline constexpr std::int64_t kChoiceLength = 128;
 inline constexpr std::int64_t kTagsLength = 512;
-/// Tokens of a question with its context, as mT5 was tuned. There are no windows: what is longer loses its end.
+/// Tokens of a question with its context, as mT5 was tuned. In training what is longer loses its end; else it is read in windows
+/// (text_answers.h).
 inline constexpr std::int64_t kContextLength = 1024;
 
 inline constexpr const char* kUnanswerable = "unanswerable";
@@ -50,6 +51,9 @@ inline constexpr const char* kUnanswerable = "unanswerable";
 inline constexpr const char* kUnreadable = "unreadable";
 
 std::string question_text(std::string_view question, std::string_view context);
+/// Its two parts: what stands before the context, and the context.
+std::string question_beginning(std::string_view question);
+std::string padded_context(std::string_view context);
 /// Blanks around all but letters, marks, numbers, "_" and white space; white space becomes one blank.
 std::string pad_punctuation(std::string_view text);
 /// The first stretch of a context that is an answer but for white space: what a padded answer was before. `answer` itself where

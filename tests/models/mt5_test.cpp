@@ -108,18 +108,6 @@ TEST_P(TextToText, PackedIsAlone) {
   }
 }
 
-TEST_P(TextToText, LossesAreToldBySequence) {
-  for (const DType precision : {DType::kFloat32, DType::kBFloat16}) {
-    const std::unique_ptr<Model> model = text_model(config(0.2), precision);
-    const std::vector<Example> examples = text_examples(kLengths, 3);
-    const std::vector<double> losses = model->sequence_losses(tiny::packed(examples, kText));
-    ASSERT_EQ(losses.size(), examples.size());
-    // Both are sums of the same fp32 losses, of a dozen at most, rounded once or at every step.
-    for (std::size_t i = 0; i < examples.size(); ++i)
-      EXPECT_NEAR(losses[i], model->evaluate_loss(tiny::packed({examples[i]}, kText)), 1e-6 * losses[i]) << i;
-  }
-}
-
 TEST_P(TextToText, DropoutDoesNotDependOnTheBatch) {
   const std::unique_ptr<Model> model = text_model(config(0.3), DType::kFloat32);
   std::vector<Example> examples = text_examples(kLengths, 3);
@@ -265,6 +253,64 @@ TEST(TextToTextModel, AnswersOnlyWhatIsAllowed) {
     settings.answers = {{5, 6}};
     EXPECT_THROW(model->generate(sources_of(text_examples(kLengths, 3)), settings), UserError);
   }
+}
+
+TEST(TextToTextModel, EachSourceAnswersOnlyWhatIsItsOwn) {
+  const std::unique_ptr<Model> model = text_model(text_config(mt5_family(), false), DType::kFloat32);
+  const std::vector<Example> examples = text_examples(kLengths, 3);
+  GenerationSettings settings = {.maximum_length = 9, .end = 1};
+  settings.own_answers = {{{5, 6, 1}, {9, 1}}, {{7, 1}}, {{5, 1}, {6, 1}}, {{5, 6, 1}, {5, 6, 7, 1}}};
+  const std::vector<Generation> together = model->generate(sources_of(examples), settings);
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const auto& own = settings.own_answers[i];
+    EXPECT_NE(std::find(own.begin(), own.end(), together[i].ids), own.end()) << i;
+    const Generation alone =
+        model->generate(sources_of({examples[i]}), {.maximum_length = 9, .end = 1, .answers = own}).front();
+    EXPECT_EQ(together[i].ids, alone.ids);
+    EXPECT_EQ(together[i].score, alone.score);
+  }
+  settings.own_answers.pop_back();
+  EXPECT_THROW(model->generate(sources_of(examples), settings), UserError);
+  settings.own_answers.push_back({});
+  EXPECT_THROW(model->generate(sources_of(examples), settings), UserError) << "nothing is allowed";
+}
+
+// Answers that are compared have the log-probabilities that a decoder which reads them whole gives: of every source its own list or
+// one list, answers that begin alike, that are the same, and of one token.
+TEST(TextToTextModel, AnswersAreCompared) {
+  const std::vector<std::vector<std::vector<std::int32_t>>> own = {
+      {{5, 6, 7, 1}, {5, 6, 1}, {5, 1}, {1}}, {{9, 1}, {9, 1}, {4, 4, 4, 4, 4, 1}}, {}, {{5, 6, 7, 1}}};
+  for (const DType precision : {DType::kFloat32, DType::kBFloat16}) {
+    const std::unique_ptr<Model> model = text_model(text_config(mt5_family(), false), precision);
+    std::vector<Example> examples = text_examples(kLengths, 3);
+    const PackedBatch sources = sources_of(examples);
+    const auto each = model->answer_scores(sources, own);
+    const auto all = model->answer_scores(sources, {own.front()});
+    ASSERT_EQ(each.size(), examples.size());
+    EXPECT_TRUE(each[2].empty());
+    for (std::size_t i = 0; i < examples.size(); ++i) {
+      const auto expect_scores = [&](const std::vector<float>& scores,
+                                     const std::vector<std::vector<std::int32_t>>& answers) {
+        ASSERT_EQ(scores.size(), answers.size());
+        EXPECT_EQ(scores, model->answer_scores(sources_of({examples[i]}), {answers}).front()) << "as if alone";
+        for (std::size_t a = 0; a < answers.size(); ++a) {
+          set_target(examples[i], answers[a], 0, 0);
+          const double loss = model->evaluate_loss(tiny::packed({examples[i]}, kText));
+          // fp32 roundings of a few losses near 4; in bf16 hidden states are rounded to 2^-9 of numbers near 1.
+          EXPECT_NEAR(scores[a], -loss, precision == DType::kFloat32 ? 1e-5 : 0.02 * loss) << i << ", " << a;
+        }
+      };
+      expect_scores(each[i], own[i]);
+      expect_scores(all[i], own.front());
+    }
+    EXPECT_THROW(model->answer_scores(sources, {{{5, tiny::kVocabulary}}}), UserError);
+    EXPECT_THROW(model->answer_scores(sources, {{{}}}), UserError);
+    EXPECT_THROW(model->answer_scores(sources, {own[0], own[1]}), Error);
+  }
+  const std::unique_ptr<Model> encoder =
+      tiny::model(tiny::config(NormPlacement::kPost), HeadKind::kSequence, DType::kFloat32);
+  const PackedBatch batch = tiny::packed(tiny::examples(HeadKind::kSequence, {5}, 3), HeadKind::kSequence);
+  EXPECT_THROW(encoder->answer_scores(batch, {{{5}}}), Error);
 }
 
 // On a device, or the host implementation of its kernels, as on the CPU.

@@ -35,8 +35,11 @@ class StubModel : public Model {
   std::function<void(const StubSequence&, float* vector)> vector;
   /// Writes the answer to one sequence, its end included.
   std::function<std::vector<std::int32_t>(const StubSequence&)> answer;
-  /// The loss of one sequence's target.
+  /// Its score; null: 0.
+  std::function<double(const StubSequence&)> answer_score;
+  /// The loss of one answer to a sequence.
   std::function<double(const StubSequence&, std::span<const std::int32_t> target)> target_loss;
+  std::vector<std::size_t> compared;  ///< how many answers to each sequence, in the order they came
   GenerationSettings asked_generation;
   std::int32_t classes = 0;
   std::int64_t hidden = 0;
@@ -92,18 +95,24 @@ class StubModel : public Model {
     ++calls;
     asked_generation = settings;
     std::vector<Generation> answers;
-    for (std::int64_t i = 0; i < batch.source.sequences; ++i) answers.push_back({answer(sequence(batch, i)), 0});
+    for (std::int64_t i = 0; i < batch.source.sequences; ++i) {
+      const StubSequence one = sequence(batch, i);
+      answers.push_back({answer(one), answer_score ? answer_score(one) : 0});
+    }
     return answers;
   }
 
-  std::vector<double> sequence_losses(const PackedBatch& batch) override {
-    std::vector<double> losses;
+  std::vector<std::vector<float>> answer_scores(
+      const PackedBatch& batch, const std::vector<std::vector<std::vector<std::int32_t>>>& answers) override {
+    ++calls;
+    std::vector<std::vector<float>> scores;
     for (std::int64_t i = 0; i < batch.source.sequences; ++i) {
-      const auto begin = static_cast<std::size_t>(batch.target.cumulative_lengths[static_cast<std::size_t>(i)]);
-      const auto end = static_cast<std::size_t>(batch.target.cumulative_lengths[static_cast<std::size_t>(i) + 1]);
-      losses.push_back(target_loss(sequence(batch, i), std::span(batch.labels).subspan(begin, end - begin)));
+      scores.emplace_back();
+      for (const std::vector<std::int32_t>& one : answers[answers.size() == 1 ? 0 : static_cast<std::size_t>(i)])
+        scores.back().push_back(static_cast<float>(-target_loss(sequence(batch, i), one)));
+      compared.push_back(scores.back().size());
     }
-    return losses;
+    return scores;
   }
 
   double forward_flops(const std::vector<std::int64_t>&, int, std::int64_t) const override { return 0; }

@@ -226,6 +226,78 @@ TEST_F(TextTasks, AnswersInContextsAreRead) {
   EXPECT_EQ(short_data->dataset().examples[0].labels.back(), t5_tokenizer().special().end);
 }
 
+TEST(TextForms, WindowsOverlapByHalf) {
+  const auto windows = [](std::int64_t pieces, std::int64_t room) {
+    std::vector<std::pair<std::int64_t, std::int64_t>> result;
+    for (const TextWindow& window : text_windows(pieces, room)) result.emplace_back(window.begin, window.length);
+    return result;
+  };
+  using Windows = std::vector<std::pair<std::int64_t, std::int64_t>>;
+  EXPECT_EQ(windows(10, 10), (Windows{{0, 10}}));
+  EXPECT_EQ(windows(11, 10), (Windows{{0, 10}, {5, 6}}));
+  EXPECT_EQ(windows(21, 10), (Windows{{0, 10}, {5, 10}, {10, 10}, {15, 6}}));
+  EXPECT_EQ(windows(3, 1), (Windows{{0, 1}, {1, 1}, {2, 1}}));
+}
+
+/// A context of `words` words, in which "fox" comes last.
+std::string long_context(int words) {
+  std::string text;
+  for (int i = 1; i < words; ++i) text += i % 2 == 0 ? "dog " : "box ";
+  return text + "fox";
+}
+
+TEST_F(TextTasks, LongContextsAreReadInWindows) {
+  const auto answers = [](int start) { return concatenate(R"("answers": [{"text": "fox", "answer_start": )", start, "}]"); };
+  const auto file = [&](const std::string& version) {
+    return R"({"data": [{"paragraphs": [{"context": ")" + long_context(40) + R"(", "qas": [
+        {"id": "a", "question": "who?", )" +
+           version + answers(156) + R"(}]}, {"context": "fox", "qas": [
+        {"id": "b", "question": "who?", )" +
+           version + answers(0) + R"(}]}]}]})";
+  };
+  write("squad/dev-v1.1.json", file(""));
+  write("squad/train-v1.1.json", file(""));
+  write("squad/dev-v2.0.json", file(R"("is_impossible": false, )"));
+  FeatureOptions options;
+  options.max_seq_length = std::ssize(answer_ids(question_text("who?", long_context(20)), t5_tokenizer()));
+  const auto data = load("squad", "dev", options);
+  const std::size_t windows = data->dataset().examples.size() - 1;
+  ASSERT_GE(windows, 3u);
+  EXPECT_EQ(data->truncation().examples, 0);
+  EXPECT_EQ(data->truncation().total, 2);
+  EXPECT_EQ(std::ssize(data->dataset().examples[0].ids), options.max_seq_length);
+  for (std::size_t i = 0; i < windows; ++i) {
+    EXPECT_TRUE(source_of(*data, i).starts_with("question: who ? context:")) << source_of(*data, i);
+    EXPECT_EQ(source_of(*data, i).ends_with("fox"), i + 1 == windows) << i;
+  }
+  EXPECT_EQ(source_of(*data, windows), "question: who ? context: fox") << "short ones are as they were";
+  EXPECT_EQ(load("squad", "train", options)->dataset().examples.size(), 2u) << "training reads what fits";
+
+  const auto answers_of = [&](const std::string& task, const std::vector<std::pair<std::string, double>>& first,
+                              const std::string& last) {
+    const auto of_task = load(task, "dev", options);
+    StubModel model;
+    const auto written = [&, windows](const StubSequence& sequence) {
+      if (sequence.number == windows) return std::pair<std::string, double>{"fox", -9};
+      return sequence.number < first.size() ? first[sequence.number] : std::pair<std::string, double>{last, -5};
+    };
+    model.answer = [written](const StubSequence& sequence) { return answer_ids(written(sequence).first, t5_tokenizer()); };
+    model.answer_score = [written](const StubSequence& sequence) { return written(sequence).second; };
+    const Evaluation result = of_task->evaluate(model, {});
+    EXPECT_EQ(result.examples, 2);
+    const nlohmann::json predictions = nlohmann::json::parse(result.prediction_content);
+    EXPECT_EQ(predictions["b"], "fox");
+    EXPECT_EQ(of_task->answer(model, {}).records.size(), 2u);
+    return predictions["a"].get<std::string>();
+  };
+  EXPECT_EQ(answers_of("squad", {{"dog", -0.5}, {"box", -0.25}}, "fox"), "box") << "the likeliest";
+  EXPECT_EQ(answers_of("squad", {{"dog", -0.5}, {"box", -0.5}}, "fox"), "dog") << "of equals the first";
+  EXPECT_EQ(answers_of("squad", {{"", -0.1}, {"", -0.1}}, "fox"), "fox") << "an empty text is no answer";
+  EXPECT_EQ(answers_of("squad2", {{"unanswerable", -0.1}, {"fox", -3}}, "unanswerable"), "fox");
+  EXPECT_EQ(answers_of("squad2", {}, "unanswerable"), "") << "all windows refuse";
+  EXPECT_EQ(answers_of("squad", {{"unanswerable", -0.1}}, "fox"), "unanswerable") << "in SQuAD 1.1 a text as any other";
+}
+
 TEST_F(TextTasks, QuestionsMayHaveNoAnswer) {
   write("squad/dev-v2.0.json", R"({"data": [{"paragraphs": [{"context": "the fox jumps", "qas": [
       {"id": "a", "question": "who?", "is_impossible": false, "answers": [{"text": "fox", "answer_start": 4}]},
@@ -262,8 +334,16 @@ TEST_F(TextTasks, ChoicesAreWrittenOrCompared) {
   EvaluationOptions options;
   options.choices = ChoiceSearch::kLikelihood;
   EXPECT_EQ(data->evaluate(model, options).prediction_content, "0\n0\n");
-  options.choices = ChoiceSearch::kConstrained;
-  expect_user_error([&] { data->evaluate(model, options); }, {"copa dev en", "--choices likelihood"});
+  EXPECT_EQ(model.compared, (std::vector<std::size_t>{2, 2})) << "every source was read once";
+  evaluate("copa", *data, {"a box", "q"}, ChoiceSearch::kConstrained);
+  ASSERT_EQ(asked_.own_answers.size(), 2u);
+  EXPECT_TRUE(asked_.answers.empty());
+  // Examples come sorted by length, and each has its own.
+  const auto longer = static_cast<std::size_t>(asked_.own_answers[0][0] == answer_ids("a dog", t5_tokenizer()) ? 0 : 1);
+  for (const auto& [example, texts] :
+       {std::pair<std::size_t, Words>{longer, {"a dog", "a box"}}, {1 - longer, {"q", "r"}}}) {
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(asked_.own_answers[example][i], answer_ids(texts[i], t5_tokenizer()));
+  }
   EXPECT_EQ(find_task("copa").as_text().chance(), 50);
 }
 

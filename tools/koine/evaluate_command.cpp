@@ -286,7 +286,7 @@ void add_evaluate_command(CommandLine& line) {
   evaluate_app
       ->add_option("--choices", evaluate->choices,
                    "of a model that answers with texts, labels and choices: generate (what is none is wrong), "
-                   "constrained (labels: nothing else can be written) or likelihood (the likeliest is taken)")
+                   "constrained (nothing else can be written) or likelihood (the likeliest is taken)")
       ->check(CLI::IsMember(choice_searches()))
       ->capture_default_str();
   evaluate_app
