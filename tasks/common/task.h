@@ -17,6 +17,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
 #include "kernels/common/check.h"
+#include "tasks/common/example_outcomes.h"
 #include "tasks/common/guards.h"
 #include "tasks/common/task_row.h"
 
@@ -52,6 +53,7 @@ struct Evaluation {
   std::optional<std::int64_t> unreadable = {};
   std::optional<std::int64_t> other_script = {};
   std::optional<Collapse> collapse = {};  ///< classification, choice, tagging: where the answers are all one class
+  ExampleOutcomes outcomes = {};          ///< of each example, where predictions are wanted and `value` is formed of them
   std::int64_t tokens = 0;
   double seconds = 0;
   std::string prediction_file;     ///< path below a predictions folder in XTREME's layout: "xnli/test-sw.tsv"

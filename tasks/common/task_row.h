@@ -50,11 +50,12 @@ struct TaskRow {
   std::string train_task = {};  ///< whose training set the head is trained on; empty: the task's own, if it has one, else
                                 ///< nothing is trained
   std::vector<std::string> languages = {"en"};  ///< official, the training language first
-  std::int64_t max_seq_length = 256;            ///< tokens, special ones included
-  std::optional<Recipe> target = {};            ///< published for fine-tuning on this target (on its train_task's examples)
-  std::optional<Recipe> intermediate = {};      ///< published for intermediate training on this task
-  std::vector<FileCandidate> files = {};        ///< the data set's own names first, then XTREME's
-  std::vector<std::string> parts = {};          ///< in place of files: tasks whose sets are taken together (classification)
+  bool parallel = false;              ///< example i of its sets, or the question of an id, is the same in every language
+  std::int64_t max_seq_length = 256;  ///< tokens, special ones included
+  std::optional<Recipe> target = {};  ///< published for fine-tuning on this target (on its train_task's examples)
+  std::optional<Recipe> intermediate = {};  ///< published for intermediate training on this task
+  std::vector<FileCandidate> files = {};    ///< the data set's own names first, then XTREME's
+  std::vector<std::string> parts = {};      ///< in place of files: tasks whose sets are taken together (classification)
   TextFields fields = {};
   std::vector<std::string> columns = {};  ///< the names of a table's columns; empty: its first line says them
   ChoiceFields choice_fields = {};

@@ -57,6 +57,18 @@ double forward_flops(const Model& model, const Dataset& dataset, const Evaluatio
   return model.forward_flops(lengths, 0, dataset.head == HeadKind::kToken ? tokens : dataset.groups());
 }
 
+/// Writes the table of the examples' outcomes; what the record says of it.
+json keep_outcomes(const ExampleOutcomes& outcomes, const PlannedEvaluation& evaluation, const std::string& language,
+                   const fs::path& folder) {
+  const Task& task = *evaluation.task;
+  const fs::path file = fs::path("outcomes") / submission_name(task.name(), evaluation.split, language, "tsv");
+  const std::string table = example_table(outcomes);
+  make_directory((folder / file).parent_path());
+  write_file_atomically(folder / file, table);
+  return {
+      {"file", file.string()}, {"metric", outcomes.metric}, {"parallel", task.row().parallel}, {"xxh3", xxh3_hex(table)}};
+}
+
 }  // namespace
 
 bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const fs::path& data, const Tokenizer& tokenizer,
@@ -91,6 +103,8 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
         write_file_atomically(predictions, result.prediction_content);
       }
       records[language] = to_json(result);
+      if (!result.outcomes.metric.empty())
+        records[language]["outcomes"] = keep_outcomes(result.outcomes, evaluation, language, folder);
       if (const LeftOut left_out = examples->left_out(); left_out.count > 0) {
         records[language]["left_out"] = left_out.count;
         options.message(concatenate("  ", evaluation.task->name(), " ", evaluation.split, " ", language, ": ",

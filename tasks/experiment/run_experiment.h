@@ -8,7 +8,8 @@
 //   config.toml                               the experiment with every default written out
 //   data/  tokenizer/  pretraining/           phases (phase.h)
 //   intermediate/<arm>/seed-<n>/              phases; each model is trained once and used by every target
-//   target/<arm>/<task>/seed-<n>/             phases; predictions/<task>/... in XTREME's layout, evaluations.json
+//   target/<arm>/<task>/seed-<n>/             phases; predictions/<task>/... in XTREME's layout, outcomes/<task>/...
+//                                             (common/example_outcomes.h), evaluations.json
 //   results.json  costs.json  report.html     all figures so far, and what each training took (outcome.h)
 //
 // The same call again skips what is done and continues what was interrupted, bit for bit. The seed of an arm's run is the

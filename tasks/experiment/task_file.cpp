@@ -222,6 +222,7 @@ TaskRow read_task(TomlSection& section) {
   row.languages = section.texts("languages", row.languages);
   require(!row.languages.empty(), section.where("languages"), " is empty; give at least one");
   require_distinct_members(section, "languages", row.languages);
+  row.parallel = section.flag("parallel", false);
   row.train_task = section.text("train_task", "");
   row.max_seq_length = section.integer("max_seq_length", family.length, 8, 1 << 20);
   read_files(section, family, row);

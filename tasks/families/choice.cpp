@@ -78,10 +78,12 @@ class ChoiceData : public FamilyData {
   Evaluation evaluate(Model& model, const EvaluationOptions& options) const override {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
+    const std::vector<std::vector<float>> all = scores_of(predictions);
     Numbers answers;
-    for (const std::vector<float>& scores : scores_of(predictions))
-      answers.push_back(index_of_largest(scores.data(), dataset().group));
-    return finish(score_choices(row_, gold_, answers), predictions.counts, options, [&] { return choice_lines(answers); });
+    for (const std::vector<float>& scores : all) answers.push_back(index_of_largest(scores.data(), dataset().group));
+    Evaluation result = score_choices(row_, gold_, answers);
+    if (options.want_predictions) result.outcomes = outcomes_of_scores(result.metric, gold_, all);
+    return finish(std::move(result), predictions.counts, options, [&] { return choice_lines(answers); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
@@ -121,6 +123,9 @@ class ChoiceTextData : public FamilyData {
     const ChosenAnswers answers = answer_all(model, options);
     Evaluation result = finish(score_choices(row_, right_choices(file_), answers.chosen), answers.counts, options,
                                [&] { return choice_lines(answers.chosen); });
+    if (options.want_predictions)
+      result.outcomes = answers.scores.empty() ? outcomes_of_choices(result.metric, right_choices(file_), answers.chosen)
+                                               : outcomes_of_scores(result.metric, right_choices(file_), answers.scores);
     result.unreadable = std::count(answers.chosen.begin(), answers.chosen.end(), -1);
     result.other_script = 0;
     for (std::size_t i = 0; i < answers.texts.size(); ++i) {

@@ -64,6 +64,11 @@ Evaluation score_labels(const TaskRow& row, const Labels& gold, const Labels& pr
   return result;
 }
 
+/// Of the figures of labels only accuracy is a mean over examples.
+bool has_outcomes(const Evaluation& result, const EvaluationOptions& options) {
+  return options.want_predictions && result.metric == "accuracy";
+}
+
 Labels labels_of(const LabelledTexts& texts) {
   Labels labels;
   for (const LabelledText& example : texts.examples) labels.push_back(example.label);
@@ -79,8 +84,9 @@ class ClassificationData : public FamilyData {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
     const Labels answers = best_labels(predictions);
-    return finish(score_labels(row_, gold_, answers), predictions.counts, options,
-                  [&] { return label_lines(row_, answers); });
+    Evaluation result = score_labels(row_, gold_, answers);
+    if (has_outcomes(result, options)) result.outcomes = outcomes_of_scores(result.metric, gold_, predictions.logits);
+    return finish(std::move(result), predictions.counts, options, [&] { return label_lines(row_, answers); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
@@ -114,6 +120,9 @@ class ClassificationTextData : public FamilyData {
     const ChosenAnswers answers = answer_all(model, options);
     Evaluation result = finish(score_labels(row_, gold_, answers.chosen), answers.counts, options,
                                [&] { return label_lines(row_, answers.chosen); });
+    if (has_outcomes(result, options))
+      result.outcomes = answers.scores.empty() ? outcomes_of_choices(result.metric, gold_, answers.chosen)
+                                               : outcomes_of_scores(result.metric, gold_, answers.scores);
     result.unreadable = std::count(answers.chosen.begin(), answers.chosen.end(), -1);
     return result;
   }

@@ -31,8 +31,12 @@ using Targets = std::map<std::string, std::set<std::string>>;
 Evaluation ranking_evaluation(const RankingRule& rule, const std::vector<PoolQuery>& queries, const Targets& targets,
                               const std::vector<Ids>& ranked) {
   std::map<std::string, std::pair<double, double>> sums;  // by figure: sum, number
+  ExampleOutcomes outcomes;
+  outcomes.metric = "map@20";
   for (std::size_t i = 0; i < ranked.size(); ++i) {
     const double precision = average_precision(targets.at(queries[i].id), ranked[i], kRanked);
+    outcomes.ids.push_back(key_of(rule, queries[i]));
+    outcomes.points.push_back(static_cast<float>(precision));
     std::vector<std::string> figures = {"map@20"};
     if (rule.languages) figures.push_back("map@20_" + queries[i].language);
     for (const std::string& figure : figures) {
@@ -45,6 +49,7 @@ Evaluation ranking_evaluation(const RankingRule& rule, const std::vector<PoolQue
   for (const auto& [figure, sum] : sums) result.metrics[figure] = sum.first / sum.second * 100;
   result.value = result.metrics.at(result.metric);
   result.examples = std::ssize(queries);
+  result.outcomes = std::move(outcomes);
   return result;
 }
 

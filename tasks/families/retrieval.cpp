@@ -30,6 +30,8 @@ Evaluation retrieval_evaluation(const std::vector<std::int32_t>& gold, const std
   result.value = accuracy_percent(gold, predictions);
   result.metrics["accuracy"] = result.value;
   result.examples = static_cast<std::int64_t>(gold.size());
+  result.outcomes.metric = result.metric;
+  for (std::size_t i = 0; i < gold.size(); ++i) result.outcomes.points.push_back(gold[i] == predictions[i] ? 1.0F : 0.0F);
   return result;
 }
 

@@ -80,6 +80,26 @@ Evaluation squad2_evaluation(const std::vector<Squad2Answer>& answers, bool best
   return result;
 }
 
+/// Each question's F1 and whether it is answered exactly.
+ExampleOutcomes question_outcomes(const TaskRow& row, const std::vector<SquadQuestion>& questions,
+                                  const std::vector<Squad2Answer>& answers, const std::string& language) {
+  ExampleOutcomes outcomes;
+  outcomes.metric = "f1";
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    AnswerScore score;
+    if (row.scorer == kSquad2) {
+      const Squad2Score one = score_squad2({answers[i]});
+      score = {one.exact_match / 100, one.f1 / 100};
+    } else {
+      score = span_scorer(row).score(answers[i].prediction, answers[i].gold, language);
+    }
+    outcomes.ids.push_back(questions[i].id);
+    outcomes.points.push_back(static_cast<float>(score.f1));
+    outcomes.exact.push_back(score.exact_match > 0 ? 1 : 0);
+  }
+  return outcomes;
+}
+
 /// {"id": "answer", ...} in the order of the questions.
 std::string answers_as_json(const std::vector<SquadQuestion>& questions, const std::vector<Squad2Answer>& answers) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
@@ -113,9 +133,10 @@ class SpanData : public FamilyData {
         scores.add(span_scorer(row_).score(answer.prediction, answer.gold, language_));
       }
     }
-    return finish(may_refuse ? squad2_evaluation(answers, /*best=*/true)
-                             : answer_evaluation(scores, std::string(span_scorer(row_).metric)),
-                  predictions.counts, options, [&] { return answers_as_json(file_.questions, answers); });
+    Evaluation result = may_refuse ? squad2_evaluation(answers, /*best=*/true)
+                                   : answer_evaluation(scores, std::string(span_scorer(row_).metric));
+    if (options.want_predictions) result.outcomes = question_outcomes(row_, file_.questions, answers, language_);
+    return finish(std::move(result), predictions.counts, options, [&] { return answers_as_json(file_.questions, answers); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
@@ -213,6 +234,7 @@ class SpanTextData : public FamilyData {
     Evaluation result = finish(may_refuse() ? squad2_evaluation(answers, /*best=*/false)
                                             : answer_evaluation(scores, std::string(span_scorer(row_).metric)),
                                written.counts, options, [&] { return answers_as_json(file_.questions, answers); });
+    if (options.want_predictions) result.outcomes = question_outcomes(row_, file_.questions, answers, language_);
     result.unreadable = unreadable;
     result.other_script = other_script;
     return result;

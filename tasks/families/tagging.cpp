@@ -1,6 +1,8 @@
 #include "tasks/families/tagging.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <sstream>
 
 #include "tasks/families/answers.h"
@@ -53,6 +55,29 @@ Evaluation score_tags(const TaskRow& row, const TagSequences& gold, const TagSeq
   return result;
 }
 
+/// A sentence's part in an F1.
+void add_chunks(ExampleOutcomes& outcomes, const ChunkCounts& counts) {
+  outcomes.points.push_back(static_cast<float>(2 * counts.right));
+  outcomes.weights.push_back(static_cast<float>(counts.predicted + counts.gold));
+}
+
+/// Of the scorers above: F1 over chunks, or accuracy of tags.
+ExampleOutcomes tag_outcomes(const std::string& metric, const TagSequences& gold, const TagSequences& predictions) {
+  ExampleOutcomes outcomes;
+  outcomes.metric = metric;
+  for (std::size_t i = 0; i < gold.size(); ++i) {
+    if (metric == "f1") {
+      add_chunks(outcomes, chunk_counts(gold[i], predictions[i]));
+      continue;
+    }
+    const auto right = std::inner_product(gold[i].begin(), gold[i].end(), predictions[i].begin(), std::size_t{0},
+                                          std::plus<>(), std::equal_to<>());
+    outcomes.points.push_back(static_cast<float>(right));
+    outcomes.weights.push_back(static_cast<float>(gold[i].size()));
+  }
+  return outcomes;
+}
+
 TagSequences names_of(const std::vector<TaggedSentence>& sentences, const std::vector<std::string>& labels) {
   TagSequences names;
   for (const TaggedSentence& sentence : sentences) {
@@ -92,8 +117,10 @@ class TaggingData : public FamilyData {
     require_gold();
     const Predictions predictions = predict_all(model, dataset(), options);
     const TagSequences tags = join_rows(predictions);
-    return finish(score_tags(row_, names_of(file_.sentences, row_.labels), tags), predictions.counts, options,
-                  [&] { return tag_lines(tags); });
+    const TagSequences gold = names_of(file_.sentences, row_.labels);
+    Evaluation result = score_tags(row_, gold, tags);
+    if (options.want_predictions) result.outcomes = tag_outcomes(result.metric, gold, tags);
+    return finish(std::move(result), predictions.counts, options, [&] { return tag_lines(tags); });
   }
 
   Answers answer(Model& model, const EvaluationOptions& options) const override {
@@ -142,6 +169,8 @@ class TaggingTextData : public FamilyData {
     Evaluation result =
         finish(are_name_tags(row_.labels) ? score_names(gold, written) : score_tags(row_, gold, written.tags),
                written.counts, options, [&] { return tag_lines(written.tags); });
+    if (options.want_predictions && result.outcomes.metric.empty())
+      result.outcomes = tag_outcomes(result.metric, gold, written.tags);
     result.unreadable = std::count(written.readable.begin(), written.readable.end(), false);
     return result;
   }
@@ -200,11 +229,14 @@ class TaggingTextData : public FamilyData {
   /// The order-free score of names, and beside it XTREME's of the tags they give.
   Evaluation score_names(const TagSequences& gold, const WrittenTags& written) const {
     std::vector<std::vector<NamedSpan>> names;
+    ExampleOutcomes outcomes;
+    outcomes.metric = "f1";
     std::int64_t other_script = 0;
     for (std::size_t i = 0; i < gold.size(); ++i) {
       const std::vector<std::string> words = forms_of(file_.sentences[i]);
       names.push_back(names_of_tags(words, gold[i]));
       for (NamedSpan& name : names.back()) name.text = as_written(name.text, tokenizer_);  // as an answer can have it
+      add_chunks(outcomes, name_counts(names.back(), written.names[i]));
       const std::string sentence = joined_by_blanks(words);
       other_script += std::any_of(written.names[i].begin(), written.names[i].end(),
                                   [&](const NamedSpan& name) { return in_other_script(name.text, sentence); })
@@ -221,6 +253,7 @@ class TaggingTextData : public FamilyData {
                       {"tag_f1", by_tags.f1},
                       {"accuracy", by_tags.accuracy}};
     result.value = score.f1;
+    result.outcomes = std::move(outcomes);
     result.examples = std::ssize(gold);
     result.other_script = other_script;
     return result;

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tasks/scorers/tagging_f1.h"
+
 namespace koine {
 
 struct NamedSpan {
@@ -20,6 +22,9 @@ struct SpanF1 {
   double recall = 0;
   double f1 = 0;
 };
+
+/// Names of one sentence; F1 is 2 right / (predicted + gold) of their sums.
+ChunkCounts name_counts(const std::vector<NamedSpan>& gold, const std::vector<NamedSpan>& predictions);
 
 /// Of as many sentences.
 SpanF1 span_f1(const std::vector<std::vector<NamedSpan>>& gold, const std::vector<std::vector<NamedSpan>>& predictions);

@@ -51,6 +51,12 @@ std::set<Entity> entities_of(const TagSequences& sequences) {
   return entities;
 }
 
+std::size_t shared_entities(const std::set<Entity>& truth, const std::set<Entity>& found) {
+  std::size_t shared = 0;
+  for (const Entity& entity : found) shared += truth.count(entity);
+  return shared;
+}
+
 double ratio(std::size_t part, std::size_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -69,12 +75,19 @@ TaggingScore tagging_score(const TagSequences& gold, const TagSequences& predict
   }
   const std::set<Entity> truth = entities_of(gold);
   const std::set<Entity> found = entities_of(predictions);
-  std::size_t correct = 0;
-  for (const Entity& entity : found) correct += truth.count(entity);
+  const std::size_t correct = shared_entities(truth, found);
   const double precision = ratio(correct, found.size());
   const double recall = ratio(correct, truth.size());
   const double f1 = precision + recall > 0 ? 2 * precision * recall / (precision + recall) : 0;
   return {precision * 100, recall * 100, f1 * 100, ratio(right, tags) * 100};
+}
+
+ChunkCounts chunk_counts(const std::vector<std::string>& gold, const std::vector<std::string>& predictions) {
+  const TagSequences truth = {gold};
+  const TagSequences answer = {predictions};
+  const std::set<Entity> wanted = entities_of(truth);
+  const std::set<Entity> found = entities_of(answer);
+  return {shared_entities(wanted, found), found.size(), wanted.size()};
 }
 
 }  // namespace koine

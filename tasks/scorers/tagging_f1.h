@@ -11,6 +11,7 @@
 // On parts of speech this means: a run of equal tags is one entity, except tags that begin with B or S (SCONJ, SYM), each of
 // which is its own. Later versions of seqeval take the type from the second character on, and give other figures.
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -27,5 +28,14 @@ using TagSequences = std::vector<std::vector<std::string>>;
 
 /// Both lists of the same sentences with the same lengths.
 TaggingScore tagging_score(const TagSequences& gold, const TagSequences& predictions);
+
+/// Entities of one sentence: F1 of a list of sentences is 2 right / (predicted + gold) of their sums, for no entity reaches over a
+/// sentence's end.
+struct ChunkCounts {
+  std::size_t right = 0;
+  std::size_t predicted = 0;
+  std::size_t gold = 0;
+};
+ChunkCounts chunk_counts(const std::vector<std::string>& gold, const std::vector<std::string>& predictions);
 
 }  // namespace koine

@@ -213,6 +213,7 @@ TEST_F(DualEncoders, MewslixIsRankedAndScoredAsXtremeDoes) {
   // All mentions are taken for Berlin, the second candidate.
   model.vector = [](const StubSequence& sequence, float* vector) { vector[sequence.number == 3 ? 0 : 1] = 1; };
   const Evaluation result = data->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_DOUBLE_EQ(result.value, (1 + 0.5 + 1) / 3 * 100);
   EXPECT_EQ(result.prediction_file, "mewslix/dev-de.json");
   EXPECT_EQ(result.metrics.size(), 1u);

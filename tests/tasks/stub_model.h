@@ -15,6 +15,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/training/model.h"
 #include "kernels/common/check.h"
+#include "tasks/common/task.h"
 #include "tests/engine/temporary_folder.h"
 
 namespace koine {
@@ -170,6 +171,12 @@ inline std::filesystem::path real_data() {
 inline const Tokenizer& real_tokenizer() {
   static const Tokenizer tokenizer(real_data() / "xlmr/sentencepiece.bpe.model");
   return tokenizer;
+}
+
+/// The outcomes of its examples give an evaluation's figure. (Points are kept in single precision, figures are in percent.)
+inline void expect_outcomes(const Evaluation& evaluation) {
+  EXPECT_EQ(evaluation.outcomes.metric, evaluation.metric);
+  EXPECT_NEAR(evaluation.outcomes.figure(), evaluation.value, 1e-4);
 }
 
 }  // namespace koine

@@ -78,6 +78,9 @@ void expect_same(const Task& mine, const Task& built_in, const std::filesystem::
       EXPECT_EQ(result.metrics, expected.metrics) << split << " " << language;
       EXPECT_EQ(result.prediction_content, expected.prediction_content) << split << " " << language;
       EXPECT_GT(result.examples, 0);
+      if (!result.outcomes.metric.empty()) {
+        EXPECT_NEAR(result.outcomes.figure(), result.value, 1e-4) << mine.name();
+      }
     }
   }
 }
@@ -221,6 +224,7 @@ family = "classification"
 format = "tsv"
 columns = ["id", "a", "b", "label"]
 test = "bare-{language}.txt"
+parallel = true
 first = "a"
 second = "b"
 labels = ["no", "yes"]
@@ -232,6 +236,7 @@ test = "quoted.tsv"
 first = "text"
 labels = ["no", "yes"]
 )");
+  EXPECT_TRUE(find_task("bare").row().parallel && !find_task("mood").row().parallel);
   write("mood/train.jsonl", "{\"text\": \"a dog\", \"mood\": 2}\n{\"text\": \"the fox\", \"mood\": \"0\"}\n");
   write("mood/dev.csv", "id,mood,text\n1,good,\"a dog, he said\"\n2,?,the fox\n3,1,\"two\ntowns\"\n");
   write("mood/fi/test.tsv", "text\tmood\na \"dog\"\t1\nthe fox\t2\n");
@@ -296,6 +301,7 @@ labels = ["NOUN", "VERB"]
       if (sequence.labels[i] >= 0) logits[i * 3 + static_cast<std::size_t>(sequence.labels[i])] = 1;
   };
   const Evaluation result = test->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_EQ(result.value, 100);
   EXPECT_EQ(result.prediction_file, "names/test-sw.tsv");
   EXPECT_EQ(result.prediction_content, "B-PER\nI-PER\n\n");

@@ -47,6 +47,7 @@ Evaluation evaluate_and_score(const Task& task, const std::filesystem::path& dat
   const auto loaded = task.load(data, split, language, tokenizer, {});
   StubModel model = right_answers(loaded->dataset());
   const Evaluation result = loaded->evaluate(model, {});
+  expect_outcomes(result);
   if (split == task.splits().back()) {
     const TemporaryFolder folder;
     write_text(folder / result.prediction_file, result.prediction_content);
@@ -101,6 +102,7 @@ TEST_F(Tasks, XnliEndToEnd) {
   model.classes = 3;
   model.logits = [](const StubSequence&, float* logits) { logits[0] = 1; };  // always contradiction
   const Evaluation result = data->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_EQ(result.value, 50);
   EXPECT_EQ(result.prediction_file, "xnli/test-fi.tsv");
   EXPECT_EQ(result.prediction_content, "contradiction\ncontradiction\n");
@@ -195,6 +197,7 @@ TEST_F(Tasks, UdposSplitsLongSentencesAndJoinsThem) {
   for (const Example& example : data->dataset().examples) EXPECT_LE(example.ids.size(), 15u);  // three positions reserved
   StubModel model = right_answers(data->dataset());
   const Evaluation result = data->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_EQ(result.value, 100);
   EXPECT_EQ(result.metrics.at("accuracy"), 100);
   EXPECT_EQ(result.examples, 2);
@@ -237,6 +240,7 @@ TEST_F(Tasks, TatoebaFindsTheNearest) {
     vector[1] = std::sin(static_cast<float>(meaning)) * static_cast<float>(1 + 5 * sequence.number);
   };
   const Evaluation result = data->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_EQ(result.value, 100);
   EXPECT_EQ(result.prediction_content, "2\n1\n0\n");
   EXPECT_EQ(model.asked_layers, std::vector<std::int64_t>{7});  // 14 of 24, for 12 layers
@@ -269,6 +273,7 @@ TEST_F(Tasks, TatoebaScoresLayersFromOnePass) {
   EvaluationOptions options;
   options.layers = {12, 2, 0, 7};
   const Evaluation result = data->evaluate(model, options);
+  expect_outcomes(result);
   EXPECT_EQ(model.calls, 1);
   EXPECT_EQ(result.layer, 7);
   EXPECT_EQ(result.value, 100);
@@ -444,6 +449,7 @@ TEST_F(Tasks, ChoiceEndToEnd) {
     *logits = kScores[sequence.number];
   };
   const Evaluation result = data->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_EQ(result.value, 0);
   EXPECT_EQ(result.examples, 3);
   EXPECT_EQ(result.prediction_content, "1\n1\n2\n");

@@ -65,6 +65,7 @@ class TextTasks : public testing::Test {
     EvaluationOptions options;
     options.choices = choices;
     const Evaluation result = data.evaluate(model, options);
+    expect_outcomes(result);
     asked_ = model.asked_generation;
     write("predictions/" + result.prediction_file, result.prediction_content);
     scored_ = find_task(task).score(folder_ / ("predictions/" + result.prediction_file), folder_.path(), "en");
@@ -194,6 +195,7 @@ TEST_F(TextTasks, TheLikeliestWordIsTaken) {
   EvaluationOptions options;
   options.choices = ChoiceSearch::kLikelihood;
   const Evaluation result = data->evaluate(model, options);
+  expect_outcomes(result);
   EXPECT_EQ(result.prediction_content, "entailment\nentailment\nentailment\n");
   EXPECT_EQ(result.unreadable, 0);
   const nlohmann::json record = nlohmann::json::parse(data->answer(model, options).records[0]);
@@ -355,6 +357,7 @@ TEST_F(TextTasks, NamesAreAList) {
   EXPECT_EQ(data->dataset().examples[1].labels, std::vector<std::int32_t>{t5_tokenizer().special().end}) << "no name";
   StubModel model = writer({"LOC: dog $$ PER: fox BOX", ""});
   const Evaluation right = data->evaluate(model, {});
+  expect_outcomes(right);
   EXPECT_EQ(right.metrics.at("f1"), 100);
   EXPECT_EQ(right.metrics.at("tag_f1"), 100);
   EXPECT_EQ(right.prediction_content, "B-PER\nI-PER\nO\nB-LOC\n\nO\n\n");
@@ -372,6 +375,7 @@ TEST_F(TextTasks, OtherTagsAreASequence) {
   EXPECT_EQ(target_of(*data, 0), "DET NOUN");
   StubModel model = writer({"DET NOUN", "NOUN NOUN"});
   const Evaluation result = data->evaluate(model, {});
+  expect_outcomes(result);
   EXPECT_EQ(result.unreadable, 1) << "two tags for a word";
   EXPECT_EQ(result.prediction_content, "DET\nNOUN\n\nO\n\n");
   EXPECT_NEAR(result.metrics.at("accuracy"), 200.0 / 3, 1e-9);

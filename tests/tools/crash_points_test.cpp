@@ -76,7 +76,7 @@ class CrashPoints : public ::testing::Test {
         for (nlohmann::json& row : rows) row.erase("seconds"), row.erase("joules");
         bits[name] = rows.dump();
       } else if (name.find("/model/") != std::string::npos || name.find("/predictions/") != std::string::npos ||
-                 file == "config.toml") {
+                 name.find("/outcomes/") != std::string::npos || file == "config.toml") {
         bits[name] = read_text(entry.path());
       }
     }
