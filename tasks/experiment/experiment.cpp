@@ -450,6 +450,10 @@ Experiment parse_experiment(const std::string& text, const fs::path& file, const
   if (root.has("study")) {
     TomlSection study = root.table("study");
     experiment.study = {study.text("question", ""), study.texts("model_sizes", {})};
+    TranslationCost& translation = experiment.study->translation;
+    translation.flops_per_token = study.number("translation_flops_per_token", 0, 0, 1e15);
+    translation.efficiency = study.number("translation_efficiency", translation.efficiency, 1e-6, 1e6);
+    translation.price_per_million_tokens = study.number("translation_price_per_million_tokens", 0, 0, 1e9);
     study.finish();
   }
   experiment.source_language = root.text("source_language", "en");
@@ -497,7 +501,11 @@ std::string experiment_toml(const Experiment& experiment) {
   if (experiment.generated.has_value()) text += "\n[generated_data]\n" + generated_data_toml(*experiment.generated);
   if (experiment.study.has_value())
     text += concatenate("\n[study]\nquestion = ", toml_text(experiment.study->question),
-                        "\nmodel_sizes = ", toml_list(experiment.study->model_sizes), "\n");
+                        "\nmodel_sizes = ", toml_list(experiment.study->model_sizes), "\n",
+                        "translation_flops_per_token = ", toml_number(experiment.study->translation.flops_per_token),
+                        "\ntranslation_efficiency = ", toml_number(experiment.study->translation.efficiency),
+                        "\ntranslation_price_per_million_tokens = ",
+                        toml_number(experiment.study->translation.price_per_million_tokens), "\n");
   text += model_toml(experiment.model);
   if (experiment.model.directory.empty()) text += tokenizer_toml(experiment.tokenizer);
   if (experiment.pretraining.has_value()) {

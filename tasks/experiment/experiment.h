@@ -21,6 +21,7 @@
 #include "tasks/demo/demo.h"
 #include "tasks/experiment/recipes.h"
 #include "tasks/experiment/sampler.h"
+#include "tasks/report/translation_cost.h"
 
 namespace koine {
 
@@ -87,6 +88,7 @@ struct TargetSpec {
 struct StudySpec {
   std::string question;
   std::vector<std::string> model_sizes;
+  TranslationCost translation = {};
 };
 
 struct Experiment {

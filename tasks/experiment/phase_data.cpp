@@ -1,5 +1,7 @@
 #include "tasks/experiment/phase_data.h"
 
+#include <algorithm>
+
 #include "kernels/common/check.h"
 #include "tasks/experiment/equal_tokens.h"
 #include "tasks/families/text.h"
@@ -56,11 +58,27 @@ std::vector<PhaseTask> PhaseData::tasks(const std::vector<TrainedTask>& trained,
     task.truncation = truncation(one);
     task.dev = dev_set(one, source_language, dev_examples);
     task.mlm_probability = one.mlm_probability;
+    task.translated_tokens = translated_tokens(one, source_language);
     if (!one.equal_tokens_to.empty())
       task.tokens_of_source = tokens_of(load(*one.task, "train", one.equal_tokens_to, one.features).dataset());
     tasks.push_back(task);
   }
   return tasks;
+}
+
+std::int64_t PhaseData::translated_tokens(const TrainedTask& trained, const std::string& source_language) {
+  // A task in one language has others by translation alone; text is nobody's translation.
+  const std::vector<std::string>& languages = trained.languages;
+  if (trained.task->languages().size() > 1 || trained.task->is_language_modelling()) return 0;
+  std::int64_t tokens = 0;
+  for (const std::string& language : languages) {
+    if (language == source_language) continue;
+    const std::int64_t there = tokens_of(load(*trained.task, "train", language, trained.features).dataset());
+    // Of equal tokens every language has its share, but one with fewer than that.
+    const bool all = trained.equal_tokens_to.empty();
+    tokens += all ? there : std::min(there, tokens_of(training_set(trained)) / std::ssize(languages));
+  }
+  return tokens;
 }
 
 const Dataset& PhaseData::training_set(const TrainedTask& trained) {

@@ -32,6 +32,8 @@ class PhaseData {
   /// All languages and files of a task's training set under one name, numbered anew where there are several; with
   /// equal_tokens_to as many of their examples as have that language's tokens (equal_tokens.h).
   const Dataset& training_set(const TrainedTask& task);
+  /// Tokens of it in other languages than the source, of a task that is in one language: translations.
+  std::int64_t translated_tokens(const TrainedTask& task, const std::string& source_language);
   /// What its files hold beyond it.
   LeftOut left_out(const TrainedTask& task);
   /// What framing cut off it.

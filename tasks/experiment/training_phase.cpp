@@ -347,6 +347,7 @@ nlohmann::json task_record(const TrainingPhase& phase, const TrainingResult& res
     nlohmann::json& entry = record[task.name];
     entry = {{"examples", task.train->groups()}, {"tokens", tokens_of(*task.train)}, {"probability", {first[i], last[i]}}};
     if (task.tokens_of_source > 0) entry["source_tokens"] = task.tokens_of_source;
+    if (task.translated_tokens > 0) entry["translated_tokens"] = task.translated_tokens;
     if (result.tasks.empty()) continue;
     const auto count = result.tasks.find(task.name);
     entry["steps"] = count == result.tasks.end() ? 0 : count->second.steps;

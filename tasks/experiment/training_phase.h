@@ -59,6 +59,7 @@ struct PhaseTask {
   std::optional<TimeFunction> weight_at = {};  ///< this and the next two as TrainingTask has them
   std::int64_t examples_cap = 0;
   std::int64_t batch_size = 0;
+  std::int64_t translated_tokens = 0;  ///< of the training set, in other languages than the one the task is in
   std::int64_t tokens_of_source =
       0;  ///< of the source language's training set, where this one was given as many; 0: it was not
 };

@@ -6,7 +6,9 @@
 
 #include "kernels/common/check.h"
 #include "tasks/languages/language_facts.h"
+#include "tasks/report/study_cells.h"
 #include "tasks/report/study_figures.h"
+#include "tasks/report/study_parts.h"
 #include "tasks/report/svg.h"
 #include "tasks/statistics/association.h"
 
@@ -18,25 +20,6 @@ constexpr double kSmallEffect = 1;
 constexpr double kSignificance = 0.05;
 /// Of the study of morphology: languages with rich inflection, as its question names them.
 const std::vector<std::string> kRichMorphology = {"fi", "hu", "et", "tr", "eu", "ka", "ta", "te", "kk"};
-
-std::string signed_decimal(double value, int decimals = 2) {
-  const std::string text = format_decimal(value, decimals);
-  const bool zero = text.find_first_not_of("0.") == std::string::npos;
-  return value > 0 && !zero ? "+" + text : text;
-}
-
-std::string p_text(double p) { return p < 0.001 ? "< 0.001" : format_decimal(p, 3); }
-
-/// "+1.32 points (95 % interval +0.40 to +2.24, n = 5 seeds, p = 0.012)".
-std::string claim(const Estimate& estimate, const std::string& unit) {
-  if (estimate.count == 0) return "unknown";
-  std::string text = signed_decimal(estimate.value) + " " + unit;
-  if (!estimate.interval.has_value()) return text + concatenate(" (n = ", estimate.count, " seeds: no interval)");
-  text += " (95 % interval " + signed_decimal(estimate.interval->low) + " to " + signed_decimal(estimate.interval->high) +
-          concatenate(", n = ", estimate.count, " seeds");
-  if (estimate.p.has_value()) text += std::string(", p ") + (*estimate.p < 0.001 ? "" : "= ") + p_text(*estimate.p);
-  return text + ")";
-}
 
 bool above_zero(const Estimate& estimate) { return estimate.interval.has_value() && estimate.interval->low > 0; }
 bool below_zero(const Estimate& estimate) { return estimate.interval.has_value() && estimate.interval->high < 0; }
@@ -55,51 +38,14 @@ std::string ruled_out(const Measured& measured) {
                      p_text(*p), ")");
 }
 
-std::string not_enough(std::int64_t seeds) {
-  return concatenate("Not answered: not enough seeds (n = ", seeds,
-                     "): an interval needs two whose figures differ, and without one nothing is claimed.");
-}
-
-StudyCell name_cell(const std::string& text) { return {text}; }
-StudyCell number_cell(const Measured& measured, int decimals = 1) {
-  return {measured.values.empty() ? "–" : format_decimal(spread_of(measured.values).mean, decimals)};
-}
-StudyCell estimate_cell(const Estimate& estimate, bool sign = true) {
-  if (estimate.count == 0) return {"–", estimate};
-  const auto number = [&](double value) { return sign ? signed_decimal(value) : format_decimal(value, 2); };
-  std::string text = number(estimate.value);
-  if (estimate.interval.has_value())
-    text += " [" + number(estimate.interval->low) + ", " + number(estimate.interval->high) + "]";
-  return {text + concatenate(" n=", estimate.count), estimate};
-}
-
-/// Adds a column of p values of the estimates in `column`, corrected for all lines of the table.
-void add_holm(StudyTable& table, std::size_t column) {
-  std::vector<double> p;
-  for (const StudyLine& line : table.lines) {
-    if (const auto& estimate = line.cells[column].estimate; estimate.has_value() && estimate->p.has_value())
-      p.push_back(*estimate->p);
-  }
-  const std::vector<double> corrected = holm(p);
-  std::size_t next = 0;
-  table.columns.push_back("p (Holm, of " + std::to_string(p.size()) + ")");
-  for (StudyLine& line : table.lines) {
-    const auto& estimate = line.cells[column].estimate;
-    const bool known = estimate.has_value() && estimate->p.has_value();
-    line.cells.push_back({known ? p_text(corrected[next++]) : "–"});
-  }
-}
-
-std::optional<PlotValue> study_plot_value(const Estimate& estimate) {
-  if (estimate.count == 0) return std::nullopt;
-  PlotValue value{estimate.value};
-  if (estimate.interval.has_value()) value.deviation = estimate.interval->high - estimate.value;
-  return value;
-}
-
-std::string shown_code(const std::string& code) {
-  const LanguageFacts* facts = language_facts(code);
-  return facts == nullptr ? code : concatenate(code, " ", facts->name);
+/// The answer without an interval over seeds; what the seeds there are show over test examples is said behind it.
+std::string not_enough(const Measured& measured, const std::string& what, const std::string& unit) {
+  const std::string shown = claim_over_examples(measured.over_examples(), unit);
+  const std::string answer =
+      concatenate("Not answered: not enough seeds (n = ", measured.values.size(),
+                  "): an interval needs two whose figures differ, and without one nothing is claimed");
+  if (shown.empty()) return answer + ".";
+  return answer + " of other seeds. Of other test examples with the same training: " + what + " " + shown + ".";
 }
 
 /// One page in the making.
@@ -113,6 +59,7 @@ class StudyWriter {
   StudyPage scale() {
     by_model();
     page_.answer = scale_answer();
+    add_part(consistency_part(figures_));
     common();
     return std::move(page_);
   }
@@ -131,6 +78,7 @@ class StudyWriter {
     by_model();
     page_.answer = scale_answer();
     answer_faults();
+    add_part(consistency_part(figures_));
     common();
     return std::move(page_);
   }
@@ -180,25 +128,69 @@ class StudyWriter {
     gains_by_language();
     gains_by_group();
     language_plot();
+    add_part(alignment_part(input_, figures_));
     seeds_remark();
+    examples_remarks();
     page_.remarks.push_back(
-        "Intervals are Student's at 95 %, over seeds: about other seeds of the same trainings, not about other test items, "
-        "tasks or languages. p values are corrected within a table by Holm.");
+        "Intervals are Student's at 95 %, over seeds, but where a column says examples: about other seeds of the same "
+        "trainings, not about other test items, tasks or languages. p values are corrected within a table by Holm.");
+  }
+
+  void add_part(StudyPart part) {
+    for (StudyTable& table : part.tables) page_.tables.push_back(std::move(table));
+    for (std::string& plot : part.plots) page_.plots.push_back(std::move(plot));
+    for (std::string& remark : part.remarks) page_.remarks.push_back(std::move(remark));
+  }
+
+  /// What the bars of a plot are: with one seed there are none over seeds.
+  std::string interval_words() const {
+    const auto& all = figures_.comparisons();
+    const bool one_seed =
+        std::all_of(all.begin(), all.end(), [&](const Comparison& c) { return whole_gain(c).values.size() < 2; });
+    return one_seed && !figures_.examples().empty() ? "95 % intervals over test examples (one seed)"
+                                                    : "95 % intervals over seeds";
+  }
+
+  /// What intervals over examples are about, and which targets have none.
+  void examples_remarks() {
+    std::string without;
+    for (const TargetSummary& target : figures_.summary().targets) {
+      if (!target.headline || target.metric == kAlignmentMetric ||
+          figures_.examples().metric(target.target) == target.metric)
+        continue;
+      without += (without.empty() ? "" : ", ") + target.target;
+    }
+    if (figures_.examples().empty()) {
+      page_.remarks.push_back("The runs have kept no outcomes of single examples: intervals are over seeds only.");
+      return;
+    }
+    page_.remarks.push_back(concatenate(
+        "Intervals over examples are percentiles at 95 % of ", format_thousands(static_cast<double>(kResamples)),
+        " draws of the test examples with replacement, paired by example between arms (and between languages "
+        "where test sets are translations of one another): about other test examples of the same kind within the "
+        "seeds there are; the seeds' own spread is not in them. Fewer than ",
+        kFewestExamples, " examples have none."));
+    if (!without.empty())
+      page_.remarks.push_back(
+          "Intervals are over seeds only in what has figures of targets without outcomes of single examples: " + without +
+          ".");
   }
 
   void gains_by_target() {
     StudyTable table{
         .title = "Gain by model, target and arm, zero-shot mean over languages",
         .note =
-            "losing: share of the languages below the baseline; worst: the lowest language; gap: source language "
-            "less zero-shot mean, both of the arm",
+            "losing: share of the languages below the baseline; worst: the lowest language; gap: source language less "
+            "zero-shot mean, both of the arm",
         .names = 3,
         .columns = {"model", "target", "arm", "baseline", "arm's mean", "gain", "languages", "losing, %", "worst",
                     "spread over languages", "gap"},
         .lines = {}};
+    std::vector<Estimate> over_examples;
     for (const Comparison& c : figures_.comparisons()) {
       const std::vector<std::string> languages = figures_.languages(c);
       const Measured gain = whole_gain(c);
+      over_examples.push_back(gain.over_examples());
       std::vector<double> means;
       std::string worst;
       double least = INFINITY;
@@ -223,6 +215,7 @@ class StudyWriter {
                              gain.rows});
     }
     add_holm(table, 5);
+    add_over_examples(table, 5, over_examples);
     page_.tables.push_back(std::move(table));
   }
 
@@ -232,9 +225,11 @@ class StudyWriter {
                      .names = 4,
                      .columns = {"model", "target", "arm", "language", "baseline", "arm", "gain"},
                      .lines = {}};
+    std::vector<Estimate> over_examples;
     for (const Comparison& c : figures_.comparisons()) {
       for (const std::string& language : figures_.languages(c)) {
         const Measured gain = figures_.gain(c, {language});
+        over_examples.push_back(gain.over_examples());
         table.lines.push_back({{name_cell(c.arm->model), name_cell(c.target->target), name_cell(c.arm->intermediate),
                                 name_cell(shown_code(language)), number_cell(figures_.baseline(c, {language})),
                                 number_cell(figures_.figure(c, {language})), estimate_cell(gain.estimate())},
@@ -242,6 +237,7 @@ class StudyWriter {
       }
     }
     add_holm(table, 6);
+    add_over_examples(table, 6, over_examples);
     page_.tables.push_back(std::move(table));
   }
 
@@ -252,6 +248,7 @@ class StudyWriter {
                      .names = 3,
                      .columns = {"model", "kind", "group", "languages", "gain"},
                      .lines = {}};
+    std::vector<Estimate> over_examples;
     struct Grouping {
       const char* kind;
       std::string_view LanguageFacts::*member;
@@ -268,6 +265,7 @@ class StudyWriter {
           const Measured gain =
               figures_.of_model(model, [&, &members = languages](const Comparison& c) { return gain_in(c, members); });
           if (gain.rows.empty()) continue;
+          over_examples.push_back(gain.over_examples());
           std::string names;
           for (const std::string& language : languages) names += (names.empty() ? "" : " ") + language;
           table.lines.push_back(
@@ -278,13 +276,14 @@ class StudyWriter {
     }
     if (table.lines.empty()) return;
     add_holm(table, 4);
+    add_over_examples(table, 4, over_examples);
     page_.tables.push_back(std::move(table));
   }
 
   void language_plot() {
     const std::vector<std::string> languages = figures_.languages();
     if (languages.empty()) return;
-    BarChart chart{.title = "Gain by language, mean over targets and arms, 95 % intervals over seeds",
+    BarChart chart{.title = "Gain by language, mean over targets and arms, " + interval_words(),
                    .y_label = "points",
                    .categories = languages,
                    .series = {},
@@ -292,8 +291,8 @@ class StudyWriter {
     for (const std::string& model : figures_.models()) {
       PlotSeries series{model, {}};
       for (const std::string& language : languages)
-        series.values.push_back(study_plot_value(
-            figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, {language}); }).estimate()));
+        series.values.push_back(
+            study_plot_value(figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, {language}); })));
       chart.series.push_back(std::move(series));
     }
     page_.plots.push_back(bar_chart_svg(chart));
@@ -321,10 +320,12 @@ class StudyWriter {
         .names = 1,
         .columns = {"model", "parameters", "gain", "gap after intermediate training", "worst language", "losing, %"},
         .lines = {}};
-    LineChart chart{.title = "Size of the model, 95 % intervals over seeds",
+    LineChart chart{.title = "Size of the model, " + interval_words(),
                     .x_label = "log10 of the parameters",
                     .y_label = "points",
                     .lines = {{"gain", {}}, {"gap to the source language", {}}}};
+    std::vector<Estimate> gains;
+    std::vector<Estimate> gaps;
     for (const std::string& model : figures_.models()) {
       const Measured gain = figures_.of_model(model, gain_measure());
       const Measured gap = figures_.of_model(model, gap_measure());
@@ -338,12 +339,16 @@ class StudyWriter {
                                estimate_cell(worst.estimate(), false),
                                estimate_cell(losing.estimate(), false)},
                               gain.rows});
+      gains.push_back(gain.over_examples());
+      gaps.push_back(gap.over_examples());
       if (!size) continue;
-      if (const auto value = study_plot_value(gain.estimate())) chart.lines[0].points.emplace_back(*size, *value);
-      if (const auto value = study_plot_value(gap.estimate())) chart.lines[1].points.emplace_back(*size, *value);
+      if (const auto value = study_plot_value(gain)) chart.lines[0].points.emplace_back(*size, *value);
+      if (const auto value = study_plot_value(gap)) chart.lines[1].points.emplace_back(*size, *value);
     }
     std::erase_if(chart.lines, [](const PlotLine& line) { return line.points.empty(); });
     if (!chart.lines.empty()) page_.plots.push_back(line_chart_svg(chart));
+    add_over_examples(models, 2, gains, true, false);
+    add_over_examples(models, 3, gaps, false, false);
     page_.tables.push_back(std::move(models));
     slopes();
   }
@@ -355,15 +360,17 @@ class StudyWriter {
                      .names = 2,
                      .columns = {"measure", "target", "slope"},
                      .lines = {}};
+    std::vector<Estimate> over_examples;
     const auto add = [&](const std::string& what, const std::string& target, const OfComparison& measure) {
       const Measured slope = figures_.slope([&](const std::string& model) {
         return figures_.of_model(model, [&](const Comparison& c) {
           return target.empty() || c.target->target == target ? measure(c) : Measured{};
         });
       });
-      if (!slope.values.empty())
-        table.lines.push_back(
-            {{name_cell(what), name_cell(target.empty() ? "all" : target), estimate_cell(slope.estimate())}, slope.rows});
+      if (slope.values.empty()) return;
+      table.lines.push_back(
+          {{name_cell(what), name_cell(target.empty() ? "all" : target), estimate_cell(slope.estimate())}, slope.rows});
+      over_examples.push_back(slope.over_examples());
     };
     std::vector<std::string> targets = {""};
     for (const Comparison& c : figures_.comparisons()) {
@@ -377,6 +384,7 @@ class StudyWriter {
     }
     if (table.lines.empty()) return;
     add_holm(table, 2);
+    add_over_examples(table, 2, over_examples);
     page_.tables.push_back(std::move(table));
   }
 
@@ -392,8 +400,13 @@ class StudyWriter {
     const bool has_gap = !gap.values.empty();
     const Measured& lead = has_gap ? gap : gain;
     const Estimate estimate = lead.estimate();
-    if (!estimate.interval.has_value()) return not_enough(estimate.count);
     const char* const unit = "points for ten times the parameters";
+    if (!estimate.interval.has_value())
+      return not_enough(
+          lead,
+          has_gap ? "after intermediate training the gap between the source language and the zero-shot mean changes by"
+                  : "the gain of intermediate training changes by",
+          unit);
     const bool good = has_gap ? below_zero(estimate) : above_zero(estimate);
     const bool bad = has_gap ? above_zero(estimate) : below_zero(estimate);
     std::string text = good ? "Yes: " : bad ? "No: " : "Not shown: ";
@@ -459,9 +472,10 @@ class StudyWriter {
     if (rich.empty()) return "Not answered: none of the morphologically complex languages is among the figures.";
     const Measured gain = figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, rich); });
     const Estimate estimate = gain.estimate();
-    if (!estimate.interval.has_value()) return not_enough(estimate.count);
     std::string names;
     for (const std::string& language : rich) names += (names.empty() ? "" : " ") + language;
+    if (!estimate.interval.has_value())
+      return not_enough(gain, concatenate("with ", model, " the gain in ", names, " is"), "points");
     std::string text = above_zero(estimate) ? "Yes: " : below_zero(estimate) ? "No: " : "Not shown: ";
     text += concatenate("with ", model, " the gain in ", names, " is ", claim(estimate, "points"));
     if (!above_zero(estimate) && !below_zero(estimate)) text += ", which may be chance" + ruled_out(gain);
@@ -524,7 +538,8 @@ class StudyWriter {
         .note =
             "correlations over languages (gain: mean over all models, targets and arms); slope: points for one more of the "
             "measure, with a random intercept for every model, target and arm, by restricted likelihood. n counts "
-            "languages, and pairs of language and level; these intervals are over languages, not seeds",
+            "languages, "
+            "and pairs of language and level; these intervals are over languages, not seeds",
         .names = 1,
         .columns = {"measure", "Spearman", "Pearson", "slope"},
         .lines = {}};
@@ -564,8 +579,11 @@ class StudyWriter {
 
   struct ArmCost {
     std::string arm;
-    double flops = 0, tokens = 0, hours = 0;
+    double flops = 0, tokens = 0, hours = 0;  ///< hours of translating among them, as of the next
     std::optional<double> kilowatt_hours;
+    double money = 0;
+    double translated = 0;         ///< tokens
+    double translating_flops = 0;  ///< among `flops`
     Measured gain;
   };
 
@@ -581,19 +599,59 @@ class StudyWriter {
         cost.flops += one.flops;
         cost.tokens += one.tokens;
         cost.hours += one.seconds / 3600;
+        cost.translated += one.translated_tokens;
         if (cost.kilowatt_hours && one.joules)
           *cost.kilowatt_hours += *one.joules / 3.6e6;
         else
           cost.kilowatt_hours.reset();
       }
       if (seeds == 0) continue;
-      for (double* sum : {&cost.flops, &cost.tokens, &cost.hours}) *sum /= seeds;
+      for (double* sum : {&cost.flops, &cost.tokens, &cost.hours, &cost.translated}) *sum /= seeds;
       if (cost.kilowatt_hours) *cost.kilowatt_hours /= seeds;
+      add_translation(cost);
       cost.gain = figures_.of_model(model, gain_measure(), arm);
       arms.push_back(std::move(cost));
     }
     std::stable_sort(arms.begin(), arms.end(), [](const ArmCost& a, const ArmCost& b) { return a.flops < b.flops; });
     return arms;
+  }
+
+  /// Adds what the translations took, and the money of all. Energy and hours of translating go by the arm's own rate and power.
+  void add_translation(ArmCost& cost) const {
+    const TranslationCost& translation = input_.translation;
+    cost.translating_flops = cost.translated * translation.flops_per_token;
+    const double share = cost.flops > 0 ? cost.translating_flops / (cost.flops * translation.efficiency) : 0;
+    const double hours = cost.hours;
+    cost.flops += cost.translating_flops;
+    cost.hours += share * hours;
+    if (cost.kilowatt_hours) *cost.kilowatt_hours *= 1 + share;
+    const bool service = translation.price_per_million_tokens > 0;
+    cost.money =
+        input_.price * (service ? hours : cost.hours) + translation.price_per_million_tokens * cost.translated * 1e-6;
+  }
+
+  bool has_money() const { return input_.price > 0 || input_.translation.price_per_million_tokens > 0; }
+
+  void translation_remark() {
+    const bool translated = std::any_of(input_.costs.begin(), input_.costs.end(),
+                                        [](const TrainingCost& cost) { return cost.translated_tokens > 0; });
+    const TranslationCost& translation = input_.translation;
+    if (!translated)
+      return page_.remarks.emplace_back(
+                 "No arm's costs.json says that it was trained on translations: nothing is counted for translating."),
+             void();
+    std::string text = "Translating the training sets, once for a training: ";
+    if (translation.flops_per_token > 0)
+      text +=
+          concatenate(format_decimal(translation.flops_per_token * 1e-9, 2), " GFLOP for a token of the translations, at ",
+                      format_decimal(translation.efficiency, 2), " of the rate of the training; both are assumed");
+    else
+      text += "its FLOPs and hours are not counted (0; --translation-flops)";
+    text += translation.price_per_million_tokens > 0
+                ? concatenate("; money: ", format_decimal(translation.price_per_million_tokens, 2), " for a million tokens.")
+            : translation.flops_per_token > 0 ? "; money: the hours'."
+                                              : "; nor is money (--translation-price).";
+    page_.remarks.push_back(text);
   }
 
   /// A cost for each point of gain; a dash where nothing is gained.
@@ -603,20 +661,22 @@ class StudyWriter {
   }
 
   std::string cost_answer() {
-    StudyTable table{.title = "Cost of the intermediate training and gain",
-                     .note =
-                         "cost: mean over seeds of what the training took; frontier: no cheaper arm of the model gains as "
-                         "much. A dash: not known, "
-                         "or no gain to divide by",
-                     .names = 2,
-                     .columns = {"model", "arm", "PFLOP", "million tokens", "hours", "kWh", "money", "gain", "PFLOP a point",
-                                 "million tokens a point", "hours a point", "kWh a point", "money a point", "frontier"},
-                     .lines = {}};
-    LineChart chart{.title = "Gain and cost, 95 % intervals over seeds",
+    StudyTable table{
+        .title = "Cost of the intermediate training and gain",
+        .note =
+            "cost: mean over seeds of what the training took, with translating where that is counted; frontier: no cheaper "
+            "arm of the model gains as much. A dash: not known, or no gain to divide by",
+        .names = 2,
+        .columns = {"model", "arm", "PFLOP", "million tokens", "hours", "kWh", "money", "gain", "PFLOP a point",
+                    "million tokens a point", "hours a point", "kWh a point", "money a point", "frontier",
+                    "million tokens translated", "PFLOP of translating"},
+        .lines = {}};
+    LineChart chart{.title = "Gain and cost, " + interval_words(),
                     .x_label = "log10 of the FLOPs of intermediate training",
                     .y_label = "points",
                     .lines = {}};
     std::string answer = "Not answered: the runs have no costs.json with an intermediate training.";
+    std::vector<Estimate> over_examples;
     StudyTable margins{
         .title = "Dearer arms against the cheapest",
         .note =
@@ -633,13 +693,12 @@ class StudyWriter {
       for (const ArmCost& arm : arms) {
         const double gain = spread_of(arm.gain.values).mean;
         const bool leads = !arm.gain.values.empty() && gain > best;
-        const auto value = study_plot_value(arm.gain.estimate());
+        const auto value = study_plot_value(arm.gain);
         if (value.has_value() && arm.flops > 0) {
           chart.lines.push_back({model + ", " + arm.arm, {{std::log10(arm.flops), *value}}});
           if (leads) frontier.points.emplace_back(std::log10(arm.flops), PlotValue{gain});
         }
         if (leads) best = gain;
-        const double money = input_.price * arm.hours;
         const std::string energy = arm.kilowatt_hours ? format_decimal(*arm.kilowatt_hours, 3) : "–";
         table.lines.push_back({{name_cell(model),
                                 name_cell(arm.arm),
@@ -647,15 +706,18 @@ class StudyWriter {
                                 {format_decimal(arm.tokens * 1e-6, 3)},
                                 {format_decimal(arm.hours, 3)},
                                 {energy},
-                                {input_.price > 0 ? format_decimal(money, 2) : "–"},
+                                {has_money() ? format_decimal(arm.money, 2) : "–"},
                                 estimate_cell(arm.gain.estimate()),
                                 {per_point(arm.flops * 1e-15, arm, 3)},
                                 {per_point(arm.tokens * 1e-6, arm, 3)},
                                 {per_point(arm.hours, arm, 4)},
                                 {arm.kilowatt_hours ? per_point(*arm.kilowatt_hours, arm, 4) : "–"},
-                                {input_.price > 0 ? per_point(money, arm, 2) : "–"},
-                                {leads ? "yes" : "no"}},
+                                {has_money() ? per_point(arm.money, arm, 2) : "–"},
+                                {leads ? "yes" : "no"},
+                                {format_decimal(arm.translated * 1e-6, 3)},
+                                {format_decimal(arm.translating_flops * 1e-15, 3)}},
                                arm.gain.rows});
+        over_examples.push_back(arm.gain.over_examples());
       }
       if (frontier.points.size() > 1) chart.lines.push_back(std::move(frontier));
       if (!arms.empty()) answer = add_margins(model, arms, margins);
@@ -663,12 +725,15 @@ class StudyWriter {
     if (!chart.lines.empty()) page_.plots.push_back(line_chart_svg(chart));
     if (!table.lines.empty()) {
       add_holm(table, 7);
+      add_over_examples(table, 7, over_examples);
       page_.tables.push_back(std::move(table));
     }
     if (!margins.lines.empty()) {
       add_holm(margins, 5);
+      add_over_examples(margins, 5, margin_examples_);
       page_.tables.push_back(std::move(margins));
     }
+    translation_remark();
     if (!input_.energy_note.empty()) page_.remarks.push_back(input_.energy_note);
     return answer;
   }
@@ -701,9 +766,12 @@ class StudyWriter {
                                 {hours > 0 && estimate.count > 0 ? signed_decimal(estimate.value / hours, 2) : "–"},
                                 {above_zero(estimate) ? "yes" : "no"}},
                                more.rows});
+      margin_examples_.push_back(more.over_examples());
     }
     const Estimate estimate = lead.estimate();
-    if (!estimate.interval.has_value()) return not_enough(estimate.count);
+    if (!estimate.interval.has_value())
+      return not_enough(lead, concatenate("of ", model, " ", leader->arm, " gains more than ", cheapest.arm, " by"),
+                        "points");
     const double corrected = holm(p)[place - 1];
     const std::string ratio =
         cheapest.flops > 0 ? format_decimal(leader->flops / cheapest.flops, 1) + " times" : "more than";
@@ -720,34 +788,28 @@ class StudyWriter {
 
   /// For each seed the least-squares slope of a model's gains on log10 of GiB in CC-100, each target and arm centred by itself.
   Measured text_slope(const std::string& model) const {
-    std::map<std::uint32_t, std::pair<std::vector<double>, std::vector<double>>> points;
-    Measured slope;
+    std::vector<std::pair<double, Measured>> points;
+    double squares = 0;
     for (const Comparison& c : figures_.comparisons()) {
       if (c.arm->model != model) continue;
-      std::map<std::uint32_t, std::pair<std::vector<double>, std::vector<double>>> own;
+      std::vector<double> sizes;
+      const std::size_t first = points.size();
       for (const std::string& language : figures_.languages(c)) {
         const LanguageFacts* facts = language_facts(language);
         if (facts == nullptr || facts->cc100_gib <= 0) continue;
-        const Measured gain = figures_.gain(c, {language});
-        for (const auto& [seed, value] : gain.values) {
-          own[seed].first.push_back(std::log10(facts->cc100_gib));
-          own[seed].second.push_back(value);
-        }
-        slope.add_rows(gain.rows);
+        sizes.push_back(std::log10(facts->cc100_gib));
+        points.emplace_back(sizes.back(), figures_.gain(c, {language}));
       }
-      for (const auto& [seed, pairs] : own) {
-        const double mean_x = spread_of(pairs.first).mean;
-        const double mean_y = spread_of(pairs.second).mean;
-        for (std::size_t i = 0; i < pairs.first.size(); ++i) {
-          points[seed].first.push_back(pairs.first[i] - mean_x);
-          points[seed].second.push_back(pairs.second[i] - mean_y);
-        }
+      const double mean = spread_of(sizes).mean;
+      for (std::size_t i = first; i < points.size(); ++i) {
+        points[i].first -= mean;
+        squares += points[i].first * points[i].first;
       }
     }
-    for (const auto& [seed, pairs] : points) {
-      if (const Line line = fit_line(pairs.first, pairs.second); line.slope.count > 0) slope.values[seed] = line.slope.value;
-    }
-    return slope;
+    if (points.size() < 3 || squares == 0) return {};
+    for (auto& [size, gain] : points)
+      size /= squares;  // their sum in each target and arm is 0, so that the gains need not be centred
+    return combined(points);
   }
 
   std::string low_resource_answer() {
@@ -755,13 +817,16 @@ class StudyWriter {
     const Measured last = text_slope(largest());
     const Estimate at_largest = last.estimate();
     if (at_largest.count == 0) return "Not answered: fewer than three languages of known CC-100 size are among the figures.";
-    if (!at_largest.interval.has_value()) return not_enough(at_largest.count);
+    if (!at_largest.interval.has_value())
+      return not_enough(last, concatenate("with ", largest(), " richer languages differ by"), unit);
     if (sized_models() < 2)
       return concatenate("Not answered: ", sized_models(), " model of known size, and a change with size needs two; with ",
                          largest(), ", richer languages differ by ", claim(at_largest, unit), ".");
     const Measured change = figures_.slope([&](const std::string& model) { return text_slope(model); });
     const Estimate estimate = change.estimate();
-    if (!estimate.interval.has_value()) return not_enough(estimate.count);
+    if (!estimate.interval.has_value())
+      return not_enough(change, "the advantage of languages with more text changes by",
+                        concatenate(unit, " and ten times the parameters"));
     const bool yes = below_zero(estimate);
     const bool no = above_zero(estimate);
     std::string text = yes ? "Yes: " : no ? "No: " : "Not shown: ";
@@ -776,26 +841,25 @@ class StudyWriter {
     StudyTable slopes{.title = "Gain against log10 of GiB in CC-100",
                       .note =
                           "slope by seed over languages, targets and arms centred; correlation over languages of the mean "
-                          "gain (interval over "
-                          "languages)",
+                          "gain (interval over languages)",
                       .names = 1,
                       .columns = {"model", "slope", "Spearman over languages"},
                       .lines = {}};
-    LineChart chart{.title = "Gain and text of the language in pretraining, 95 % intervals over seeds",
+    LineChart chart{.title = "Gain and text of the language in pretraining, " + interval_words(),
                     .x_label = "log10 of GiB in CC-100",
                     .y_label = "points",
                     .lines = {}};
+    std::vector<Estimate> over_examples;
     for (const std::string& model : figures_.models()) {
       std::vector<std::pair<double, PlotValue>> points;
       std::vector<double> x, y;
       for (const std::string& language : figures_.languages()) {
         const LanguageFacts* facts = language_facts(language);
         if (facts == nullptr || facts->cc100_gib <= 0) continue;
-        const Estimate gain =
-            figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, {language}); }).estimate();
-        if (gain.count == 0) continue;
+        const Measured gain = figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, {language}); });
+        if (gain.values.empty()) continue;
         x.push_back(std::log10(facts->cc100_gib));
-        y.push_back(gain.value);
+        y.push_back(spread_of(gain.values).mean);
         points.emplace_back(x.back(), *study_plot_value(gain));
       }
       std::stable_sort(points.begin(), points.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -803,8 +867,10 @@ class StudyWriter {
       const Measured slope = text_slope(model);
       slopes.lines.push_back(
           {{name_cell(model), estimate_cell(slope.estimate()), estimate_cell(spearman(x, y))}, slope.rows});
+      over_examples.push_back(slope.over_examples());
     }
     add_holm(slopes, 1);
+    add_over_examples(slopes, 1, over_examples);
     page_.tables.push_back(std::move(slopes));
     if (!chart.lines.empty()) page_.plots.push_back(line_chart_svg(chart));
     below_baseline();
@@ -816,6 +882,7 @@ class StudyWriter {
                      .names = 2,
                      .columns = {"model", "language", "GiB in CC-100", "gain"},
                      .lines = {}};
+    std::vector<Estimate> over_examples;
     for (const std::string& model : figures_.models()) {
       for (const std::string& language : figures_.languages()) {
         const Measured gain = figures_.of_model(model, [&](const Comparison& c) { return gain_in(c, {language}); });
@@ -826,13 +893,16 @@ class StudyWriter {
                                 {facts == nullptr ? "unknown" : format_decimal(facts->cc100_gib, 1)},
                                 estimate_cell(gain.estimate())},
                                gain.rows});
+        over_examples.push_back(gain.over_examples());
       }
     }
     if (table.lines.empty()) return page_.remarks.emplace_back("No language's mean gain is negative."), void();
     add_holm(table, 3);
+    add_over_examples(table, 3, over_examples);
     page_.tables.push_back(std::move(table));
   }
 
+  std::vector<Estimate> margin_examples_;  ///< of the dearer arms of all models so far
   const StudyInput& input_;
   StudyFigures figures_;
   StudyPage page_;

@@ -6,8 +6,9 @@
 // What is a gain: an arm's figure less the baseline's of the same model, target, language and seed (summary.h); of several
 // targets, arms or languages the plain mean, formed for each seed first. Its interval is Student's over the seeds, at 95 %: it
 // is about other seeds, not about other test items or other languages. p values of a table are corrected by Holm for all rows
-// of that table. What changes with the size of the model is a slope on log10 of the parameters, fitted to the models for each seed,
-// with Student's interval over these slopes. Without two seeds there is no interval, and nothing is claimed.
+// of that table. Where the runs have kept their examples' outcomes (kept_outcomes.h) there are intervals over test examples
+// beside it, of the seeds as they are, also where there is one (example_figures.h). What changes with the size of the model is a slope on log10 of the parameters, fitted to the models for each seed,
+// with Student's interval over these slopes. Without two seeds there is no interval over seeds, and nothing is claimed of other seeds.
 
 #include <cstddef>
 #include <map>
@@ -16,7 +17,9 @@
 #include <vector>
 
 #include "tasks/languages/morphology.h"
+#include "tasks/report/kept_outcomes.h"
 #include "tasks/report/results.h"
+#include "tasks/report/translation_cost.h"
 #include "tasks/statistics/inference.h"
 
 namespace koine {
@@ -30,6 +33,7 @@ struct TrainingCost {
   double tokens = 0;
   double seconds = 0;
   std::optional<double> joules = std::nullopt;
+  double translated_tokens = 0;  ///< of its training sets, each translation once
 };
 
 struct StudyInput {
@@ -40,6 +44,8 @@ struct StudyInput {
   std::map<std::string, double> parameters;      ///< by model; a model without any is left out of slopes
   std::map<std::string, Morphology> morphology;  ///< by language, of `koine data morphology`; may be empty
   std::vector<TrainingCost> costs;
+  std::vector<KeptOutcomes> outcomes;  ///< as far as they are kept
+  TranslationCost translation = {};
   double price = 0;         ///< money for a device's hour; 0: not asked for
   std::string energy_note;  ///< where joules come from; empty: nothing to say
 };

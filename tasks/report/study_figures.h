@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tasks/report/example_figures.h"
 #include "tasks/report/study.h"
 #include "tasks/report/summary.h"
 
@@ -14,17 +15,31 @@ namespace koine {
 
 /// Figures by seed, and the rows behind them.
 struct Measured {
-  SeedValues values;
-  std::vector<std::size_t> rows;  ///< rising, each once
+  SeedValues values = {};
+  std::vector<std::size_t> rows = {};                       ///< rising, each once
+  std::map<std::uint32_t, std::vector<double>> drawn = {};  ///< the same of test examples drawn anew (example_figures.h)
+  std::map<std::string, std::int64_t> examples = {};        ///< sets of test examples behind them, and how many each has
 
+  /// Over seeds.
   Estimate estimate() const;
+  /// Over test examples, the seeds as they are: of the mean over seeds. Count 0 where not all figures have kept their examples, or there
+  /// are fewer than kFewestExamples.
+  Estimate over_examples() const;
   void add_rows(const std::vector<std::size_t>& more);
+  void add_behind(const Measured& other);  ///< rows and sets of examples
 };
+/// Of fewer a percentile interval is too narrow to be shown.
+inline constexpr std::int64_t kFewestExamples = 30;
+
+/// What is measured of alignment, not of answers: its target has gains in no table.
+inline constexpr const char* kAlignmentMetric = "mexa_mean";
 
 /// The mean of several, over the seeds that all have; empty ones are left out.
 Measured mean_of(const std::vector<Measured>& parts);
-/// `values - others`, seed by seed.
-Measured less(const Measured& values, const Measured& others);
+/// `values - others`, seed by seed; single_for_all as paired_differences (summary.h).
+Measured less(const Measured& values, const Measured& others, bool single_for_all = false);
+/// The sum of factor * measure, of the seeds that all have.
+Measured combined(const std::vector<std::pair<double, Measured>>& parts);
 
 /// An arm that trains before the target, in one target.
 struct Comparison {
@@ -44,6 +59,12 @@ class StudyFigures {
   std::optional<double> log_parameters(const std::string& model) const;
   /// Every arm but the baselines with each target's headline metric, of models in their order.
   const std::vector<Comparison>& comparisons() const { return comparisons_; }
+  /// All arms and targets, and what evaluations have kept of their examples.
+  const Summary& summary() const { return summary_; }
+  const ExampleFigures& examples() const { return examples_; }
+  /// Agreement with the source language of an arm's answers in a language, or the figure itself. Empty where it is not known.
+  Measured example_measure(ExampleMeasure measure, const Arm& arm, const TargetSummary& target,
+                           const std::string& language) const;
   /// What an arm is called within its model.
   std::vector<std::string> arms(const std::string& model) const;
   /// Zero-shot languages that all arms of a comparison's target have.
@@ -75,6 +96,8 @@ class StudyFigures {
   const StudyInput& input_;
   bool all_languages_;
   Summary summary_;
+  ExampleFigures examples_;
+  std::map<std::string, const Arm*> arms_;  ///< by label
   std::vector<std::string> models_;
   std::vector<Comparison> comparisons_;
   /// By arm's label, target, metric and language.

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <boost/math/distributions/non_central_t.hpp>
+#include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <span>
 
 #include "kernels/common/check.h"
 #include "kernels/random/philox.h"
@@ -37,6 +39,52 @@ std::vector<std::size_t> rising(const std::vector<double>& p) {
 /// Four indices below `count` from one call of Philox, by multiplication (bias below count / 2^32).
 std::size_t drawn_index(std::uint32_t bits, std::size_t count) {
   return static_cast<std::size_t>((static_cast<std::uint64_t>(bits) * count) >> 32);
+}
+
+/// Calls use(index) for each of as many items as there are, drawn with replacement.
+template <class Use>
+void draw_items(std::size_t items, std::int64_t resample, std::uint32_t seed, std::uint32_t stream, const Use& use) {
+  PhiloxCounter block{};
+  for (std::size_t i = 0; i < items; ++i) {
+    if (i % 4 == 0)
+      block = philox({static_cast<std::uint32_t>(i / 4), static_cast<std::uint32_t>(resample), stream, 0}, {seed, 0});
+    use(drawn_index(block[i % 4], items));
+  }
+}
+
+/// resampled_figures() of a part of the series.
+std::vector<std::vector<double>> resampled_part(std::span<const ItemSeries> series, std::size_t items,
+                                                std::int64_t resamples, std::uint32_t seed, std::uint32_t stream) {
+  // Item by item all points, behind them the weights of the series that have any.
+  std::vector<const std::vector<float>*> columns;
+  for (const ItemSeries& one : series) columns.push_back(&one.points);
+  for (const ItemSeries& one : series) {
+    if (!one.weights.empty()) columns.push_back(&one.weights);
+  }
+  std::vector<float> rows(items * columns.size());
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    check(columns[c]->size() == items, "a series of ", columns[c]->size(), " items among ", items);
+    for (std::size_t i = 0; i < items; ++i) rows[i * columns.size() + c] = (*columns[c])[i];
+  }
+  std::vector<std::vector<double>> figures(series.size());
+  std::vector<float> times(items);
+  std::vector<double> sums(columns.size());
+  for (std::int64_t resample = 0; resample < resamples; ++resample) {
+    std::fill(times.begin(), times.end(), 0.0F);
+    draw_items(items, resample, seed, stream, [&](std::size_t i) { times[i] += 1; });
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (std::size_t i = 0; i < items; ++i) {
+      if (times[i] == 0) continue;
+      const float* const row = rows.data() + i * sums.size();
+      for (std::size_t c = 0; c < sums.size(); ++c) sums[c] += times[i] * row[c];
+    }
+    std::size_t weights = series.size();
+    for (std::size_t s = 0; s < series.size(); ++s) {
+      const double whole = series[s].weights.empty() ? static_cast<double>(items) : sums[weights++];
+      figures[s].push_back(whole == 0 ? 0 : 100 * sums[s] / whole);
+    }
+  }
+  return figures;
 }
 
 /// A sorted list's quantile, linear between its values (type 7 of Hyndman and Fan, as numpy.percentile).
@@ -139,18 +187,35 @@ Estimate bootstrap_estimate(const std::vector<std::vector<double>>& differences,
   std::vector<double> means;
   for (std::int64_t resample = 0; resample < resamples; ++resample) {
     double sum = 0;
-    PhiloxCounter block{};
-    for (std::size_t i = 0; i < examples.size(); ++i) {
-      if (i % 4 == 0)
-        block = philox({static_cast<std::uint32_t>(i / 4), static_cast<std::uint32_t>(resample), 0, 0}, {seed, 0});
-      sum += examples[drawn_index(block[i % 4], examples.size())];
-    }
+    draw_items(examples.size(), resample, seed, 0, [&](std::size_t i) { sum += examples[i]; });
     means.push_back(sum / static_cast<double>(examples.size()));
   }
   std::sort(means.begin(), means.end());
   Estimate estimate{.count = static_cast<std::int64_t>(examples.size()), .value = spread_of(examples).mean};
   if (resamples > 1 && examples.size() > 1)
     estimate.interval = Interval{quantile_of(means, (1 - confidence) / 2), quantile_of(means, (1 + confidence) / 2)};
+  return estimate;
+}
+
+std::vector<std::vector<double>> resampled_figures(const std::vector<ItemSeries>& series, std::size_t items,
+                                                   std::int64_t resamples, std::uint32_t seed, std::uint32_t stream) {
+  constexpr std::size_t kTogether = 64;  // their points at some thousand items stay in a core's cache
+  std::vector<std::vector<double>> figures;
+  for (std::size_t first = 0; first < series.size(); first += kTogether) {
+    const std::size_t count = std::min(kTogether, series.size() - first);
+    for (std::vector<double>& one : resampled_part({series.data() + first, count}, items, resamples, seed, stream))
+      figures.push_back(std::move(one));
+  }
+  return figures;
+}
+
+Estimate drawn_estimate(double value, std::int64_t count, std::vector<double> drawn, double confidence) {
+  Estimate estimate{.count = count, .value = value};
+  const Spread spread = spread_of(drawn);
+  if (!spread.deviation.has_value() || *spread.deviation <= kRounding * (1 + std::abs(spread.mean))) return estimate;
+  std::sort(drawn.begin(), drawn.end());
+  estimate.interval = Interval{quantile_of(drawn, (1 - confidence) / 2), quantile_of(drawn, (1 + confidence) / 2)};
+  estimate.p = 2 * cdf(complement(boost::math::normal(), std::abs(value) / *spread.deviation));
   return estimate;
 }
 

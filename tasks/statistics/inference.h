@@ -10,6 +10,7 @@
 //     step-down correction           Holm, Scandinavian Journal of Statistics 6 (1979)
 //     false discovery rate           Benjamini and Hochberg, J. Royal Statistical Society B 57 (1995)
 //     percentile bootstrap           Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13
+//     p of drawn figures             normal, by their standard deviation; ibidem, chapter 12
 //     power                          of the t test by the noncentral t distribution; Cohen, Statistical Power Analysis (1988)
 
 #include <cstdint>
@@ -60,5 +61,21 @@ std::optional<std::int64_t> pairs_needed(double deviation, double difference, do
 /// the same arguments give the same bits. UserError where there are no examples or their numbers differ.
 Estimate bootstrap_estimate(const std::vector<std::vector<double>>& differences, std::int64_t resamples = 2000,
                             std::uint32_t seed = 1, double confidence = kConfidence);
+
+/// A figure of items (test examples): 100 * sum of points / sum of weights. Accuracy, means of scores and F1 are such quotients.
+struct ItemSeries {
+  std::vector<float> points;
+  std::vector<float> weights;  ///< empty: 1 each
+};
+
+/// The figures of series of the same `items`, of so many draws of them with replacement, [series][resample]: a draw is the same for all
+/// series, so that differences of series are paired by item. `stream` numbers sets of items that are drawn independently. 0 where no
+/// weight is drawn. items * series * resamples multiplications. Draws as bootstrap_estimate's, whose are stream 0. Errors: check()
+/// where a series has another number of items.
+std::vector<std::vector<double>> resampled_figures(const std::vector<ItemSeries>& series, std::size_t items,
+                                                   std::int64_t resamples, std::uint32_t seed, std::uint32_t stream);
+
+/// A figure with the percentile interval of what the draws gave, and p of the value 0; neither where the draws do not differ. `count`: items.
+Estimate drawn_estimate(double value, std::int64_t count, std::vector<double> drawn, double confidence = kConfidence);
 
 }  // namespace koine

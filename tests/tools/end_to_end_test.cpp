@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "program.h"
+#include "tasks/report/kept_outcomes.h"
 
 namespace koine {
 namespace {
@@ -46,6 +47,9 @@ learning_rate = 1e-3
 
 [[target]]
 task = "tatoeba"
+
+[[target]]
+task = "mexa"
 )";
 
 class EndToEnd : public ::testing::Test {
@@ -75,7 +79,9 @@ class EndToEnd : public ::testing::Test {
   void expect_same_predictions(const std::string& a, const std::string& b) {
     int files = 0;
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder_ / (a + "/target"))) {
-      if (!entry.is_regular_file() || entry.path().string().find("/predictions/") == std::string::npos) continue;
+      const std::string name = entry.path().string();
+      const bool compared = name.find("/predictions/") != std::string::npos || name.find("/outcomes/") != std::string::npos;
+      if (!entry.is_regular_file() || !compared) continue;
       const fs::path other = folder_ / b / fs::relative(entry.path(), folder_ / a);
       EXPECT_EQ(read_text(entry.path()), read_text(other)) << other;
       ++files;
@@ -186,6 +192,37 @@ TEST_F(EndToEnd, KilledOutrightAndContinuedEqualsUninterrupted) {
   expect_same_predictions("whole", "broken");
 }
 
+/// Outcomes of examples are kept beside the figures, which they give; a study's report holds them against their hashes, and does without
+/// those of programs that kept none.
+void expect_kept_outcomes(const std::string& run) {
+  const std::vector<ResultRow> rows = read_results(fs::path(run) / "results.json");
+  const std::vector<KeptOutcomes> kept = read_outcomes(run, rows);
+  // XNLI in two languages, of two arms with two seeds; Tatoeba in one, of the untrained baseline once.
+  EXPECT_EQ(kept.size(), 2u * 2 * 2 + 2 + 1);
+  EXPECT_EQ(std::count_if(kept.begin(), kept.end(), [](const KeptOutcomes& one) { return one.outcomes.parallel; }), 8);
+  const auto layers = std::count_if(rows.begin(), rows.end(), [](const ResultRow& row) { return row.metric == "mexa"; });
+  EXPECT_EQ(layers, 3 * 3) << "hidden states 0 to 2 before the intermediate training, and after it with two seeds";
+  const auto report = [&] {
+    return run_koine(
+        {"report", "--study", "scale-and-robustness", run, "--parameters", "tiny=1e6", "--output", run + "/page.md"});
+  };
+  const Outcome page = report();
+  ASSERT_EQ(page.exit_code, 0) << page.errors;
+  EXPECT_NE(page.output.find("Fewer than 30 examples have none"), std::string::npos) << page.output;
+  EXPECT_NE(read_text(run + "/page.md").find("## Agreement of answers with the source language"), std::string::npos);
+  const fs::path phase = fs::path(run) / "target/mnli/xnli/seed-1";
+  const fs::path table = phase / "outcomes/xnli/test-de.tsv";
+  const std::string good = read_text(table);
+  write_text(table, good + "9\t1\t0,1,2\n");
+  expect_mistake(report(), {table.string(), "bytes have changed"});
+  write_text(table, good);
+  nlohmann::json mark = nlohmann::json::parse(read_text(phase / "done.json"));
+  mark["languages"]["de"].erase("outcomes");
+  write_text(phase / "done.json", mark.dump(2) + "\n");
+  EXPECT_EQ(read_outcomes(run, rows).size(), kept.size() - 1);
+  EXPECT_EQ(report().exit_code, 0);
+}
+
 TEST_F(EndToEnd, WhatIsDoneIsNotDoneAgainAndChangesAreNoticed) {
   const Outcome first = run("out");
   ASSERT_EQ(first.exit_code, 0) << first.errors;
@@ -194,6 +231,7 @@ TEST_F(EndToEnd, WhatIsDoneIsNotDoneAgainAndChangesAreNoticed) {
   ASSERT_EQ(second.exit_code, 0) << second.errors;
   EXPECT_EQ(fs::last_write_time(folder_ / "out/pretraining/model/model.safetensors"), time);
   EXPECT_EQ(first.output, second.output);
+  expect_kept_outcomes(folder_ / "out");
   std::string changed = kExperiment;
   changed.replace(changed.find("max_steps = 30"), 14, "max_steps = 31");
   write_text(folder_ / "tiny.toml", changed);
@@ -243,6 +281,9 @@ TEST_F(EndToEnd, SeveralTasksFromTheCommandLine) {
   EXPECT_NE(trained.errors.find("tasks: mnli 100.00 % to "), std::string::npos) << trained.errors;
   const nlohmann::json tasks = nlohmann::json::parse(read_text(folder_ / "trained/done.json")).at("tasks");
   EXPECT_LE(tasks.at("mnli").at("tokens"), tasks.at("mnli").at("source_tokens"));
+  EXPECT_GT(tasks.at("mnli").at("translated_tokens"), 0);
+  EXPECT_LT(tasks.at("mnli").at("translated_tokens").get<int>(), tasks.at("mnli").at("tokens").get<int>() / 2)
+      << "two examples in German, all of them";
   EXPECT_NE(read_text(folder_ / "trained/config.toml").find("max_seq_length = 30\nper_device_train_batch_size = 2\n"),
             std::string::npos);
   for (const char* task : {"mnli", "mlm"}) {
@@ -279,12 +320,12 @@ TEST_F(EndToEnd, WhatIsLeftOutIsTold) {
     EXPECT_EQ(row.value("left_out", 0), row.at("target") == "xnli" ? 1 : 0) << row;
 }
 
-/// kExperiment's last target alone, with settings after which the model answers but one class: a rate no training survives.
+/// kExperiment's first target alone, with settings after which the model answers but one class: a rate no training survives.
 std::string collapsing_experiment(const std::string& restarts) {
   std::string text = kExperiment;
   const std::size_t begin = text.find("[pretraining]");
   text.erase(begin, text.rfind("[[target]]\ntask = \"xnli\"") - begin);
-  text.erase(text.rfind("[[target]]"));
+  text.erase(text.find("[[target]]\ntask = \"tatoeba\""));
   text.replace(text.find("seeds = [1, 2]"), 14, "seeds = [1]");
   text.replace(text.find("learning_rate = 1e-3"), 20, "learning_rate = 3.0\nmax_seq_length = 8\nrestarts = " + restarts);
   return text;

@@ -61,6 +61,9 @@ struct StudyArguments {
   std::string parameters;
   double price = 0;
   double watts = 0;
+  std::optional<double> translation_flops;  ///< these three as TranslationCost's, before what the runs' [study] says
+  std::optional<double> translation_efficiency;
+  std::optional<double> translation_price;
 };
 /// Prints question and answer, and writes the page as each output's ending asks.
 int report_study(const StudyArguments& arguments, const std::vector<std::string>& outputs);

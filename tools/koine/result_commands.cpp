@@ -353,6 +353,20 @@ void add_result_commands(CommandLine& line) {
   report_app->add_option("--price", reported->study.price, "of a study: money for a device's hour")->check(above_zero());
   report_app->add_option("--watts", reported->study.watts, "of a study: power limit of the device, to assume its energy")
       ->check(above_zero());
+  report_app
+      ->add_option(
+          "--translation-flops", reported->study.translation_flops,
+          "of a study: FLOPs of translating, for each token of the translations; default: what the runs' [study] says, "
+          "else not counted")
+      ->check(at_least(0));
+  report_app
+      ->add_option("--translation-efficiency", reported->study.translation_efficiency,
+                   "of a study: FLOP/s of translating by that of training; default 1/6")
+      ->check(above_zero());
+  report_app
+      ->add_option("--translation-price", reported->study.translation_price,
+                   "of a study: money for a million translated tokens, instead of the device's hours for them")
+      ->check(at_least(0));
   report_app->add_option("--csv", reported->csv, "file of all rows (RFC 4180); -: standard output, and nothing else there");
   report_app->add_option("--latex", reported->latex, "file of tables for LaTeX with booktabs; -: as --csv");
 

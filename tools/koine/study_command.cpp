@@ -78,8 +78,20 @@ void add_costs(const fs::path& run, const std::string& model, double watts, Stud
     one.flops = cost.at("flops");
     one.tokens = cost.at("tokens");
     one.seconds = cost.at("seconds");
+    const nlohmann::json tasks = cost.value("tasks", nlohmann::json::object());
+    for (const auto& [task, record] : tasks.items()) one.translated_tokens += record.value("translated_tokens", 0.0);
     if (watts > 0) one.joules = 3.6e6 * kilowatt_hours({watts, 0}, one.seconds / 3600);
     input.costs.push_back(one);
+  }
+}
+
+/// What the run's experiment says that translating costs.
+void read_translation(const fs::path& run, TranslationCost& translation) {
+  if (!fs::exists(run / "config.toml")) return;
+  try {
+    const Experiment experiment = read_experiment(run / "config.toml");
+    if (experiment.study.has_value()) translation = experiment.study->translation;
+  } catch (const UserError&) {  // as in run_parameters
   }
 }
 
@@ -102,9 +114,15 @@ StudyInput study_input(const StudyArguments& arguments) {
     const std::string& model = rows.front().model;
     if (const std::optional<double> parameters = run_parameters(run, model)) input.parameters[model] = *parameters;
     add_costs(run, model, arguments.watts, input);
+    read_translation(run, input.translation);
+    for (KeptOutcomes& kept : read_outcomes(run, rows)) input.outcomes.push_back(std::move(kept));
   }
   add_given_parameters(arguments.parameters, input.parameters);
   if (!arguments.morphology.empty()) input.morphology = read_morphology(arguments.morphology);
+  TranslationCost& translation = input.translation;
+  translation.flops_per_token = arguments.translation_flops.value_or(translation.flops_per_token);
+  translation.efficiency = arguments.translation_efficiency.value_or(translation.efficiency);
+  translation.price_per_million_tokens = arguments.translation_price.value_or(translation.price_per_million_tokens);
   input.price = arguments.price;
   if (arguments.watts > 0) input.energy_note = energy_note(arguments.watts);
   return input;

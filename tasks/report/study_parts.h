@@ -1,0 +1,26 @@
+#pragma once
+
+// Parts of study pages that stand by themselves.
+
+#include <string>
+#include <vector>
+
+#include "tasks/report/study.h"
+#include "tasks/report/study_figures.h"
+
+namespace koine {
+
+struct StudyPart {
+  std::vector<StudyTable> tables;
+  std::vector<std::string> plots;
+  std::vector<std::string> remarks;
+};
+
+/// Agreement of answers in each language with those in the source language (example_figures.h), of all arms, baselines too.
+StudyPart consistency_part(const StudyFigures& figures);
+
+/// Alignment with English (MEXA, scorers/mexa.h) of each language before and after the intermediate training, by layer, and how the gains
+/// go with it. Empty where no target measures it.
+StudyPart alignment_part(const StudyInput& input, const StudyFigures& figures);
+
+}  // namespace koine
