@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <queue>
 
 #include "engine/batch/span_corruption.h"
@@ -39,6 +40,7 @@ constexpr ExampleTokens kTokens[] = {
     {"xquad", 1, 0, 258.0},         {"mlqa", 1, 0, 258.0},
     {"xcopa", 2, 0, 54.8},          {"tatoeba", 2, 0, 22.3},
     {"lareqa", 1, 0, 162.9},        {"squad_sentences", 1, 223.9, 0},
+    {"mexa", 2, 0, 22.3},
 };
 
 /// The same of tasks as texts: tokens of an example's source and of its target, ends included, which XLM-R's tokenizer (as large as
@@ -140,6 +142,12 @@ TrainingPass text_pass(const ModelConfig& config, const Task& task, double examp
           examples * model_forward_flops(config, &head, {longest}, counted)};
 }
 
+/// Of MEXA the first 100 of Tatoeba's pairs, as many as its authors take; every language has more.
+double tested_examples(const Task& task, const std::string& split, const std::string& language) {
+  if (task.name() == "mexa") return 100;
+  return static_cast<double>(official_count(task.name(), split, language).value_or(0));
+}
+
 class StudyEstimator {
  public:
   StudyEstimator(const Experiment& experiment, const std::string& size) : experiment_(experiment) {
@@ -155,16 +163,28 @@ class StudyEstimator {
     }
   }
 
-  StudyCost estimate() {
+  /// `translating`: with what translating the training sets takes among what is left out.
+  StudyCost estimate(bool translating) {
     if (!cost_.unknown_model.empty()) return std::move(cost_);
     cost_.parameters = static_cast<double>(table_.parameters());
     // bf16 weights, fp32 master weights, gradients, two moments.
     cost_.state_bytes = static_cast<double>(table_.elements()) * (2 + 4 + 4 + 8);
     for (const IntermediateSpec& arm : experiment_.intermediate) add_arm(arm);
+    if (translating) leave_out_translating();
     return std::move(cost_);
   }
 
  private:
+  /// Translations are made once for all arms, seeds and models; their tokens are counted as this model's.
+  void leave_out_translating() {
+    double tokens = 0;
+    for (const auto& [task, translated] : translated_) tokens += translated;
+    const double flops = tokens * experiment_.study->translation.flops_per_token;
+    if (tokens == 0) return;
+    leave_out(concatenate("translating ", std::llround(tokens * 1e-6), " million tokens, once",
+                          flops > 0 ? concatenate(" (", std::round(flops * 1e-16) / 100, " EFLOP)") : ""));
+  }
+
   void leave_out(const std::string& what) {
     if (std::find(cost_.left_out.begin(), cost_.left_out.end(), what) == cost_.left_out.end())
       cost_.left_out.push_back(what);
@@ -195,8 +215,11 @@ class StudyEstimator {
         auto count = static_cast<double>(*official);
         if (features.max_examples > 0) count = std::min(count, static_cast<double>(features.max_examples));
         // Translations are as many examples in every language, taken to be as long.
-        if (arm != nullptr && !arm->equal_tokens) count *= static_cast<double>(languages_of(*arm, name));
+        const auto languages = static_cast<double>(arm == nullptr ? 1 : languages_of(*arm, name));
+        if (arm != nullptr && !arm->equal_tokens) count *= languages;
         pass = official_pass(config_, task, count, true, longest(features.max_seq_length, task));
+        if (pass.has_value() && task.languages().size() == 1)
+          translated_[name] = std::max(translated_[name], pass->tokens * (languages - 1) / languages);
       }
       if (!pass.has_value()) {
         phase.missing = concatenate(label, ": the size of ", name, " is not known");
@@ -223,8 +246,7 @@ class StudyEstimator {
     const std::vector<std::string> languages =
         target.languages.empty() ? task.languages() : expand_languages(target.languages, task.languages(), target.name);
     double examples = 0;
-    for (const std::string& language : languages)
-      examples += static_cast<double>(official_count(task.name(), target.split, language).value_or(0));
+    for (const std::string& language : languages) examples += tested_examples(task, target.split, language);
     const auto pass = official_pass(config_, task, examples, false, longest(target.features.max_seq_length, task));
     if (!pass.has_value() || examples == 0) {
       phase.missing = concatenate("evaluation of ", target.name);
@@ -275,6 +297,7 @@ class StudyEstimator {
   const Experiment& experiment_;
   ModelConfig config_;
   ParameterTable table_;
+  std::map<std::string, double> translated_;  ///< tokens by task, of the arm that has the most
   StudyCost cost_;
 };
 
@@ -291,7 +314,8 @@ std::vector<StudyCost> study_costs(const Experiment& experiment) {
   require(experiment.study.has_value() && !experiment.study->model_sizes.empty(), experiment.file.string(),
           ": there is no [study] that names model_sizes; of other experiments one at a time is estimated, with its data");
   std::vector<StudyCost> costs;
-  for (const std::string& size : experiment.study->model_sizes) costs.push_back(StudyEstimator(experiment, size).estimate());
+  for (const std::string& size : experiment.study->model_sizes)
+    costs.push_back(StudyEstimator(experiment, size).estimate(/*translating=*/costs.empty()));
   return costs;
 }
 
