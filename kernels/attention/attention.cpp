@@ -157,6 +157,10 @@ const Operation<AttentionBackwardArguments>& operation<AttentionBackwardArgument
       [](const Arguments& a) { return bytes_of(a.shape, 4, 4, a.d_relative_bias == nullptr ? 1 : 3); },
       {{"portable", Device::kCuda, kFrom80, [](const Arguments& a) { return not_double(a.shape); },
         attention_backward_portable_workspace, attention_backward_portable},
+#ifdef KOINE_HAVE_SM90
+       {"sm90", Device::kCuda, kOnly90, attention_backward_sm90_supports, attention_backward_sm90_workspace,
+        attention_backward_sm90},
+#endif
 #ifdef KOINE_HAVE_CUDNN
        {"vendor", Device::kCuda, kFrom90, attention_backward_vendor_supports,
         [](const Arguments& a) { return attention_backward_vendor_workspace(a.shape); }, attention_backward_vendor},

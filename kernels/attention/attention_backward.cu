@@ -1,15 +1,15 @@
 // The backward of attention on tensor cores, bf16 with fp32 statistics and sums, without atomics.
 //
-// Batches whose longest sequence has at most 64 rows on either side take one launch, a block of four warps for each sequence
-// and head: see the kernel for whole sequences. Others take three. (1) D_i = do_i . o_i of every row, put beside its
-// log_sum_exp by head, so that the others read both of 32 rows from one place. (2) d_key and d_value: a block of four warps
-// has 64 keys of one head, a warp 16 of them, and walks over the sequence's queries in tiles of 32. It computes the scores
-// transposed, S^T = K Q^T and dP^T = V dO^T, so that weights and d(scores) become left operands of dV = P^T dO and dK = dS^T
-// Q where they lie, in registers. (3) d_query the other way round: 64 queries, keys in tiles of 32, S = Q K^T, dP = dO V^T,
-// dQ = dS K. That is seven products where five would do, in exchange for sums in a fixed order and no fp32 partial sums of
-// d_query in global memory. All sums run over 32 rows at a time in ascending order in either way, so that a sequence gets
-// the same bits. Under a causal mask (2) begins at the first query that sees one of its keys and (3) ends at the last key
-// that one of its queries sees; tiles that the diagonal crosses are masked.
+// Sequences of at most 64 rows on either side are one launch's, a block of four warps for each of them and each head: see
+// the kernel for whole sequences. Batches that have longer ones take three launches more, for these. (1) D_i = do_i . o_i
+// of every row, put beside its log_sum_exp by head, so that the others read both of 32 rows from one place. (2) d_key and
+// d_value: a block of four warps has 64 keys of one head, a warp 16 of them, and walks over the sequence's queries in
+// tiles of 32. It computes the scores transposed, S^T = K Q^T and dP^T = V dO^T, so that weights and d(scores) become left
+// operands of dV = P^T dO and dK = dS^T Q where they lie, in registers. (3) d_query the other way round: 64 queries, keys
+// in tiles of 32, S = Q K^T, dP = dO V^T, dQ = dS K. That is seven products where five would do, in exchange for sums in a
+// fixed order and no fp32 partial sums of d_query in global memory. All sums run over 32 rows at a time in ascending order
+// in either way, so that a sequence gets the same bits. Under a causal mask (2) begins at the first query that sees one of
+// its keys and (3) ends at the last key that one of its queries sees; tiles that the diagonal crosses are masked.
 //
 // The tiles walked over are in shared memory twice, the next one travelling while this one is worked on; one barrier a tile.
 // Rounded are the weights and d(scores), to bf16 before they are multiplied, and the results when stored. The mask of
@@ -23,7 +23,7 @@
 // What limits the blocks on a multiprocessor are registers: up to 255 a thread at head sizes over 64, that is two blocks.
 // Everything is deterministic: a row's sums depend on its own sequence only.
 
-#include "kernels/attention/attention_tile.h"
+#include "kernels/attention/attention_backward.h"
 
 namespace koine {
 namespace {
@@ -37,7 +37,6 @@ constexpr int kOtherTiles = kOtherRows / 8;
 
 // --- D
 
-constexpr int kRowLanes = 8;
 constexpr int kRowThreads = 256;
 constexpr int kRowsPerBlock = kRowThreads / kRowLanes;
 
@@ -60,11 +59,8 @@ KOINE_DEVICE float row_product(const RowStatisticsParams& p, std::int64_t start,
   float sum = 0;
   if (inside) {
     for (std::int64_t column = lane * kElements; column < p.head_size; column += kRowLanes * kElements) {
-      float output[kElements], d_output[kElements];
-      load_floats(output, static_cast<const T*>(p.output) + start + column);
-      load_floats(d_output, static_cast<const T*>(p.d_output) + start + column);
-      KOINE_UNROLL
-      for (int i = 0; i < kElements; ++i) sum = fused(output[i], d_output[i], sum);
+      sum = add_products<kElements>(sum, static_cast<const T*>(p.output) + start + column,
+                                    static_cast<const T*>(p.d_output) + start + column);
     }
   }
   return warp_sum<kRowLanes>(sum);
@@ -139,49 +135,6 @@ KOINE_DEVICE void load_statistics(Pack<float, 2> (&to)[kOtherRows], const Attent
   to[i] = pair;
 }
 
-/// Which of the elements this lane holds of S^T are kept, 16 keys by kCount / 2 patches of 16 queries: bit 8 patch +
-/// 4 (query + 8?) + 2 (key + 8?) + key % 2 of kept[i] is for query 2t + i. A lane needs half of two draws of eight, and so
-/// does the one four lanes on: each makes one.
-template <int kCount>
-KOINE_DEVICE void kept_transposed(std::uint32_t (&kept)[2], const AttentionDraws& draws, int query, int key) {
-  const int g = lane_index() / 4;
-  const int t = lane_index() % 4;
-  const std::uint32_t mine = draws.kept<kCount>(query + 2 * t + g % 2, key + g - g % 2, 16, 0);
-  const std::uint32_t other = shuffle_xor(mine, 4);
-  kept[0] = g % 2 == 0 ? mine : other;
-  kept[1] = g % 2 == 0 ? other : mine;
-}
-
-/// In place: scores -> weights after dropout (but for its multiplier), d(weights) -> d(scores), both transposed.
-template <bool kDropout, int kCount>
-KOINE_DEVICE void backward_softmax_transposed(Accumulator (&weights)[kCount], Accumulator (&d_scores)[kCount],
-                                              const Pack<float, 2>* statistics, const AttentionParams& p,
-                                              const std::uint32_t (&kept)[2]) {
-  const int t = lane_index() % 4;
-  const int odd = lane_index() / 4 % 2;
-  KOINE_UNROLL
-  for (int n = 0; n < kCount; ++n) {
-    KOINE_UNROLL
-    for (int column = 0; column < 2; ++column) {
-      const Pack<float, 2> row = statistics[8 * n + 2 * t + column];
-      const std::uint32_t bits = kept[column] >> odd;
-      KOINE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int i = 2 * half + column;
-        const float weight = exp2_fast(fused(weights[n].x[i], p.scale, -row.values[0]) * kLog2OfE);
-        float multiplier = 1;
-        weights[n].x[i] = weight;
-        if constexpr (kDropout) {
-          const bool is_kept = (bits >> (4 * n + 2 * half) & 1) != 0;
-          multiplier = is_kept ? p.dropout.scale : 0.0f;
-          if (!is_kept) weights[n].x[i] = 0;
-        }
-        d_scores[n].x[i] = weight * fused(multiplier, d_scores[n].x[i], -row.values[1]);
-      }
-    }
-  }
-}
-
 /// Weights and d(scores), transposed, of pairs that do not see each other: 0. `ahead`: how far the warp's key g is ahead of
 /// the place of the tile's first query.
 template <int kCount>
@@ -211,7 +164,7 @@ template <AttentionKind kKind, int kHeadSize, bool kDropout>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kKind, kHeadSize))
     attention_backward_key_kernel(AttentionParams p) {
   const AttentionPlace at = attention_place<kKind, true>(p, kOwnRows);
-  if (at.begin >= at.keys) return;  // the whole block
+  if (at.begin >= at.keys || fits_into(at, p.shorter_rows)) return;  // the whole block
   auto& shared = shared_memory<KeyShared<kHeadSize>>();
   const AttentionRows queries = query_rows(p, at, p.query, p.query_stride);
   const AttentionRows d_outputs = query_rows(p, at, p.d_output, p.output_stride);
@@ -316,7 +269,7 @@ template <AttentionKind kKind, int kHeadSize, bool kDropout>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_query_blocks(kKind, kHeadSize))
     attention_backward_query_kernel(AttentionParams p) {
   const AttentionPlace at = attention_place<kKind>(p, kOwnRows);
-  if (at.begin >= at.queries) return;  // the whole block
+  if (at.begin >= at.queries || fits_into(at, p.shorter_rows)) return;  // the whole block
   auto& shared = shared_memory<QueryShared<kHeadSize>>();
   const AttentionRows keys = key_rows<kKind>(p, at, p.key);
   const AttentionRows values = key_rows<kKind>(p, at, p.value);
@@ -435,29 +388,11 @@ KOINE_DEVICE void find_statistics(Pack<float, 2> (&to)[kOwnRows], const RowStati
   }
 }
 
-/// d(scores) of this warp's 16 keys and 8 * kCount queries from `query`, for all warps. `keys` of the 16 exist; 0 for the
-/// others.
-template <int kCount>
-KOINE_DEVICE void keep_d_scores(AttentionTile<kOwnRows, kOwnRows>& tile, const Accumulator (&d_scores)[kCount], int key,
-                                int query, int keys) {
-  const int g = lane_index() / 4;
-  const int t = lane_index() % 4;
-  KOINE_UNROLL
-  for (int n = 0; n < kCount; ++n) {
-    KOINE_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      const std::uint32_t pair = pack_bfloat16(d_scores[n].x[2 * half], d_scores[n].x[2 * half + 1]);
-      store_pack(tile.chunk(key + g + 8 * half, query / 8 + n) + 2 * t,
-                 __builtin_bit_cast(Pack<BFloat16, 2>, g + 8 * half < keys ? pair : 0u));
-    }
-  }
-}
-
 template <AttentionKind kKind, int kHeadSize, bool kDropout>
 KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, backward_key_blocks(kKind, kHeadSize))
     attention_backward_whole_kernel(AttentionParams p, RowStatisticsParams rows, bool row_vectors) {
   const AttentionPlace at = attention_place<kKind>(p, kOwnRows);
-  if (at.queries == 0 && at.keys == 0) return;  // the whole block
+  if ((at.queries == 0 && at.keys == 0) || !fits_into(at, kOwnRows)) return;  // the whole block
   auto& shared = shared_memory<WholeShared<kHeadSize>>();
   load_tile<kThreads>(shared.key, key_rows<kKind>(p, at, p.key), 0);
   load_tile<kThreads>(shared.query, query_rows(p, at, p.query, p.query_stride), 0);
@@ -530,6 +465,7 @@ void launch_whole(const Context& context, const AttentionBackwardArguments& a) {
          p, rows, row_vectors);
 }
 
+/// Whether no sequence is longer than those of one tile.
 bool is_whole(const AttentionShape& shape) {
   return attention_on_tensor_cores(shape) && shape.queries.maximum_length <= kOwnRows &&
          shape.keys.maximum_length <= kOwnRows;
@@ -548,10 +484,10 @@ std::size_t attention_backward_portable_workspace(const AttentionBackwardArgumen
 void attention_backward_portable(const Context& context, const AttentionBackwardArguments& a, void* workspace) {
   const AttentionShape& shape = a.shape;
   if (shape.queries.tokens == 0 && shape.keys.tokens == 0) return;
-  if (is_whole(shape)) {
+  if (attention_on_tensor_cores(shape)) {
     with_kernel(shape,
                 [&](auto kind, auto size) { launch_whole<decltype(kind)::value, decltype(size)::value>(context, a); });
-    return;
+    if (is_whole(shape)) return;
   }
   auto* row_statistics = static_cast<float*>(workspace);
   if (shape.queries.tokens > 0) {
@@ -565,7 +501,8 @@ void attention_backward_portable(const Context& context, const AttentionBackward
     attention_backward_plain(context, a, row_statistics, row_statistics + statistics_count(shape));
     return;
   }
-  const AttentionParams p = attention_params(a, row_statistics, kOwnRows);
+  AttentionParams p = attention_params(a, row_statistics, kOwnRows);
+  p.shorter_rows = kOwnRows;
   with_kernel(shape, [&](auto kind, auto size) {
     launch_backward<decltype(kind)::value, decltype(size)::value>(context, shape, p);
   });

@@ -27,6 +27,8 @@ struct AttentionParams {
   std::int64_t key_stride;  ///< of values too
   std::int64_t output_stride;
   bool causal;
+  /// Sequences of at most so many rows on either side are another launch's.
+  int shorter_rows;
   float scale;
   bool vectors;  ///< rows may be moved 16 bytes at a time
   DropoutParams dropout;
@@ -79,6 +81,8 @@ KOINE_DEVICE AttentionPlace attention_place(const AttentionParams& p, int tile_r
   }
   return at;
 }
+/// Whether neither side has more rows.
+KOINE_DEVICE bool fits_into(const AttentionPlace& at, int rows) { return at.queries <= rows && at.keys <= rows; }
 template <AttentionKind kKind>
 KOINE_DEVICE std::int64_t key_stride(const AttentionParams& p) {
   return kKind == AttentionKind::kSelf ? p.query_stride : p.key_stride;

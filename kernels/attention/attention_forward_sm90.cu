@@ -23,20 +23,15 @@
 // depend on its own sequence only. FLOPs and traffic are attention_forward.cu's too, but that 128 query rows share a copy
 // of keys and values.
 
-#include <limits>
-
 #include "kernels/attention/attention_sm90.h"
 #include "kernels/attention/attention_softmax.h"
-#include "kernels/attention/attention_tile.h"
-#include "kernels/cuda/hopper/bulk_copy.h"
-#include "kernels/cuda/hopper/warpgroup.h"
+#include "kernels/attention/attention_tile_sm90.h"
 
 namespace koine {
 namespace {
 
 using namespace cuda;
 
-constexpr int kTileRows = 64;
 constexpr int kConsumers = 2;
 constexpr int kThreads = (1 + kConsumers) * kWarpgroupThreads;
 constexpr int kStages = 4;
@@ -46,23 +41,6 @@ constexpr int kProducerRegisters = 24;
 constexpr int blocks_at_once(int head_size) { return head_size == 64 ? 2 : 1; }
 constexpr int consumer_registers(int head_size) { return head_size == 64 ? 104 : 240; }
 
-/// A tile of 64 rows of a head: boxes of 64 columns, then one of the 16 that are left of a head of 80.
-template <int kHeadSize>
-struct HeadTile {
-  static_assert(kHeadSize % 64 == 0 || kHeadSize % 64 == 16);
-  static constexpr int kWideBoxes = kHeadSize / 64;
-  static constexpr bool kHasRest = kHeadSize % 64 != 0;
-  static constexpr int kWideBox = kTileRows * 64;  // elements
-  static constexpr int kRest = kWideBoxes * kWideBox;
-  static constexpr int kElements = kTileRows * kHeadSize;
-  static constexpr int kBytes = 2 * kElements;
-};
-
-/// An operand's rows by boxes of 64 columns and of 16.
-struct OperandMaps {
-  TensorMap wide;
-  TensorMap rest;
-};
 struct ForwardSm90Params {
   OperandMaps query;
   OperandMaps key;
@@ -95,37 +73,26 @@ struct ForwardWork {
     if (heads_side_by_side) {
       own.head += consumer;
     } else {
-      own.begin += consumer * kTileRows;
+      own.begin += consumer * kHeadTileRows;
     }
     return own;
   }
 };
 /// No loads: there is nothing to do.
 KOINE_DEVICE ForwardWork forward_work(const AttentionParams& p) {
-  ForwardWork work = {attention_place<AttentionKind::kSelf>(p, kConsumers * kTileRows), false, 0, 0};
+  ForwardWork work = {attention_place<AttentionKind::kSelf>(p, kConsumers * kHeadTileRows), false, 0, 0};
   const int rows = work.at.queries - work.at.begin;
   if (rows <= 0) return work;
-  work.heads_side_by_side = work.at.queries <= kTileRows;
+  work.heads_side_by_side = work.at.queries <= kHeadTileRows;
   if (work.heads_side_by_side) {
     if (work.at.head % 2 != 0) return work;
     work.consumers = work.at.head + 1 < p.heads ? 2 : 1;
     work.loads = work.consumers;
   } else {
-    work.consumers = rows > kTileRows ? 2 : 1;
-    work.loads = (work.at.keys + kTileRows - 1) / kTileRows;
+    work.consumers = rows > kHeadTileRows ? 2 : 1;
+    work.loads = (work.at.keys + kHeadTileRows - 1) / kHeadTileRows;
   }
   return work;
-}
-
-template <int kHeadSize>
-KOINE_DEVICE void load_head_tile(BFloat16* to, const OperandMaps& maps, int column, int row, MBarrier& full) {
-  using Tile = HeadTile<kHeadSize>;
-  mbarrier_arrive_expect(full, Tile::kBytes);
-  KOINE_UNROLL
-  for (int box = 0; box < Tile::kWideBoxes; ++box) {
-    tensor_load_2d(to + box * Tile::kWideBox, maps.wide, column + 64 * box, row, full);
-  }
-  if constexpr (Tile::kHasRest) tensor_load_2d(to + Tile::kRest, maps.rest, column + 64 * Tile::kWideBoxes, row, full);
 }
 
 /// By one thread.
@@ -134,6 +101,7 @@ KOINE_DEVICE void produce(ForwardSm90Memory<kHeadSize>& s, const ForwardSm90Para
   const auto first_row = static_cast<int>(work.at.first_query);
   for (int consumer = 0; consumer < work.consumers; ++consumer) {
     const AttentionPlace own = work.of_consumer(consumer);
+    mbarrier_arrive_expect(s.query_full[consumer], HeadTile<kHeadSize>::kBytes);
     load_head_tile<kHeadSize>(s.query[consumer], p.query, own.head * kHeadSize, first_row + own.begin,
                               s.query_full[consumer]);
   }
@@ -141,73 +109,13 @@ KOINE_DEVICE void produce(ForwardSm90Memory<kHeadSize>& s, const ForwardSm90Para
   for (int load = 0; load < work.loads; ++load) {
     const int stage = load % kStages;
     const int column = (work.at.head + (work.heads_side_by_side ? load : 0)) * kHeadSize;
-    const int row = first_row + (work.heads_side_by_side ? 0 : load * kTileRows);
+    const int row = first_row + (work.heads_side_by_side ? 0 : load * kHeadTileRows);
     mbarrier_wait(s.empty[stage], static_cast<std::uint32_t>(load / kStages + 1) % 2);
+    mbarrier_arrive_expect(s.key_full[stage], HeadTile<kHeadSize>::kBytes);
     load_head_tile<kHeadSize>(s.key[stage], p.key, column, row, s.key_full[stage]);
+    mbarrier_arrive_expect(s.value_full[stage], HeadTile<kHeadSize>::kBytes);
     load_head_tile<kHeadSize>(s.value[stage], p.value, column, row, s.value_full[stage]);
   }
-}
-
-/// scores = query key^T: 64 rows of the sequence by 64 keys, as one group.
-template <int kHeadSize>
-KOINE_DEVICE void multiply_query(Accumulator (&scores)[kTileRows / 8], const BFloat16* query, const BFloat16* key) {
-  using Tile = HeadTile<kHeadSize>;
-  const std::uint64_t rows = k_major_operand(query, Swizzle::k128Bytes);
-  const std::uint64_t columns = k_major_operand(key, Swizzle::k128Bytes);
-  const std::uint64_t rest_of_rows = k_major_operand(query + Tile::kRest, Swizzle::k32Bytes);
-  const std::uint64_t rest_of_columns = k_major_operand(key + Tile::kRest, Swizzle::k32Bytes);
-  warpgroup_fence(scores);
-  KOINE_UNROLL
-  for (int step = 0; step < 4 * Tile::kWideBoxes; ++step) {
-    const int place = step / 4 * 2 * Tile::kWideBox + step % 4 * 32;  // bytes
-    warpgroup_multiply<kTileRows>(scores, advanced(rows, place), advanced(columns, place), step > 0);
-  }
-  if constexpr (Tile::kHasRest) warpgroup_multiply<kTileRows>(scores, rest_of_rows, rest_of_columns, true);
-  warpgroup_commit();
-}
-
-/// `kCount` of the sums from `first` on.
-template <int kCount, int kSums>
-KOINE_DEVICE Accumulator (&part_of(Accumulator (&sums)[kSums], int first))[kCount] {
-  return reinterpret_cast<Accumulator(&)[kCount]>(sums[first]);
-}
-
-/// output += weights value, as one group.
-template <int kHeadSize>
-KOINE_DEVICE void multiply_value(Accumulator (&output)[kHeadSize / 8], FragmentA (&weights)[kTileRows / 16],
-                                 const BFloat16* value) {
-  using Tile = HeadTile<kHeadSize>;
-  constexpr int kWide = 64 * Tile::kWideBoxes;
-  const std::uint64_t wide = mn_major_operand(value, Swizzle::k128Bytes, 2 * Tile::kWideBox);
-  const std::uint64_t rest = mn_major_operand(value + Tile::kRest, Swizzle::k32Bytes, Tile::kBytes);
-  warpgroup_fence(output, weights);
-  KOINE_UNROLL
-  for (int step = 0; step < kTileRows / 16; ++step) {
-    warpgroup_multiply<kWide, Major::kRows>(part_of<kWide / 8>(output, 0), weights[step], advanced(wide, step * 16 * 128),
-                                            true);
-    if constexpr (Tile::kHasRest) {
-      warpgroup_multiply<16, Major::kRows>(part_of<2>(output, kWide / 8), weights[step], advanced(rest, step * 16 * 32),
-                                           true);
-    }
-  }
-  warpgroup_commit();
-}
-
-/// Rows `rows` .. 63 of a tile in shared memory, by the threads of a warpgroup. Swizzles stay within a row of a box.
-template <int kHeadSize>
-KOINE_DEVICE void clear_rows_behind(BFloat16* tile, int rows) {
-  using Tile = HeadTile<kHeadSize>;
-  constexpr Pack<BFloat16, 8> kZeros = {};
-  const auto clear_box = [&](BFloat16* box, int chunks_of_row) {
-    KOINE_ROLLED
-    for (int chunk = rows * chunks_of_row + warpgroup_thread(); chunk < kTileRows * chunks_of_row;
-         chunk += kWarpgroupThreads) {
-      store_pack(box + chunk * 8, kZeros);
-    }
-  };
-  KOINE_UNROLL
-  for (int box = 0; box < Tile::kWideBoxes; ++box) clear_box(tile + box * Tile::kWideBox, 8);
-  if constexpr (Tile::kHasRest) clear_box(tile + Tile::kRest, 2);
 }
 
 /// Values behind the sequence's end, for all who read the stage, before they do.
@@ -243,7 +151,7 @@ KOINE_DEVICE void store_results(ForwardSm90Memory<kHeadSize>& s, const Attention
     }
   }
   named_barrier_sync(1 + consumer, kWarpgroupThreads);  // all warps have multiplied the query rows
-  auto& staged = *reinterpret_cast<AttentionTile<kTileRows, kHeadSize>*>(s.query[consumer]);
+  auto& staged = *reinterpret_cast<AttentionTile<kHeadTileRows, kHeadSize>*>(s.query[consumer]);
   store_rows<kHeadSize>(
       output, multiplier, staged, warp_row,
       static_cast<BFloat16*>(p.output) + (at.first_query + first_row) * p.output_stride + at.head * kHeadSize,
@@ -266,23 +174,22 @@ KOINE_DEVICE void consume(ForwardSm90Memory<kHeadSize>& s, const AttentionParams
   for (int load = first; load < end; ++load) {
     const int stage = load % kStages;
     const auto parity = static_cast<std::uint32_t>(load / kStages) % 2;
-    const int begin = (load - first) * kTileRows;
+    const int begin = (load - first) * kHeadTileRows;
     const int keys = at.keys - begin;  // of this tile, and those behind
     std::uint32_t kept = 0;
-    if constexpr (kDropout) kept = draws.template kept<kTileRows / 8>(row, begin + lane_index() % 4 * 2, 0, 16);
-    Accumulator scores[kTileRows / 8];
+    if constexpr (kDropout) kept = draws.template kept<kHeadTileRows / 8>(row, begin + lane_index() % 4 * 2, 0, 16);
+    Accumulator scores[kHeadTileRows / 8];
     mbarrier_wait(s.key_full[stage], parity);
-    multiply_query<kHeadSize>(scores, s.query[consumer], s.key[stage]);
+    warpgroup_multiply_along_columns<kHeadSize>(scores, s.query[consumer], s.key[stage]);
     warpgroup_wait<0>(scores);
-    if (keys < kTileRows) mask_scores(scores, keys, keys);
+    if (keys < kHeadTileRows) mask_scores(scores, keys, keys);
     softmax_step(scores, output, state, factor);
     if constexpr (kDropout) drop_weights(scores, kept);
-    FragmentA weights[kTileRows / 16];
-    KOINE_UNROLL
-    for (int step = 0; step < kTileRows / 16; ++step) weights[step] = as_operand(scores[2 * step], scores[2 * step + 1]);
+    FragmentA weights[kHeadTileRows / 16];
+    as_operands(weights, scores);
     mbarrier_wait(s.value_full[stage], parity);
-    if (keys < kTileRows) clear_values_behind<kHeadSize>(s.value[stage], keys, work, consumer);
-    multiply_value<kHeadSize>(output, weights, s.value[stage]);
+    if (keys < kHeadTileRows) clear_values_behind<kHeadSize>(s.value[stage], keys, work, consumer);
+    warpgroup_multiply_along_rows<kHeadSize>(output, weights, s.value[stage]);
     warpgroup_wait<0>(output, weights);
     if (warpgroup_thread() == 0) mbarrier_arrive(s.empty[stage]);
   }
@@ -318,28 +225,13 @@ KOINE_KERNEL KOINE_LAUNCH_BOUNDS(kThreads, blocks_at_once(kHeadSize))
   }
 }
 
-TensorMap rows_map(const void* data, const AttentionShape& shape, std::int64_t stride, int columns, Swizzle swizzle) {
-  return make_tensor_map({.data = data,
-                          .type = DType::kBFloat16,
-                          .dimensions = 2,
-                          .extent = {shape.heads * shape.head_size, shape.queries.tokens},
-                          .stride_bytes = {2, 2 * stride},
-                          .box = {columns, kTileRows},
-                          .swizzle = swizzle});
-}
-OperandMaps operand_maps(const void* data, const AttentionShape& shape, std::int64_t stride) {
-  OperandMaps maps = {rows_map(data, shape, stride, 64, Swizzle::k128Bytes), {}};
-  if (shape.head_size % 64 != 0) maps.rest = rows_map(data, shape, stride, 16, Swizzle::k32Bytes);
-  return maps;
-}
-
 template <int kHeadSize>
 void launch_forward(const Context& context, const AttentionForwardArguments& a) {
   const AttentionShape& shape = a.shape;
   const ForwardSm90Params p = {.query = operand_maps(a.query, shape, shape.queries.stride),
                                .key = operand_maps(a.key, shape, shape.keys.stride),
                                .value = operand_maps(a.value, shape, shape.keys.stride),
-                               .attention = attention_params(a, kConsumers * kTileRows)};
+                               .attention = attention_params(a, kConsumers * kHeadTileRows)};
   launch({.kernel = "attention_forward_sm90",
           .shape = {shape.queries.tokens, shape.keys.tokens, shape.heads, shape.head_size},
           .grid = {grid_extent(shape.sequences * p.attention.query_tiles), grid_extent(shape.heads)},
@@ -355,11 +247,7 @@ void launch_forward(const Context& context, const AttentionForwardArguments& a) 
 }  // namespace
 
 bool attention_forward_sm90_supports(const AttentionForwardArguments& a) {
-  const AttentionShape& shape = a.shape;
-  const bool has_size = shape.head_size == 64 || shape.head_size == 80 || shape.head_size == 128;
-  return attention_on_tensor_cores(shape) && kind_of(shape) == AttentionKind::kSelf && has_size &&
-         shape.queries.tokens < std::numeric_limits<std::int32_t>::max() - kTileRows &&
-         rows_in_vectors(shape, a.query, a.key, a.value, a.output);
+  return attention_in_head_tiles(a.shape) && rows_in_vectors(a.shape, a.query, a.key, a.value, a.output);
 }
 
 void attention_forward_sm90(const Context& context, const AttentionForwardArguments& a, void* /*workspace*/) {

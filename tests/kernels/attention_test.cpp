@@ -87,6 +87,31 @@ TEST(Attention, HeadSizesInSeveralTiles) {
   }
 }
 
+#if !defined(KOINE_HAVE_CUDA)
+std::int64_t launches_of(const std::string& kernel) {
+  std::int64_t launches = 0;
+  for (const cuda::host::KernelCount& count : cuda::host::kernel_counts()) {
+    if (count.kernel == kernel) launches = count.launches;
+  }
+  return launches;
+}
+// A long sequence in the batch is no reason for short ones to be taken to pieces.
+TEST(Attention, BackwardTakesShortSequencesWholeBesideLongOnes) {
+  for (const bool two_sides : {false, true}) {
+    const std::int64_t before = launches_of("attention_backward_whole");
+    const std::int64_t pieces = launches_of("attention_backward_key");
+    if (two_sides) {
+      check_both("short and long, two sides", Batch({3, 70, 64, 9}, {64, 5, 64, 70}, 1, 16, 0.1f), false,
+                 {DType::kBFloat16});
+    } else {
+      check_both("short and long", Batch({3, 70, 64}, 1, 16, 0.1f), false, {DType::kBFloat16});
+    }
+    EXPECT_GT(launches_of("attention_backward_whole"), before);
+    EXPECT_GT(launches_of("attention_backward_key"), pieces);
+  }
+}
+#endif
+
 // Every score is about -256, its exponential 0 in fp32, and that of minus log_sum_exp infinite: rows and keys that are not
 // there, whose scores are 0, must not enter. In bf16, whose rounding hides that of such scores.
 TEST(Attention, ScoresFarBelowZero) {
