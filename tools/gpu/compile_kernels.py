@@ -7,14 +7,18 @@
     ... --counts DIR   also the dynamic shared memory of each launch, from what test_kernels of a HOST build wrote there
                        (KOINE_KERNEL_COUNTS=DIR test_kernels; one file a process)
     ... --only REGEX   kernel files whose path matches; others keep their rows
+    --self-test        compiles a kernel without wgmma and tensor copies that uses local memory: it has to be refused
     --check --share S  of the files whose sources (and nvcc) are those the table was made from, compiles only this share, drawn anew for each
                        commit: whether the table is true is seen in time, what changed is always compiled
 
-Spills and local memory are errors, but for EXCEPTIONS. The options are kernels/CMakeLists.txt's. What a file gave is kept under its sources' hash
+Spills and local memory are errors, but for EXCEPTIONS. Of files for 9.0a alone the instructions are looked at, too: a kernel without wgmma or
+without tensor copies (WITHOUT names those that may be), or with accesses to local memory, is an error. They are read from the cubin itself; where
+nvdisasm is in the PATH or beside nvcc, its count has to be the same. The options are kernels/CMakeLists.txt's. What a file gave is kept under its sources' hash
 in --cache, so that a second run compiles only what changed. ptxas decides registers: a table made by another release of nvcc is checked for
 spills and kernels, not for numbers. Needs nvcc, c++filt, and Python's standard library.
 """
 import argparse
+import collections
 import concurrent.futures
 import hashlib
 import json
@@ -23,6 +27,8 @@ import os
 import pathlib
 import random
 import re
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,7 +46,15 @@ EXCEPTIONS = {}
 # ignored (7508), wgmma serialised (7510, 7514 to 7516), a fence or wait put in by the compiler (7517 to 7519).
 REFUSED_MESSAGES = r"\(C75(?:08|10|1[4-9])\)"
 
+# The lower twelve bits of an instruction for 9.0, by what nvdisasm calls it; of wgmma with A from shared memory and from registers.
+HOPPER_INSTRUCTIONS = {"HGMMA": (0x9f0, 0xdf0), "UTMALDG": (0x5b4,), "LDL": (0x983,), "STL": (0x387,)}
+NO_OPERATION = 0x918
+# What each kernel of a file for 9.0a alone has to have, but for those that WITHOUT names (a regular expression over file and name: what it lacks).
+REQUIRED = ("HGMMA", "UTMALDG")
+WITHOUT = {}
+
 CACHE_FORMAT = "2"  # of what is kept; another where read_ptxas() changes
+CACHE_FORMAT_OF_HOPPER = "3"  # the same of files for 9.0a alone, where read_instructions() changes
 
 REGISTERS_OF_A_MULTIPROCESSOR = 65536  # of 8.0 and 9.0; given to warps by 256
 WARPS_OF_A_MULTIPROCESSOR = 64
@@ -86,7 +100,7 @@ def command_of(architecture, options, nvcc):
 def digest_of(source, architecture, options, release):
     """A hash of all that can change what ptxas says of a file: its sources, the options, nvcc."""
     digest = hashlib.sha256(" ".join([release, *command_of(architecture, options, "nvcc")[1:]]).replace(str(ROOT), "").encode())
-    digest.update(CACHE_FORMAT.encode())
+    digest.update((CACHE_FORMAT_OF_HOPPER if source.name.endswith(ONLY_HOPPER) else CACHE_FORMAT).encode())
     for content in sources_of(source).values():
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:24]
@@ -104,12 +118,19 @@ def compile_one(source, architecture, options, nvcc, release, cache):
         if result.returncode != 0:
             fail(f"{source.relative_to(ROOT)} for {architecture}:\n{result.stdout}{result.stderr}")
         ptx = pathlib.Path(folder, f"{source.stem}.ptx").read_text(encoding="utf-8")
+        instructions = {}
+        if source.name.endswith(ONLY_HOPPER):
+            cubin = pathlib.Path(folder, f"{source.stem}.cubin")
+            instructions = read_instructions(cubin.read_bytes())
+            compare_with_disassembler(cubin, instructions, nvcc)
     refused = [line for line in (result.stdout + result.stderr).splitlines() if re.search(REFUSED_MESSAGES, line)]
     if refused:
         fail(f"{source.relative_to(ROOT)} for {architecture}:\n" + "\n".join(refused))
     kernels = read_ptxas(result.stdout + result.stderr)
     for name, threads in re.findall(r"\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+)", ptx):
         kernels[name]["threads"] = int(threads)
+    for name, counts in instructions.items():
+        kernels[name]["instructions"] = counts
     temporary = kept.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(kernels), encoding="utf-8")
     temporary.replace(kept)
@@ -136,6 +157,53 @@ def read_ptxas(text):
             shared = re.search(r"(\d+) bytes smem", line)
             current["shared"] = int(shared.group(1)) if shared else 0
     return kernels
+
+
+def read_instructions(cubin):
+    """Of each kernel of a cubin for 9.0 how many instructions it has ("all", but those that do nothing), and how many of HOPPER_INSTRUCTIONS.
+    A cubin is an ELF file of 64 bits with a section .text.NAME a kernel, of instructions of 16 bytes."""
+    table, entry_bytes, entries, names_at = (*struct.unpack_from("<Q", cubin, 0x28), *struct.unpack_from("<HHH", cubin, 0x3a))
+    sections = [struct.unpack_from("<IIQQQQ", cubin, table + i * entry_bytes) for i in range(entries)]
+    names = sections[names_at][4]
+    counts = {}
+    for name, _, _, _, begin, size in sections:
+        name = cubin[names + name:cubin.index(b"\0", names + name)].decode()
+        if not name.startswith(".text."):
+            continue
+        opcodes = collections.Counter(word & 0xfff for word, _ in struct.iter_unpack("<QQ", cubin[begin:begin + size]))
+        one = {"all": opcodes.total() - opcodes[NO_OPERATION]}
+        one |= {instruction: sum(opcodes[opcode] for opcode in own) for instruction, own in HOPPER_INSTRUCTIONS.items()}
+        counts[name.removeprefix(".text.")] = one
+    return counts
+
+
+def compare_with_disassembler(cubin, counts, nvcc):
+    """That nvdisasm counts the same, where there is one: the numbers of instructions are written down nowhere."""
+    nvcc = shutil.which(nvcc)
+    program = shutil.which("nvdisasm") or (nvcc and shutil.which("nvdisasm", path=str(pathlib.Path(nvcc).resolve().parent)))
+    if program is None:
+        return
+    text = subprocess.run([program, "-c", str(cubin)], capture_output=True, text=True, check=True).stdout
+    for part in re.split(r"\n\s*\.section\s+\.text\.", text)[1:]:
+        name = part.split(",")[0]
+        found = {instruction: len(re.findall(rf"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?{instruction}\b", part, flags=re.MULTILINE))
+                 for instruction in HOPPER_INSTRUCTIONS}
+        ours = {instruction: counts[name][instruction] for instruction in HOPPER_INSTRUCTIONS}
+        if found != ours:
+            fail(f"{name}: nvdisasm counts {found}, not {ours}; see HOPPER_INSTRUCTIONS")
+
+
+def lacking(rows):
+    """Sentences about kernels for 9.0a alone without the instructions they are made for, or with accesses to local memory."""
+    found = []
+    for name, row in rows.items():
+        counts = row.get("sm_90a", {}).get("instructions")
+        if counts is None:
+            continue
+        excused = [instruction for pattern, instruction in WITHOUT.items() if re.search(pattern, name)]
+        found += [f"{name}: no {instruction}" for instruction in REQUIRED if counts[instruction] == 0 and instruction not in excused]
+        found += [f"{name}: {counts[instruction]} {instruction}" for instruction in ("LDL", "STL") if counts[instruction]]
+    return found
 
 
 def readable(mangled):
@@ -184,7 +252,7 @@ def compile_all(files, options, release):
             row = rows.setdefault(f"{source.relative_to(ROOT / 'kernels')}: {name}", {"threads": numbers["threads"]})
             if architecture in row:
                 fail(f"{source.relative_to(ROOT)} has two kernels that read {name}; give them different names")
-            row[architecture] = {key: numbers[key] for key in ("registers", "shared", "stack", "spills")}
+            row[architecture] = {key: numbers[key] for key in ("registers", "shared", "stack", "spills", "instructions") if key in numbers}
     return dict(sorted(rows.items()))
 
 
@@ -240,6 +308,11 @@ def document(table):
                    for key, word in (("shared", "static shared memory"), ("stack", "local memory"), ("spills", "spills")) if one[key]]
         remarks += [reason for pattern, reason in EXCEPTIONS.items() if re.search(pattern, name)]
         lines.append("| " + " | ".join(cells + ["; ".join(remarks)]) + " |")
+    hopper = {name: row["sm_90a"]["instructions"] for name, row in table["kernels"].items() if "instructions" in row.get("sm_90a", {})}
+    if hopper:
+        lines += ["", "Instructions of the kernels for 9.0a alone: all, those of wgmma and of tensor copies. None reaches local memory.", "",
+                  "| kernel | instructions | HGMMA | UTMALDG |", "|---|---|---|---|"]
+        lines += [f"| `{name}` | {counts['all']} | {counts['HGMMA']} | {counts['UTMALDG']} |" for name, counts in hopper.items()]
     if table.get("launches"):
         lines += ["", "Largest block and dynamic shared memory of each launch over the operation suite, run by the host implementation:", "",
                   "| launch | threads | bytes of shared memory |", "|---|---|---|"]
@@ -265,10 +338,33 @@ def differences(committed, found, same_release):
     return told
 
 
+PLANTED = """extern "C" __global__ void planted(float* to, const int* places) {
+  float local[64];
+  for (int i = 0; i < 64; ++i) local[places[i] & 63] = to[i];
+  for (int i = 0; i < 64; ++i) to[i] = local[places[i + 64] & 63];
+}
+"""
+
+
+def self_test(options):
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder, f"planted{ONLY_HOPPER}")
+        source.write_text(PLANTED, encoding="utf-8")
+        kernels = compile_one(source, "sm_90a", kernel_options(), options.nvcc, nvcc_release(options.nvcc), pathlib.Path(folder))
+        rows = {f"planted: {name}": {"sm_90a": numbers} for name, numbers in kernels.items()}
+        found = lacking(rows)
+        wanted = ["no HGMMA", "no UTMALDG", " LDL", " STL"]
+        missed = [words for words in wanted if not any(sentence.endswith(words) for sentence in found)]
+        if missed or not spilling(rows):
+            fail(f"a planted kernel is not refused for {missed}: {found}")
+    print("a kernel without what kernels for 9.0a are for is refused: " + "; ".join(found))
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--documents", action="store_true")
+    parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--counts", metavar="DIR")
     parser.add_argument("--only", default="")
     parser.add_argument("--share", type=float, default=1.0)
@@ -280,6 +376,9 @@ def parse():
 
 def main():
     options = parse()
+    if options.self_test:
+        self_test(options)
+        return 0
     table = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {"nvcc": "", "kernels": {}, "launches": {}}
     new = dict(table)
     told = []
@@ -299,6 +398,9 @@ def main():
         bad = spilling(rows)
         if bad:
             fail("spills or local memory, and not among the EXCEPTIONS:\n  " + "\n  ".join(bad))
+        bad = lacking(rows)
+        if bad:
+            fail("kernels for 9.0a without what they are for, and not among WITHOUT:\n  " + "\n  ".join(bad))
         kept = {name: row for name, row in table["kernels"].items()
                 if name.split(":")[0] not in chosen and ((options.only or as_before) and name.split(":")[0] in present)}
         new["nvcc"] = release
