@@ -74,7 +74,9 @@ void device::launch(const Launch& launch, const void* function, void** arguments
     overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     overlap.val.programmaticStreamSerializationAllowed = 1;
   }
-  require_success(cudaLaunchKernelExC(&config, function, arguments), "launching ", describe(launch));
+  // Only what fails is described: that takes longer than the launch.
+  const cudaError_t status = cudaLaunchKernelExC(&config, function, arguments);
+  if (status != cudaSuccess) require_success(status, "launching ", describe(launch));
   ++launches;
 #if !defined(NDEBUG)
   cudaStreamCaptureStatus recording = cudaStreamCaptureStatusNone;
