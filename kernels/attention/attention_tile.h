@@ -64,6 +64,25 @@ KOINE_DEVICE AttentionRows key_rows(const AttentionParams& p, const AttentionPla
 template <int kThreads, int kRows, int kHeadSize>
 KOINE_DEVICE void load_tile(AttentionTile<kRows, kHeadSize>& tile, const AttentionRows& rows, int begin) {
   constexpr int kChunks = kHeadSize / 8;
+  // Heads whose rows divide the threads: a thread keeps its column, and, as the permutation is that of 8 rows, its place in a
+  // row, so that both addresses go on by a constant. Kernels for wider heads have not the two registers this takes.
+  constexpr int kStep = kThreads / kChunks;
+  if constexpr (kHeadSize <= 64 && kThreads % kChunks == 0 && kStep % 8 == 0) {
+    if (rows.vectors) {
+      const int first = thread_index() / kChunks;
+      const int column = thread_index() % kChunks * 8;
+      const int end = column < rows.columns ? rows.length - begin : 0;
+      BFloat16* to = tile.chunk(first, thread_index() % kChunks);
+      const BFloat16* from = rows.from + (begin + first) * rows.stride + column;
+      KOINE_ROLLED
+      for (int row = first; row < kRows; row += kStep) {
+        async_copy<16>(to, from, row < end);
+        to += kStep * kHeadSize;
+        from += kStep * rows.stride;
+      }
+      return;
+    }
+  }
   if (rows.vectors) {
     const BFloat16* from = rows.from + begin * rows.stride;
     KOINE_ROLLED
