@@ -155,8 +155,8 @@ class Packer {
 
 std::int64_t most_padded_tokens(std::int64_t maximum_tokens, int lists) {
   if (lists == 1) return maximum_tokens;
-  // A sixteenth for the tokens, as much for added sequences of at least one token in each list, and the least steps.
-  return std::min(2 * maximum_tokens, maximum_tokens + maximum_tokens / 8 + 4 * kTokenStep);
+  // A sixteenth, the least step of each list, and as much for added sequences.
+  return std::min(2 * maximum_tokens, maximum_tokens + maximum_tokens / 16 + 4 * kTokenStep);
 }
 
 void pad_to_common_size(PackedBatch& batch, std::int32_t pad_id, std::int64_t maximum_tokens, std::int64_t maximum_length) {
