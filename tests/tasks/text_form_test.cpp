@@ -150,6 +150,7 @@ TEST(SpanF1OfNames, NamesAreReadAndTagged) {
   EXPECT_FALSE(read.readable);
   EXPECT_EQ(read.names, (std::vector<NamedSpan>{{"PER", "x y"}, {"LOC", "z"}}));
   EXPECT_TRUE(read_names("", {"PER"}).readable) << "no name";
+  EXPECT_EQ(read_names("PER: x: y", {"PER"}).names, (std::vector<NamedSpan>{{"PER", "x: y"}})) << "a colon of its own";
   EXPECT_EQ(tags_of_names({"z", "x", "y", "z", "x"}, {{"PER", "xy"}, {"LOC", "z"}, {"LOC", "z"}, {"PER", "q"}}),
             (Words{"B-LOC", "B-PER", "I-PER", "B-LOC", "O"}));
   EXPECT_EQ(names_of_tags({"a", "b", "c"}, {"I-PER", "B-PER", "I-LOC"}).size(), 3u);
@@ -200,6 +201,23 @@ TEST_F(TextTasks, TheLikeliestWordIsTaken) {
   EXPECT_EQ(result.unreadable, 0);
   const nlohmann::json record = nlohmann::json::parse(data->answer(model, options).records[0]);
   EXPECT_NEAR(record["probabilities"]["entailment"].get<double>(), 1 / (1 + 2 * std::exp(-1)), 1e-6);
+}
+
+TEST_F(TextTasks, LikelihoodsAreTheirExamplesOwn) {
+  // Neither the longest nor the shortest comes first, so that whatever they are sorted by moves one.
+  write(
+      "xnli/XNLI-1.0/xnli.test.tsv",
+      "language\tgold_label\tsentence1\tsentence2\nen\tneutral\ta dog\tthe fox\nen\tneutral\tthe lazy dog\tthe quick brown "
+      "fox\nen\tneutral\tx\ty\n");
+  const auto data = load("xnli", "test");
+  StubModel model;
+  model.target_loss = [&](const StubSequence& sequence, std::span<const std::int32_t> target) {
+    const std::vector<std::int32_t> likeliest = answer_ids(std::to_string(sequence.number), t5_tokenizer());
+    return std::equal(target.begin(), target.end(), likeliest.begin(), likeliest.end()) ? 1.0 : 2.0;
+  };
+  EvaluationOptions options;
+  options.choices = ChoiceSearch::kLikelihood;
+  EXPECT_EQ(data->evaluate(model, options).prediction_content, "entailment\nneutral\ncontradiction\n");
 }
 
 TEST_F(TextTasks, AnswersInContextsAreRead) {
@@ -316,7 +334,7 @@ TEST_F(TextTasks, QuestionsMayHaveNoAnswer) {
 
 TEST_F(TextTasks, ChoicesAreWrittenOrCompared) {
   write("COPA/val.jsonl",
-        "{\"premise\": \"the fox jumps.\", \"choice1\": \"a dog\", \"choice2\": \"a box\", \"question\": \"effect\", "
+        "{\"premise\": \"the fox jumps.\", \"choice1\": \"a dog\", \"choice2\": \"a  box\", \"question\": \"effect\", "
         "\"label\": 1}\n"
         "{\"premise\": \"p\", \"choice1\": \"q\", \"choice2\": \"r\", \"question\": \"cause\", \"label\": 0}\n");
   const auto data = load("copa", "dev");
@@ -337,7 +355,7 @@ TEST_F(TextTasks, ChoicesAreWrittenOrCompared) {
   options.choices = ChoiceSearch::kLikelihood;
   EXPECT_EQ(data->evaluate(model, options).prediction_content, "0\n0\n");
   EXPECT_EQ(model.compared, (std::vector<std::size_t>{2, 2})) << "every source was read once";
-  evaluate("copa", *data, {"a box", "q"}, ChoiceSearch::kConstrained);
+  EXPECT_EQ(evaluate("copa", *data, {"a box", "q"}, ChoiceSearch::kConstrained).prediction_content, "1\n0\n");
   ASSERT_EQ(asked_.own_answers.size(), 2u);
   EXPECT_TRUE(asked_.answers.empty());
   // Examples come sorted by length, and each has its own.
