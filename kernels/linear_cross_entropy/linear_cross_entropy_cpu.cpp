@@ -49,8 +49,8 @@ HWY_EXPORT(gradients_of);
 using Arguments = LinearCrossEntropyArguments;
 
 // Tiles that stay in the last cache; kept logits of 256 MB.
-constexpr LogitsTileSizes kTiles = {512, 4096, 0};
-constexpr LogitsTileSizes kKept = {512, 4096, std::int64_t{1} << 26};
+constexpr LogitsTileSizes kTiles = {512, 2048, 0};
+constexpr LogitsTileSizes kKept = {512, 2048, std::int64_t{1} << 26};
 
 void add_tile(const SoftmaxStatistics& tile, RunningSoftmax& row) {
   const float largest = std::max(row.largest, tile.largest);
