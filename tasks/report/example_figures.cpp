@@ -99,7 +99,8 @@ std::optional<ItemSeries> agreement_series(ExampleMeasure measure, const KeptOut
       series.points[place] = *ranking(a, i) == *ranking(b, k) && *ranking(a, i) >= 0 ? 1.0F : 0.0F;
     }
   });
-  return series;
+  const bool any = std::any_of(series.weights.begin(), series.weights.end(), [](float weight) { return weight > 0; });
+  return any ? std::optional<ItemSeries>(std::move(series)) : std::nullopt;  // nothing right in either says nothing
 }
 
 /// Examples in which both languages have the same answer, right in one and wrong in the other: their gold differs.

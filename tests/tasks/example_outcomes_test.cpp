@@ -245,6 +245,11 @@ TEST(ExampleFigures, AnswersAsTextsShareWhatIsRight) {
   EXPECT_NEAR(figure_in(figures, ExampleMeasure::kFigure, "de", "xquad").value, 100 * 2.5 / 4, 1e-9);
   EXPECT_EQ(figures.set_of("xquad", "en").second, 5);
   EXPECT_EQ(figures.find({ExampleMeasure::kSameAnswer, "m", "none", "xquad", "de"}), nullptr);
+  english.outcomes.exact = {0, 0, 0, 0, 0};
+  german.outcomes.exact = {0, 0, 0, 0};
+  EXPECT_EQ(ExampleFigures({german, english}, "en").find({ExampleMeasure::kSharedRight, "m", "none", "xquad", "de"}),
+            nullptr)
+      << "with nothing right in either nothing is known";
 }
 
 // Translations of the same examples are drawn together: were they taken to be independent, the mean over four equal languages would seem
