@@ -108,6 +108,30 @@ TEST(SimulatedCollectives, AreWhatOneAddsUpByHand) {
   EXPECT_EQ(collective_cost(machine, Collective::kAllReduce, Algorithm::kFastest, 32, 8).algorithm, Algorithm::kRing);
 }
 
+// Two nodes of 4 devices, 32 bytes.
+TEST(SimulatedCollectives, SendTheBytesOneCountsByHand) {
+  Machine machine = round_machine();
+  machine.multicast_rate = 8;
+  const auto bytes = [&](Collective collective, Algorithm algorithm, std::int64_t devices) {
+    const CollectiveCost cost = collective_cost(machine, collective, algorithm, 32, devices);
+    return std::pair{cost.bytes, cost.network_bytes};
+  };
+  using Bytes = std::pair<double, double>;
+  constexpr Collective kSum = Collective::kAllReduce;
+  // 2 * 7 / 8 of 32; each of a node's 4 rails carries its quarter of what goes around.
+  EXPECT_EQ(bytes(kSum, Algorithm::kRing, 8), (Bytes{56, 14}));
+  EXPECT_EQ(bytes(kSum, Algorithm::kRing, 4), (Bytes{48, 0}));
+  // As many by a tree on the whole; between two nodes 32 bytes up and down, over four rails.
+  EXPECT_EQ(bytes(kSum, Algorithm::kTree, 8), (Bytes{56, 8}));
+  // 48 within the node; a quarter, 8 bytes, around two nodes.
+  EXPECT_EQ(bytes(kSum, Algorithm::kHierarchical, 8), (Bytes{48 + 8, 8}));
+  EXPECT_EQ(bytes(Collective::kReduceScatter, Algorithm::kHierarchical, 8), (Bytes{24 + 4, 4}));
+  // Once to the switch.
+  EXPECT_EQ(bytes(kSum, Algorithm::kMulticast, 8), (Bytes{32 + 8, 8}));
+  // 4 bytes for each of 3 in the node and 4 outside it; then the gather: ring of 28 bytes, 7 on each rail.
+  EXPECT_EQ(bytes(kSum, Algorithm::kAllToAll, 8), (Bytes{28 + 28, 16 + 7}));
+}
+
 TEST(SimulatedCollectives, ARingSendsTwiceAllButAnNth) {
   RandomStream random(1, 1);
   for (int round = 0; round < 100; ++round) {
