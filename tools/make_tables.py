@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of measurements in README.md and docs/scaling.md from the raw results committed under bench/results/.
+"""Writes the tables of measurements in README.md, docs/scaling.md and docs/ranks.md from the raw results committed under bench/results/.
 
     python3 tools/make_tables.py            rewrites what stands between <!-- table:NAME --> and <!-- end -->
     python3 tools/make_tables.py --check    writes nothing; exit code 1 where README.md is not what would be written
@@ -19,6 +19,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu"
 DEVICE = ROOT / "bench" / "results" / "h200"  # what tools/gpu/check.sh left
+ESTIMATED = ROOT / "bench" / "results" / "estimated"  # what koine estimate --ways-of-state wrote
 SIMULATED = ROOT / "bench" / "results" / "simulated"  # what koine scale --simulate wrote
 
 # The metric that leads in a task's table, as in the task's own source in tasks/; accuracy where none is named.
@@ -263,11 +264,29 @@ def scaling_table():
         f"(`{study['command']}`).\n")
 
 
+def memory_table():
+    """Four ways of state of every model that has a file; what does not fit is in brackets."""
+    ways = [("adamw", "fp32"), ("adamw", "remainder"), ("adamw_8bit", "remainder"), ("adamw_8bit", "none")]
+    rows, notes = [], ""
+    for name in ("base", "large", "xl", "xxl", "mt5-xxl"):
+        plan = load(f"state-{name}.json", ESTIMATED)
+        if plan is None:
+            continue
+        rows = rows or [["model", "optimizer, master", *(f"{count} device{'s' if count > 1 else ''}" for count in plan["devices"])]]
+        for way in plan["ways"]:
+            if (way["optimizer"], way["master"]) in ways:
+                cells = [f"{size / 1e9:.1f} GB" if size <= plan["room"]["bytes"] else f"({size / 1e9:.1f} GB)" for size in way["bytes"]]
+                rows.append([name, f"{way['optimizer']}, {way['master']}", *cells])
+        notes = (f"\nOf one device, {plan['precision']}, {plan['tokens']:,} tokens at a time, {'with' if plan['recompute'] else 'without'} recomputation, zero = "
+                 f"{plan['zero']} and gradient_parts = the number of devices; in brackets what {plan['room']['name']} has no room for. Planned, not measured.\n")
+    return markdown(rows) + notes if rows else MEASURED_NOT
+
+
 TABLES = {"race": race_table, "step": step_table, "demo": demo_table,
           "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
           "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table,
-          "scaling-measured": scaling_table, "scaling-large": lambda: simulated_table("large-h200.json"), "scaling-large-zero": lambda: simulated_table("large-h200-zero.json")}
-DOCUMENTS = ["README.md", "docs/scaling.md"]
+          "scaling-measured": scaling_table, "memory": memory_table, "scaling-large": lambda: simulated_table("large-h200.json"), "scaling-large-zero": lambda: simulated_table("large-h200-zero.json")}
+DOCUMENTS = ["README.md", "docs/scaling.md", "docs/ranks.md"]
 
 
 def rewritten(document, text):

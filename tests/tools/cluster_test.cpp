@@ -82,6 +82,36 @@ TEST_F(Cluster, TwoProcessesWithOtherPhasesEndInTheResultsOfOneRun) {
   EXPECT_FALSE(fs::exists(folder_ / "shared/run.lock"));
 }
 
+// One scheduler for a machine: the arm's targets wait for its training, the others do not.
+TEST_F(Cluster, SeveralPhasesAtATimeEndInTheResultsOfOneRun) {
+  ASSERT_EQ(run("whole", {"--quiet"}).exit_code, 0);
+  const Outcome jobs = run("jobs", {"--jobs", "3"});
+  ASSERT_EQ(jobs.exit_code, 0) << jobs.errors;
+  EXPECT_EQ(timeless("jobs/results.json"), timeless("whole/results.json"));
+  const auto place_of = [&](const std::string& line) {
+    const std::size_t place = jobs.errors.find(line);
+    EXPECT_NE(place, std::string::npos) << line << " is not in\n" << jobs.errors;
+    return place;
+  };
+  EXPECT_LT(place_of("[3/5] mnli/1 begins"), place_of("[1/5] none/xnli/1 begins")) << "two others wait for it";
+  EXPECT_LT(place_of("[3/5] mnli/1 done"), place_of("[4/5] mnli/xnli/1 begins"));
+  EXPECT_LT(place_of("[2/5] none/tatoeba/1 begins"), place_of("[3/5] mnli/1 done")) << "three at a time";
+  EXPECT_TRUE(fs::exists(folder_ / "jobs/jobs/5.log"));
+  expect_mistake(run("jobs", {"--jobs", "2", "--ranks", "2"}), {"--jobs and --ranks", "give one"});
+  const Outcome again = run("jobs", {"--jobs", "2"});
+  EXPECT_EQ(again.exit_code, 0) << again.errors;
+  EXPECT_EQ(again.errors.find("begins\n"), std::string::npos) << "all was done: " << again.errors;
+}
+
+TEST_F(Cluster, OfSeveralPhasesAtATimeTheOneThatFailsIsNamed) {
+  fs::create_directories(folder_ / "out/target/none/xnli/seed-1");
+  const FolderLock held(folder_ / "out/target/none/xnli/seed-1");
+  const Outcome outcome = run("out", {"--quiet", "--jobs", "2", "--only", "1,3"});
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("koine: phase 1 ended with exit code 2: koine: "), std::string::npos) << outcome.errors;
+  EXPECT_NE(outcome.errors.find("run.lock"), std::string::npos) << outcome.errors;
+}
+
 TEST_F(Cluster, PhasesAreListedChosenAndMissedByNumberAndName) {
   const Outcome listed = run("out", {"--list-phases"});
   ASSERT_EQ(listed.exit_code, 0) << listed.errors;

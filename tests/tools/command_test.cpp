@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
+#include "engine/files/text_file.h"
 #include "kernels/cuda/runtime.h"
 #include "program.h"
 
@@ -336,10 +338,22 @@ TEST_F(Command, EstimateShowsEveryWayToKeepTheState) {
     EXPECT_NE(outcome.output.find(row), std::string::npos) << row << " is not in\n" << outcome.output;
   }
   EXPECT_EQ(outcome.output.find("adafactor, none"), std::string::npos);
+  expect_mistake(run_koine({"estimate", "--model-size", "base", "--output", "x.json"}), {"--output", "--ways-of-state"});
   expect_mistake(run_koine({"estimate", "--model-size", "base", "--optimizer", "adafactor", "--master", "none"}),
                  {"master is none", "adamw_8bit"});
   expect_mistake(run_koine({"estimate", "--model-size", "base", "--precision", "fp32", "--master", "remainder"}),
                  {"master = remainder", "--precision bf16"});
+}
+
+// What make_tables.py makes the table of docs/ranks.md of; the other models' files were written with it.
+TEST_F(Command, EstimatedWaysOfStateAreThoseCommitted) {
+  const Folder folder;
+  ASSERT_EQ(run_koine({"estimate", "--model-size", "base", "--device-kind", "h200", "--precision", "bf16", "--ways-of-state",
+                       "--zero", "2", "--recompute", "--output", folder / "state.json"})
+                .exit_code,
+            0);
+  EXPECT_EQ(read_json(folder / "state.json"),
+            read_json(std::string(KOINE_SOURCE_DIR) + "/bench/results/estimated/state-base.json"));
 }
 
 TEST_F(Command, DoctorNamesEveryOperation) {

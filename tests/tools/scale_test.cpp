@@ -36,6 +36,24 @@ TEST(ScaleCommand, SimulatesToThousandsOfDevices) {
   EXPECT_NE(svg.find("simulated"), std::string::npos);
 }
 
+TEST(ScaleCommand, TakesTheSizesThatEstimateTakes) {
+  const Folder folder;
+  const std::vector<std::string> words = {"scale", "--simulate", "--device-kind", "h200", "--devices", "1,8"};
+  const auto simulated = [&](const std::string& option, const std::string& model, const std::string& output) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), {option, model, "--output", folder / output});
+    EXPECT_EQ(run_koine(all).exit_code, 0) << model;
+    return read_text(folder / output);
+  };
+  EXPECT_EQ(simulated("--model-size", "base", "size.json"), simulated("--model", "xlm-roberta-base", "name.json"));
+  std::vector<std::string> both = words;
+  both.insert(both.end(), {"--model-size", "base", "--model", "xlm-roberta-base"});
+  expect_mistake(run_koine(both), {"--model and --model-size", "give one"});
+  std::vector<std::string> unknown = words;
+  unknown.insert(unknown.end(), {"--model-size", "huge"});
+  expect_mistake(run_koine(unknown), {"huge", "base, large, xl, xxl"});
+}
+
 TEST(ScaleCommand, OptionsChangeWhatTheySay) {
   const Folder folder;
   const auto weak_of = [&](const std::vector<std::string>& more) {

@@ -8,6 +8,7 @@
 #include "tasks/experiment/selection.h"
 #include "tools/koine/commands.h"
 #include "tools/koine/demo_experiment.h"
+#include "tools/koine/phase_jobs.h"
 #include "tools/koine/ranks.h"
 
 namespace koine {
@@ -75,12 +76,16 @@ int run_and_report(Experiment experiment, const CommonOptions& common, const fs:
   return say_interrupted(common);
 }
 
+Plan plan_without_running(Experiment experiment) {
+  const ModelConfig config =
+      experiment.model.directory.empty() ? experiment.model.config : read_model_config(experiment.model.directory);
+  return make_plan(std::move(experiment), config);
+}
+
 /// The chosen phases, one a line: number, name, the phase whose model it begins with (or "model", the experiment's own), and
 /// whether it is done or begun.
 int print_phases(Experiment experiment, const std::string& only, const fs::path& output) {
-  const ModelConfig config =
-      experiment.model.directory.empty() ? experiment.model.config : read_model_config(experiment.model.directory);
-  const Plan plan = make_plan(std::move(experiment), config);
+  const Plan plan = plan_without_running(std::move(experiment));
   std::vector<std::vector<std::string>> rows;
   for (const std::size_t number : select_phases(plan, only)) {
     const PlannedPhase& phase = plan.phases[number];
@@ -172,6 +177,7 @@ void add_run_commands(CommandLine& line) {
     std::string model;
     std::string output;
     std::string only;
+    int jobs = 1;
     bool redo = false;
     bool resume = false;
     bool dry = false;
@@ -188,9 +194,17 @@ void add_run_commands(CommandLine& line) {
         const fs::path output = run->output.empty() ? fs::path("runs") / experiment.name : fs::path(run->output);
         if (run->list) return print_phases(std::move(experiment), run->only, output);
         require(!run->resume || fs::exists(output / "config.toml"), "--resume: there is no run in ", output.string());
+        if (run->jobs > 1) {
+          require(line.common.ranks.empty(),
+                  "--jobs and --ranks: phases have a process each, or all ranks share each phase; give one");
+          const Plan plan = plan_without_running(experiment);
+          const int code = run_phase_jobs(plan, select_phases(plan, run->only), run->jobs, run->redo, line.common, output);
+          if (code == kExitInterrupted) return say_interrupted(line.common);
+          if (code != 0) return code;
+        }
         return with_ranks(line.common, [&](RankSession& ranks) {
           apply(line.common);
-          return run_and_report(std::move(experiment), line.common, output, run->only, run->redo, ranks);
+          return run_and_report(std::move(experiment), line.common, output, run->only, run->redo && run->jobs == 1, ranks);
         });
       });
   run_app->add_option("experiment", run->file, "experiment file (docs/experiments.md)")->required();
@@ -203,6 +217,11 @@ void add_run_commands(CommandLine& line) {
   run_app->add_option("--only", run->only,
                       "carry out these phases alone: numbers or names of --list-phases, comma-separated (7, 4-9, mnli/1, "
                       "mnli/xnli/1, '*/xnli/*'); several processes may work in one folder (docs/cluster.md)");
+  run_app
+      ->add_option("--jobs", run->jobs,
+                   "carry out so many phases at a time, each in a process with a device or a part of the threads of its own")
+      ->check(between(1, 1024))
+      ->capture_default_str();
   run_app->add_flag("--list-phases", run->list,
                     "run nothing; print a line for each phase: number, name, the phase it builds on, done or begun");
   run_app->add_flag("--redo", run->redo, "make phases again whose settings changed");

@@ -26,6 +26,7 @@ namespace {
 struct ScaleArguments {
   bool simulate = false;
   std::string model;
+  std::string model_size;
   std::string head;
   std::string devices = "1,8,64,512,4096";
   std::string device_kind;
@@ -63,6 +64,15 @@ std::vector<std::int64_t> counts_of(const std::string& text, const std::string& 
 }
 
 std::int64_t or_default(std::int64_t value, std::int64_t otherwise) { return value > 0 ? value : otherwise; }
+
+/// What --model or --model-size names, as --model takes it; empty where neither is given.
+std::string model_of(const ScaleArguments& arguments) {
+  require(arguments.model.empty() || arguments.model_size.empty(),
+          "--model and --model-size say the same in two ways; give one");
+  if (arguments.model_size.empty()) return arguments.model;
+  published_model_config(arguments.model_size);  // refused by the name that was given
+  return arguments.model_size.starts_with("mt5") ? arguments.model_size : "xlm-roberta-" + arguments.model_size;
+}
 
 /// "xlm-roberta-large", "large", or a transformers directory.
 ModelConfig config_of(const std::string& model) {
@@ -114,7 +124,7 @@ Machine simulated_machine(const ScaleArguments& arguments) {
 }
 
 int simulate(const ScaleArguments& arguments) {
-  require(!arguments.model.empty(), "--simulate: say which model, such as --model xlm-roberta-large");
+  require(!arguments.model.empty(), "--simulate: say which model, such as --model-size large");
   check_outputs(arguments.outputs);
   SimulatedScaling scaling;
   scaling.model = arguments.model;
@@ -265,7 +275,8 @@ int measure(const ScaleArguments& arguments, const CommonOptions& common) {
   return 0;
 }
 
-int run_scale(const ScaleArguments& arguments, CommonOptions& common) {
+int run_scale(ScaleArguments arguments, CommonOptions& common) {
+  arguments.model = model_of(arguments);
   if (!arguments.measured.empty()) return measure_as_rank(arguments, common);
   const int asked = (arguments.simulate ? 1 : 0) + (arguments.ranks.empty() ? 0 : 1) + (arguments.against.empty() ? 0 : 1);
   require(asked == 1, "give one of: --simulate, --ranks 1,2,4 to measure, --against FILE with published points");
@@ -292,6 +303,7 @@ void add_scale_command(CommandLine& line) {
   app->add_option("--model", arguments->model,
                   "xlm-roberta-base, -large, -xl or -xxl, or a transformers directory (its config.json); default with "
                   "--ranks: a small one");
+  app->add_option("--model-size", arguments->model_size, "base, large, xl or xxl of XLM-R, in the place of --model");
   app->add_option("--head", arguments->head, "with --simulate: the head that is trained; default: masked-lm");
   app->add_option("--devices", arguments->devices, "with --simulate: numbers of devices")->capture_default_str();
   app->add_option("--device-kind", arguments->device_kind, "with --simulate: nodes of 8 h200, h100, a100-80gb or a100-40gb");
