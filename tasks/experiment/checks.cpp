@@ -111,7 +111,8 @@ Problems disk_problems(const Plan& plan, const std::vector<std::size_t>& phases,
   if (unknown) return {};
   for (const std::size_t number : phases) room += bytes_below(output / plan.phases[number].folder);
   if (needed <= room) return {};
-  return {concatenate(output.string(), ": models and checkpoints take up to ", format_bytes(needed), ", but ", format_bytes(room),
+  return {concatenate(output.string(), ": models and checkpoints take up to ", format_bytes(needed), ", but ",
+                      format_bytes(room),
                       " are free there; free some space, choose another --output, or keep fewer of them (save_models, "
                       "save_total_limit)")};
 }
