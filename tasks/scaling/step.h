@@ -6,8 +6,8 @@
 //
 //     begin[i] = max(ready[i], end[i - 1]),  end[i] = begin[i] + time of the collective
 //
-// and backward is slower by machine.slowdown while something is on its way. What ends behind backward is exposed. Without overlap (as on CPUs
-// today, where a call returns when it is done) backward waits for each, and all of it is exposed. With sharded state (ZeRO-1, Rajbhandari et al., arXiv
+// and backward is slower by machine.slowdown while something is on its way. What ends behind backward is exposed. Without overlap (as where
+// every processor computes already) backward waits for each, and all of it is exposed. With sharded state (ZeRO-1, Rajbhandari et al., arXiv
 // 1910.02054) gradients are scattered, a device updates its share, and the weights are gathered under the next forward: what takes longer than that is
 // exposed. Devices are not equally fast: all wait for the slowest of n, whose compute takes 1 + jitter * sqrt(2 ln n) of the mean (the expected
 // largest of n normal numbers, from above).
