@@ -779,9 +779,12 @@ class StudyWriter {
         concatenate(arms.size() - 1, " dearer arm", arms.size() == 2 ? "" : "s", " of ", model, ": the best, ", leader->arm,
                     ", gains ", claim(estimate, "points"), " more than ", cheapest.arm, " for ", ratio, " its FLOPs");
     const bool pays = above_zero(estimate) && corrected <= kSignificance;
-    text = (pays ? "It pays in points: of " : "Not shown to pay: of ") + text +
-           concatenate(", p ", corrected < 0.001 ? "" : "= ", p_text(corrected), " corrected for the choice");
-    return text + (pays ? "" : ruled_out(lead)) + ".";
+    text += concatenate(", p ", corrected < 0.001 ? "" : "= ", p_text(corrected), " corrected for the choice");
+    if (!pays) return "Not shown to pay: of " + text + ruled_out(lead) + ".";
+    const Estimate own = leader->gain.estimate();
+    if (above_zero(own)) return "It pays in points: of " + text + ".";
+    return "It pays in points against the cheapest arm, but not shown against none: of " + text +
+           concatenate("; against no intermediate training it gains ", claim(own, "points"), ".");
   }
 
   // Low resource.

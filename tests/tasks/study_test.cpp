@@ -163,6 +163,9 @@ TEST(Study, CostFindsWhatPays) {
   EXPECT_EQ(costs.lines.size(), 6u);
   EXPECT_EQ(costs.lines[1].cells[6].text, "40.00") << "ten hours at 4";
   EXPECT_TRUE(begins(make_study("cost-and-gain", simulate({.gain = 2}, 3)).answer, "Not shown to pay: "));
+  const std::string loses = make_study("cost-and-gain", simulate({.gain = -8, .of_second_arm = 3}, 3)).answer;
+  EXPECT_TRUE(begins(loses, "It pays in points against the cheapest arm, but not shown against none: ")) << loses;
+  EXPECT_TRUE(holds(loses, "; against no intermediate training it gains −")) << loses;
   StudyInput without = simulate({}, 3);
   without.costs.clear();
   EXPECT_TRUE(begins(make_study("cost-and-gain", without).answer, "Not answered: "));
