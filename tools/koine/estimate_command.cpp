@@ -142,7 +142,7 @@ std::vector<WayOfState> ways_of_state(MemoryQuestion question) {
       question.master = static_cast<MasterKind>(master);
       const bool splits = question.optimizer == OptimizerKind::kAdamW || question.optimizer == OptimizerKind::kAdamW8Bit;
       if (!splits && question.master != MasterKind::kFloat32) continue;
-      WayOfState& way = ways.emplace_back(optimizer_names()[optimizer], master_names()[master], std::vector<double>());
+      WayOfState& way = ways.emplace_back(WayOfState{optimizer_names()[optimizer], master_names()[master], {}});
       for (const int devices : kDevices) {
         question.ranks = devices;
         question.zero = splits ? sharing : 0;
