@@ -93,9 +93,10 @@ class Arranger {
     }
   }
 
-  /// Figures of other hidden states than the target's first row say which they are of.
+  /// Figures of other hidden states than those of the target's first row of the same model say which they are of: models of different depth are
+  /// compared each by its own.
   std::string metric_of(const ResultRow& row) {
-    const auto first = layers_.try_emplace(row.target, row.layer).first->second;
+    const auto first = layers_.try_emplace({row.model, row.target}, row.layer).first->second;
     return row.layer == first || !row.layer.has_value() ? row.metric : concatenate(row.metric, ", layer ", *row.layer);
   }
 
@@ -174,8 +175,9 @@ class Arranger {
   std::vector<std::string> models_;
   std::vector<std::string> target_order_;
   std::map<std::string, std::vector<std::string>> metrics_;
-  std::map<std::string, std::optional<std::int64_t>> layers_;  ///< by target, of its first row
-  std::map<std::string, const Task*> tasks_;                   ///< by target
+  std::map<std::pair<std::string, std::string>, std::optional<std::int64_t>>
+      layers_;                                ///< by model and target, of its first row
+  std::map<std::string, const Task*> tasks_;  ///< by target
 };
 
 }  // namespace

@@ -288,6 +288,21 @@ TEST(ReportStatistics, LayersAreTablesOfTheirOwn) {
   EXPECT_EQ(summary.targets[2].values.at("mnli").at("fi").at(1), 52);
 }
 
+TEST(ReportStatistics, ModelsOfDifferentDepthAreComparedEachByItsOwnLayer) {
+  std::vector<ResultRow> rows;
+  for (const char* model : {"small", "large"}) {
+    for (const std::int64_t layer : {7, 14}) {
+      rows.push_back(row("none", "fi", 1, 40 + static_cast<double>(layer), "tatoeba"));
+      rows.back().model = model;
+      rows.back().layer = model == std::string("small") ? layer : 2 * layer;
+    }
+  }
+  const Summary summary = summarise(rows, "", "en");
+  EXPECT_EQ(summary.targets[0].metric, "accuracy");
+  EXPECT_EQ(summary.targets[0].values.at("small / none").at("fi").at(1), 47) << "its layer 7";
+  EXPECT_EQ(summary.targets[0].values.at("large / none").at("fi").at(1), 47) << "its layer 14";
+}
+
 TEST(ReportStatistics, EachModelHasItsOwnBaseline) {
   std::vector<ResultRow> rows = {row("none", "fi", 1, 60), row("mnli", "fi", 1, 61)};
   rows.push_back(rows[0]);
