@@ -33,6 +33,31 @@ std::string claim_over_examples(const Estimate& over_examples, const std::string
                      " examples; the seed's own spread is not in it)");
 }
 
+bool above_zero(const Estimate& estimate) { return estimate.interval.has_value() && estimate.interval->low > 0; }
+bool below_zero(const Estimate& estimate) { return estimate.interval.has_value() && estimate.interval->high < 0; }
+
+std::vector<double> listed(const SeedValues& values) {
+  std::vector<double> list;
+  for (const auto& [seed, value] : values) list.push_back(value);
+  return list;
+}
+
+std::string ruled_out(const Measured& measured) {
+  const std::optional<double> p = equivalence_p(listed(measured.values), kSmallEffect);
+  if (!p.has_value() || *p > kSignificance) return "";
+  return concatenate(", and an effect as large as ", kSmallEffect, " point is ruled out (p ", *p < 0.001 ? "" : "= ",
+                     p_text(*p), ")");
+}
+
+std::string not_enough(const Measured& measured, const std::string& what, const std::string& unit) {
+  const std::string shown = claim_over_examples(measured.over_examples(), unit);
+  const std::string answer =
+      concatenate("Not answered: not enough seeds (n = ", measured.values.size(),
+                  "): an interval needs two whose figures differ, and without one nothing is claimed");
+  if (shown.empty()) return answer + ".";
+  return answer + " of other seeds. Of other test examples with the same training: " + what + " " + shown + ".";
+}
+
 StudyCell name_cell(const std::string& text) { return {text}; }
 StudyCell number_cell(const Measured& measured, int decimals) {
   return {measured.values.empty() ? "–" : format_decimal(spread_of(measured.values).mean, decimals)};

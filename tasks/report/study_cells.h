@@ -12,6 +12,10 @@
 
 namespace koine {
 
+/// "No effect larger than this" is asked of everything that is not shown, in points; the gain that the needed seeds are told for.
+inline constexpr double kSmallEffect = 1;
+inline constexpr double kSignificance = 0.05;
+
 /// "+1.32", "−0.40", "0.00".
 std::string signed_decimal(double value, int decimals = 2);
 /// "0.012", "< 0.001".
@@ -20,6 +24,14 @@ std::string p_text(double p);
 std::string claim(const Estimate& estimate, const std::string& unit);
 /// The same of an interval over examples; empty where there is none.
 std::string claim_over_examples(const Estimate& over_examples, const std::string& unit);
+
+bool above_zero(const Estimate& estimate);
+bool below_zero(const Estimate& estimate);
+std::vector<double> listed(const SeedValues& values);
+/// ", and an effect as large as 1 point is ruled out (p = 0.01)" where it is; empty otherwise.
+std::string ruled_out(const Measured& measured);
+/// The answer without an interval over seeds; what the seeds there are show over test examples is said behind it.
+std::string not_enough(const Measured& measured, const std::string& what, const std::string& unit);
 
 StudyCell name_cell(const std::string& text);
 StudyCell number_cell(const Measured& measured, int decimals = 1);

@@ -227,6 +227,12 @@ Measured StudyFigures::gain(const Comparison& comparison, const std::vector<std:
   return less(figure(comparison, languages), baseline(comparison, languages), !comparison.target->trained);
 }
 
+std::string StudyFigures::interval_words() const {
+  const bool one_seed =
+      std::all_of(comparisons_.begin(), comparisons_.end(), [&](const Comparison& c) { return gain(c).values.size() < 2; });
+  return one_seed && !examples().empty() ? "95 % intervals over test examples (one seed)" : "95 % intervals over seeds";
+}
+
 Measured StudyFigures::gap(const Comparison& comparison) const {
   const std::string& source = comparison.target->source_language;
   if (comparison.target->find(comparison.arm->label, source) == nullptr) return {};

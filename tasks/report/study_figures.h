@@ -76,6 +76,8 @@ class StudyFigures {
   Measured figure(const Comparison& comparison, const std::vector<std::string>& languages) const;
   Measured baseline(const Comparison& comparison, const std::vector<std::string>& languages) const;
   Measured gain(const Comparison& comparison, const std::vector<std::string>& languages) const;
+  /// The gain over all languages that languages() gives.
+  Measured gain(const Comparison& comparison) const { return gain(comparison, languages(comparison)); }
   /// The source language less the zero-shot mean, of the arm. Empty where the target is not evaluated in the source language.
   Measured gap(const Comparison& comparison) const;
   /// The lowest of the languages' figures, of the arm.
@@ -88,6 +90,8 @@ class StudyFigures {
                     const std::string& arm = "") const;
   /// The slope of a measure of models on log10 of their parameters, for each seed. Empty with fewer than two models of known size.
   Measured slope(const std::function<Measured(const std::string& model)>& measure) const;
+  /// What the bars of a plot are: with one seed there are none over seeds.
+  std::string interval_words() const;
 
  private:
   Measured mean_figure(const std::string& arm, const TargetSummary& target, const std::vector<std::string>& languages) const;
