@@ -150,8 +150,8 @@ def demo_table():
     table, run = results_table("demo-results.json"), load("demo-run.json")
     if run is None:
         return table
-    return table + (f"\n{run['processor']} ({run['vector_units']}), {run['threads']} thread, beside other work: {run['processor_seconds'] / 60:.1f} minutes of "
-                    f"processor time, of which pretraining {run['pretraining_seconds']:.0f} s by the clock; {run['date']} (`{run['command']}`).\n")
+    return table + (f"\n{run['processor']} ({run['vector_units']}), {run['threads']} threads, nothing beside them: {run['wall_seconds'] / 60:.1f} minutes, of which "
+                    f"pretraining {run['pretraining_seconds']:.0f} s; {run['date']} (`{run['command']}`).\n")
 
 
 def finetune_table():
