@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <fstream>
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -106,10 +107,14 @@ TEST_F(Cluster, SeveralPhasesAtATimeEndInTheResultsOfOneRun) {
 TEST_F(Cluster, OfSeveralPhasesAtATimeTheOneThatFailsIsNamed) {
   fs::create_directories(folder_ / "out/target/none/xnli/seed-1");
   const FolderLock held(folder_ / "out/target/none/xnli/seed-1");
+  fs::create_directories(folder_ / "out/jobs");
+  std::ofstream(folder_ / "out/jobs/1.log") << "what the one that holds it says\n";
   const Outcome outcome = run("out", {"--quiet", "--jobs", "2", "--only", "1,3"});
   EXPECT_EQ(outcome.exit_code, 2) << outcome.errors;
   EXPECT_NE(outcome.errors.find("koine: phase 1 ended with exit code 2: koine: "), std::string::npos) << outcome.errors;
   EXPECT_NE(outcome.errors.find("is being written by another koine"), std::string::npos) << outcome.errors;
+  EXPECT_EQ(read_text(folder_ / "out/jobs/1.log").rfind("what the one that holds it says\nkoine: ", 0), 0u)
+      << "a log is continued";
 }
 
 TEST_F(Cluster, PhasesAreListedChosenAndMissedByNumberAndName) {

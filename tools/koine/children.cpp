@@ -32,7 +32,7 @@ void become_child(const std::vector<std::string>& words, const std::map<std::str
   if (getppid() != parent) _exit(1);
   for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
   if (!log.empty()) {
-    const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     const int nothing = open("/dev/null", O_RDONLY);
     if (file < 0 || nothing < 0 || dup2(nothing, 0) < 0 || dup2(file, 1) < 0 || dup2(file, 2) < 0) _exit(1);
   }

@@ -17,7 +17,8 @@ void keep_signals();
 int take_signal();
 
 /// Starts this program with these words (the first its name) and variables besides its own. It dies with this process, and is in a
-/// process group of its own: Ctrl-C on a terminal comes to this program alone. Where `log` is not empty, what it writes goes there.
+/// process group of its own: Ctrl-C on a terminal comes to this program alone. Where `log` is not empty, what it writes goes to the
+/// end of that file: what an interrupted child left there stays, and one that still writes is not disturbed.
 pid_t start_child(const std::vector<std::string>& words, const std::map<std::string, std::string>& variables,
                   const std::filesystem::path& log);
 
