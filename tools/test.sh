@@ -3,7 +3,7 @@
 # sanitizers, the parsers on inputs made by libFuzzer, the CUDA kernels once more with a detector of data races, and, where nvcc is, their
 # compilation for real devices. KOINE_DATA and KOINE_FIXTURES point to real data and fixtures, KOINE_STUDY to larger cuts of real data (below its
 # folder data), KOINE_MODEL to a real encoder (multilingual-e5-small); tests that need them skip without.
-#   tools/test.sh            of the tests that watch every access (sanitizers, races) every third one; which ones goes round with the commits
+#   tools/test.sh            of the tests that watch every access (sanitizers, races) every fourth one; which ones goes round with the commits
 #   tools/test.sh --all      all of them
 #   tools/test.sh --quick    without the sanitizers and without the search for races
 set -euo pipefail
@@ -14,10 +14,10 @@ if [ "${1:-}" = --quick ]; then setup "$formatter"; else setup "$formatter" "${s
 jobs=$(nproc)
 part=()
 if [ "${1:-}" != --all ]; then
-  # The number of commits says which third: the next two take the others. Tests next to each other are of one suite, so that every suite of
-  # three or more has a part in each.
-  first=$((1 + $(git rev-list --count HEAD 2> /dev/null || echo 0) % 3))
-  part=(--tests-information "$first,,3")
+  # The number of commits says which: the next three take the others. Tests next to each other are of one suite, so that every suite of
+  # four or more has a part in each.
+  first=$((1 + $(git rev-list --count HEAD 2> /dev/null || echo 0) % 4))
+  part=(--tests-information "$first,,4")
 fi
 
 say "formatting (.clang-format)"
@@ -32,7 +32,7 @@ fi
 
 say "the kernels' registers and shared memory (tools/gpu/compile_kernels.py), the table of fastest variants (tools/gpu/tune.py)"
 if command -v python3 > /dev/null; then
-  if command -v nvcc > /dev/null; then resources=(--check --share 0.2); else resources=(--check --documents); fi
+  if command -v nvcc > /dev/null; then resources=(--check --share 0.1); else resources=(--check --documents); fi
   python3 tools/gpu/compile_kernels.py "${resources[@]}"
   python3 tools/gpu/tune.py --check
 fi
