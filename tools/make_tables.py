@@ -20,12 +20,17 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu"
 DEVICE = ROOT / "bench" / "results" / "h200"  # what tools/gpu/check.sh left
 ESTIMATED = ROOT / "bench" / "results" / "estimated"  # what koine estimate --ways-of-state wrote
+STUDIES = ROOT / "bench" / "results" / "studies"
 SIMULATED = ROOT / "bench" / "results" / "simulated"  # what koine scale --simulate wrote
 
 # The metric that leads in a task's table, as in the task's own source in tasks/; accuracy where none is named.
-HEADLINES = {"udpos": "f1", "xquad": "f1", "squad": "f1", "mlm": "negative_loss"}
+HEADLINES = {"udpos": "f1", "panx_like": "f1", "xquad": "f1", "squad": "f1", "mlm": "negative_loss"}
 SOURCE_LANGUAGE = "en"
 MEASURED_NOT = "not measured\n"
+
+
+def headline(target):
+    return HEADLINES.get(target, "accuracy")
 
 
 def markdown(rows):
@@ -120,7 +125,7 @@ def results_table(name):
     figures = collections.defaultdict(lambda: collections.defaultdict(dict))  # (target, arm) -> seed -> language -> value
     arms, targets = [], []
     for row in results:
-        if row["metric"] != HEADLINES.get(row["target"], "accuracy"):
+        if row["metric"] != headline(row["target"]):
             continue
         if row["intermediate"] not in arms:
             arms.append(row["intermediate"])
@@ -136,13 +141,45 @@ def results_table(name):
         for label, languages in groups:
             if not languages:
                 continue
-            cells = [f"{target}, {HEADLINES.get(target, 'accuracy')}", label]
+            cells = [f"{target}, {headline(target)}", label]
             for arm in arms:
                 by_seed = [statistics.mean(values[language] for language in languages) for _, values in sorted(figures[target, arm].items())]
                 cells.append(spread(by_seed) if by_seed else "")
             rows.append(cells)
     seeds = len({row["seed"] for row in results})
     return markdown(rows) + (f"\nPercent, mean and standard deviation over {seeds} seeds.\n" if seeds > 1 else "\nPercent, one seed.\n")
+
+
+def miniature_table():
+    """As table 2 of arXiv 2005.13013: an intermediate task a row, targets in columns; the first row's figures, and what the others change them by."""
+    results = load("paper-miniature/results.json", STUDIES)
+    if results is None:
+        return MEASURED_NOT
+    figures, examples = collections.defaultdict(dict), collections.Counter()
+    for row in results:
+        if row["metric"] == headline(row["target"]):
+            figures[row["intermediate"], row["target"]][row["language"]] = row["value"]
+            examples[row["target"]] = max(examples[row["target"]], row["examples"])
+    arms, targets = (list(dict.fromkeys(names)) for names in zip(*figures))
+    columns = []  # the target, its languages, what stands above
+    for target in targets:
+        languages = set(figures[arms[0], target])
+        others = languages - {SOURCE_LANGUAGE}
+        columns += [(target, {SOURCE_LANGUAGE}, SOURCE_LANGUAGE)] if SOURCE_LANGUAGE in languages else []
+        columns += [(target, others, f"{len(others)} others")] if others else []
+    rows = [["intermediate", *(f"{target}, {label}" for target, _, label in columns), "mean change of others"]]
+    for arm in arms:
+        cells, changes = [], []
+        for target, languages, _ in columns:
+            if not languages <= set(figures[arm, target]):
+                cells.append("not run")
+                continue
+            value, before = (statistics.mean(of[language] for language in languages) for of in (figures[arm, target], figures[arms[0], target]))
+            cells.append(f"{value:.1f}" if arm == arms[0] else f"{value - before:+.1f}")
+            changes += [value - before] if languages != {SOURCE_LANGUAGE} else []
+        rows.append([arm, *cells, "" if arm == arms[0] or "not run" in cells else f"{statistics.mean(changes):+.1f}"])
+    measures = ", ".join(f"{target} {headline(target)} of {examples[target]}" for target in targets)
+    return markdown(rows) + f"\nPercent in the first row, below it the change; one seed. Metrics, and the most examples a language has: {measures}.\n"
 
 
 def demo_table():
@@ -283,7 +320,7 @@ def memory_table():
 
 
 TABLES = {"race": race_table, "step": step_table, "demo": demo_table,
-          "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
+          "miniature": miniature_table, "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
           "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table,
           "scaling-measured": scaling_table, "memory": memory_table, "scaling-large": lambda: simulated_table("large-h200.json"), "scaling-large-zero": lambda: simulated_table("large-h200-zero.json")}
 DOCUMENTS = ["README.md", "docs/scaling.md", "docs/ranks.md"]
