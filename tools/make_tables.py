@@ -24,7 +24,7 @@ STUDIES = ROOT / "bench" / "results" / "studies"
 SIMULATED = ROOT / "bench" / "results" / "simulated"  # what koine scale --simulate wrote
 
 # The metric that leads in a task's table, as in the task's own source in tasks/; accuracy where none is named.
-HEADLINES = {"udpos": "f1", "panx_like": "f1", "xquad": "f1", "squad": "f1", "mlm": "negative_loss"}
+HEADLINES = {"udpos": "f1", "xquad": "f1", "squad": "f1", "mlm": "negative_loss"}
 SOURCE_LANGUAGE = "en"
 MEASURED_NOT = "not measured\n"
 
@@ -182,13 +182,47 @@ def miniature_table():
     return markdown(rows) + f"\nPercent in the first row, below it the change; one seed. Metrics, and the most examples a language has: {measures}.\n"
 
 
-def demo_table():
-    """The figures, and what the run took; the seeds are none that settings were chosen with (examples/demo.toml)."""
-    table, run = results_table("demo-results.json"), load("demo-run.json")
+def run_note(name):
+    """What a run of the demo took; none of its seeds is one that settings were chosen with (examples/demo.toml, demo-mt5.toml)."""
+    run = load(name)
     if run is None:
-        return table
-    return table + (f"\n{run['processor']} ({run['vector_units']}), {run['threads']} threads, nothing beside them: {run['wall_seconds'] / 60:.1f} minutes, of which "
-                    f"pretraining {run['pretraining_seconds']:.0f} s; {run['date']} (`{run['command']}`).\n")
+        return ""
+    machine = f"{run['processor']} ({run['vector_units']}), {run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+    if "wall_seconds" in run:
+        took = f"nothing beside them: {run['wall_seconds'] / 60:.1f} minutes, of which pretraining {run['pretraining_seconds']:.0f} s"
+    else:
+        took = (f"others beside it: {run['processor_seconds'] / 60:.1f} minutes of processor time, {run['million_tokens']:.1f} million tokens, of which "
+                f"pretraining {run['pretraining_million_tokens']:.1f} million; minutes by the clock not measured")
+    return f"\n{machine}, {took}; {run['date']} (`{run['command']}`).\n"
+
+
+def demo_table():
+    return results_table("demo-results.json") + run_note("demo-run.json")
+
+
+def answers_table(name):
+    """Of a model that answers with texts: what became of the answers that are no figure of the table above."""
+    rows = [row for row in load(name) or [] if "unreadable" in row and row["metric"] == headline(row["target"])]
+    if not rows:
+        return ""
+    arms, targets = (list(dict.fromkeys(row[key] for row in rows)) for key in ("intermediate", "target"))
+    table = [["answers in all languages", "", *arms]]
+    for target in targets:
+        of_arm = [[row for row in rows if row["target"] == target and row["intermediate"] == arm] for arm in arms]
+
+        def shares(key):
+            return [f"{100 * sum(row[key] for row in some) / sum(row['examples'] for row in some):.1f}" for some in of_arm]
+
+        table.append([target, "unreadable, %", *shares("unreadable")])
+        if any("other_script" in row for some in of_arm for row in some):
+            table.append([target, "in another script, %", *shares("other_script")])
+        else:  # labels: they can all be the same one
+            table.append([target, "evaluations collapsed", *(f"{sum('collapsed' in row for row in some)} of {len(some)}" for some in of_arm)])
+    return "\n" + markdown(table)
+
+
+def demo_mt5_table():
+    return results_table("demo-mt5-results.json") + answers_table("demo-mt5-results.json") + run_note("demo-mt5-run.json")
 
 
 def finetune_table():
@@ -319,7 +353,7 @@ def memory_table():
     return markdown(rows) + notes if rows else MEASURED_NOT
 
 
-TABLES = {"race": race_table, "step": step_table, "demo": demo_table,
+TABLES = {"race": race_table, "step": step_table, "demo": demo_table, "demo-mt5": demo_mt5_table,
           "miniature": miniature_table, "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
           "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table,
           "scaling-measured": scaling_table, "memory": memory_table, "scaling-large": lambda: simulated_table("large-h200.json"), "scaling-large-zero": lambda: simulated_table("large-h200-zero.json")}

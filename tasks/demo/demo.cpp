@@ -7,8 +7,10 @@
 #include <set>
 
 #include "engine/files/text_file.h"
+#include "tasks/common/task.h"
 #include "tasks/demo/languages.h"
 #include "tasks/demo/texts.h"
+#include "tasks/text/text_form.h"
 
 namespace koine {
 
@@ -54,6 +56,7 @@ class Writer {
     write_pos();
     write_tatoeba();
     write_lexicon();
+    write_text_forms();
   }
 
  private:
@@ -265,6 +268,18 @@ class Writer {
       text += "\n";
     }
     write("lexicon.tsv", text);
+  }
+
+  /// The words that tasks are put in where they are texts, without sentences: for a tokenizer that is to know them. Often enough
+  /// that they are a few pieces each instead of letters and bytes.
+  void write_text_forms() const {
+    constexpr int kRepeated = 500;
+    std::string once = question_text("", "") + "\n";
+    const TextForm inference = text_form_of(find_task("xnli").row());
+    for (const std::string& word : inference.words) once += inference.labelled_text("", "") + " " + word + "\n";
+    std::string text;
+    for (int i = 0; i < kRepeated; ++i) text += once;
+    write("text-forms.txt", text);
   }
 
   std::filesystem::path directory_;

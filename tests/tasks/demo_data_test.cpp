@@ -111,7 +111,8 @@ TEST_F(DemoData, SameSeedSameBytesOtherSeedOtherBytes) {
   fs::remove_all(again);
   fs::remove_all(other);
   ASSERT_EQ(first.size(), second.size());
-  for (const auto& [name, content] : first) EXPECT_NE(content, second.at(name)) << name;
+  for (const auto& [name, content] : first)
+    EXPECT_EQ(content == second.at(name), name == "text-forms.txt") << name << ": it alone is in no language of theirs";
 }
 
 TEST_F(DemoData, EveryFileIsValidUtf8AndLanguagesAreSixOrMore) {

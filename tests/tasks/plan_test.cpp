@@ -258,7 +258,7 @@ void expect_plan_of_example(const std::string& file, const fs::path& data) {
 }
 
 TEST_F(PlanOfData, OfTheExampleFiles) {
-  for (const char* file : {"demo.toml", "multi-task.toml"}) expect_plan_of_example(file, data_->path());
+  for (const char* file : {"demo.toml", "demo-mt5.toml", "multi-task.toml"}) expect_plan_of_example(file, data_->path());
 }
 
 TEST_F(PlanOfData, OfTheExampleFilesOnRealData) {

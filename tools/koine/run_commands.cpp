@@ -1,8 +1,10 @@
 // koine demo, koine run
 
+#include <algorithm>
 #include <iostream>
 
 #include "kernels/common/check.h"
+#include "models/models.h"
 #include "tasks/common/prediction.h"
 #include "tasks/experiment/run_experiment.h"
 #include "tasks/experiment/selection.h"
@@ -114,26 +116,86 @@ void use_seeds(Experiment& experiment, const CommonOptions& common) {
 }
 
 struct DemoArguments {
+  std::string family;
   std::string model;
   std::string output;
   int seeds = 0;
+  bool quick = false;
   bool redo = false;
 };
 
+/// A family the demo pretrains a model of; the first where none is asked for.
+struct DemoFamily {
+  std::string option;     ///< of --family
+  std::string_view name;  ///< as family_name says it
+  std::string run;        ///< the output's folder below runs/, and with ".toml" the file below examples/
+  std::string (*text)();
+};
+const std::vector<DemoFamily> kDemoFamilies = {{"xlmr", "XLM-R", "demo", demo_experiment_text},
+                                               {"mt5", "mT5", "demo-mt5", demo_mt5_experiment_text}};
+
+const DemoFamily& demo_family(const std::string& option) {
+  const auto is = [&](const DemoFamily& family) { return family.option == option; };
+  return option.empty() ? kDemoFamilies.front() : *std::find_if(kDemoFamilies.begin(), kDemoFamilies.end(), is);
+}
+
+std::vector<std::string> demo_family_options() {
+  std::vector<std::string> options;
+  for (const DemoFamily& family : kDemoFamilies) options.push_back(family.option);
+  return options;
+}
+
+/// Everything once and next to nothing of it: a hundred lines of text, two steps of each training, one seed.
+void make_quick(Experiment& experiment) {
+  experiment.generated->sizes = {.text_passages = 100,
+                                 .text_dev_passages = 10,
+                                 .low_resource_share = 0.5,
+                                 .nli_train = 60,
+                                 .nli_dev = 6,
+                                 .xnli_dev = 6,
+                                 .xnli_test = 6,
+                                 .squad_train = 60,
+                                 .squad_dev = 6,
+                                 .xquad_test = 6,
+                                 .pos_train = 60,
+                                 .pos_dev = 6,
+                                 .pos_test = 6,
+                                 .tatoeba = 12};
+  experiment.tokenizer.pieces /= 2;  // so little text has no more
+  experiment.seeds.resize(1);
+  const auto shorten = [](TrainingSettings& settings) { settings.max_steps = 2; };
+  if (experiment.pretraining.has_value()) shorten(experiment.pretraining->settings);
+  for (IntermediateSpec& arm : experiment.intermediate) shorten(arm.settings);
+  for (TargetSpec& target : experiment.targets) shorten(target.settings);
+}
+
+/// That of the demo's own model, or of a pretrained one, whose config.json says the family.
+Experiment demo_experiment_of(const DemoArguments& arguments) {
+  const DemoFamily& family = demo_family(arguments.family);
+  if (arguments.model.empty()) return parse_experiment(family.text(), family.run + ".toml");
+  Experiment experiment = parse_experiment(demo_pretrained_experiment_text(), "demo-pretrained.toml");
+  const std::string_view name = family_name(read_model_config(arguments.model));  // refused before anything is written
+  require(arguments.family.empty() || name == family.name, "--family ", arguments.family, ": the model of --model ",
+          arguments.model, " is of the family ", name, ", as its config.json says; remove --family");
+  experiment.model.directory = fs::absolute(fs::path(arguments.model) / "").lexically_normal().parent_path();
+  experiment.model.name = experiment.model.directory.filename().string();
+  return experiment;
+}
+
 Experiment demo_experiment(const DemoArguments& arguments) {
-  Experiment experiment = arguments.model.empty()
-                              ? parse_experiment(demo_experiment_text(), "demo.toml")
-                              : parse_experiment(demo_pretrained_experiment_text(), "demo-pretrained.toml");
-  if (!arguments.model.empty()) {
-    read_model_config(arguments.model);  // refused before anything is written
-    experiment.model.directory = fs::absolute(fs::path(arguments.model) / "").lexically_normal().parent_path();
-    experiment.model.name = experiment.model.directory.filename().string();
-  }
+  Experiment experiment = demo_experiment_of(arguments);
   if (arguments.seeds > 0) {
     experiment.seeds.clear();
     for (int seed = 1; seed <= arguments.seeds; ++seed) experiment.seeds.push_back(static_cast<std::uint32_t>(seed));
   }
+  if (arguments.quick) make_quick(experiment);
   return experiment;
+}
+
+fs::path demo_output(const DemoArguments& arguments, const Experiment& experiment) {
+  if (!arguments.output.empty()) return arguments.output;
+  const std::string name = arguments.model.empty() ? demo_family(arguments.family).run : "demo-" + experiment.model.name;
+  return fs::path("runs") / (arguments.quick ? name + "-quick" : name);
 }
 
 }  // namespace
@@ -151,22 +213,31 @@ void add_run_commands(CommandLine& line) {
   auto demo = std::make_shared<DemoArguments>();
   CLI::App* demo_app = line.add("demo", "The whole method on generated languages, in minutes on a CPU", [&line, demo] {
     Experiment experiment = demo_experiment(*demo);
-    const std::string name = demo->model.empty() ? "demo" : "demo-" + experiment.model.name;
-    const fs::path output = demo->output.empty() ? fs::path("runs") / name : fs::path(demo->output);
+    const fs::path output = demo_output(*demo, experiment);
     use_seeds(experiment, line.common);
     return with_ranks(line.common, [&](RankSession& ranks) {
       apply(line.common);
       return run_and_report(std::move(experiment), line.common, output, "", demo->redo, ranks);
     });
   });
+  demo_app
+      ->add_option("--family", demo->family,
+                   "of the model that the demo pretrains itself: xlmr, an encoder (the default), or mt5, which answers "
+                   "with texts")
+      ->check(CLI::IsMember(demo_family_options()));
   demo_app->add_option(
       "--model", demo->model,
       "a pretrained model's directory: the same from it, in sizes for a small one; default: one that the demo "
       "pretrains itself");
-  demo_app->add_option("--output", demo->output, "folder of the run; default: runs/demo, or runs/demo-MODEL");
+  demo_app->add_option(
+      "--output", demo->output,
+      "folder of the run; default: runs/demo, runs/demo-mt5 or runs/demo-MODEL, of --quick with -quick behind it");
   demo_app
-      ->add_option("--seeds", demo->seeds, "number of seeds; default: as examples/demo.toml or demo-pretrained.toml says")
+      ->add_option("--seeds", demo->seeds,
+                   "number of seeds; default: as examples/demo.toml, demo-mt5.toml or demo-pretrained.toml says")
       ->check(between(1, 100));
+  demo_app->add_flag("--quick", demo->quick,
+                     "every phase once, on next to no data: in seconds, whether it works; its figures mean nothing");
   line.take_ranks(*demo_app);
   line.take_cache(*demo_app);
   demo_app->add_flag("--redo", demo->redo, "make phases again whose settings changed");
