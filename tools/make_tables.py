@@ -146,8 +146,11 @@ def results_table(name):
                 by_seed = [statistics.mean(values[language] for language in languages) for _, values in sorted(figures[target, arm].items())]
                 cells.append(spread(by_seed) if by_seed else "")
             rows.append(cells)
-    seeds = len({row["seed"] for row in results})
-    return markdown(rows) + (f"\nPercent, mean and standard deviation over {seeds} seeds.\n" if seeds > 1 else "\nPercent, one seed.\n")
+    seeds = {arm: len({row["seed"] for row in results if row["intermediate"] == arm}) for arm in arms}
+    if len(set(seeds.values())) > 1:
+        return markdown(rows) + f"\nPercent, mean and standard deviation over seeds: {', '.join(f'{arm} {count}' for arm, count in seeds.items())}.\n"
+    count = max(seeds.values())
+    return markdown(rows) + (f"\nPercent, mean and standard deviation over {count} seeds.\n" if count > 1 else "\nPercent, one seed.\n")
 
 
 def miniature_table():
