@@ -31,7 +31,8 @@ double flops(const Arguments&) {
 }
 double gather_bytes(const GatherRowsArguments& a) { return static_cast<double>(a.count) * (2 * row_bytes(a) + 4); }
 double scatter_bytes(const ScatterRowsArguments& a) {
-  return static_cast<double>(a.count) * (row_bytes(a) + 4) + static_cast<double>(a.rows) * row_bytes(a);
+  return static_cast<double>(a.count) * (row_bytes(a) + 4) +
+         static_cast<double>(a.keep_others ? a.count : a.rows) * row_bytes(a);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 //
 // A block takes as many of the listed rows as make about 1,024 words; thread t takes the words t, t + 256, ... of them, four
 // at a time: first the four rows' places in the list are read, then four words, then they are written. scatter_rows fills
-// its output with zeros before that. Traffic of gather: the rows read and written once; of scatter: the listed rows read
+// its output with zeros before that, unless others are kept. Traffic of gather: the rows read and written once; of scatter: the listed rows read
 // once and written twice, the others written once. Indices that are not rows are not noticed here.
 
 #include <algorithm>
@@ -93,7 +93,7 @@ void gather_rows_portable(const Context& context, const GatherRowsArguments& a, 
 
 void scatter_rows_portable(const Context& context, const ScatterRowsArguments& a, void*) {
   if (a.rows == 0) return;
-  fill_with_zero(a.output, static_cast<std::size_t>(a.rows * a.width) * size_of(a.type), context.stream);
+  if (!a.keep_others) fill_with_zero(a.output, static_cast<std::size_t>(a.rows * a.width) * size_of(a.type), context.stream);
   launch_copy<true>(context, a);
 }
 

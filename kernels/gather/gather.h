@@ -3,7 +3,8 @@
 // Rows picked out of a matrix, and put back.
 //
 //   gather:   output[i] = input[indices[i]]
-//   scatter:  output = 0 everywhere, then output[indices[i]] = input[i]     (the gradient of gather for distinct indices)
+//   scatter:  output = 0 everywhere, then output[indices[i]] = input[i]     (the gradient of gather for distinct indices);
+//             with keep_others output is left as it is elsewhere
 //
 // [count, width] and [rows, width] of `type`, contiguous; indices [count] in [0, rows), distinct for scatter. Exact copies.
 // Indices outside throw on the CPU; on a device nobody looks.
@@ -32,6 +33,7 @@ struct ScatterRowsArguments {
   const std::int32_t* indices = nullptr;
   const void* input = nullptr;
   void* output = nullptr;
+  bool keep_others = false;
 };
 
 inline void gather_rows(const Context& context, const GatherRowsArguments& arguments) { run(context, arguments); }

@@ -24,5 +24,15 @@ inline Case<ScatterRowsArguments> scatter_rows_case(const std::vector<std::int32
                                                     std::int64_t width) {
   return rows_case<ScatterRowsArguments>(indices, rows, width, std::ssize(indices), rows);
 }
+/// Into an output whose other rows stay.
+inline Case<ScatterRowsArguments> scatter_among_others_case(const std::vector<std::int32_t>& indices, std::int64_t rows,
+                                                            std::int64_t width) {
+  Case<ScatterRowsArguments> one = scatter_rows_case(indices, rows, width);
+  one.name += ", others kept";
+  one.arguments.keep_others = true;
+  one.operand("output").read = true;
+  one.operand("output").values = random(rows * width, 2);
+  return one;
+}
 
 }  // namespace koine::cases

@@ -34,7 +34,7 @@ void gather_rows_cpu(const Context&, const GatherRowsArguments& a, void*) {
 void scatter_rows_cpu(const Context&, const ScatterRowsArguments& a, void*) {
   check_indices(a, "scatter_rows");
   const std::size_t bytes = static_cast<std::size_t>(a.width) * size_of(a.type);
-  parallel_ranges(a.rows, rows_of_a_copy(a.width), [&](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(a.keep_others ? 0 : a.rows, rows_of_a_copy(a.width), [&](std::int64_t begin, std::int64_t end) {
     std::memset(offset_by(a.output, a.type, begin * a.width), 0, static_cast<std::size_t>(end - begin) * bytes);
   });
   parallel_ranges(a.count, rows_of_a_copy(a.width), [&](std::int64_t begin, std::int64_t end) {
