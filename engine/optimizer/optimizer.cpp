@@ -124,7 +124,7 @@ void Optimizer::upload_rows(const Context& context, const PackedBatch& batch) {
   numbers.listed = std::ssize(rows);
   numbers.step = steps_;
   upload(context, batch_list_, numbers, rows, false);
-  mark_touched(rows);
+  touch_rows(rows);
 }
 
 void Optimizer::launch_rows(const Context& context, std::int64_t most_rows) {
@@ -137,7 +137,10 @@ void Optimizer::launch_rows(const Context& context, std::int64_t most_rows) {
   adamw_rows(with_scratch(context), arguments);
 }
 
-void Optimizer::mark_touched(const std::vector<std::int32_t>& rows) {
+void Optimizer::touch_rows(const std::vector<std::int32_t>& rows) {
+  if (!lazy_) return;
+  check(rows.empty() || (rows.front() >= 0 && rows.back() < store_.table()[table_index_].rows()), "rows outside of ",
+        store_.table()[table_index_].name, " are touched");
   merged_.clear();
   std::set_union(touched_.begin(), touched_.end(), rows.begin(), rows.end(), std::back_inserter(merged_));
   touched_.swap(merged_);

@@ -47,6 +47,8 @@ class Optimizer {
 
   /// Brings the rows a batch will read up to date. To be called before the forward of every batch that is trained on.
   void prepare_rows(const Context& context, const PackedBatch& batch);
+  /// Rows that have gradients in this step beside those of its own batches, ascending: other ranks' batches have them.
+  void touch_rows(const std::vector<std::int32_t>& rows);
   /// Norm of all gradients (of rows prepared since the last step, for lazy tables), then clipping factor, then the update of
   /// step steps() + 1 with `learning_rate`; gradients are zero afterwards. Does not wait for a device. A non-finite norm
   /// changes no weight, moment or gradient, but steps() has gone on: whoever learns of it from norm() has to stop.
@@ -119,7 +121,6 @@ class Optimizer {
   void launch_norm(const Context& context, std::int64_t most_rows);
   void launch_update(const Context& context);
   AdamWRowsArguments table_arguments() const;
-  void mark_touched(const std::vector<std::int32_t>& rows);
 
   ParameterStore& store_;
   TrainingSettings settings_;

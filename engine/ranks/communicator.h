@@ -18,6 +18,7 @@
 // null and the call returns when it is done. Error, naming the operation and the rank, where a rank is gone or late: on CUDA
 // from the call that notices it, which may be a later one. After an error the communicator is of no more use.
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -53,6 +54,18 @@ class Communicator {
   /// evaluating or saving. So does barrier(), which returns when all ranks have come here.
   virtual std::string share(const std::string& text, int root) = 0;
   virtual void barrier() = 0;
+
+  /// Bytes that this rank has sent so far, as the usual algorithms send them: of n ranks 2 (n - 1) / n of what all_reduce and sum
+  /// add up, the shares of n - 1 others in reduce_scatter, all_gather and all_to_all, all of a broadcast once. Texts do not count.
+  virtual std::int64_t bytes_sent() const { return sent_; }
+
+ protected:
+  void count_reduced(std::size_t bytes) { sent_ += 2 * static_cast<std::int64_t>(bytes) * (size() - 1) / size(); }
+  void count_shares(std::size_t bytes_of_one) { sent_ += static_cast<std::int64_t>(bytes_of_one) * (size() - 1); }
+  void count_broadcast(std::size_t bytes) { sent_ += static_cast<std::int64_t>(bytes); }
+
+ private:
+  std::atomic<std::int64_t> sent_ = 0;  // several threads may be in operations
 };
 
 /// A run of one process. Sums are what they are a sum of, so nothing is moved but from one memory to another.

@@ -5,6 +5,7 @@
 
 #include "kernels/common/parallel.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/gather/gather.h"
 #include "kernels/reduce/reduce.h"
 
 namespace koine {
@@ -20,6 +21,40 @@ std::int64_t exchanged_at_once(std::int64_t exchange_elements, std::int64_t elem
 
 std::int64_t share_of_rank(std::int64_t count, std::int64_t ranks) {
   return round_up_to((count + ranks - 1) / ranks, kShareMultiple);
+}
+
+FlatSpan FlatSpan::part(std::int64_t first, std::int64_t count) const {
+  FlatSpan part = *this;
+  part.units = count;
+  if (rows == nullptr) {
+    part.begin += first;
+  } else {
+    part.rows += first;
+  }
+  return part;
+}
+
+FlatSpan SpanShare::of_rank(const FlatSpan& span, std::int64_t rank) const {
+  const std::int64_t first = std::min(rank * units, span.units);
+  return span.part(first, std::min(units, span.units - first));
+}
+
+SpanShare share_of_span(const FlatSpan& span, std::int64_t ranks) {
+  if (span.rows == nullptr) return {share_of_rank(span.units, ranks), share_of_rank(span.units, ranks)};
+  const std::int64_t units = (span.units + ranks - 1) / ranks;
+  return {units, round_up_to(units * span.width, kShareMultiple)};
+}
+
+std::int64_t units_at_once(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks) {
+  return exchanged_at_once / ranks / span.width * ranks;
+}
+
+std::int64_t elements_of_shares(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks) {
+  const std::int64_t at_once = units_at_once(span, exchanged_at_once, ranks);
+  std::int64_t elements = 0;
+  for (std::int64_t at = 0; at < span.units; at += at_once)
+    elements += share_of_span(span.part(at, std::min(at_once, span.units - at)), ranks).elements;
+  return elements;
 }
 
 void FlatSums::add(float* to, const float* from, std::int64_t count, void* stream) {
@@ -56,11 +91,24 @@ void FlatSums::clear(float* values, std::int64_t count, void* stream) const {
   }
 }
 
+void FlatSums::pack(float* to, const float* flat, const FlatSpan& from, void* stream) {
+  if (from.rows == nullptr) return copy(to, flat + from.begin, from.units, stream);
+  gather_rows(in_stream(stream),
+              {DType::kFloat32, from.units, from.width, from.table_rows, from.rows, flat + from.begin, to});
+}
+
+void FlatSums::unpack(float* flat, const float* from, const FlatSpan& to, void* stream) {
+  if (to.rows == nullptr) return copy(flat + to.begin, from, to.units, stream);
+  scatter_rows(in_stream(stream),
+               {DType::kFloat32, to.units, to.width, to.table_rows, to.rows, from, flat + to.begin, true});
+}
+
 /// With scratch of its own. Streams that use it are ordered.
 Context FlatSums::in_stream(void* stream) {
   Context context;
+  if (device_ == Device::kCpu) return context;
   context.device = device_;
-  context.architecture = 80;  // what column_sum asks for
+  context.architecture = 80;  // what column_sum and the copies of rows ask for
   context.stream = stream;
   if (!scratch_.made()) {
     const std::int64_t most = std::min(kExchangeElements, most_ + kShareMultiple);

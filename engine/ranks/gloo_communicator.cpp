@@ -96,6 +96,7 @@ class GlooCommunicator : public Communicator {
   Device device() const override { return Device::kCpu; }
 
   void all_reduce(DType type, void* values, std::int64_t count, void*) override {
+    count_reduced(bytes_of(type == DType::kBFloat16 ? DType::kFloat32 : type, count));
     run("all_reduce", count, [&] {
       if (type == DType::kFloat32) return reduce_all<float>(context_, static_cast<float*>(values), count);
       if (type == DType::kFloat64) return reduce_all<double>(context_, static_cast<double*>(values), count);
@@ -108,6 +109,7 @@ class GlooCommunicator : public Communicator {
   }
 
   void reduce_scatter(DType type, const void* from, void* to, std::int64_t count, void*) override {
+    count_shares(bytes_of(type, count));
     run("reduce_scatter", count, [&] {
       std::vector<std::byte> received(bytes_of(type, count * size()));
       exchange(from, received.data(), bytes_of(type, count * size()));
@@ -116,6 +118,7 @@ class GlooCommunicator : public Communicator {
   }
 
   void all_gather(DType type, const void* from, void* to, std::int64_t count, void*) override {
+    count_shares(bytes_of(type, count));
     run("all_gather", count, [&] {
       const std::size_t bytes = bytes_of(type, count);
       auto* gathered = static_cast<char*>(to);
@@ -128,15 +131,18 @@ class GlooCommunicator : public Communicator {
   }
 
   void all_to_all(DType type, const void* from, void* to, std::int64_t count, void*) override {
+    count_shares(bytes_of(type, count));
     run("all_to_all", count, [&] { exchange(from, to, bytes_of(type, count * size())); });
   }
 
   void broadcast(DType type, void* values, std::int64_t count, int root, void*) override {
+    count_broadcast(bytes_of(type, count));
     run("broadcast", count, [&] { send(context_, values, bytes_of(type, count), root, context_->getTimeout()); });
   }
 
   void sum(std::span<std::int64_t> values) override {
     const std::int64_t count = std::ssize(values);
+    count_reduced(values.size_bytes());
     run("sum", count, [&] { reduce_all<std::int64_t>(host_context_, values.data(), count); });
   }
 

@@ -5,6 +5,7 @@
 
 #include "engine/ranks/ordered_sum.h"
 #include "engine/ranks/sharded_sum.h"
+#include "engine/ranks/touched_rows.h"
 #include "kernels/common/check.h"
 
 namespace koine {
@@ -59,6 +60,15 @@ GradientExchange::GradientExchange(ParameterStore& store, Communicator& communic
 
 GradientExchange::~GradientExchange() = default;
 
+void GradientExchange::begin_step(const std::vector<std::int32_t>* rows) {
+  knows_rows_ = rows != nullptr && (ordered_ != nullptr || sharded_ != nullptr) && communicator_.size() > 1;
+  if (!knows_rows_) return;
+  const int table = table_of_rows(store_.table());
+  check(table >= 0, "rows of a model without a table of which a step touches few");
+  if (touched_ == nullptr) touched_ = std::make_unique<TouchedRows>(store_, table);
+  touched_->set(*rows, stream());
+}
+
 void GradientExchange::end_part(const Context& context) {
   check(ordered_ != nullptr, "a step without parts has none that ends");
   ordered_->keep_part(context);
@@ -73,11 +83,12 @@ void GradientExchange::send(const GradientBucket& bucket) {
 }
 
 void GradientExchange::sum(const GradientBucket& bucket, void* stream) {
+  const TouchedRows* touched = knows_rows_ ? touched_.get() : nullptr;
   if (sharded_ != nullptr) {
-    sharded_->take({bucket.first, bucket.last, bucket.begin, bucket.end}, stream);
+    sharded_->take({bucket.first, bucket.last, bucket.begin, bucket.end}, touched, stream);
     if (on_device_ != nullptr) on_device_->left[stage_of(bucket) % 2].record(stream);
   } else if (ordered_ != nullptr) {
-    ordered_->sum(bucket.begin, bucket.end, stream);
+    ordered_->sum(bucket.begin, bucket.end, touched, stream);
   } else {
     communicator_.all_reduce(DType::kFloat32, store_.gradient(0) + bucket.begin, bucket.count(), stream);
   }

@@ -59,6 +59,7 @@ struct CommunicationSeconds {
 
 class OrderedSum;
 class ShardedSum;
+class TouchedRows;
 
 /// Sums the gradients of a store over the ranks: by the communicator's all_reduce, or, where a step has parts, in the fixed
 /// order of ordered_sum.h. Of several ranks on CPUs a thread does it beside backward, one bucket after the other.
@@ -72,6 +73,10 @@ class GradientExchange {
   GradientExchange& operator=(const GradientExchange&) = delete;
 
   const std::vector<GradientBucket>& buckets() const { return buckets_; }
+
+  /// To be called before the batches of a step: the rows of the table that a step touches few of (ParameterSpec::lazy_rows), of
+  /// all ranks' batches, ascending. Null: it may have any. Not called: the same.
+  void begin_step(const std::vector<std::int32_t>* rows);
 
   /// Behind each part of this rank but its last: what the gradients are is kept, and they are zero for the next part.
   void end_part(const Context& context);
@@ -101,7 +106,9 @@ class GradientExchange {
   std::vector<GradientBucket> buckets_;
   std::unique_ptr<OrderedSum> ordered_;  ///< null: all_reduce, or
   std::unique_ptr<ShardedSum> sharded_;
-  std::size_t next_ = 0;  ///< the bucket that leaves next
+  std::unique_ptr<TouchedRows> touched_;  ///< made when it is needed first
+  bool knows_rows_ = false;               ///< of this step
+  std::size_t next_ = 0;                  ///< the bucket that leaves next
   struct OnDevice {
     cuda::Stream stream;  ///< of the communication
     cuda::Event computed;

@@ -60,6 +60,7 @@ class NcclCommunicator : public Communicator {
   void all_reduce(DType type, void* values, std::int64_t count, void* stream) override {
     begin("all_reduce", count);
     if (count == 0) return;
+    count_reduced(elements_of(count) * size_of(type == DType::kBFloat16 ? DType::kFloat32 : type));
     if (type != DType::kBFloat16) {
       return finish("all_reduce", count,
                     api_.all_reduce(values, values, elements_of(count), nccl_type(type), nccl::kSum, comm_, stream));
@@ -72,6 +73,7 @@ class NcclCommunicator : public Communicator {
   void reduce_scatter(DType type, const void* from, void* to, std::int64_t count, void* stream) override {
     begin("reduce_scatter", count);
     if (count == 0) return;
+    count_shares(elements_of(count) * size_of(type == DType::kBFloat16 ? DType::kFloat32 : type));
     if (type != DType::kBFloat16) {
       return finish("reduce_scatter", count,
                     api_.reduce_scatter(from, to, elements_of(count), nccl_type(type), nccl::kSum, comm_, stream));
@@ -86,12 +88,14 @@ class NcclCommunicator : public Communicator {
   void all_gather(DType type, const void* from, void* to, std::int64_t count, void* stream) override {
     begin("all_gather", count);
     if (count == 0) return;
+    count_shares(elements_of(count) * size_of(type));
     finish("all_gather", count, api_.all_gather(from, to, elements_of(count), nccl_type(type), comm_, stream));
   }
 
   void all_to_all(DType type, const void* from, void* to, std::int64_t count, void* stream) override {
     begin("all_to_all", count);
     if (count == 0) return;
+    count_shares(elements_of(count) * size_of(type));
     require_success("all_to_all", count, api_.group_start());
     for (int other = 0; other < size(); ++other) {
       const std::int64_t place = other * count;
@@ -107,6 +111,7 @@ class NcclCommunicator : public Communicator {
     check(root >= 0 && root < size(), "broadcast from rank ", root, " of ", size());
     begin("broadcast", count);
     if (count == 0) return;
+    count_broadcast(elements_of(count) * size_of(type));
     finish("broadcast", count, api_.broadcast(values, values, elements_of(count), nccl_type(type), root, comm_, stream));
   }
 
@@ -114,6 +119,7 @@ class NcclCommunicator : public Communicator {
   void sum(std::span<std::int64_t> values) override { host_.sum(values); }
   std::string share(const std::string& text, int root) override { return host_.share(text, root); }
   void barrier() override { host_.barrier(); }
+  std::int64_t bytes_sent() const override { return Communicator::bytes_sent() + host_.bytes_sent(); }
 
  private:
   using Clock = std::chrono::steady_clock;

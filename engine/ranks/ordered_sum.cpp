@@ -99,7 +99,7 @@ void OrderedSum::keep_part(const Context& context) {
   sums_of_values_.clear(gradient, count, context.stream);
 }
 
-void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
+void OrderedSum::sum(std::int64_t begin, std::int64_t end, const TouchedRows* touched, void* stream) {
   check(next_ + 1 == own_.last, "a sum before the last part of the rank");
   float* gradient = store_.gradient(0);
   PartRange parts = {next_, next_ + 1};
@@ -108,7 +108,8 @@ void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
     parts.first = waiting_[left - 1].first;
   }
   if (communicator_.size() > 1) {
-    for (std::int64_t at = begin; at < end; at += piece_) exchange(at, std::min(piece_, end - at), stream);
+    for (const FlatSpan& span : spans_to_exchange({begin, end}, touched, piece_, communicator_.size()))
+      exchange_all(span, stream);
   }
   if (end == store_.table().elements()) {  // the last range: the next step begins anew
     waiting_.clear();
@@ -116,19 +117,25 @@ void OrderedSum::sum(std::int64_t begin, std::int64_t end, void* stream) {
   }
 }
 
+void OrderedSum::exchange_all(const FlatSpan& span, void* stream) {
+  const std::int64_t at_once = units_at_once(span, piece_, communicator_.size());
+  for (std::int64_t at = 0; at < span.units; at += at_once)
+    exchange(span.part(at, std::min(at_once, span.units - at)), stream);
+}
+
 // Sums lie one behind the other in sent_ for each receiver, his share of each; in received_ for each sender.
-void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) {
+void OrderedSum::exchange(const FlatSpan& span, void* stream) {
   const std::int64_t ranks = communicator_.size();
-  const std::int64_t share = share_of_rank(count, ranks);
-  const auto length_of = [&](std::int64_t rank) { return std::clamp<std::int64_t>(count - rank * share, 0, share); };
-  float* gradient = store_.gradient(0) + begin;
+  const SpanShare cut = share_of_span(span, ranks);
+  const std::int64_t share = cut.elements;
+  float* gradient = store_.gradient(0);
   auto* sent = sent_.as<float>();
   auto* received = received_.as<float>();
   const std::int64_t own_sums = std::ssize(sums_[static_cast<std::size_t>(communicator_.rank())]);
   for (std::int64_t rank = 0; rank < ranks; ++rank) {
     for (std::int64_t slot = 0; slot < own_sums; ++slot) {
-      const float* from = slot + 1 == own_sums ? gradient : buffers_[static_cast<std::size_t>(slot)].as<float>() + begin;
-      sums_of_values_.copy(sent + (rank * slots_ + slot) * share, from + rank * share, length_of(rank), stream);
+      const float* from = slot + 1 == own_sums ? gradient : buffers_[static_cast<std::size_t>(slot)].as<float>();
+      sums_of_values_.pack(sent + (rank * slots_ + slot) * share, from, cut.of_rank(span, rank), stream);
     }
   }
   communicator_.all_to_all(DType::kFloat32, sent, received, slots_ * share, stream);
@@ -149,7 +156,8 @@ void OrderedSum::exchange(std::int64_t begin, std::int64_t count, void* stream) 
   }
   check(open.size() == 1, "the parts of all ranks are not the whole tree");
   communicator_.all_gather(DType::kFloat32, places.front(), sent, share, stream);
-  sums_of_values_.copy(gradient, sent, count, stream);
+  for (std::int64_t rank = 0; rank < ranks; ++rank)
+    sums_of_values_.unpack(gradient, sent + rank * share, cut.of_rank(span, rank), stream);
 }
 
 }  // namespace koine

@@ -13,6 +13,9 @@
 // all_reduce where n is a power of two; else a rank has more than one sum to send. Idea: Megatron-LM's and llmq's all-to-all
 // reduction, whose leaves are ranks.
 //
+// Of a table of which the step's batches have read few rows (touched_rows.h), ranks exchange these rows alone where that is
+// fewer bytes (spans_to_exchange()). The order of sums is that of the elements, so the bits are the same.
+//
 // Memory: a gradient more for each sum that waits for its sibling, at most log2(parts / n) + 1 (none where every rank has one
 // part), and two pieces of kExchangeElements.
 
@@ -23,6 +26,7 @@
 #include "engine/parameters/parameter_store.h"
 #include "engine/ranks/communicator.h"
 #include "engine/ranks/flat_sums.h"
+#include "engine/ranks/touched_rows.h"
 #include "kernels/common/buffer.h"
 
 namespace koine {
@@ -60,7 +64,9 @@ class OrderedSum {
   /// Behind every part but the rank's last, in order: the store's gradients are added to what waits, and are zero.
   void keep_part(const Context& context);
   /// Behind the last part, for every range of elements once: there the store's gradients become the sum over all parts.
-  void sum(std::int64_t begin, std::int64_t end, void* stream);
+  /// `touched`: rows of a table that lies in one of the ranges, outside of which its gradient is zero on all ranks; null: all
+  /// are exchanged.
+  void sum(std::int64_t begin, std::int64_t end, const TouchedRows* touched, void* stream);
 
  private:
   struct Waiting {
@@ -68,7 +74,8 @@ class OrderedSum {
     Buffer sum;
   };
 
-  void exchange(std::int64_t begin, std::int64_t count, void* stream);
+  void exchange_all(const FlatSpan& span, void* stream);
+  void exchange(const FlatSpan& span, void* stream);
 
   ParameterStore& store_;
   Communicator& communicator_;

@@ -19,13 +19,11 @@ std::size_t most_waiting_between(std::int64_t parts, int ranks) {
   return most;
 }
 
-/// Elements of a rank's shares of all pieces, one behind the other.
-std::int64_t elements_of_shares(const ParameterTable& table, int ranks, std::int64_t piece) {
+/// Elements of a rank's shares of all runs, one behind the other. (Rows are exchanged in place of a table where that is fewer.)
+std::int64_t elements_of_runs(const ParameterTable& table, int ranks, std::int64_t piece) {
   std::int64_t elements = 0;
-  for (const PassingRun& run : plan_passing_gradients(table).runs) {
-    for (std::int64_t at = run.begin; at < run.end; at += piece)
-      elements += share_of_rank(std::min(piece, run.end - at), ranks);
-  }
+  for (const PassingRun& run : plan_passing_gradients(table).runs)
+    elements += elements_of_shares({run.begin, run.count()}, piece, ranks);
   return elements;
 }
 
@@ -52,7 +50,7 @@ ShardedSum::ShardedSum(ParameterStore& store, Communicator& communicator, std::i
   const int ranks = communicator.size();
   parts_in_turns(parts, ranks, communicator.rank());
   const auto bytes_of_floats = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); };
-  const std::int64_t shares = elements_of_shares(store.table(), ranks, piece_);
+  const std::int64_t shares = elements_of_runs(store.table(), ranks, piece_);
   for (std::size_t i = 0; i < most_waiting_between(parts, ranks); ++i)
     waiting_.emplace_back(store.device(), "sums of gradients", bytes_of_floats(shares));
   sent_ = Buffer::zeroed(store.device(), "gradients sent", bytes_of_floats(piece_));
@@ -64,29 +62,33 @@ std::vector<ParameterStore::Footprint> ShardedSum::footprint(const ParameterTabl
   parts_in_turns(parts, ranks, 0);
   const std::int64_t piece = exchanged_at_once(exchange_elements, table.elements(), ranks);
   const std::int64_t waiting =
-      static_cast<std::int64_t>(most_waiting_between(parts, ranks)) * elements_of_shares(table, ranks, piece);
+      static_cast<std::int64_t>(most_waiting_between(parts, ranks)) * elements_of_runs(table, ranks, piece);
   return {{"sums of gradients that wait", static_cast<std::size_t>(waiting) * sizeof(float)},
           {"gradients on their way", 2 * static_cast<std::size_t>(piece) * sizeof(float)}};
 }
 
-void ShardedSum::take(const PassingRun& run, void* stream) {
-  float* gradient = store_.gradient(run.first);
-  for (std::int64_t at = run.begin; at < run.end; at += piece_)
-    exchange(at, std::min(piece_, run.end - at), gradient + (at - run.begin), stream);
-  sums_of_values_.clear(gradient, run.count(), stream);
+void ShardedSum::take(const PassingRun& run, const TouchedRows* touched, void* stream) {
+  for (const FlatSpan& span : spans_to_exchange({run.begin, run.end}, touched, piece_, communicator_.size())) {
+    const std::int64_t at_once = units_at_once(span, piece_, communicator_.size());
+    for (std::int64_t at = 0; at < span.units; at += at_once)
+      exchange(span.part(at, std::min(at_once, span.units - at)), run, touched, stream);
+  }
+  sums_of_values_.clear(store_.gradient(run.first), run.count(), stream);
   if (run.last < store_.table().size()) return;
   place_ = 0;
   round_ = (round_ + 1) % rounds_;
 }
 
-void ShardedSum::exchange(std::int64_t begin, std::int64_t count, const float* gradient, void* stream) {
+void ShardedSum::exchange(const FlatSpan& span, const PassingRun& run, const TouchedRows* touched, void* stream) {
   const int ranks = communicator_.size();
-  const std::int64_t share = share_of_rank(count, ranks);
+  const SpanShare cut = share_of_span(span, ranks);
+  const std::int64_t share = cut.elements;
   auto* sent = sent_.as<float>();
   auto* received = received_.as<float>();
   for (std::int64_t rank = 0; rank < ranks; ++rank) {
-    const std::int64_t length = std::clamp<std::int64_t>(count - rank * share, 0, share);
-    sums_of_values_.copy(sent + rank * share, gradient + rank * share, length, stream);
+    FlatSpan passing = cut.of_rank(span, rank);
+    passing.begin -= run.begin;
+    sums_of_values_.pack(sent + rank * share, store_.gradient(run.first), passing, stream);
   }
   communicator_.all_to_all(DType::kFloat32, sent, received, share, stream);
   std::vector<PartRange> open;
@@ -109,7 +111,7 @@ void ShardedSum::exchange(std::int64_t begin, std::int64_t count, const float* g
   if (round_ + 1 == rounds_) {
     check(open.size() == 1, "the parts of all rounds are not the whole tree");
     communicator_.all_gather(DType::kFloat32, places.front(), sent, share, stream);
-    keep(begin, count, stream);
+    keep(span, touched, stream);
   } else {
     for (std::size_t i = 0; i < open.size(); ++i) {
       float* place = waiting_[i].as<float>() + place_;
@@ -120,10 +122,38 @@ void ShardedSum::exchange(std::int64_t begin, std::int64_t count, const float* g
 }
 
 /// Of the sums that lie in sent_.
-void ShardedSum::keep(std::int64_t begin, std::int64_t count, void* stream) {
-  const ElementRange own = intersection(store_.kept_gradients(), {begin, begin + count});
-  if (own.count() == 0) return;
-  sums_of_values_.copy(store_.flat_gradient() + own.begin, sent_.as<float>() + (own.begin - begin), own.count(), stream);
+void ShardedSum::keep(const FlatSpan& span, const TouchedRows* touched, void* stream) {
+  const SpanShare cut = share_of_span(span, communicator_.size());
+  for (std::int64_t rank = 0; rank < communicator_.size(); ++rank) {
+    const FlatSpan part = cut.of_rank(span, rank);
+    const float* from = sent_.as<float>() + rank * cut.elements;
+    if (part.rows == nullptr) {
+      keep_range({part.begin, part.begin + part.units}, from, stream);
+    } else {
+      const auto first = static_cast<std::size_t>(part.rows - touched->span().rows);
+      keep_rows(part, std::span(touched->on_host()).subspan(first, static_cast<std::size_t>(part.units)), from, stream);
+    }
+  }
+}
+
+/// Rows that lie in what is kept, and what does of those at its borders. `rows`: the span's, on the host.
+void ShardedSum::keep_rows(const FlatSpan& span, std::span<const std::int32_t> rows, const float* from, void* stream) {
+  const ElementRange& kept = store_.kept_gradients();
+  const auto begin_of = [&](std::int64_t i) { return span.begin + rows[static_cast<std::size_t>(i)] * span.width; };
+  std::int64_t first = 0;
+  while (first < span.units && begin_of(first) < kept.begin) ++first;
+  std::int64_t last = first;
+  while (last < span.units && begin_of(last) + span.width <= kept.end) ++last;
+  sums_of_values_.unpack(store_.flat_gradient(), from + first * span.width, span.part(first, last - first), stream);
+  if (first > 0)
+    keep_range({begin_of(first - 1), begin_of(first - 1) + span.width}, from + (first - 1) * span.width, stream);
+  if (last < span.units) keep_range({begin_of(last), begin_of(last) + span.width}, from + last * span.width, stream);
+}
+
+void ShardedSum::keep_range(const ElementRange& range, const float* from, void* stream) {
+  const ElementRange own = intersection(store_.kept_gradients(), range);
+  if (own.count() <= 0) return;
+  sums_of_values_.copy(store_.flat_gradient() + own.begin, from + (own.begin - range.begin), own.count(), stream);
 }
 
 }  // namespace koine

@@ -12,12 +12,14 @@
 // each sum that waits between rounds, at most log2(parts), none where there is one round; and two pieces of kExchangeElements.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/parameters/parameter_store.h"
 #include "engine/ranks/communicator.h"
 #include "engine/ranks/flat_sums.h"
 #include "engine/ranks/ordered_sum.h"
+#include "engine/ranks/touched_rows.h"
 #include "kernels/common/buffer.h"
 
 namespace koine {
@@ -38,11 +40,14 @@ class ShardedSum {
 
   /// Every run of the store's passing_gradients() once a round, in order: what passes through is told and is zero then. In the
   /// last round the kept gradients become the sum of all parts there. A rank without a part in the last round takes part.
-  void take(const PassingRun& run, void* stream);
+  /// `touched` as of OrderedSum::sum, the same in all rounds.
+  void take(const PassingRun& run, const TouchedRows* touched, void* stream);
 
  private:
-  void exchange(std::int64_t begin, std::int64_t count, const float* gradient, void* stream);
-  void keep(std::int64_t begin, std::int64_t count, void* stream);
+  void exchange(const FlatSpan& span, const PassingRun& run, const TouchedRows* touched, void* stream);
+  void keep(const FlatSpan& span, const TouchedRows* touched, void* stream);
+  void keep_rows(const FlatSpan& span, std::span<const std::int32_t> rows, const float* from, void* stream);
+  void keep_range(const ElementRange& range, const float* from, void* stream);
 
   ParameterStore& store_;
   Communicator& communicator_;

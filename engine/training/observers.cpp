@@ -77,6 +77,7 @@ void MetricsFile::on_step(const Step& step) {
     line["communication_seconds"] = step.communication->all;
     line["communication_waited_seconds"] = step.communication->waited;
   }
+  if (step.communication_bytes) line["communication_bytes"] = *step.communication_bytes;
   write_line(line.dump());
 }
 

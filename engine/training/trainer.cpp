@@ -6,6 +6,7 @@
 #include <cmath>
 #include <deque>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <utility>
 #include <variant>
@@ -15,6 +16,7 @@
 #include "engine/ranks/agreement.h"
 #include "engine/ranks/ordered_sum.h"
 #include "engine/ranks/sharded_sum.h"
+#include "engine/ranks/touched_rows.h"
 #include "engine/ranks/weight_sharing.h"
 #include "engine/settings/setting_keys.h"
 #include "engine/training/checkpoint.h"
@@ -137,6 +139,7 @@ struct StepBatches {
   const TrainingTask* task = nullptr;
   std::vector<PackedBatch> batches;    ///< of this rank
   std::vector<std::size_t> part_ends;  ///< of its parts, each behind its last batch
+  std::vector<std::int32_t> rows;      ///< where rows are told (Trainer::marks_), those that batches of any rank touch
   std::int64_t counted_labels = 0;
   std::int64_t tokens = 0;
   std::int64_t flops = 0;
@@ -153,6 +156,7 @@ struct RunningStep {
   double learning_rate = 0;
   Clock::time_point begin;
   std::optional<CommunicationSeconds> communication = {};
+  std::optional<std::int64_t> bytes = {};
 };
 constexpr int kMostRunning = 2;
 
@@ -204,6 +208,7 @@ class Trainer {
   bool checkpoint_due() const;
   bool save_minutes_passed() const;
   StepBatches next_batches();
+  void add_up_counts(StepBatches& step);
   std::vector<StepPlan> plan_of(const TrainingTask& task, std::span<const std::int64_t> groups) const;
   std::map<std::string, double> evaluate_by_one();
   PackedBatch pack_one(const TrainingTask& task, std::span<const std::int64_t> groups, std::int64_t visit) const;
@@ -235,6 +240,7 @@ class Trainer {
   Buffer part_losses_;  ///< [parts_]
   Optimizer optimizer_;
   GradientExchange gradients_;
+  std::optional<RowMarks> marks_;         ///< of several ranks, where batches touch few rows of a table
   std::optional<WeightSharing> sharing_;  ///< where weights are shared out
   bool asks_ = false;                     ///< the model waits for them itself
   std::vector<EpochSampler> samplers_;    ///< of each task
@@ -243,6 +249,7 @@ class Trainer {
   std::deque<RunningStep> running_;
   Clock::time_point last_finish_;
   TrainingState state_;
+  std::int64_t sent_before_ = 0;  ///< bytes, by the end of the step before
   std::int64_t saved_step_ = -1;
   Clock::time_point last_save_ = Clock::now();
   std::vector<float> best_;  ///< best weights so far, in the store's layout
@@ -270,14 +277,15 @@ Trainer::Trainer(const TrainingRun& run)
       parts_(gradient_parts_of(run.settings, communicator_.size())),
       own_parts_(own_parts_of(parts_, communicator_, store_.shares_gradients())),
       part_losses_(Buffer::zeroed(store_.device(), "losses of parts", static_cast<std::size_t>(parts_) * sizeof(double))),
-      // The rows that other ranks touched are not known here.
-      optimizer_(store_, run.settings, run.model->word_gradient_is_sparse() && communicator_.size() == 1),
+      optimizer_(store_, run.settings, run.model->word_gradient_is_sparse()),
       gradients_(store_, communicator_, kBucketElements, parts_),
       visits_(run.tasks.size()),
       results_(store_.device(), kMostRunning, std::max<std::int64_t>(parts_, 1)) {
   for (const TrainingTask& task : run.tasks) {
     samplers_.emplace_back(task.train->groups(), groups_per_step(task, run.settings), run.settings.seed);
   }
+  if (!alone() && run.model->word_gradient_is_sparse())
+    marks_.emplace(store_.table()[table_of_rows(store_.table())].rows(), communicator_.size());
   if (store_.shards() == nullptr) return;
   sharing_.emplace(store_, gradients_);
   optimizer_.share_by([this](void* stream) { sharing_->begin(stream); });
@@ -330,6 +338,7 @@ void Trainer::start() {
     if (!newest.empty()) resume_from(newest);
   }
   if (!alone()) require_agreement();
+  sent_before_ = communicator_.bytes_sent();
   if (gradients_.shares()) require_single_batches();
   for (TrainingObserver* observer : run_.observers) observer->on_start(state_.step, total_);
   if (state_.step > 0) message(concatenate("resumed behind step ", state_.step));
@@ -432,12 +441,27 @@ StepBatches Trainer::next_batches() {
     }
     step.part_ends.push_back(step.batches.size());
   }
-  std::array<std::int64_t, 3> counts = {step.counted_labels, step.tokens, step.flops};
+  add_up_counts(step);
+  return step;
+}
+
+/// Counted labels, tokens and FLOPs of all ranks, and the rows that their batches touch.
+void Trainer::add_up_counts(StepBatches& step) {
+  std::vector<std::int64_t> counts = {step.counted_labels, step.tokens, step.flops};
+  const std::size_t numbers = counts.size();
+  if (marks_.has_value()) {
+    std::set<std::int32_t> rows;
+    for (const PackedBatch& batch : step.batches) {
+      if (batch.counted_labels > 0) rows.insert(batch.source.by_id.keys.begin(), batch.source.by_id.keys.end());
+    }
+    counts.resize(numbers + static_cast<std::size_t>(marks_->words()));
+    marks_->mark(std::vector<std::int32_t>(rows.begin(), rows.end()), std::span(counts).subspan(numbers));
+  }
   communicator_.sum(counts);
   step.counted_labels = counts[0];
   step.tokens = counts[1];
   step.flops = counts[2];
-  return step;
+  if (marks_.has_value()) step.rows = marks_->rows_of(std::span(counts).subspan(numbers));
 }
 
 // Masks are drawn for each visit of the task, not each pass, so that an example a step meets twice in a row, where a pass
@@ -456,6 +480,8 @@ PackedBatch Trainer::pack_one(const TrainingTask& task, std::span<const std::int
 void Trainer::take_step() {
   RunningStep step = {next_batches(), state_.step, learning_rate_at(run_.settings, state_.step, total_), Clock::now()};
   if (!asks_) wait_for_weights();
+  if (marks_.has_value()) optimizer_.touch_rows(step.batches.rows);
+  gradients_.begin_step(marks_.has_value() ? &step.batches.rows : nullptr);
   gradients_.shares() ? accumulate_in_rounds(step.batches) : accumulate(step.batches);
   const Clock::time_point summed = Clock::now();
   communicator_.all_reduce(DType::kFloat64, loss_sums(), std::max<std::int64_t>(parts_, 1), model_.context().stream);
@@ -468,6 +494,10 @@ void Trainer::take_step() {
     if (sharing_.has_value()) step.communication->waited += sharing_->take_waited();
     step.communication->all += others;
     step.communication->waited += others;
+  }
+  if (!alone()) {
+    const std::int64_t sent = communicator_.bytes_sent();
+    step.bytes = sent - std::exchange(sent_before_, sent);
   }
   results_.enqueue(model_.context(), loss_sums(), optimizer_.norm_on_device());
   running_.push_back(std::move(step));
@@ -503,7 +533,7 @@ void Trainer::finish_oldest() {
                                          result.norm,        step.learning_rate,
                                          batches.tokens,     taken.count(),
                                          batches.task->name, batches.probability,
-                                         step.communication};
+                                         step.communication, step.bytes};
   for (TrainingObserver* observer : run_.observers) observer->on_step(report);
 }
 

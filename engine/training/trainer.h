@@ -61,6 +61,7 @@ class TrainingObserver {
     /// Of several ranks on CPUs: seconds in which gradients, losses and weights were told the others, and those that this rank
     /// waited for it.
     std::optional<CommunicationSeconds> communication = {};
+    std::optional<std::int64_t> communication_bytes = {};  ///< of several ranks: what this one sent since the step before
   };
   /// Before the first step of this call of train(): `step` steps were taken earlier (0: a fresh run) of `total`.
   virtual void on_start(std::int64_t /*step*/, std::int64_t /*total*/) {}

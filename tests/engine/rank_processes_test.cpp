@@ -267,6 +267,32 @@ TEST_F(Processes, AnyNumberTrainsToTheSameBits) {
   }
 }
 
+// Batches of three, so that in a step no rank touches most rows of the table: their gradients are not told, and AdamW with fp32
+// masters leaves them for later. It is as if they were, and as one process.
+TEST_F(Processes, TellTheRowsThatAreTouchedToTheSameBits) {
+  const auto trained_with = [&](int ranks, const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"parts=8", "steps=7", "batch=3", "save=7", "eval=3"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return trained(ranks, name, arguments);
+  };
+  const auto bytes_of = [&](const std::string& name) { return std::stod(read_file(folder_ / name / "bytes-0.txt")); };
+  const std::string one = trained_with(1, "one", {});
+  ASSERT_NE(one.find("step 7"), std::string::npos) << one;
+  for (const int ranks : {2, 4}) {
+    const std::string name = std::to_string(ranks);
+    EXPECT_EQ(trained_with(ranks, name, {}), one);
+    EXPECT_EQ(checkpoint_of(name, 7), checkpoint_of("one", 7));
+  }
+  EXPECT_EQ(trained_with(4, "whole-table", {"sparse=0"}), one);
+  EXPECT_EQ(trained_with(3, "gradients-shared", {"zero=2"}), one);
+  // Of 3,268 elements the table has 2,328, of which a step touches a third.
+  EXPECT_LT(bytes_of("4"), 0.8 * bytes_of("whole-table"));
+  EXPECT_EQ(bytes_of("one"), 0);
+  const std::vector<std::string> remainders = {"type=bf16", "master=remainder"};
+  EXPECT_EQ(trained_with(3, "remainders-3", remainders), trained_with(1, "remainders-1", remainders));
+  EXPECT_EQ(checkpoint_of("remainders-3", 7), checkpoint_of("remainders-1", 7));
+}
+
 // The sum by the communicator's own all_reduce, and one process as it always was: the same but for rounding.
 TEST_F(Processes, TrainToTheSameCurveByAllReduce) {
   const auto losses = [](const std::string& text) {

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <set>
 #include <thread>
 #include <vector>
 
 #include "engine/ranks/communicator.h"
 #include "engine/ranks/gradient_buckets.h"
+#include "engine/ranks/touched_rows.h"
 #include "engine/training/trainer.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/check.h"
@@ -57,6 +59,65 @@ TEST(GradientBuckets, HoldEveryElementOnceInOrderAndSplitNoParameter) {
 TEST(GradientBuckets, OfNothingAreNoneAndOfNoSizeAreRefused) {
   EXPECT_TRUE(plan_buckets(ParameterTable(), 10).empty());
   EXPECT_THROW(plan_buckets(ParameterTable(), 0), Error);
+}
+
+TEST(RowMarks, OfAllRanksAreTheUnionOfEach) {
+  RandomStream random(5, 2);
+  for (const int ranks : {1, 2, 3, 4, 15, 16, 1000}) {
+    for (const std::int64_t rows : {1, 15, 16, 97, 1001}) {
+      const RowMarks marks(rows, ranks);
+      std::vector<std::int64_t> sums(static_cast<std::size_t>(marks.words()), 0);
+      std::set<std::int32_t> all;
+      for (int rank = 0; rank < ranks; ++rank) {
+        // The last row by every rank: its field is full, and no other has any of it.
+        std::set<std::int32_t> own = {static_cast<std::int32_t>(rows - 1)};
+        for (int i = 0; i < 5; ++i) own.insert(static_cast<std::int32_t>(random.below(rows)));
+        all.insert(own.begin(), own.end());
+        marks.mark(std::vector<std::int32_t>(own.begin(), own.end()), sums);
+      }
+      EXPECT_EQ(marks.rows_of(sums), std::vector<std::int32_t>(all.begin(), all.end())) << ranks << " ranks, " << rows;
+    }
+  }
+  const RowMarks marks(97, 2);
+  std::vector<std::int64_t> words(static_cast<std::size_t>(marks.words()), 0);
+  EXPECT_TRUE(marks.rows_of(words).empty());
+  EXPECT_THROW(marks.mark(std::vector<std::int32_t>{97}, words), Error);
+  EXPECT_LE(RowMarks(250002, 15).words() * 8, 134000) << "4 bits a row";
+}
+
+TEST(TouchedRows, AreExchangedWhereTheyAreFewerBytes) {
+  ParameterTable table;
+  table.add({"before", {100}});
+  ParameterSpec word{"word", {50, 24}};
+  word.lazy_rows = true;
+  table.add(word);
+  table.add({"behind", {10}});
+  const std::int64_t begin = table[1].offset;
+  const ParameterStore store(table, DType::kFloat32, true);
+  TouchedRows touched(store, table_of_rows(table));
+  const auto spans = [&](std::int64_t rows, std::int64_t at_once, const ElementRange& run) {
+    std::vector<std::int32_t> list;
+    for (std::int64_t row = 0; row < rows; ++row) list.push_back(static_cast<std::int32_t>(50 - rows + row));
+    touched.set(list, nullptr);
+    return spans_to_exchange(run, &touched, at_once, 2);
+  };
+  const ElementRange all = {0, table.elements()};
+  const std::vector<FlatSpan> few = spans(20, 512, all);
+  ASSERT_EQ(few.size(), 3u);
+  EXPECT_EQ(few[0].begin, 0);
+  EXPECT_EQ(few[0].units, begin);
+  EXPECT_EQ(few[1].units, 20);
+  EXPECT_EQ(few[1].rows[0], 30);
+  EXPECT_EQ(few[2].begin, begin + 50 * 24);
+  EXPECT_EQ(few[2].begin + few[2].units, table.elements());
+  // Two ranks' shares at a time, in multiples of 64 numbers: 10 rows each of 256.
+  EXPECT_EQ(units_at_once(few[1], 512, 2), 20);
+  EXPECT_EQ(share_of_span(few[1], 2).elements, 256);
+  EXPECT_EQ(spans(50, 512, all).size(), 1u) << "no fewer bytes";
+  EXPECT_EQ(spans(0, 512, all).size(), 3u);
+  EXPECT_EQ(spans(20, 40, all).size(), 1u) << "a row is more than a rank's share";
+  EXPECT_EQ(spans(20, 512, {0, begin}).size(), 1u) << "the table lies elsewhere";
+  EXPECT_EQ(spans_to_exchange(all, nullptr, 512, 2).size(), 1u);
 }
 
 class OneRankOn : public ::testing::TestWithParam<Device> {

@@ -4,7 +4,8 @@
 //   collectives               every operation of a communicator, compared with what it is defined as; device=cuda: of the host
 //                             implementation of CUDA, through the stand-in for NCCL
 //   sums output=FILE          bits of sums that could be rounded in many orders, as hexadecimal numbers
-//   train output=FOLDER ...   trains the small model of bag_model.h; each rank leaves FOLDER/rank-N.txt
+//   train output=FOLDER ...   trains the small model of bag_model.h; each rank leaves FOLDER/rank-N.txt, and in bytes-N.txt what
+//                             it has sent; sparse=0: as if a step read all of its table
 //   encoder output=FOLDER ... the same with a small encoder on that device
 //   optimizer output=FOLDER ... steps of an optimizer on gradients that all ranks have; FOLDER/rank-N.txt says what they left
 
@@ -147,6 +148,31 @@ std::unique_ptr<Communicator> device_communicator(RankGroup& group, const Argume
   return make_nccl_communicator(group.communicator(), nccl_stand_in::api(), group.watch(), group.place().timeout);
 }
 
+/// What each operation adds to bytes_sent(), of 60 numbers a rank.
+void count_bytes(Communicator& ranks) {
+  const std::int64_t others = ranks.size() - 1;
+  Values many(ranks.device(), DType::kFloat32, 60 * ranks.size());
+  Values all(ranks.device(), DType::kFloat32, 60 * ranks.size());
+  std::int64_t before = ranks.bytes_sent();
+  const auto expect = [&](const char* what, std::int64_t bytes) {
+    const std::int64_t now = ranks.bytes_sent();
+    check(now - before == bytes, what, " counts ", now - before, " bytes and not ", bytes);
+    before = now;
+  };
+  ranks.all_reduce(DType::kFloat32, all.data(), 60, nullptr);
+  expect("all_reduce", 2 * 60 * 4 * others / ranks.size());
+  ranks.reduce_scatter(DType::kFloat32, many.data(), all.data(), 60, nullptr);
+  expect("reduce_scatter", 60 * 4 * others);
+  ranks.all_gather(DType::kFloat32, many.data(), all.data(), 60, nullptr);
+  expect("all_gather", 60 * 4 * others);
+  ranks.all_to_all(DType::kFloat32, many.data(), all.data(), 60, nullptr);
+  expect("all_to_all", 60 * 4 * others);
+  ranks.broadcast(DType::kFloat32, all.data(), 60, 0, nullptr);
+  expect("broadcast", others > 0 ? 60 * 4 : 0);
+  ranks.sum(1);
+  expect("sum", 2 * 8 * others / ranks.size());
+}
+
 void collectives(RankGroup& group, const Arguments& arguments) {
   const std::unique_ptr<Communicator> on_device = device_communicator(group, arguments);
   Communicator& ranks = on_device == nullptr ? group.communicator() : *on_device;
@@ -156,6 +182,7 @@ void collectives(RankGroup& group, const Arguments& arguments) {
       try_collectives(ranks, type, count);
     }
   }
+  count_bytes(ranks);
   std::vector<std::int64_t> numbers = {ranks.rank(), -1, std::int64_t{1} << 60};
   if (ranks.size() > 4) numbers[2] = 0;
   const std::int64_t large = numbers[2];
@@ -295,6 +322,7 @@ class ProbeObserver : public TrainingObserver {
     std::snprintf(line, sizeof line, "step %lld loss %a norm %a tokens %lld\n", static_cast<long long>(step.step), step.loss,
                   step.gradient_norm, static_cast<long long>(step.tokens));
     text_ += line;
+    bytes_ += step.communication_bytes.value_or(0);
     if (last_ && step.step == number_argument(arguments_, "stop-at", -1)) stop.store(true);  // the others are not told
     if (step.step != number_argument(arguments_, "end-at", -1) || rank_ != number_argument(arguments_, "end-rank", 0))
       return;
@@ -312,6 +340,7 @@ class ProbeObserver : public TrainingObserver {
   }
   void on_message(const std::string& text) override { text_ += text + "\n"; }
   const std::string& text() const { return text_; }
+  std::int64_t bytes() const { return bytes_; }
 
   std::atomic<bool> stop = false;
 
@@ -320,6 +349,7 @@ class ProbeObserver : public TrainingObserver {
   bool last_;
   const Arguments& arguments_;
   std::string text_;
+  std::int64_t bytes_ = 0;
 };
 
 void train_bags(RankGroup& group, const Arguments& arguments) {
@@ -332,6 +362,7 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
                  static_cast<std::uint32_t>(number_argument(arguments, "model-seed", 7)) +
                      (number_argument(arguments, "other-model", -1) == rank ? 1 : 0),
                  run.settings.master, run.settings.zero > 0 ? &group.communicator() : nullptr, run.settings.zero == 2);
+  model.sparse = number_argument(arguments, "sparse", 1) == 1;
   run.model = &model;
   TrainingTask task;
   task.name = "bags";
@@ -343,7 +374,7 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
   task.weight = 0.5;
   run.tasks.push_back(task);
   run.settings.learning_rate = number_argument(arguments, "other-rate", -1) == rank ? 1e-2 : 2e-2;
-  run.settings.per_device_train_batch_size = 16;
+  run.settings.per_device_train_batch_size = number_argument(arguments, "batch", 16);
   run.settings.max_tokens_per_batch = 64;
   run.settings.max_steps = number_argument(arguments, "steps", 8);
   run.settings.gradient_parts = number_argument(arguments, "parts", -1);
@@ -379,6 +410,7 @@ void train_bags(RankGroup& group, const Arguments& arguments) {
       << observer.text() << "weights "
       << hash_of(weights, static_cast<std::size_t>(elements) * size_of(store.compute_type())) << "\nsteps " << result.steps
       << (result.interrupted ? " interrupted" : "") << (result.stopped_early ? " stopped early" : "") << "\n";
+  std::ofstream(concatenate(run.directory.string(), "/bytes-", rank, ".txt")) << observer.bytes();
 }
 
 /// A short training without checkpoints. rank-N.txt holds losses, and what the weights are.
