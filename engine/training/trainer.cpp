@@ -20,6 +20,7 @@
 #include "engine/ranks/weight_sharing.h"
 #include "engine/settings/setting_keys.h"
 #include "engine/training/checkpoint.h"
+#include "engine/training/shared_prediction.h"
 #include "engine/training/step_results.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/runtime.h"
@@ -603,11 +604,16 @@ void Trainer::keep_loss(std::int64_t part) {
   }
 }
 
-/// What rank 0 finds. Nothing where it was perhaps cut short.
+/// What rank 0 finds, the others helping it. Nothing where it was perhaps cut short.
 std::map<std::string, double> Trainer::evaluate_by_one() {
   std::map<std::string, double> metrics;
   if (leads()) metrics = run_.evaluate(model_);
   if (alone()) return metrics;
+  if (leads()) {
+    end_help(communicator_);
+  } else {
+    help_predicting(model_, communicator_);
+  }
   if (leads() && stop_signalled()) metrics.clear();
   metrics = numbers_of_text(communicator_.share(leads() ? text_of_numbers(metrics) : "", 0));
   stop_agreed_ = communicator_.sum(leads() && stop_signalled() ? 1 : 0) > 0;

@@ -40,7 +40,8 @@ struct TrainingTask {
   const SpanCorruption* corruption = nullptr;  ///< of plain text for kTextToText: spans are drawn anew as masks are
 };
 
-/// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation.
+/// Dev metrics by name, larger is better, for early stopping by their mean; empty: no evaluation. Of several ranks the first calls
+/// it, and may have the others predict with it (shared_prediction.h).
 using EvaluateFunction = std::function<std::map<std::string, double>(Model& model)>;
 
 /// Where a run reports. Implementations: observers.h. All calls come from the training thread.

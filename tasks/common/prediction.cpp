@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 
 #include "engine/parameters/finite.h"
 #include "tasks/common/layers.h"
@@ -29,27 +30,70 @@ std::int64_t token_budget(const Model& model, const Dataset& dataset, const Eval
   return budget;
 }
 
-}  // namespace
+std::int64_t tokens_of_groups(const Dataset& dataset, const std::vector<std::int64_t>& groups) {
+  std::int64_t tokens = 0;
+  for (const std::int64_t group : groups) tokens += length_of_group(dataset, group);
+  return tokens;
+}
 
-PassCounts for_each_batch(Model& model, const Dataset& dataset, const EvaluationOptions& options,
-                          const std::function<void(PackedBatch&, const std::vector<std::int64_t>&)>& use) {
+std::int64_t source_tokens(const Dataset& dataset, const std::vector<std::int64_t>& groups) {
+  std::int64_t tokens = 0;
+  for (const std::int64_t group : groups) {
+    for (std::int64_t i = group * dataset.group; i < (group + 1) * dataset.group; ++i)
+      tokens += std::ssize(dataset.examples[static_cast<std::size_t>(i)].ids);
+  }
+  return tokens;
+}
+
+/// Calls use(batches) for up to `at_once` neighbours of the batches of a pass at a time.
+PassCounts for_batches(Model& model, const Dataset& dataset, const EvaluationOptions& options, std::int64_t budget,
+                       std::size_t at_once,
+                       const std::function<void(std::span<const std::vector<std::int64_t>> batches)>& use) {
   const auto start = std::chrono::steady_clock::now();
-  const std::int64_t budget = token_budget(model, dataset, options);
   model.reserve(budget, /*training=*/false);
   PassCounts counts;
   std::int64_t total = 0;
   for (const Example& example : dataset.examples) total += example.tokens();
   if (options.progress) options.progress(0, total);
-  for (const std::vector<std::int64_t>& groups : plan_prediction(dataset, budget).micro_batches) {
+  const StepPlan plan = plan_prediction(dataset, budget);
+  const std::span<const std::vector<std::int64_t>> all = plan.micro_batches;
+  for (std::size_t first = 0; first < all.size(); first += at_once) {
     if (options.stop != nullptr && options.stop->load()) throw Interrupted();
-    PackedBatch batch = pack_groups(dataset, groups);
-    batch.head = options.head;
-    counts.tokens += batch.tokens();
-    use(batch, groups);
+    const std::span<const std::vector<std::int64_t>> batches = all.subspan(first, std::min(at_once, all.size() - first));
+    use(batches);
+    for (const std::vector<std::int64_t>& groups : batches) counts.tokens += tokens_of_groups(dataset, groups);
     if (options.progress) options.progress(counts.tokens, total);
   }
   counts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return counts;
+}
+
+}  // namespace
+
+PassCounts for_each_batch(Model& model, const Dataset& dataset, const EvaluationOptions& options,
+                          const std::function<void(PackedBatch&, const std::vector<std::int64_t>&)>& use) {
+  return for_batches(model, dataset, options, token_budget(model, dataset, options), 1,
+                     [&](std::span<const std::vector<std::int64_t>> batches) {
+                       PackedBatch batch = pack_groups(dataset, batches.front());
+                       batch.head = options.head;
+                       use(batch, batches.front());
+                     });
+}
+
+PassCounts compute_batches(
+    Model& model, const Dataset& dataset, const EvaluationOptions& options, PredictionPass pass,
+    const std::function<void(const std::vector<std::int64_t>& groups, const std::vector<float>& numbers)>& use) {
+  pass.head = options.head;
+  pass.maximum_tokens = token_budget(model, dataset, options);
+  const bool together = options.ranks != nullptr && options.ranks->size() > 1;
+  const std::int64_t at_once = together ? kBatchesOfARank * options.ranks->size() : 1;
+  return for_batches(model, dataset, options, pass.maximum_tokens, static_cast<std::size_t>(at_once),
+                     [&](std::span<const std::vector<std::int64_t>> batches) {
+                       if (!together) return use(batches.front(), compute_batch(model, pass, dataset, batches.front()));
+                       const std::vector<std::vector<float>> numbers =
+                           predict_together(model, *options.ranks, pass, dataset, batches);
+                       for (std::size_t i = 0; i < batches.size(); ++i) use(batches[i], numbers[i]);
+                     });
 }
 
 void require_finite(const Dataset& dataset, const std::vector<std::size_t>& broken) {
@@ -66,9 +110,9 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
   const LogitsPlace place = facts_of(dataset.head).logits;
   const bool per_token = place == LogitsPlace::kToken;
   check(place != LogitsPlace::kCountedToken, "masked-language logits are not kept: their loss is what counts");
-  result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
-    const std::vector<float> logits = model.predict(batch);
-    const std::int64_t rows = per_token ? batch.source.tokens : batch.source.sequences;
+  using Groups = std::vector<std::int64_t>;
+  result.counts = compute_batches(model, dataset, options, {}, [&](const Groups& groups, const std::vector<float>& logits) {
+    const std::int64_t rows = per_token ? source_tokens(dataset, groups) : std::ssize(groups) * dataset.group;
     check(static_cast<std::int64_t>(logits.size()) == rows * dataset.classes, "model gave ", logits.size(), " logits for ",
           rows, " rows of ", dataset.classes, " classes");
     std::size_t at = 0;
@@ -97,19 +141,25 @@ Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptio
   result.width = model.hidden_size();
   const std::size_t numbers = dataset.examples.size() * static_cast<std::size_t>(result.width);
   result.vectors.assign(options.layers.size(), std::vector<float>(numbers));
-  result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
-    const std::vector<float> vectors = model.encode_layers(batch, options.layers, options.pooling);
-    check(std::ssize(vectors) == std::ssize(options.layers) * batch.source.sequences * result.width, "model gave ",
-          vectors.size(), " numbers for ", options.layers.size(), " layers of ", batch.source.sequences, " sequences");
-    auto row = vectors.begin();
-    for (std::vector<float>& layer : result.vectors) {
-      const std::int64_t numbers = dataset.group * result.width;
-      for (const std::int64_t group : groups) {
-        std::copy_n(row, numbers, layer.begin() + group * numbers);
-        row += numbers;
-      }
-    }
-  });
+  PredictionPass pass;
+  pass.encodes = true;
+  pass.layers = options.layers;
+  pass.pooling = options.pooling;
+  using Groups = std::vector<std::int64_t>;
+  result.counts =
+      compute_batches(model, dataset, options, pass, [&](const Groups& groups, const std::vector<float>& vectors) {
+        const std::int64_t sequences = std::ssize(groups) * dataset.group;
+        check(std::ssize(vectors) == std::ssize(options.layers) * sequences * result.width, "model gave ", vectors.size(),
+              " numbers for ", options.layers.size(), " layers of ", sequences, " sequences");
+        auto row = vectors.begin();
+        for (std::vector<float>& layer : result.vectors) {
+          const std::int64_t numbers = dataset.group * result.width;
+          for (const std::int64_t group : groups) {
+            std::copy_n(row, numbers, layer.begin() + group * numbers);
+            row += numbers;
+          }
+        }
+      });
   const auto width = static_cast<std::size_t>(result.width);
   std::vector<std::size_t> broken;
   for (std::size_t i = 0; i < dataset.examples.size(); ++i) {

@@ -10,6 +10,7 @@
 
 #include "engine/batch/batcher.h"
 #include "engine/training/model.h"
+#include "engine/training/shared_prediction.h"
 #include "kernels/common/check.h"
 #include "tasks/common/task.h"
 
@@ -35,6 +36,12 @@ struct PassCounts {
 /// UserError when a sequence is longer than the model reads (naming the setting to change), Interrupted when asked to stop.
 PassCounts for_each_batch(Model& model, const Dataset& dataset, const EvaluationOptions& options,
                           const std::function<void(PackedBatch& batch, const std::vector<std::int64_t>& groups)>& use);
+
+/// The same batches, and the numbers that the model gives for each of them: use(groups, numbers), in order. `pass` says what they
+/// are, but for the head and the batches' size. Computed by all ranks of options.ranks, where there are any.
+PassCounts compute_batches(
+    Model& model, const Dataset& dataset, const EvaluationOptions& options, PredictionPass pass,
+    const std::function<void(const std::vector<std::int64_t>& groups, const std::vector<float>& numbers)>& use);
 
 /// Logits of every sequence, in data set order: kSequence(Pooled) [classes], kToken and kSpan [length * classes], kChoice
 /// [1].

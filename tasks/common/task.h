@@ -73,6 +73,8 @@ struct EvaluationOptions {
   ChoiceSearch choices = ChoiceSearch::kGenerate;
   int head = 0;
   bool want_predictions = true;
+  /// Those that compute part of what needs a model (engine/training/shared_prediction.h), told by this one, rank 0; null: none.
+  Communicator* ranks = nullptr;
   const std::atomic<bool>* stop = nullptr;
   /// Told at the beginning and after every batch how many of how many tokens are done; may be empty.
   std::function<void(std::int64_t done, std::int64_t total)> progress = {};

@@ -79,6 +79,7 @@ bool evaluate_languages(Model& model, const PlannedEvaluation& evaluation, const
     if (!records.contains(language)) {
       EvaluationOptions evaluation_options = evaluation.options;
       evaluation_options.stop = options.stop;
+      evaluation_options.ranks = options.execution.communicator;
       const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
       if (progress != nullptr) {
         evaluation_options.progress = [&](std::int64_t done, std::int64_t total) {

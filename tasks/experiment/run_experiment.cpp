@@ -11,6 +11,7 @@
 #include "engine/files/atomic_file.h"
 #include "engine/files/hash_cache.h"
 #include "engine/files/text_file.h"
+#include "engine/training/shared_prediction.h"
 #include "kernels/common/check.h"
 #include "models/models.h"
 #include "tasks/common/prediction.h"
@@ -94,7 +95,7 @@ class Runner {
   bool run_chosen();
   bool run_phase(std::size_t number);
   bool train(std::size_t number, const StartPoint& start, const fs::path& folder, json& training);
-  bool evaluate(const PlannedPhase& phase, const StartPoint& model, const fs::path& folder, json& evaluations);
+  bool evaluate(std::size_t number, const StartPoint& model, const fs::path& folder, json& evaluations);
 
   StartPoint start_of(const PlannedPhase& phase) const;
   template <class Work>
@@ -287,13 +288,29 @@ bool Runner::train(std::size_t number, const StartPoint& start, const fs::path& 
   return true;
 }
 
-bool Runner::evaluate(const PlannedPhase& phase, const StartPoint& model_at, const fs::path& folder, json& evaluations) {
+/// The model that a phase evaluates.
+std::unique_ptr<Model> evaluated_model(const PlannedPhase& phase, const StartPoint& model_at, const Execution& execution,
+                                       const std::function<void(const std::string& text)>& message) {
   ModelOptions options;
-  options.execution = options_.execution;
+  options.execution = execution;
   options.seed = model_at.seed;
   for (const TrainedTask& task : phase.tasks) add_head(options.heads, task.head);
-  const std::unique_ptr<Model> model = make_model(model_at, options, false, options_.message);
-  return evaluate_languages(*model, *phase.evaluation, experiment().data, tokenizer_, folder, options_, evaluations);
+  return make_model(model_at, options, false, message);
+}
+
+bool Runner::evaluate(std::size_t number, const StartPoint& model_at, const fs::path& folder, json& evaluations) {
+  const PlannedPhase& phase = outcome_.plan.phases[number];
+  Communicator* const ranks = options_.execution.communicator;
+  RankJob job;
+  job.kind = RankJob::Kind::kEvaluate;
+  job.phase = static_cast<std::int64_t>(number);
+  if (!model_at.directory.empty()) job.start = fs::absolute(model_at.directory);
+  tell_job(ranks, job);
+  const std::unique_ptr<Model> model = evaluated_model(phase, model_at, options_.execution, options_.message);
+  const bool whole =
+      evaluate_languages(*model, *phase.evaluation, experiment().data, tokenizer_, folder, options_, evaluations);
+  if (several_ranks(ranks)) end_help(*ranks);
+  return whole;
 }
 
 Runner::Prepared Runner::prepare(const PlannedPhase& phase) {
@@ -380,7 +397,7 @@ bool Runner::run_phase(std::size_t number) {
     if (phase.evaluation.has_value()) {
       end_mark["languages"] = json::object();
       end_mark["order"] = phase.evaluation->languages;
-      if (!evaluate(phase, model, folder.path(), end_mark["languages"])) return false;
+      if (!evaluate(number, model, folder.path(), end_mark["languages"])) return false;
     }
     if (!folder.continued())
       end_mark["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -497,14 +514,21 @@ void follow_experiment(Experiment experiment, const RunOptions& options) {
   HashCache hashes;
   ExampleCache cache(options.cache, hashes, options.message);
   PhaseData data(plan.experiment.data, tokenizer, &cache);
-  follow_trainings(tokenizer, options, [&](const RankJob& job) {
-    check(job.phase >= 0 && job.phase < std::ssize(plan.phases), "rank 0 trains phase ", job.phase, " of ",
+  const auto number_of = [&](const RankJob& job) {
+    check(job.phase >= 0 && job.phase < std::ssize(plan.phases), "rank 0 is at phase ", job.phase, " of ",
           plan.phases.size());
-    const auto number = static_cast<std::size_t>(job.phase);
-    StartPoint start = job.start.empty() ? fresh_start(plan, plan.phases[number]) : StartPoint{};
+    return static_cast<std::size_t>(job.phase);
+  };
+  const auto start_of = [&](const RankJob& job) {
+    StartPoint start = job.start.empty() ? fresh_start(plan, plan.phases[number_of(job)]) : StartPoint{};
     start.directory = job.start;
-    return training_phase_of(plan, number, start, data);
-  });
+    return start;
+  };
+  follow_trainings(
+      tokenizer, options, [&](const RankJob& job) { return training_phase_of(plan, number_of(job), start_of(job), data); },
+      [&](const RankJob& job) {
+        return evaluated_model(plan.phases[number_of(job)], start_of(job), options.execution, {});
+      });
 }
 
 }  // namespace koine

@@ -7,6 +7,7 @@
 #include "engine/files/text_file.h"
 #include "engine/tokenizer/tokenizer_files.h"
 #include "engine/training/observers.h"
+#include "engine/training/shared_prediction.h"
 #include "kernels/common/check.h"
 #include "tasks/experiment/equal_tokens.h"
 #include "tasks/experiment/toml_settings.h"
@@ -37,25 +38,26 @@ MaskingSettings masking_of(const PhaseTask& task, const Tokenizer& tokenizer, st
   return masking;
 }
 
-EvaluationOptions dev_options(int head, std::int64_t max_tokens_per_batch) {
+EvaluationOptions dev_options(int head, std::int64_t max_tokens_per_batch, Communicator* ranks) {
   EvaluationOptions options;
+  options.ranks = ranks;
   options.max_tokens_per_batch = max_tokens_per_batch;
   options.head = head;
   options.want_predictions = false;
   return options;
 }
 
-/// Evaluates each task that has validation data. `progress` may be null.
+/// Evaluates each task that has validation data, with the help of the other ranks. `progress` and `ranks` may be null.
 EvaluateFunction dev_evaluation(const std::vector<PhaseTask>& tasks, const TrainingSettings& settings,
-                                TrainingObserver* progress) {
+                                TrainingObserver* progress, Communicator* ranks) {
   if (std::none_of(tasks.begin(), tasks.end(), [](const PhaseTask& task) { return task.dev != nullptr; })) return {};
-  return [&tasks, tokens = settings.max_tokens_per_batch, progress](Model& model) {
+  return [&tasks, tokens = settings.max_tokens_per_batch, progress, ranks](Model& model) {
     std::vector<HeadSpec> heads;
     std::map<std::string, double> scores;
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       const int head = add_head(heads, tasks[i].head);
       if (tasks[i].dev == nullptr) continue;
-      EvaluationOptions options = dev_options(head, tokens);
+      EvaluationOptions options = dev_options(head, tokens, ranks);
       if (progress != nullptr) {
         options.progress = [&](std::int64_t done, std::int64_t total) {
           progress->on_evaluating(tasks[i].name + " dev", done, total);
@@ -93,13 +95,13 @@ bool answers_classes(HeadKind kind) {
 }
 
 /// What a trained model's answers on the validation data collapsed to, by task.
-std::map<std::string, Collapse> collapses_of(Model& model, const TrainingPhase& phase) {
+std::map<std::string, Collapse> collapses_of(Model& model, const TrainingPhase& phase, Communicator* ranks) {
   std::map<std::string, Collapse> collapses;
   std::vector<HeadSpec> heads;
   for (const PhaseTask& task : phase.tasks) {
     const int head = add_head(heads, task.head);
     if (task.dev == nullptr || !answers_classes(task.head.kind)) continue;
-    const Evaluation evaluation = task.dev->evaluate(model, dev_options(head, phase.settings.max_tokens_per_batch));
+    const Evaluation evaluation = task.dev->evaluate(model, dev_options(head, phase.settings.max_tokens_per_batch, ranks));
     if (evaluation.collapse.has_value()) collapses[task.name] = *evaluation.collapse;
   }
   return collapses;
@@ -218,7 +220,7 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
   run.directory = folder;
   run.resume = true;
   run.stop = options.stop;
-  run.evaluate = dev_evaluation(phase.tasks, phase.settings, nullptr);
+  run.evaluate = dev_evaluation(phase.tasks, phase.settings, nullptr, ranks);
   if (!leads) {
     result = train(run);
     return model;
@@ -231,7 +233,7 @@ std::unique_ptr<Model> train_attempt(const TrainingPhase& phase, const fs::path&
   const std::unique_ptr<TrainingObserver> progress = options.progress ? options.progress() : nullptr;
   run.observers = {&metrics, &events};
   if (progress != nullptr) run.observers.push_back(progress.get());
-  run.evaluate = dev_evaluation(phase.tasks, phase.settings, progress.get());
+  run.evaluate = dev_evaluation(phase.tasks, phase.settings, progress.get(), ranks);
   result = train(run);
   return model;
 }
@@ -254,7 +256,8 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
     const std::unique_ptr<Model> model = train_attempt(again, folder, tokenizer, options, trained.result);
     trained.joules = energy.finish();
     if (trained.result.interrupted) return trained;
-    trained.collapsed = collapses_of(*model, again);
+    trained.collapsed = collapses_of(*model, again, options.execution.communicator);
+    if (several_ranks(options.execution.communicator)) end_help(*options.execution.communicator);
     for (const auto& [task, collapse] : trained.collapsed)
       options.message(concatenate("  ", task, " validation: ", describe(collapse)));
     if (trained.collapsed.empty() || attempt >= phase.settings.restarts) {
@@ -274,15 +277,22 @@ PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& to
 }
 
 void follow_trainings(const Tokenizer& tokenizer, const RunOptions& options,
-                      const std::function<TrainingPhase(const RankJob& job)>& phase_of) {
+                      const std::function<TrainingPhase(const RankJob& job)>& phase_of,
+                      const std::function<std::unique_ptr<Model>(const RankJob& job)>& evaluated_model_of) {
+  Communicator& ranks = *options.execution.communicator;
   while (true) {
-    const RankJob job = next_job(*options.execution.communicator);
+    const RankJob job = next_job(ranks);
     if (job.kind == RankJob::Kind::kEnd) return;
-    check(job.kind == RankJob::Kind::kTrain, "rank 0 tells a rank to begin twice");
+    check(job.kind != RankJob::Kind::kBegin, "rank 0 tells a rank to begin twice");
+    if (job.kind == RankJob::Kind::kEvaluate) {
+      help_predicting(*evaluated_model_of(job), ranks);
+      continue;
+    }
     TrainingPhase phase = phase_of(job);
     phase.settings.seed = job.seed;
     TrainingResult result;
-    train_attempt(phase, job.directory, tokenizer, options, result);
+    const std::unique_ptr<Model> model = train_attempt(phase, job.directory, tokenizer, options, result);
+    if (!result.interrupted) help_predicting(*model, ranks);
   }
 }
 

@@ -110,10 +110,12 @@ std::uint32_t seed_of_attempt(std::uint32_t seed, std::int64_t attempt);
 /// that was left, and is written before the next begins, so that a phase continued goes on with the same attempt.
 PhaseTraining run_training_phase(const TrainingPhase& phase, const Tokenizer& tokenizer, const RunOptions& options);
 
-/// What a rank that follows does instead: whenever rank 0 trains, it trains with it, until rank 0 says that the command is over.
-/// `phase_of` gives the phase of a job: the same start, tasks and settings as rank 0 has.
+/// What a rank that follows does instead: whenever rank 0 trains, it trains with it, and whenever rank 0 evaluates, it computes
+/// part of the predictions, until rank 0 says that the command is over. `phase_of` gives the phase of a job: the same start, tasks
+/// and settings as rank 0 has; `evaluated_model_of` the model that rank 0 evaluates, and may be empty where it only trains.
 void follow_trainings(const Tokenizer& tokenizer, const RunOptions& options,
-                      const std::function<TrainingPhase(const RankJob& job)>& phase_of);
+                      const std::function<TrainingPhase(const RankJob& job)>& phase_of,
+                      const std::function<std::unique_ptr<Model>(const RankJob& job)>& evaluated_model_of = {});
 
 /// {"steps", "total_steps", "final_loss", "tokens", "seconds", "flops", "best_step", "stopped_early", "best_metrics", "seed",
 /// "joules" (null: not measured)},

@@ -16,10 +16,11 @@ Encodings encode_by_head(Model& model, const Dataset& dataset, const EvaluationO
   Encodings result;
   result.width = model.hidden_size();
   result.vectors.assign(1, std::vector<float>(dataset.examples.size() * static_cast<std::size_t>(result.width)));
-  result.counts = for_each_batch(model, dataset, options, [&](PackedBatch& batch, const std::vector<std::int64_t>& groups) {
-    const std::vector<float> vectors = model.predict(batch);
-    check(std::ssize(vectors) == batch.source.sequences * result.width, "model gave ", vectors.size(), " numbers for ",
-          batch.source.sequences, " vectors");
+  using Groups = std::vector<std::int64_t>;
+  result.counts = compute_batches(model, dataset, options, {}, [&](const Groups& groups, const std::vector<float>& vectors) {
+    const std::int64_t sequences = std::ssize(groups) * dataset.group;
+    check(std::ssize(vectors) == sequences * result.width, "model gave ", vectors.size(), " numbers for ", sequences,
+          " vectors");
     const std::int64_t numbers = dataset.group * result.width;
     auto from = vectors.begin();
     for (const std::int64_t group : groups) {

@@ -317,6 +317,31 @@ TEST_F(Processes, TrainToTheSameCurveByAllReduce) {
   }
 }
 
+// Numbers that say which batch they are of: rank 0 has those of one process, and every rank has computed its part of them.
+TEST_F(Processes, PredictTogetherWhatOneProcessPredicts) {
+  expect_success(run_ranks(3, {"predict", "output=" + folder_.path().string()}, short_timeouts));
+  std::vector<int> batches;
+  for (const char* rank : {"rank-0.txt", "rank-1.txt", "rank-2.txt"})
+    batches.push_back(std::stoi(read_file(folder_ / rank)));
+  const auto [least, most] = std::minmax_element(batches.begin(), batches.end());
+  EXPECT_GT(*least, 50);
+  EXPECT_LE(*most - *least, 4) << "two passes, the last round of each of which need not come out even";
+}
+
+TEST_F(Processes, AHelperThatIsKilledEndsAll) {
+  const std::string port = std::to_string(20000 + (getpid() + 500) % 10000);
+  const std::vector<RankOutcome> outcomes =
+      run_ranks(3, {"predict", "output=" + folder_.path().string(), "end-rank=1"}, [&](int) {
+        return std::vector<std::string>{"KOINE_RANKS_TIMEOUT=20", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + port};
+      });
+  EXPECT_EQ(outcomes[1].exit_code, 128 + SIGKILL);
+  for (const std::size_t rank : {0, 2}) {
+    EXPECT_EQ(outcomes[rank].exit_code, 1);
+    EXPECT_NE(outcomes[rank].errors.find("rank 1 is gone"), std::string::npos) << outcomes[rank].errors;
+    EXPECT_LT(outcomes[rank].seconds, 20);
+  }
+}
+
 // The same with devices, and with the communicator of devices.
 TEST_F(Processes, AnyNumberOfDevicesTrainsToTheSameBits) {
   if (!cuda::on_host()) GTEST_SKIP() << "the stand-in for NCCL moves memory of the host implementation of CUDA";

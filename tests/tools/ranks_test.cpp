@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
@@ -29,6 +30,7 @@ learning_rate = 1e-3
 task = "xnli"
 languages = ["en", "de"]
 max_steps = 3
+max_tokens_per_batch = 64
 per_device_train_batch_size = 12
 gradient_parts = 8
 learning_rate = 1e-3
@@ -126,6 +128,16 @@ TEST_F(RanksOfTheProgram, ShareTheOptimizerAndRecompute) {
   expect_mistake(run_koine(refused), {"zero is 1", "adamw_8bit"});
 }
 
+/// Each file below a folder, by its path there.
+std::map<std::string, std::string> texts_below(const std::string& folder) {
+  std::map<std::string, std::string> texts;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) texts[fs::relative(entry.path(), folder).string()] = read_text(entry.path());
+  }
+  return texts;
+}
+
+// Evaluations are of batches of two or three examples, so that all ranks have some of them.
 TEST_F(RanksOfTheProgram, RunAWholeExperiment) {
   write_text(folder_ / "ranks.toml", kRanksExperiment);
   const auto run = [&](const std::string& ranks) {
@@ -139,6 +151,12 @@ TEST_F(RanksOfTheProgram, RunAWholeExperiment) {
   const nlohmann::json one = run("1");
   EXPECT_EQ(one.size(), 2u) << one;
   EXPECT_EQ(run("3"), one);
+  for (const char* kind : {"predictions", "outcomes"}) {
+    const std::string below = concatenate("/target/mnli/xnli/seed-1/", kind);
+    const std::map<std::string, std::string> files = texts_below(folder_ / ("1" + below));
+    EXPECT_EQ(files.size(), 2u) << kind;
+    EXPECT_EQ(texts_below(folder_ / ("3" + below)), files);
+  }
   EXPECT_EQ(xxh3_file(folder_.path() / "3/target/mnli/xnli/seed-1/model/model.safetensors"),
             xxh3_file(folder_.path() / "1/target/mnli/xnli/seed-1/model/model.safetensors"));
 }

@@ -7,6 +7,7 @@
 //   train output=FOLDER ...   trains the small model of bag_model.h; each rank leaves FOLDER/rank-N.txt, and in bytes-N.txt what
 //                             it has sent; sparse=0: as if a step read all of its table
 //   encoder output=FOLDER ... the same with a small encoder on that device
+//   predict output=FOLDER     predictions that rank 0 has all ranks make; FOLDER/rank-N.txt holds how many batches each had
 //   optimizer output=FOLDER ... steps of an optimizer on gradients that all ranks have; FOLDER/rank-N.txt says what they left
 
 #include <signal.h>
@@ -21,12 +22,14 @@
 #include <iostream>
 #include <thread>
 
+#include "engine/batch/batcher.h"
 #include "engine/files/text_file.h"
 #include "engine/optimizer/optimizer.h"
 #include "engine/ranks/nccl_communicator.h"
 #include "engine/ranks/rank_group.h"
 #include "engine/ranks/shards_of.h"
 #include "engine/settings/setting_keys.h"
+#include "engine/training/shared_prediction.h"
 #include "engine/training/trainer.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/check.h"
@@ -431,6 +434,70 @@ void train_encoder(RankGroup& group, const Arguments& arguments) {
   std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", group.place().rank, ".txt")) << text;
 }
 
+// --- predictions ----------------------------------------------------------------------------------------------------------
+
+/// Its numbers say what stood in the batch, and with what else.
+class TellingModel : public BagModel {
+ public:
+  std::int64_t end_at = -1;  ///< the batch at which it kills its process
+  std::int64_t batches = 0;
+
+  std::vector<float> predict(const PackedBatch& batch) override { return numbers_of(batch, batch.head); }
+  std::vector<float> encode_layers(const PackedBatch& batch, const std::vector<std::int64_t>& layers,
+                                   Pooling pooling) override {
+    return numbers_of(batch, 100 * static_cast<int>(pooling) + static_cast<int>(layers.at(1)));
+  }
+
+ private:
+  std::vector<float> numbers_of(const PackedBatch& batch, int asked) {
+    if (batches++ == end_at) raise(SIGKILL);
+    std::vector<float> numbers;
+    for (std::int64_t sequence = 0; sequence < batch.source.sequences; ++sequence) {
+      const auto i = static_cast<std::size_t>(sequence);
+      float sum = 0;
+      for (std::int32_t token = batch.source.cumulative_lengths[i]; token < batch.source.cumulative_lengths[i + 1]; ++token)
+        sum = 0.7f * sum + static_cast<float>(batch.source.ids[static_cast<std::size_t>(token)]);
+      numbers.insert(numbers.end(),
+                     {sum, static_cast<float>(batch.source.sequence_examples[i]), static_cast<float>(batch.source.tokens),
+                      static_cast<float>(asked), static_cast<float>(batch.labels.empty() ? -1 : batch.labels[i])});
+    }
+    return numbers;
+  }
+};
+
+void predict(RankGroup& group, const Arguments& arguments) {
+  Communicator& ranks = group.communicator();
+  TellingModel model;
+  if (number_argument(arguments, "end-rank", -1) == ranks.rank()) model.end_at = 2;
+  if (ranks.rank() == 0) {
+    const Dataset data = bag_dataset(300);
+    PredictionPass pass;
+    pass.maximum_tokens = 32;
+    TellingModel alone;
+    const std::vector<std::vector<std::int64_t>> all = plan_prediction(data, pass.maximum_tokens).micro_batches;
+    for (const bool encodes : {false, true}) {
+      pass.encodes = encodes;
+      pass.head = encodes ? 0 : 3;
+      pass.layers = {0, 7};
+      pass.pooling = Pooling::kFirstToken;
+      const auto at_once = static_cast<std::size_t>(kBatchesOfARank * ranks.size());
+      for (std::size_t first = 0; first < all.size(); first += at_once) {
+        const auto batches = std::span(all).subspan(first, std::min(at_once, all.size() - first));
+        const std::vector<std::vector<float>> numbers = predict_together(model, ranks, pass, data, batches);
+        for (std::size_t i = 0; i < batches.size(); ++i)
+          check(numbers[i] == compute_batch(alone, pass, data, batches[i]), "batch ", first + i,
+                " has other numbers than alone");
+      }
+    }
+    end_help(ranks);
+    check(ranks.sum(model.batches) == 2 * std::ssize(all), "batches are computed twice, or not");
+  } else {
+    check(help_predicting(model, ranks) == model.batches, "a helper counts other batches than it computed");
+    ranks.sum(model.batches);
+  }
+  std::ofstream(concatenate(text_argument(arguments, "output"), "/rank-", ranks.rank(), ".txt")) << model.batches;
+}
+
 int run_probe(const std::string& what, const Arguments& arguments) {
   set_thread_count(1);
   RankGroup group(find_rank_place(environment()));
@@ -438,6 +505,7 @@ int run_probe(const std::string& what, const Arguments& arguments) {
     if (what == "collectives") collectives(group, arguments);
     if (what == "encoder") train_encoder(group, arguments);
     if (what == "sums") sums(group, arguments);
+    if (what == "predict") predict(group, arguments);
     if (what == "optimizer") optimize(group, arguments);
     if (what == "train") train_bags(group, arguments);
     group.leave();
