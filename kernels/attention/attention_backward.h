@@ -24,9 +24,10 @@ inline constexpr int kRowLanes = 8;
 /// 4 (query + 8?) + 2 (key + 8?) + key % 2 of kept[i] is for query 2t + i. A lane needs half of two draws of eight, and so
 /// does the one four lanes on: each makes one.
 template <int kCount>
-KOINE_DEVICE void kept_transposed(std::uint32_t (&kept)[2], const AttentionDraws& draws, int query, int key) {
-  const int g = lane_index() / 4;
-  const int t = lane_index() % 4;
+KOINE_DEVICE void kept_transposed(std::uint32_t (&kept)[2], const AttentionDraws& draws, int query, int key,
+                                  int lane = lane_index()) {
+  const int g = lane / 4;
+  const int t = lane % 4;
   const std::uint32_t mine = draws.kept<kCount>(query + 2 * t + g % 2, key + g - g % 2, 16, 0);
   const std::uint32_t other = shuffle_xor(mine, 4);
   kept[0] = g % 2 == 0 ? mine : other;

@@ -1,7 +1,7 @@
 #pragma once
 
-// The variants of attention for 9.0: plain self-attention of bf16 in heads of 64, 80 or (the forward alone) 128, whose rows
-// can be moved 16 bytes at a time.
+// The variants of attention for 9.0: plain self-attention of bf16 in heads of 64, 80 or 128, whose rows can be moved 16
+// bytes at a time.
 
 #include "kernels/attention/attention.h"
 

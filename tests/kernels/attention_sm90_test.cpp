@@ -200,7 +200,8 @@ struct BackwardLengths {
 const BackwardLengths kBackwardLengths[] = {{{5, 64, 1, 0, 33, 70, 9}, 3, 64, 0.1f, 2},
                                             {{129, 2, 65}, 3, 64, 0, 1},
                                             {{260}, 1, 64, 0.1f, 132},
-                                            {{20, 140, 70}, 2, 80, 0.1f, 1}};
+                                            {{20, 140, 70}, 2, 80, 0.1f, 1},
+                                            {{9, 130}, 2, 128, 0.1f, 1}};
 
 TEST(AttentionBackwardSm90, HasTheBitsOfThePortableOne) {
   const Emulated device(90);
@@ -223,21 +224,22 @@ TEST(AttentionBackwardSm90, HasTheBitsOfThePortableOne) {
 // As tensor cores cut their sums: the order of these is one.
 TEST(AttentionBackwardSm90, HasTheBitsOfThePortableOneWithSumsThatAreCut) {
   const Emulated device(90);
-  const AttentionBatch batch({150, 20}, 2, 80, 0.1f);
-  const BackwardOperands operands(batch);
-  const std::vector<BFloat16> rounded = attend_backward_portable(batch, operands);
-  cuda::host::set_truncating_sums(true);
-  const std::vector<BFloat16> expected = attend_backward_portable(batch, operands);
-  const std::vector<BFloat16> found = attend_backward_sm90(batch, operands, batch.shape.queries.tokens);
-  cuda::host::set_truncating_sums(false);
-  EXPECT_TRUE(equal_bits(found, expected));
-  EXPECT_FALSE(equal_bits(rounded, expected)) << "nothing was cut";
+  for (const AttentionBatch& batch : {AttentionBatch({150, 20}, 2, 80, 0.1f), AttentionBatch({66}, 1, 128, 0.1f)}) {
+    const BackwardOperands operands(batch);
+    const std::vector<BFloat16> rounded = attend_backward_portable(batch, operands);
+    cuda::host::set_truncating_sums(true);
+    const std::vector<BFloat16> expected = attend_backward_portable(batch, operands);
+    const std::vector<BFloat16> found = attend_backward_sm90(batch, operands, batch.shape.queries.tokens);
+    cuda::host::set_truncating_sums(false);
+    EXPECT_TRUE(equal_bits(found, expected)) << batch.shape.head_size;
+    EXPECT_FALSE(equal_bits(rounded, expected)) << "nothing was cut";
+  }
 }
 
 // Copies of 64 rows reach into the next sequence; a NaN there has no part in any sum, in any operand.
 TEST(AttentionBackwardSm90, WhatTheNextSequenceHoldsStaysThere) {
   const Emulated device(90);
-  for (const std::int64_t head_size : {64, 80}) {
+  for (const std::int64_t head_size : {64, 80, 128}) {
     for (const std::int64_t length : {10, 70, 140}) {
       const AttentionBatch batch({length, 30}, 2, head_size);
       BackwardOperands operands(batch);
@@ -268,7 +270,8 @@ TEST(AttentionBackwardSm90, SaysWhatItTakes) {
   EXPECT_FALSE(with([](auto& a) { a.shape.mask = AttentionMask::kCausal; }));
   EXPECT_TRUE(with([](auto& a) { a.shape.head_size = 80, a.shape.queries.stride = a.shape.keys.stride = 480; }));
   EXPECT_FALSE(with([](auto& a) { a.shape.head_size = 32; }));
-  EXPECT_FALSE(with([](auto& a) { a.shape.head_size = 128, a.shape.queries.stride = a.shape.keys.stride = 768; }));
+  EXPECT_TRUE(with([](auto& a) { a.shape.head_size = 128, a.shape.queries.stride = a.shape.keys.stride = 768; }));
+  EXPECT_FALSE(with([](auto& a) { a.shape.head_size = 96; }));
   EXPECT_FALSE(with([](auto& a) { a.shape.output_stride += 4; })) << "8 bytes";
   EXPECT_FALSE(with([](auto& a) { a.output = reinterpret_cast<const void*>(8); }));
   EXPECT_FALSE(with([](auto& a) { a.d_key = reinterpret_cast<void*>(8); }));
