@@ -4,7 +4,8 @@
 //
 // all_reduce is Gloo's ring, in fp32 for bf16; reduce_scatter is an all-to-all and a local sum in rank order; the others are
 // Gloo's. Every operation ends within place.timeout seconds, share() and barrier() when a rank is gone: then an Error names
-// the operation, this rank, and the rank that is gone or late.
+// the operation, this rank, and the rank that is gone or late. The process has to ignore SIGPIPE, which a rank that is gone
+// sends to who writes to it; the program does.
 
 #include <memory>
 #include <string>

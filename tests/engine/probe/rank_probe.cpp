@@ -520,6 +520,8 @@ int run_probe(const std::string& what, const Arguments& arguments) {
 }  // namespace koine
 
 int main(int count, char** values) {
+  // As the program does: writing to a rank that has died is then an error that names it.
+  signal(SIGPIPE, SIG_IGN);
   try {
     koine::Arguments arguments;
     for (int i = 2; i < count; ++i) {
