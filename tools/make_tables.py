@@ -190,13 +190,8 @@ def run_note(name):
     run = load(name)
     if run is None:
         return ""
-    machine = f"{run['processor']} ({run['vector_units']}), {run['threads']} thread{'s' if run['threads'] > 1 else ''}"
-    if "wall_seconds" in run:
-        took = f"nothing beside them: {run['wall_seconds'] / 60:.1f} minutes, of which pretraining {run['pretraining_seconds']:.0f} s"
-    else:
-        took = (f"others beside it: {run['processor_seconds'] / 60:.1f} minutes of processor time, {run['million_tokens']:.1f} million tokens, of which "
-                f"pretraining {run['pretraining_million_tokens']:.1f} million; minutes by the clock not measured")
-    return f"\n{machine}, {took}; {run['date']} (`{run['command']}`).\n"
+    return (f"\n{run['processor']} ({run['vector_units']}), {run['threads']} threads, nothing beside them: {run['wall_seconds'] / 60:.1f} minutes, of which "
+            f"pretraining {run['pretraining_seconds']:.0f} s; {run['date']} (`{run['command']}`).\n")
 
 
 def demo_table():
