@@ -55,7 +55,7 @@ if [ "${1:-}" != --quick ]; then
   # step stays) and a thousand simulated studies are left to the release build.
   say "tests under the sanitizers"
   ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
-    ctest --preset sanitize -j "$jobs" "${part[@]}" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|RealData|DemoData|Predict|TaskFileProgram\.IsIntermediate|TextTaskCommands\.(Learn|Grids)|ScaleCommand\.Measures|NullEffects|Command\.(Forced|Doctor|Estimate)|Parity\.Training|DeviceModel\.(TrainsInMixed|Recorded|AnInterrupted)|Architectures|^architecture' || sanitized=$?
+    ctest --preset sanitize -j "$jobs" "${part[@]}" --exclude-regex 'EndToEnd|CrashPoints|RealModel|RealTasks|RealData|DemoData|Predict|TaskFileProgram\.IsIntermediate|TextTaskCommands\.(Learn|Grids)|ScaleCommand\.Measures|Null(Effects|IsNotFound)|DemoOfAFamily\.Mt5|Command\.(Forced|Doctor|Estimate)|Parity\.Training|DeviceModel\.(Trains(InMixed|AsTheCpu)|Recorded|AnInterrupted)|Architectures|^architecture' || sanitized=$?
   say "inputs made by libFuzzer (tools/fuzz.sh)"
   tools/fuzz.sh 2 || sanitized=$?
 fi
