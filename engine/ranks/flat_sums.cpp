@@ -49,11 +49,18 @@ std::int64_t units_at_once(const FlatSpan& span, std::int64_t exchanged_at_once,
   return exchanged_at_once / ranks / span.width * ranks;
 }
 
-std::int64_t elements_of_shares(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks) {
+std::vector<FlatSpan> pieces_of_span(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks) {
   const std::int64_t at_once = units_at_once(span, exchanged_at_once, ranks);
-  std::int64_t elements = 0;
+  std::vector<FlatSpan> pieces;
   for (std::int64_t at = 0; at < span.units; at += at_once)
-    elements += share_of_span(span.part(at, std::min(at_once, span.units - at)), ranks).elements;
+    pieces.push_back(span.part(at, std::min(at_once, span.units - at)));
+  return pieces;
+}
+
+std::int64_t elements_of_shares(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks) {
+  std::int64_t elements = 0;
+  for (const FlatSpan& piece : pieces_of_span(span, exchanged_at_once, ranks))
+    elements += share_of_span(piece, ranks).elements;
   return elements;
 }
 

@@ -3,6 +3,7 @@
 // Sums and copies of fp32 numbers in the memory of a device, in a stream.
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/common/own_scratch.h"
 #include "kernels/common/registry.h"
@@ -43,6 +44,8 @@ struct SpanShare {
 SpanShare share_of_span(const FlatSpan& span, std::int64_t ranks);
 /// Units whose shares have at most exchanged_at_once() / ranks elements; 0 where one has more.
 std::int64_t units_at_once(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks);
+/// The pieces that a span is exchanged in, one after the other.
+std::vector<FlatSpan> pieces_of_span(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks);
 /// Elements of a rank's shares of all pieces of a span that is exchanged so.
 std::int64_t elements_of_shares(const FlatSpan& span, std::int64_t exchanged_at_once, std::int64_t ranks);
 

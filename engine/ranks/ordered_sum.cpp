@@ -108,19 +108,14 @@ void OrderedSum::sum(std::int64_t begin, std::int64_t end, const TouchedRows* to
     parts.first = waiting_[left - 1].first;
   }
   if (communicator_.size() > 1) {
-    for (const FlatSpan& span : spans_to_exchange({begin, end}, touched, piece_, communicator_.size()))
-      exchange_all(span, stream);
+    for (const FlatSpan& span : spans_to_exchange({begin, end}, touched, piece_, communicator_.size())) {
+      for (const FlatSpan& piece : pieces_of_span(span, piece_, communicator_.size())) exchange(piece, stream);
+    }
   }
   if (end == store_.table().elements()) {  // the last range: the next step begins anew
     waiting_.clear();
     next_ = own_.first;
   }
-}
-
-void OrderedSum::exchange_all(const FlatSpan& span, void* stream) {
-  const std::int64_t at_once = units_at_once(span, piece_, communicator_.size());
-  for (std::int64_t at = 0; at < span.units; at += at_once)
-    exchange(span.part(at, std::min(at_once, span.units - at)), stream);
 }
 
 // Sums lie one behind the other in sent_ for each receiver, his share of each; in received_ for each sender.

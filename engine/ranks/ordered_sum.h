@@ -74,7 +74,6 @@ class OrderedSum {
     Buffer sum;
   };
 
-  void exchange_all(const FlatSpan& span, void* stream);
   void exchange(const FlatSpan& span, void* stream);
 
   ParameterStore& store_;

@@ -69,9 +69,7 @@ std::vector<ParameterStore::Footprint> ShardedSum::footprint(const ParameterTabl
 
 void ShardedSum::take(const PassingRun& run, const TouchedRows* touched, void* stream) {
   for (const FlatSpan& span : spans_to_exchange({run.begin, run.end}, touched, piece_, communicator_.size())) {
-    const std::int64_t at_once = units_at_once(span, piece_, communicator_.size());
-    for (std::int64_t at = 0; at < span.units; at += at_once)
-      exchange(span.part(at, std::min(at_once, span.units - at)), run, touched, stream);
+    for (const FlatSpan& piece : pieces_of_span(span, piece_, communicator_.size())) exchange(piece, run, touched, stream);
   }
   sums_of_values_.clear(store_.gradient(run.first), run.count(), stream);
   if (run.last < store_.table().size()) return;

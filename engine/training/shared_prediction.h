@@ -34,7 +34,8 @@ inline constexpr std::int64_t kBatchesOfARank = 4;
 /// longer ones of each turn to other ranks, they cost about the same.
 int rank_of_batch(std::int64_t index, int ranks);
 
-/// Rank 0's: the numbers of each of some batches, at most kBatchesOfARank for each rank, in order. The others are in help_predicting(). Error where a rank is gone.
+/// Rank 0's: the numbers of each of some batches, at most kBatchesOfARank for each rank, in order. The others are in
+/// help_predicting(). Error where a rank is gone.
 std::vector<std::vector<float>> predict_together(Model& model, Communicator& ranks, const PredictionPass& pass,
                                                  const Dataset& dataset, std::span<const std::vector<std::int64_t>> batches);
 

@@ -135,22 +135,18 @@ Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOp
   return result;
 }
 
-Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
-  require_layers(options.layers, model.layers(), "");
+Encodings collect_vectors(Model& model, const Dataset& dataset, const EvaluationOptions& options,
+                          const PredictionPass& pass) {
   Encodings result;
   result.width = model.hidden_size();
   const std::size_t numbers = dataset.examples.size() * static_cast<std::size_t>(result.width);
-  result.vectors.assign(options.layers.size(), std::vector<float>(numbers));
-  PredictionPass pass;
-  pass.encodes = true;
-  pass.layers = options.layers;
-  pass.pooling = options.pooling;
+  result.vectors.assign(pass.encodes ? pass.layers.size() : 1, std::vector<float>(numbers));
   using Groups = std::vector<std::int64_t>;
   result.counts =
       compute_batches(model, dataset, options, pass, [&](const Groups& groups, const std::vector<float>& vectors) {
         const std::int64_t sequences = std::ssize(groups) * dataset.group;
-        check(std::ssize(vectors) == std::ssize(options.layers) * sequences * result.width, "model gave ", vectors.size(),
-              " numbers for ", options.layers.size(), " layers of ", sequences, " sequences");
+        check(std::ssize(vectors) == std::ssize(result.vectors) * sequences * result.width, "model gave ", vectors.size(),
+              " numbers for ", result.vectors.size(), " layers of ", sequences, " sequences");
         auto row = vectors.begin();
         for (std::vector<float>& layer : result.vectors) {
           const std::int64_t numbers = dataset.group * result.width;
@@ -160,6 +156,16 @@ Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptio
           }
         }
       });
+  return result;
+}
+
+Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
+  require_layers(options.layers, model.layers(), "");
+  PredictionPass pass;
+  pass.encodes = true;
+  pass.layers = options.layers;
+  pass.pooling = options.pooling;
+  Encodings result = collect_vectors(model, dataset, options, pass);
   const auto width = static_cast<std::size_t>(result.width);
   std::vector<std::size_t> broken;
   for (std::size_t i = 0; i < dataset.examples.size(); ++i) {

@@ -52,14 +52,17 @@ struct Predictions {
 /// UserError where a logit is not finite.
 Predictions predict_all(Model& model, const Dataset& dataset, const EvaluationOptions& options);
 
-/// The vector of every sequence from each of options.layers, in their order: [examples * hidden] each, in data set order. One
-/// pass. Memory: 4 bytes * layers * examples * hidden. UserError for a layer the model does not have, and where a vector is
-/// not finite.
+/// Vectors of every sequence, of each layer [examples * hidden], in data set order.
 struct Encodings {
   std::vector<std::vector<float>> vectors;
   std::int64_t width = 0;
   PassCounts counts;
 };
+/// Of the layers that `pass` encodes, or, where it encodes none, those that the head gives. One pass.
+Encodings collect_vectors(Model& model, const Dataset& dataset, const EvaluationOptions& options,
+                          const PredictionPass& pass);
+/// Of options.layers, in their order. Memory: 4 bytes * layers * examples * hidden. UserError for a layer the model does not have,
+/// and where a vector is not finite.
 Encodings encode_all(Model& model, const Dataset& dataset, const EvaluationOptions& options);
 
 /// Index of the largest value; the first of equal ones.

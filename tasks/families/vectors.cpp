@@ -11,26 +11,6 @@ std::int64_t default_retrieval_layer(std::int64_t layers) {
 
 namespace {
 
-/// The vectors of a dual encoder's head.
-Encodings encode_by_head(Model& model, const Dataset& dataset, const EvaluationOptions& options) {
-  Encodings result;
-  result.width = model.hidden_size();
-  result.vectors.assign(1, std::vector<float>(dataset.examples.size() * static_cast<std::size_t>(result.width)));
-  using Groups = std::vector<std::int64_t>;
-  result.counts = compute_batches(model, dataset, options, {}, [&](const Groups& groups, const std::vector<float>& vectors) {
-    const std::int64_t sequences = std::ssize(groups) * dataset.group;
-    check(std::ssize(vectors) == sequences * result.width, "model gave ", vectors.size(), " numbers for ", sequences,
-          " vectors");
-    const std::int64_t numbers = dataset.group * result.width;
-    auto from = vectors.begin();
-    for (const std::int64_t group : groups) {
-      std::copy_n(from, numbers, result.vectors.front().begin() + group * numbers);
-      from += numbers;
-    }
-  });
-  return result;
-}
-
 bool has_vectors_of_its_own(const Model& model, const Dataset& dataset, const EvaluationOptions& options) {
   return options.layers.empty() && dataset.head == HeadKind::kDualEncoder && options.head < std::ssize(model.heads()) &&
          model.heads()[static_cast<std::size_t>(options.head)].kind == HeadKind::kDualEncoder;
@@ -41,7 +21,7 @@ bool has_vectors_of_its_own(const Model& model, const Dataset& dataset, const Ev
 ScoredLayers score_layers(Model& model, const Dataset& dataset, EvaluationOptions options,
                           const std::function<VectorScore(std::vector<float>& vectors, std::int64_t width)>& score) {
   if (has_vectors_of_its_own(model, dataset, options)) {
-    Encodings encodings = encode_by_head(model, dataset, options);
+    Encodings encodings = collect_vectors(model, dataset, options, {});
     return {score(encodings.vectors.front(), encodings.width), encodings.counts};
   }
   const std::int64_t own = default_retrieval_layer(model.layers());
