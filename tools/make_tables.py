@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of measurements in README.md, docs/scaling.md and docs/ranks.md from the raw results committed under bench/results/.
+"""Writes the tables of measurements in README.md, docs/scaling.md, docs/ranks.md and docs/text-tasks.md from the raw results committed under bench/results/.
 
     python3 tools/make_tables.py            rewrites what stands between <!-- table:NAME --> and <!-- end -->
     python3 tools/make_tables.py --check    writes nothing; exit code 1 where README.md is not what would be written
@@ -118,20 +118,21 @@ def spread(values):
     return text + (f" ±{statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
 
+def figures_of(results):
+    """(target, arm) -> seed -> language -> value of the target's headline; arms and targets in the order of the rows."""
+    figures = collections.defaultdict(lambda: collections.defaultdict(dict))
+    rows = [row for row in results if row["metric"] == headline(row["target"])]
+    for row in rows:
+        figures[row["target"], row["intermediate"]][row["seed"]][row["language"]] = row["value"]
+    arms, targets = (list(dict.fromkeys(row[key] for row in rows)) for key in ("intermediate", "target"))
+    return figures, arms, targets
+
+
 def results_table(name):
     results = load(name)
     if results is None:
         return MEASURED_NOT
-    figures = collections.defaultdict(lambda: collections.defaultdict(dict))  # (target, arm) -> seed -> language -> value
-    arms, targets = [], []
-    for row in results:
-        if row["metric"] != headline(row["target"]):
-            continue
-        if row["intermediate"] not in arms:
-            arms.append(row["intermediate"])
-        if row["target"] not in targets:
-            targets.append(row["target"])
-        figures[row["target"], row["intermediate"]][row["seed"]][row["language"]] = row["value"]
+    figures, arms, targets = figures_of(results)
     rows = [["target", "languages"] + arms]
     for target in targets:
         # Means over the languages every seed of every arm has, so that arms stay comparable.
@@ -146,11 +147,8 @@ def results_table(name):
                 by_seed = [statistics.mean(values[language] for language in languages) for _, values in sorted(figures[target, arm].items())]
                 cells.append(spread(by_seed) if by_seed else "")
             rows.append(cells)
-    seeds = {arm: len({row["seed"] for row in results if row["intermediate"] == arm}) for arm in arms}
-    if len(set(seeds.values())) > 1:
-        return markdown(rows) + f"\nPercent, mean and standard deviation over seeds: {', '.join(f'{arm} {count}' for arm, count in seeds.items())}.\n"
-    count = max(seeds.values())
-    return markdown(rows) + (f"\nPercent, mean and standard deviation over {count} seeds.\n" if count > 1 else "\nPercent, one seed.\n")
+    seeds = len({row["seed"] for row in results})
+    return markdown(rows) + (f"\nPercent, mean and standard deviation over {seeds} seeds.\n" if seeds > 1 else "\nPercent, one seed.\n")
 
 
 def miniature_table():
@@ -158,12 +156,11 @@ def miniature_table():
     results = load("paper-miniature/results.json", STUDIES)
     if results is None:
         return MEASURED_NOT
-    figures, examples = collections.defaultdict(dict), collections.Counter()
-    for row in results:
-        if row["metric"] == headline(row["target"]):
-            figures[row["intermediate"], row["target"]][row["language"]] = row["value"]
-            examples[row["target"]] = max(examples[row["target"]], row["examples"])
-    arms, targets = (list(dict.fromkeys(names)) for names in zip(*figures))
+    by_seed, arms, targets = figures_of(results)
+    if any(len(seeds) != 1 for seeds in by_seed.values()):
+        raise SystemExit("paper-miniature: the table is of one seed")
+    figures = {(arm, target): next(iter(seeds.values())) for (target, arm), seeds in by_seed.items()}
+    examples = {target: max(row["examples"] for row in results if row["target"] == target) for target in targets}
     columns = []  # the target, its languages, what stands above
     for target in targets:
         languages = set(figures[arms[0], target])
@@ -174,7 +171,7 @@ def miniature_table():
     for arm in arms:
         cells, changes = [], []
         for target, languages, _ in columns:
-            if not languages <= set(figures[arm, target]):
+            if not languages <= set(figures.get((arm, target), {})):
                 cells.append("not run")
                 continue
             value, before = (statistics.mean(of[language] for language in languages) for of in (figures[arm, target], figures[arms[0], target]))
@@ -238,8 +235,9 @@ def finetune_table():
         f"{statistics.median(processor):.1f}). {race['processor']}, {race['date']}, commit {race['commit']} (`{race['command']}`)\n")
 
 
-def parity_table():
-    path = RESULTS / "parity.txt"
+def printed_table(name):
+    """What a program printed, as it is."""
+    path = RESULTS / name
     if not path.exists():
         return MEASURED_NOT
     return "".join(f"    {line}\n" for line in path.read_text(encoding="utf-8").rstrip().splitlines())
@@ -352,10 +350,10 @@ def memory_table():
 
 
 TABLES = {"race": race_table, "step": step_table, "demo": demo_table, "demo-mt5": demo_mt5_table,
-          "miniature": miniature_table, "real-sample": lambda: results_table("real-sample-results.json"), "parity": parity_table, "finetune": finetune_table,
+          "miniature": miniature_table, "real-sample": lambda: results_table("real-sample-results.json"), "parity": lambda: printed_table("parity.txt"), "transformers-mt5": lambda: printed_table("transformers-mt5.txt"), "finetune": finetune_table,
           "gpu-race": device_race_table, "gpu-step": device_step_table, "gpu-operations": device_operation_table,
           "scaling-measured": scaling_table, "memory": memory_table, "scaling-large": lambda: simulated_table("large-h200.json"), "scaling-large-zero": lambda: simulated_table("large-h200-zero.json")}
-DOCUMENTS = ["README.md", "docs/scaling.md", "docs/ranks.md"]
+DOCUMENTS = ["README.md", "docs/scaling.md", "docs/ranks.md", "docs/text-tasks.md"]
 
 
 def rewritten(document, text):
